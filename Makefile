@@ -1,0 +1,77 @@
+# shunt. `make` alone lists the targets.
+PREFIX ?= /usr/local
+DESTDIR ?=
+NODE := node_modules/.bin/node
+RUN := $(NODE) --no-warnings
+SOURCES := $(shell find src -type d -o -name '*.ts' -o -name '*.c' -o -name '*.h' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help setup build demo test test-unit test-lab bench typecheck lint format coverage schema man install uninstall clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing (packages as root, npm packages); does nothing when all is there
+	@scripts/setup.sh
+
+build: setup ## build the single executable, dist/shunt
+	@$(MAKE) dist/shunt
+
+dist/shunt: $(SOURCES) scripts/build.ts package.json package-lock.json
+	@test -x $(NODE) || { echo 'node_modules is missing; run: make setup' >&2; exit 1; }
+	@$(RUN) scripts/build.ts
+
+demo: build ## a whole cluster in network namespaces: start it, try it, remove it (needs root)
+	@scripts/demo.sh
+
+test: build ## everything: types, lint, build, unit and lab tests
+	@$(MAKE) typecheck lint
+	@$(RUN) scripts/test.ts
+
+test-unit: setup ## the tests that need neither root nor a network
+	@$(RUN) scripts/test.ts unit
+
+test-lab: build ## the tests in network namespaces (needs root)
+	@$(RUN) scripts/test.ts lab
+
+bench: build ## the benchmarks
+	@$(RUN) bench/run.ts
+
+typecheck: setup ## check the types
+	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json
+
+lint: setup ## check style and common mistakes
+	@node_modules/.bin/biome check --error-on-warnings --log-level=warn .
+
+format: setup ## rewrite the sources in the project's style
+	@node_modules/.bin/biome check --write .
+
+coverage: setup ## unit tests with a coverage report in coverage/
+	@$(RUN) scripts/test.ts unit --coverage
+
+schema: setup ## regenerate schema/node.schema.json
+	@$(RUN) scripts/schema.ts
+
+man: setup ## regenerate man/
+	@$(RUN) scripts/man.ts
+
+install: dist/shunt ## install below PREFIX (DESTDIR is honoured)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 \
+	  $(DESTDIR)$(PREFIX)/share/shunt $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 dist/shunt $(DESTDIR)$(PREFIX)/bin/shunt
+	install -m 644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 schema/node.schema.json LICENSE LICENSING.md $(DESTDIR)$(PREFIX)/share/shunt
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/shunt.service > dist/shunt.service
+	install -m 644 dist/shunt.service $(DESTDIR)$(PREFIX)/lib/systemd/system/shunt.service
+
+uninstall: ## remove what install put there; configuration and state stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/shunt $(DESTDIR)$(PREFIX)/lib/systemd/system/shunt.service
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/shunt.1 $(DESTDIR)$(PREFIX)/share/man/man1/shunt-*.1 $(DESTDIR)$(PREFIX)/share/man/man5/shunt-*.5
+	rm -rf $(DESTDIR)$(PREFIX)/share/shunt
+
+clean: ## remove what was built (not node_modules)
+	rm -rf dist coverage

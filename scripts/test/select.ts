@@ -1,0 +1,47 @@
+/** Which test files to run, and how. */
+import { globSync, readFileSync, statSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
+
+export interface TestFile {
+  /** Relative to the root of the project. */
+  path: string
+  /** Runs beside others; a lab file does only when its name has `.parallel.`. */
+  parallel: boolean
+  timeoutMs: number
+}
+
+export const KINDS = ['unit', 'sim', 'lab'] as const
+const TIMEOUT_MS: Record<string, number> = { unit: 60_000, sim: 180_000, lab: 300_000 }
+
+/** A file may set its own time-out by a comment line: `// test-timeout-ms: 600000`. */
+const ownTimeout = (path: string): number | undefined => {
+  const match = /^\/\/ test-timeout-ms: (\d+)$/m.exec(readFileSync(path, 'utf8'))
+  return match === null ? undefined : Number(match[1])
+}
+
+const describe = (root: string, path: string): TestFile => {
+  const kind = /^test\/(\w+)\//.exec(path)?.[1] ?? 'unit'
+  return {
+    path,
+    parallel: kind !== 'lab' || path.includes('.parallel.'),
+    timeoutMs: ownTimeout(join(root, path)) ?? TIMEOUT_MS[kind] ?? TIMEOUT_MS.unit!,
+  }
+}
+
+/**
+ * The files that the arguments (kinds, directories or files; none means all) select, parallel ones first.
+ * @throws Error for an argument that selects nothing
+ */
+export const selectTests = (root: string, args: readonly string[]): TestFile[] => {
+  const all = (args.length === 0 ? ['test'] : args).flatMap(arg => {
+    const path = (KINDS as readonly string[]).includes(arg) ? join(root, 'test', arg) : resolve(arg)
+    const stat = statSync(path, { throwIfNoEntry: false })
+    const isKind = arg !== path && (KINDS as readonly string[]).includes(arg)
+    if (stat === undefined && !isKind) throw new Error(`${arg} does not exist`)
+    const found = stat?.isFile() ? [path] : globSync('**/*.test.ts', { cwd: path }).map(f => join(path, f))
+    if (found.length === 0 && args.length > 0) throw new Error(`${arg} has no tests (*.test.ts)`)
+    return found
+  })
+  const files = [...new Set(all)].sort().map(path => describe(root, relative(root, path)))
+  return [...files.filter(f => f.parallel), ...files.filter(f => !f.parallel)]
+}

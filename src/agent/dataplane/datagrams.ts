@@ -1,0 +1,118 @@
+import type { UdpBatchSocket } from '../../os/udp-socket.ts'
+import type { DropCounters } from './drops.ts'
+import { DROP } from './drops.ts'
+import { ipv4Word } from './flow-key.ts'
+import {
+  createMappingHeader,
+  decodeMappingHeader,
+  encodeMappingHeader,
+  innerMatches,
+  KIND,
+  type MappingHeader,
+  verifyMappingTag,
+} from './mapping-header.ts'
+import type { MappingKey } from './messages.ts'
+import { parsePacket } from './packet.ts'
+import { createPacketRef, type PacketRef } from './packet-ref.ts'
+import { completeChecksum } from './segment.ts'
+
+export type DatagramReceiver = (header: MappingHeader, inner: PacketRef | null, sourceIpv4: number) => void
+
+/**
+ * Mapping datagrams in and out (decision 3). Out: key number, time and tag are added here. In, step by step:
+ * (1) structure; (2) a key that we have, of the tunnel address it speaks for; (3) tag; (4) a packet inside must parse
+ * and carry the header's own tuple; (5) the receiver for its kind, which checks epoch, sequence, time and sender.
+ */
+export class Datagrams {
+  readonly received = new Float64Array(16)
+  readonly sent = new Float64Array(16)
+  readonly #socket: UdpBatchSocket
+  readonly #port: number
+  readonly #drops: DropCounters
+  readonly #keys = new Map<number, Map<number, Uint32Array>>()
+  readonly #signing = new Map<number, MappingKey>()
+  /** Tunnel address that CLASSIFIED answers speak of: ours. */
+  readonly #ownTunnel: number
+  readonly #receivers = new Map<number, DatagramReceiver>()
+  readonly #incoming = createMappingHeader()
+  readonly #inner = createPacketRef()
+  readonly #bytes = new Uint8Array(128)
+  /** Seconds to add to our clock for a peer whose clock differs, learnt from STALE_TIME. */
+  readonly #offsets = new Map<number, number>()
+
+  constructor(socket: UdpBatchSocket, port: number, keys: readonly MappingKey[], ownTunnel: number, drops: DropCounters) {
+    this.#socket = socket
+    this.#port = port
+    this.#drops = drops
+    this.#ownTunnel = ownTunnel
+    for (const key of keys) {
+      const numbered = this.#keys.get(key.tunnelIpv4) ?? new Map<number, Uint32Array>()
+      if (numbered.size === 0) this.#signing.set(key.tunnelIpv4, key)
+      numbered.set(key.number, key.words)
+      this.#keys.set(key.tunnelIpv4, numbered)
+    }
+  }
+
+  on(kind: number, receiver: DatagramReceiver): void {
+    this.#receivers.set(kind, receiver)
+  }
+
+  /**
+   * Queues a datagram about the flows of `tunnelIpv4`. A packet inside gets its checksum completed first.
+   */
+  send(header: MappingHeader, tunnelIpv4: number, destination: number, packet: PacketRef | null, nowS: number): void {
+    const key = this.#signing.get(tunnelIpv4)
+    if (key === undefined) return this.#drops.add(DROP.MAPPING_UNKNOWN_KEY)
+    header.keyNumber = key.number
+    header.timeS = (nowS + (this.#offsets.get(destination) ?? 0)) >>> 0
+    header.innerLength = packet === null ? 0 : packet.length
+    if (packet?.partialChecksum) completeChecksum(packet.buf, packet.offset, packet.view)
+    const length = encodeMappingHeader(header, this.#bytes, 0, key.words)
+    this.sent[header.kind]++
+    this.#socket.queue(this.#bytes, length, packet?.buf ?? null, packet?.offset ?? 0, packet?.length ?? 0, destination, this.#port)
+  }
+
+  /** The peer at `ipv4` says that our time is off by more than its window: use its clock when we write to it. */
+  adjustClock(ipv4: number, peerTimeS: number, nowS: number): void {
+    this.#offsets.set(ipv4, peerTimeS - nowS)
+  }
+
+  receive(max: number): number {
+    return this.#socket.receive(max, this.#handle)
+  }
+
+  readonly #handle = (buf: Uint8Array, offset: number, length: number, source: number): void => {
+    const reason = this.accept(buf, offset, length, source)
+    if (reason !== DROP.NONE) this.#drops.add(reason)
+  }
+
+  /** One datagram; answers the reason when it goes no further. */
+  accept(buf: Uint8Array, offset: number, length: number, source: number): number {
+    const header = this.#incoming
+    const reason = decodeMappingHeader(buf, offset, length, header)
+    if (reason !== DROP.NONE) return reason
+    const tunnel = header.kind === KIND.CLASSIFIED ? this.#ownTunnel : ipv4Word(header.node, 0)
+    const keys = this.#keys.get(tunnel)
+    if (keys === undefined) return DROP.MAPPING_NOT_A_PEER
+    const key = keys.get(header.keyNumber)
+    if (key === undefined) return DROP.MAPPING_UNKNOWN_KEY
+    if (!verifyMappingTag(buf, offset, header, key)) return DROP.MAPPING_BAD_TAG
+    const receiver = this.#receivers.get(header.kind)
+    if (receiver === undefined) return DROP.MAPPING_WRONG_ROLE
+    this.received[header.kind]++
+    if (header.innerLength === 0) {
+      receiver(header, null, source)
+      return DROP.NONE
+    }
+    const inner = this.#inner
+    inner.buf = buf
+    inner.offset = header.innerOffset
+    inner.length = header.innerLength
+    const damaged = parsePacket(buf, inner.offset, inner.length, inner.view)
+    if (damaged !== DROP.NONE) return damaged
+    if (!innerMatches(header, inner.view, buf, inner.offset)) return DROP.MAPPING_TUPLE_MISMATCH
+    inner.length = inner.view.end - inner.offset
+    receiver(header, inner, source)
+    return DROP.NONE
+  }
+}

@@ -1,0 +1,131 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { workerSource } from '../../assets.ts'
+import { errorText, ShuntError } from '../../errors.ts'
+import { EventFd } from '../../os/eventfd.ts'
+import type { DataplanePlan, FlowRow, FromWorker, Query, ToWorker, WorkerStatus } from './messages.ts'
+
+/** Longest wait for an answer of the worker, in milliseconds: it answers between two bursts of packets. */
+const ANSWER_MS = 5000
+
+export interface DataplaneEvents {
+  plumb(forwarderIpv4: number, words: Uint32Array): void
+  ended(words: Uint32Array): void
+  epoch(epoch: number): void
+  /** The worker died: packets that the kernel does not forward go nowhere until the agent restarts. */
+  failed(message: string): void
+}
+
+/** The main thread's handle of the data plane worker. */
+export class Dataplane {
+  readonly #wake = EventFd.open()
+  readonly #port: MessagePort
+  readonly #worker: Worker
+  readonly #answers = new Map<number, (data: unknown) => void>()
+  readonly #events: DataplaneEvents
+  #nextId = 1
+  #ready: () => void = () => {}
+  #broken: (error: Error) => void = () => {}
+  #stopped: () => void = () => {}
+  #over = false
+
+  private constructor(plan: DataplanePlan, events: DataplaneEvents) {
+    this.#events = events
+    const { port1, port2 } = new MessageChannel()
+    this.#port = port1
+    this.#port.on('message', (message: FromWorker) => this.#take(message))
+    const options = {
+      workerData: { plan, port: port2, wakeFd: this.#wake.fd },
+      transferList: [port2],
+      resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 },
+    }
+    const source = workerSource('dataplane')
+    this.#worker = 'code' in source ? new Worker(source.code, { ...options, eval: true }) : new Worker(source.url, options)
+    this.#worker.on('error', (error: unknown) => this.#fail(errorText(error)))
+    this.#worker.on('exit', () => {
+      if (!this.#over) this.#fail('the worker ended by itself')
+    })
+  }
+
+  /** Starts the worker; throws SHUNT_ERR_DATAPLANE with its reason when it cannot run. */
+  static async start(plan: DataplanePlan, events: DataplaneEvents): Promise<Dataplane> {
+    const dataplane = new Dataplane(plan, events)
+    await new Promise<void>((resolve, reject) => {
+      dataplane.#ready = resolve
+      dataplane.#broken = reject
+    })
+    return dataplane
+  }
+
+  send(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    if (this.#over) return
+    this.#port.postMessage(message, transfer)
+    this.#wake.signal()
+  }
+
+  status(): Promise<WorkerStatus> {
+    return this.#ask('status') as Promise<WorkerStatus>
+  }
+
+  flows(query: Query): Promise<{ total: number; flows: FlowRow[] }> {
+    return this.#ask('flows', query) as Promise<{ total: number; flows: FlowRow[] }>
+  }
+
+  #ask(type: 'status' | 'flows', query?: Query): Promise<unknown> {
+    if (this.#over) return Promise.reject(new ShuntError('SHUNT_ERR_DATAPLANE', 'the data plane is not running; see the log, restart the agent'))
+    const id = this.#nextId++
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => {
+        this.#answers.delete(id)
+        reject(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane did not answer within ${ANSWER_MS} ms; the machine may be overloaded, ask again`))
+      }, ANSWER_MS)
+      this.#answers.set(id, data => {
+        clearTimeout(late)
+        resolve(data)
+      })
+      this.send({ type, id, query })
+    })
+  }
+
+  async stop(): Promise<void> {
+    if (this.#over) return
+    const done = new Promise<void>(resolve => {
+      this.#stopped = resolve
+    })
+    this.send({ type: 'stop' })
+    await done
+    await this.#worker.terminate()
+    this.#port.close()
+    this.#wake.close()
+  }
+
+  #take(message: FromWorker): void {
+    switch (message.type) {
+      case 'ready':
+        return this.#ready()
+      case 'plumb':
+        return this.#events.plumb(message.forwarderIpv4, message.words)
+      case 'ended':
+        return this.#events.ended(message.words)
+      case 'epoch':
+        return this.#events.epoch(message.epoch)
+      case 'answer':
+        this.#answers.get(message.id)?.(message.data)
+        this.#answers.delete(message.id)
+        return
+      case 'failed':
+        return this.#fail(message.message)
+      case 'stopped':
+        this.#over = true
+        return this.#stopped()
+    }
+  }
+
+  #fail(message: string): void {
+    if (this.#over) return
+    this.#over = true
+    this.#broken(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`))
+    this.#events.failed(message)
+    this.#stopped()
+    this.#port.close()
+  }
+}

@@ -1,0 +1,110 @@
+import { SlotTable } from './slot-table.ts'
+
+/** The lists of a forwarder's flow table; each is in exact order of last use and has one time-out. */
+export const LIST = {
+  /** A first packet was seen; nothing confirms that the client is real (decision 4). */
+  EMBRYONIC: 0,
+  TCP: 1,
+  UDP: 2,
+  /** FIN or RST seen, and never plumbed: expires after the linger. */
+  CLOSING: 3,
+  /** FIN or RST seen, and the kernel may still forward: expires after lease and linger. */
+  CLOSING_PLUMBED: 4,
+} as const
+
+export const FLOW_FLAG = {
+  /** The host has acknowledged the mapping: packets may go in tunnelled form. */
+  MAPPED: 1,
+  /** Born from a packet that was no SYN: needs a second packet to count as established. */
+  ADOPTED: 2,
+  FIN: 4,
+  /** A RST was seen: a hint only (decision 4). */
+  RST: 8,
+  /** A SYN came while closing: the client uses the ports again. */
+  SYN_AGAIN: 16,
+  /** Some packet went in tunnelled form: the identifier needs quarantine when freed. */
+  TUNNELLED: 32,
+} as const
+
+export const FLOW_KEY_WORDS = 10
+
+/**
+ * Routes (R-A3): flow key -> host and identifier, with what the life cycle needs. One slot table with
+ * parallel columns; the embryonic list has a cap of its own, so a flood never displaces a route.
+ */
+export class FlowTable {
+  readonly table: SlotTable
+  readonly embryonicCapacity: number
+  readonly routeCapacity: number
+  readonly host: Uint8Array
+  readonly identifier: Uint32Array
+  readonly service: Uint16Array
+  readonly flags: Uint8Array
+  readonly slowPackets: Uint32Array
+  /** Milliseconds until which the kernel may hold the route; 0 = never plumbed. */
+  readonly plumbedUntilMs: Float64Array
+  /** Sequence of the first mapping message of this allocation. */
+  readonly firstSequence: Uint32Array
+
+  constructor(routeCapacity: number, embryonicCapacity: number, k0: number, k1: number) {
+    const capacity = routeCapacity + embryonicCapacity
+    this.routeCapacity = routeCapacity
+    this.embryonicCapacity = embryonicCapacity
+    this.table = new SlotTable({ capacity, keyWords: FLOW_KEY_WORDS, lists: 5, k0, k1 })
+    this.host = new Uint8Array(capacity)
+    this.identifier = new Uint32Array(capacity)
+    this.service = new Uint16Array(capacity)
+    this.flags = new Uint8Array(capacity)
+    this.slowPackets = new Uint32Array(capacity)
+    this.plumbedUntilMs = new Float64Array(capacity)
+    this.firstSequence = new Uint32Array(capacity)
+  }
+
+  get embryonic(): number {
+    return this.table.length(LIST.EMBRYONIC)
+  }
+
+  get routes(): number {
+    return this.table.size - this.embryonic
+  }
+
+  insert(key: Uint32Array, service: number, nowMs: number): number {
+    const slot = this.table.insert(key, 0, LIST.EMBRYONIC, nowMs)
+    if (slot < 0) return slot
+    this.host[slot] = 0
+    this.identifier[slot] = 0
+    this.service[slot] = service
+    this.flags[slot] = 0
+    this.slowPackets[slot] = 0
+    this.plumbedUntilMs[slot] = 0
+    this.firstSequence[slot] = 0
+    return slot
+  }
+
+  has(slot: number, flag: number): boolean {
+    return (this.flags[slot] & flag) !== 0
+  }
+
+  set(slot: number, flag: number): void {
+    this.flags[slot] |= flag
+  }
+
+  clear(slot: number, flag: number): void {
+    this.flags[slot] &= ~flag
+  }
+
+  /** Which route goes when the table is full: the longest closed, else the longest unused (either kind). */
+  victim(): number {
+    for (const list of CLOSED_LISTS) {
+      const slot = this.table.oldest(list)
+      if (slot >= 0) return slot
+    }
+    const tcp = this.table.oldest(LIST.TCP)
+    const udp = this.table.oldest(LIST.UDP)
+    if (tcp < 0) return udp
+    if (udp < 0) return tcp
+    return this.table.lastUse[tcp] <= this.table.lastUse[udp] ? tcp : udp
+  }
+}
+
+const CLOSED_LISTS = [LIST.CLOSING, LIST.CLOSING_PLUMBED] as const

@@ -1,0 +1,71 @@
+import type { MappingHeader } from './mapping-header.ts'
+import type { PacketRef } from './packet-ref.ts'
+
+/** What the forwarder core may do to the world; the worker does it, tests record it. */
+export interface ForwarderPorts {
+  /** Rewrite the packet to (own tunnel address -> host, identifier) and send it; TTL already decremented. */
+  tunnel(packet: PacketRef, identifier: number, hostIndex: number): void
+  /** Hand the packet, as it came, to this node's own stack. */
+  deliverLocal(packet: PacketRef): void
+  /** Send a mapping datagram; `packet` follows the header when given. The port adds key number, time and tag. */
+  datagram(header: MappingHeader, destinationIpv4: number, packet: PacketRef | null): void
+  /** Put the route of a slot into the kernel for one lease. */
+  plumb(slot: number): void
+  /** Take the route of a slot out of the kernel before its lease ends. */
+  unplumb(slot: number): void
+  /** The flow was purged: its classifier's inventory forgets it (R-D4). */
+  ended(slot: number): void
+  drop(reason: number): void
+}
+
+export interface ForwarderSettings {
+  readonly tunnelWords: Uint32Array
+  readonly epoch: number
+  readonly mtuBytes: number
+  readonly timeouts: {
+    readonly embryonic: number
+    readonly tcpIdle: number
+    readonly udpIdle: number
+    readonly linger: number
+    readonly routeLease: number
+  }
+  /** Slow-path packets after which an established flow is worth a kernel route. */
+  readonly plumbAfterPackets: number
+  readonly hasClassifier: boolean
+}
+
+export interface ForwarderCounters {
+  slowPackets: number
+  newFlows: number
+  adoptedFlows: number
+  promotedFlows: number
+  endedFlows: number
+  evictedEmbryonic: number
+  evictedRoutes: number
+  plumbs: number
+  plumbFailures: number
+  mappingsSent: number
+  mappingsAcknowledged: number
+  asksAnswered: number
+  asksUnknown: number
+  classifySent: number
+  heldPackets: number
+}
+
+export const forwarderCounters = (): ForwarderCounters => ({
+  slowPackets: 0,
+  newFlows: 0,
+  adoptedFlows: 0,
+  promotedFlows: 0,
+  endedFlows: 0,
+  evictedEmbryonic: 0,
+  evictedRoutes: 0,
+  plumbs: 0,
+  plumbFailures: 0,
+  mappingsSent: 0,
+  mappingsAcknowledged: 0,
+  asksAnswered: 0,
+  asksUnknown: 0,
+  classifySent: 0,
+  heldPackets: 0,
+})

@@ -1,0 +1,352 @@
+import type { DirectoryIndex } from './directory.ts'
+import { DROP } from './drops.ts'
+import { ipv4Word } from './flow-key.ts'
+import type { HeldPackets } from './held.ts'
+import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
+import { MAPPING_LIST, type MappingTable } from './mappings.ts'
+import { parsePacket } from './packet.ts'
+import { createPacketRef, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
+
+/** What the host core may do to the world. */
+export interface HostPorts {
+  /** Restore the packet's 4-tuple from mapping `slot` and put it into the own stack. */
+  restore(packet: PacketRef, slot: number): void
+  /** Put a packet that carries its true 4-tuple into the own stack. */
+  inject(packet: PacketRef): void
+  datagram(header: MappingHeader, destinationIpv4: number): void
+  /** Put the mapping of `slot` into the kernel for one lease. */
+  commit(slot: number): void
+  /** Take mappings out of the kernel now; returns only when none of them is in force any more. */
+  withdraw(slots: readonly number[]): void
+  drop(reason: number): void
+}
+
+export interface HostSettings {
+  /** Milliseconds; `mapping` is how long an unused mapping is kept. */
+  readonly timeouts: { readonly embryonic: number; readonly mapping: number; readonly linger: number; readonly routeLease: number }
+  /** Slow-path packets after which a mapping is worth a place in the kernel. */
+  readonly commitAfterPackets: number
+  /** Largest difference between a message's time and ours, in seconds; must be below the quarantine. */
+  readonly timeWindowS: number
+  /** Requests for unknown identifiers a second, in all. */
+  readonly asksPerSecond: number
+}
+
+interface ForwarderState {
+  epoch: number
+  readonly ipv4: number
+}
+
+const HOLD_MS = 1000
+const ASK_RETRY_MS = 50
+
+/**
+ * A host's slow path (R-E8, decisions 2-4): learns mappings from datagrams, acknowledges them, restores the
+ * 4-tuple of packets whose identifier the kernel does not know (yet), asks for identifiers that nobody told it,
+ * and never answers such a packet with a reset. Pure: effects through `ports`, time as an argument.
+ */
+export class HostCore {
+  readonly counters = { mapsReceived: 0, mapsRefreshed: 0, mapsReplaced: 0, epochsSeen: 0, asksSent: 0, slowPackets: 0, injected: 0, commits: 0, commitFailures: 0, evicted: 0, heldPackets: 0 }
+  readonly mappings: MappingTable
+  readonly #held: HeldPackets
+  readonly #ports: HostPorts
+  readonly #settings: HostSettings
+  readonly #forwarders = new Map<number, ForwarderState>()
+  readonly #key = new Uint32Array(5)
+  readonly #tuple = new Uint32Array(10)
+  readonly #answer = createMappingHeader()
+  readonly #replay = createPacketRef()
+  /** Packets that wait for an identifier: a number for HeldPackets by (tunnel address, identifier). */
+  readonly #waiting = new Map<string, number>()
+  readonly #waitingOf = new Map<number, { tunnel: number; identifier: number; name: string }>()
+  #waitingNumber = 0
+  #askTokens: number
+  #askTokensAtMs = 0
+
+  constructor(parts: { mappings: MappingTable; directory: DirectoryIndex; held: HeldPackets; ports: HostPorts; settings: HostSettings }) {
+    this.mappings = parts.mappings
+    this.#held = parts.held
+    this.#ports = parts.ports
+    this.#settings = parts.settings
+    this.#askTokens = parts.settings.asksPerSecond
+    for (const forwarder of parts.directory.directory.forwarders) {
+      this.#forwarders.set(forwarder.tunnelIpv4, { epoch: 0, ipv4: forwarder.ipv4 })
+    }
+  }
+
+  /**
+   * A MAP datagram whose tag was verified. Steps: (1) its forwarder is one of ours and sent it; (2) its time is
+   * within the window, else STALE_TIME with our time; (3) its epoch is not older than the newest seen, else REFUSED
+   * with ours; a newer one ends every mapping of the older; (4) it is not older than the mapping in place;
+   * (5) a different 4-tuple replaces the old one in the kernel before (6) it is acknowledged; (7) the packet that came
+   * along, if any, is delivered; (8) then those that waited for it.
+   */
+  map(header: MappingHeader, inner: PacketRef | null, sourceIpv4: number, nowMs: number, nowS: number): void {
+    const tunnel = ipv4Word(header.node, 0)
+    const forwarder = this.#forwarders.get(tunnel)
+    if (forwarder === undefined || forwarder.ipv4 !== sourceIpv4) return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
+    this.counters.mapsReceived++
+    if (Math.abs(header.timeS - nowS) > this.#settings.timeWindowS) {
+      this.#reply(header, KIND.STALE_TIME, sourceIpv4, nowS)
+      return this.#ports.drop(DROP.MAPPING_TIME)
+    }
+    const age = (header.epoch - forwarder.epoch) >> 0
+    if (forwarder.epoch !== 0 && age < 0) {
+      header.epoch = forwarder.epoch
+      this.#reply(header, KIND.REFUSED, sourceIpv4, nowS)
+      return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
+    }
+    if (forwarder.epoch !== header.epoch) this.#newEpoch(tunnel, forwarder, header.epoch, nowMs)
+    const slot = this.#learn(header, inner, nowMs)
+    if (slot < 0) return
+    this.#reply(header, KIND.MAP_ACK, sourceIpv4, nowS)
+    if (inner !== null) this.#inject(slot, inner, nowMs)
+    this.#releaseWaiting(tunnel, header.identifier, slot, nowMs)
+  }
+
+  #learn(header: MappingHeader, inner: PacketRef | null, nowMs: number): number {
+    const { mappings } = this
+    const tuple = this.#tuple
+    tuple.set(header.client, 0)
+    tuple.set(header.vip, 4)
+    tuple[8] = header.ports
+    tuple[9] = header.protocol
+    this.#key.set(header.node, 0)
+    this.#key[4] = header.identifier
+    let slot = mappings.table.find(this.#key)
+    if (slot >= 0) {
+      if ((header.sequence - mappings.sequence[slot]) >> 0 < 0 && !mappings.sameTuple(slot, tuple)) {
+        this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
+        return -1
+      }
+      if (mappings.sameTuple(slot, tuple)) {
+        this.counters.mapsRefreshed++
+      } else {
+        this.counters.mapsReplaced++
+        this.#withdrawFrom(slot, nowMs)
+        mappings.slowPackets[slot] = 0
+        mappings.table.move(slot, MAPPING_LIST.EMBRYONIC, nowMs)
+      }
+    } else {
+      const victim = mappings.victim()
+      if (victim >= 0) {
+        this.counters.evicted++
+        this.#remove(victim, nowMs)
+      }
+      slot = mappings.table.insert(this.#key, 0, MAPPING_LIST.EMBRYONIC, nowMs)
+      if (slot < 0) {
+        this.#ports.drop(DROP.TABLE_FULL)
+        return -1
+      }
+      mappings.slowPackets[slot] = 0
+      mappings.committedUntilMs[slot] = 0
+      mappings.mark[slot] = 0
+    }
+    mappings.setTuple(slot, tuple)
+    mappings.epoch[slot] = header.epoch
+    mappings.sequence[slot] = header.sequence
+    if (inner === null) mappings.table.touch(slot, nowMs)
+    return slot
+  }
+
+  #newEpoch(tunnel: number, forwarder: ForwarderState, epoch: number, nowMs: number): void {
+    if (forwarder.epoch !== 0) {
+      const { table } = this.mappings
+      const gone: number[] = []
+      for (const list of Object.values(MAPPING_LIST)) {
+        for (let slot = table.oldest(list); slot >= 0; slot = table.newer(slot)) {
+          if (table.keyWord(slot, 3) === tunnel) gone.push(slot)
+        }
+      }
+      const committed = gone.filter(slot => this.mappings.committedUntilMs[slot] > nowMs)
+      if (committed.length > 0) this.#ports.withdraw(committed)
+      for (const slot of gone) table.remove(slot)
+    }
+    this.counters.epochsSeen++
+    forwarder.epoch = epoch
+  }
+
+  #reply(header: MappingHeader, kind: number, destination: number, timeS: number): void {
+    const answer = this.#answer
+    answer.kind = kind
+    answer.epoch = header.epoch
+    answer.sequence = header.sequence
+    answer.timeS = timeS
+    answer.identifier = header.identifier
+    answer.protocol = header.protocol
+    answer.hostIndex = header.hostIndex
+    answer.ports = header.ports
+    answer.client.set(header.client)
+    answer.vip.set(header.vip)
+    answer.node.set(header.node)
+    this.#ports.datagram(answer, destination)
+  }
+
+  /** A packet in tunnelled form that the kernel did not restore; `packet.view` is of the tunnelled form. */
+  tunnelled(packet: PacketRef, sourceIpv4: number, nowMs: number): void {
+    this.counters.slowPackets++
+    const forwarder = this.#forwarders.get(sourceIpv4)
+    if (forwarder === undefined) return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
+    const identifier = ((packet.view.sourcePort << 16) | packet.view.destinationPort) >>> 0
+    this.#tunnelKey(sourceIpv4, identifier)
+    const slot = this.mappings.table.find(this.#key)
+    if (slot >= 0 && this.mappings.epoch[slot] === forwarder.epoch) {
+      if (this.mappings.tuples[slot * 10 + 9] !== packet.view.protocol) return this.#ports.drop(DROP.MAPPING_TUPLE_MISMATCH)
+      return this.#restore(slot, packet, nowMs)
+    }
+    this.#wait(forwarder, sourceIpv4, identifier, packet, nowMs)
+  }
+
+  #tunnelKey(tunnel: number, identifier: number): void {
+    const key = this.#key
+    key[0] = 0
+    key[1] = 0
+    key[2] = 0xffff
+    key[3] = tunnel
+    key[4] = identifier
+  }
+
+  #restore(slot: number, packet: PacketRef, nowMs: number): void {
+    const flags = packet.view.tcpFlags
+    this.#life(slot, flags, true, nowMs)
+    this.counters.injected++
+    this.#ports.restore(packet, slot)
+    this.#maybeCommit(slot, packet.view.protocol === 6 ? flags : 0, nowMs)
+  }
+
+  #inject(slot: number, inner: PacketRef, nowMs: number): void {
+    const flags = inner.view.tcpFlags
+    this.#life(slot, flags, inner.view.protocol !== 6 || (flags & TCP_SYN) === 0, nowMs)
+    this.counters.injected++
+    this.#ports.inject(inner)
+  }
+
+  #life(slot: number, tcpFlags: number, confirms: boolean, nowMs: number): void {
+    const { table, slowPackets } = this.mappings
+    slowPackets[slot]++
+    if ((tcpFlags & (TCP_FIN | TCP_RST)) !== 0) return table.move(slot, MAPPING_LIST.CLOSING, nowMs)
+    if (table.listOf(slot) === MAPPING_LIST.EMBRYONIC && confirms) return table.move(slot, MAPPING_LIST.ESTABLISHED, nowMs)
+    table.touch(slot, nowMs)
+  }
+
+  #maybeCommit(slot: number, tcpFlags: number, nowMs: number): void {
+    const { mappings } = this
+    if (mappings.slowPackets[slot] < this.#settings.commitAfterPackets || mappings.committedUntilMs[slot] > nowMs) return
+    if ((tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return
+    mappings.committedUntilMs[slot] = nowMs + this.#settings.timeouts.routeLease
+    this.counters.commits++
+    this.#ports.commit(slot)
+  }
+
+  commitFailed(slot: number): void {
+    this.counters.commitFailures++
+    this.mappings.committedUntilMs[slot] = 0
+    this.mappings.slowPackets[slot] = 0
+  }
+
+  #wait(forwarder: ForwarderState, tunnel: number, identifier: number, packet: PacketRef, nowMs: number): void {
+    const name = `${tunnel}/${identifier}`
+    let number = this.#waiting.get(name)
+    const fresh = number === undefined
+    if (number === undefined) number = ++this.#waitingNumber
+    if (!this.#held.hold(number, packet, nowMs, nowMs + ASK_RETRY_MS)) return this.#ports.drop(DROP.HOLD_FULL)
+    this.counters.heldPackets++
+    if (!fresh) return
+    this.#waiting.set(name, number)
+    this.#waitingOf.set(number, { tunnel, identifier, name })
+    this.#ask(forwarder, tunnel, identifier, nowMs)
+  }
+
+  #ask(forwarder: ForwarderState, tunnel: number, identifier: number, nowMs: number): void {
+    const perMs = this.#settings.asksPerSecond / 1000
+    this.#askTokens = Math.min(this.#settings.asksPerSecond, this.#askTokens + (nowMs - this.#askTokensAtMs) * perMs)
+    this.#askTokensAtMs = nowMs
+    if (this.#askTokens < 1) return
+    this.#askTokens--
+    this.counters.asksSent++
+    const header = this.#answer
+    header.kind = KIND.ASK
+    header.epoch = forwarder.epoch
+    header.sequence = 0
+    header.identifier = identifier
+    header.protocol = 0
+    header.hostIndex = 0
+    header.ports = 0
+    header.client.fill(0)
+    header.vip.fill(0)
+    header.node.set([0, 0, 0xffff, tunnel])
+    this.#ports.datagram(header, forwarder.ipv4)
+  }
+
+  #releaseWaiting(tunnel: number, identifier: number, slot: number, nowMs: number): void {
+    if (this.#waiting.size === 0) return
+    const number = this.#waiting.get(`${tunnel}/${identifier}`)
+    if (number === undefined) return
+    for (const held of this.#forget(number)) {
+      const packet = this.#replay
+      packet.buf = held.bytes
+      packet.offset = 0
+      packet.length = held.bytes.length
+      packet.partialChecksum = held.partialChecksum
+      packet.gsoSize = held.gsoSize
+      packet.gsoType = held.gsoType
+      parsePacket(held.bytes, 0, held.bytes.length, packet.view)
+      this.#restore(slot, packet, nowMs)
+    }
+  }
+
+  #forget(number: number): ReturnType<HeldPackets['take']> {
+    const waiting = this.#waitingOf.get(number)
+    if (waiting !== undefined) this.#waiting.delete(waiting.name)
+    this.#waitingOf.delete(number)
+    return this.#held.take(number)
+  }
+
+  /** The forwarder does not know the identifier either: what waited for it belongs to nobody. */
+  unknown(header: MappingHeader, sourceIpv4: number): void {
+    const tunnel = ipv4Word(header.node, 0)
+    if (this.#forwarders.get(tunnel)?.ipv4 !== sourceIpv4) return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
+    const number = this.#waiting.get(`${tunnel}/${header.identifier}`)
+    if (number === undefined) return
+    for (const _ of this.#forget(number)) this.#ports.drop(DROP.UNKNOWN_IDENTIFIER)
+  }
+
+  #withdrawFrom(slot: number, nowMs: number): void {
+    if (this.mappings.committedUntilMs[slot] > nowMs) this.#ports.withdraw([slot])
+    this.mappings.committedUntilMs[slot] = 0
+  }
+
+  #remove(slot: number, nowMs: number): void {
+    this.#withdrawFrom(slot, nowMs)
+    this.mappings.table.remove(slot)
+  }
+
+  tick(nowMs: number, maxWork = 4096): void {
+    const { timeouts } = this.#settings
+    let work = this.#expire(MAPPING_LIST.EMBRYONIC, timeouts.embryonic, nowMs, maxWork)
+    work = this.#expire(MAPPING_LIST.CLOSING, timeouts.routeLease + timeouts.linger, nowMs, work)
+    this.#expire(MAPPING_LIST.ESTABLISHED, Math.max(timeouts.mapping, timeouts.routeLease + timeouts.linger), nowMs, work)
+    for (const [number, queue] of this.#held.queues) {
+      if (queue.retryAtMs > nowMs) continue
+      const waiting = this.#waitingOf.get(number)
+      const forwarder = waiting === undefined ? undefined : this.#forwarders.get(waiting.tunnel)
+      if (waiting === undefined || forwarder === undefined || nowMs - queue.sinceMs > HOLD_MS) {
+        for (const _ of this.#forget(number)) this.#ports.drop(DROP.HOLD_TIMEOUT)
+        continue
+      }
+      queue.retryAtMs = nowMs + ASK_RETRY_MS * 2 ** Math.min(++queue.tries, 4)
+      this.#ask(forwarder, waiting.tunnel, waiting.identifier, nowMs)
+    }
+  }
+
+  #expire(list: number, timeoutMs: number, nowMs: number, work: number): number {
+    const { table } = this.mappings
+    while (work > 0) {
+      const slot = table.oldest(list)
+      if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
+      table.remove(slot)
+      work--
+    }
+    return work
+  }
+}

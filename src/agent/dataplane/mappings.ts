@@ -1,0 +1,62 @@
+import { SlotTable } from './slot-table.ts'
+
+export const MAPPING_LIST = {
+  /** Learnt from a SYN; nothing tunnelled came yet. */
+  EMBRYONIC: 0,
+  ESTABLISHED: 1,
+  /** FIN or RST passed. */
+  CLOSING: 2,
+} as const
+
+/** Tunnel address (four words), identifier. */
+export const MAPPING_KEY_WORDS = 5
+/** Client (four words), VIP (four words), ports, protocol: the flow key. */
+export const TUPLE_WORDS = 10
+
+/**
+ * A host's mapping table (R-E8): (tunnel address, identifier) -> the connection's 4-tuple, with the epoch and
+ * sequence of the message that set it. Whatever is evicted is asked for again when a packet needs it.
+ */
+export class MappingTable {
+  readonly table: SlotTable
+  readonly embryonicCapacity: number
+  readonly tuples: Uint32Array
+  readonly epoch: Uint32Array
+  readonly sequence: Uint32Array
+  readonly slowPackets: Uint32Array
+  /** Milliseconds until which the kernel may hold the mapping; 0 = not committed. */
+  readonly committedUntilMs: Float64Array
+  /** Number under which the kernel's maps hold the mapping; fresh at each commit. */
+  readonly mark: Uint32Array
+
+  constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number) {
+    const total = capacity + embryonicCapacity
+    this.embryonicCapacity = embryonicCapacity
+    this.table = new SlotTable({ capacity: total, keyWords: MAPPING_KEY_WORDS, lists: 3, k0, k1 })
+    this.tuples = new Uint32Array(total * TUPLE_WORDS)
+    this.epoch = new Uint32Array(total)
+    this.sequence = new Uint32Array(total)
+    this.slowPackets = new Uint32Array(total)
+    this.committedUntilMs = new Float64Array(total)
+    this.mark = new Uint32Array(total)
+  }
+
+  /** The slot to give up for a new entry, or -1 when there is room. Embryonic entries never displace others. */
+  victim(): number {
+    const { table } = this
+    if (table.length(MAPPING_LIST.EMBRYONIC) >= this.embryonicCapacity) return table.oldest(MAPPING_LIST.EMBRYONIC)
+    if (table.size < table.capacity) return -1
+    const closing = table.oldest(MAPPING_LIST.CLOSING)
+    return closing >= 0 ? closing : table.oldest(MAPPING_LIST.ESTABLISHED)
+  }
+
+  sameTuple(slot: number, tuple: Uint32Array): boolean {
+    const at = slot * TUPLE_WORDS
+    for (let i = 0; i < TUPLE_WORDS; i++) if (this.tuples[at + i] !== tuple[i]) return false
+    return true
+  }
+
+  setTuple(slot: number, tuple: Uint32Array): void {
+    this.tuples.set(tuple, slot * TUPLE_WORDS)
+  }
+}

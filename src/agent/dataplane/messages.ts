@@ -1,0 +1,96 @@
+import type { MessagePort } from 'node:worker_threads'
+import type { NodeConfig } from '../../config/schema.ts'
+import type { Directory } from './directory.ts'
+
+/** A network interface that the data plane listens on. */
+export interface LinkRef {
+  readonly name: string
+  readonly index: number
+}
+
+/** A tag key: for messages about one forwarder's tunnel address, under one numbered secret. */
+export interface MappingKey {
+  readonly number: number
+  readonly tunnelIpv4: number
+  readonly words: Uint32Array
+}
+
+/** Everything the data plane worker needs, made by the main thread. */
+export interface DataplanePlan {
+  readonly table: string
+  readonly directory: Directory
+  readonly clusterAddress: string
+  readonly clusterIpv4: number
+  readonly mappingPort: number
+  readonly links: readonly LinkRef[]
+  readonly mtuBytes: number
+  readonly forwarder: { readonly tunnelIpv4: number; readonly tunnelWords: Uint32Array; readonly epoch: number; readonly hasClassifier: boolean } | null
+  readonly classifier: boolean
+  readonly host: { readonly tun: string } | null
+  /** Keys of every tunnel address; of each address the first one signs. */
+  readonly keys: readonly MappingKey[]
+  /** Shared by the cluster: the deterministic choice. */
+  readonly choiceKey: readonly [number, number]
+  /** Random for each start: table hashing. */
+  readonly tableKey: readonly [number, number]
+  readonly limits: NodeConfig['limits']
+  readonly timeouts: NodeConfig['timeouts']
+}
+
+export interface WorkerData {
+  readonly plan: DataplanePlan
+  readonly port: MessagePort
+  /** Eventfd by which the main thread wakes the worker. */
+  readonly wakeFd: number
+}
+
+/** Words of a route in a batch: flow key (10), host's cluster address (4; zero where none belongs). */
+export const BATCH_WORDS = 14
+
+export interface Query {
+  readonly limit: number
+  readonly service?: number
+  readonly host?: number
+  readonly client?: string
+}
+
+export type ToWorker =
+  | { readonly type: 'hosts'; readonly states: readonly { readonly index: number; readonly live: boolean; readonly draining: boolean }[] }
+  | { readonly type: 'classifiers'; readonly live: readonly string[] }
+  | { readonly type: 'plumb' | 'unplumb' | 'ended'; readonly words: Uint32Array }
+  | { readonly type: 'status' | 'flows'; readonly id: number; readonly query?: Query }
+  | { readonly type: 'stop' }
+
+export type FromWorker =
+  | { readonly type: 'ready' }
+  | { readonly type: 'plumb'; readonly forwarderIpv4: number; readonly words: Uint32Array }
+  | { readonly type: 'ended'; readonly words: Uint32Array }
+  | { readonly type: 'epoch'; readonly epoch: number }
+  | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
+  | { readonly type: 'failed'; readonly message: string }
+  | { readonly type: 'stopped' }
+
+export interface FlowRow {
+  readonly protocol: number
+  readonly client: string
+  readonly vip: string
+  readonly host: number
+  readonly identifier: number
+  readonly state: 'embryonic' | 'established' | 'closing'
+  readonly plumbed: boolean
+  readonly slowPackets: number
+  readonly idleMs: number
+}
+
+export interface WorkerStatus {
+  readonly epoch: number | null
+  readonly limits: readonly { readonly name: string; readonly used: number; readonly capacity: number; readonly evicted: number }[]
+  readonly counters: Record<string, number>
+  /** By reason number. */
+  readonly drops: Float64Array
+  /** By host index, and by service index: flows now, and flows ever. */
+  readonly hostFlows: readonly number[]
+  readonly hostConnections: readonly number[]
+  readonly serviceFlows: readonly number[]
+  readonly serviceConnections: readonly number[]
+}

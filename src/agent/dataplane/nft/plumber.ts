@@ -1,0 +1,164 @@
+import type { SetElements } from '../../../os/netlink/nftables-elements.ts'
+
+/** The part of the netlink batch writer that the plumber needs; tests give their own. */
+export type ElementWriter = Pick<SetElements, 'add' | 'delete' | 'commit'>
+
+interface Change {
+  readonly failed: () => void
+  readonly apply: (writer: ElementWriter) => void
+  readonly undo: (writer: ElementWriter) => void
+}
+
+/** Told of a slot whose change the kernel refused for good. */
+export interface PlumbFailures {
+  readonly route: (slot: number) => void
+  readonly mapping: (slot: number) => void
+}
+
+/** Slack by which the parts of a mapping outlive the look-up that leads to them, so no packet is half restored. */
+const PART_SLACK_MS = 10_000
+
+/** Network-order bytes of 32-bit words, for keys and data of kernel sets. */
+const bytesOf = (...parts: (readonly [value: number, order: 'net' | 'host'])[]): Uint8Array => {
+  const view = new DataView(new ArrayBuffer(parts.length * 4))
+  parts.forEach(([value, order], i) => {
+    view.setUint32(i * 4, value, order === 'host')
+  })
+  return new Uint8Array(view.buffer)
+}
+
+/** A 16-bit field in a concatenation or as data: two network-order bytes, padded to four in a key. */
+const portBytes = (port: number): Uint8Array => Uint8Array.of(port >> 8, port & 255)
+
+const flowKeyBytes = (key: Uint32Array, at: number): Uint8Array => {
+  const view = new DataView(new ArrayBuffer(20))
+  view.setUint32(0, key[at + 3])
+  view.setUint16(4, key[at + 8] >>> 16)
+  view.setUint32(8, key[at + 7])
+  view.setUint16(12, key[at + 8] & 0xffff)
+  view.setUint8(16, key[at + 9])
+  return new Uint8Array(view.buffer)
+}
+
+/**
+ * Puts routes and mappings into the kernel in batches (decision 1): changes gather, `flush` commits them in one
+ * netlink transaction. A batch that the kernel refuses is retried change by change, each after removing what may
+ * stand in its way; what still fails is reported, and its flow stays on the slow path.
+ */
+export class Plumber {
+  readonly #writer: ElementWriter
+  readonly #table: string
+  readonly #failed: PlumbFailures
+  #pending: Change[] = []
+  #mark = 0
+  readonly counters = { batches: 0, changes: 0, batchFailures: 0, changeFailures: 0 }
+
+  constructor(writer: ElementWriter, table: string, failed: PlumbFailures) {
+    this.#writer = writer
+    this.#table = table
+    this.#failed = failed
+  }
+
+  get pending(): number {
+    return this.#pending.length
+  }
+
+  #push(failed: () => void, parts: readonly { set: string; key: Uint8Array; data?: Uint8Array; timeoutMs: number }[]): void {
+    const table = this.#table
+    this.#pending.push({
+      failed,
+      apply: writer => {
+        for (const part of parts) writer.add({ table, ...part })
+      },
+      undo: writer => {
+        for (const { set, key } of parts) {
+          writer.delete({ table, set, key })
+          writer.commit()
+        }
+      },
+    })
+  }
+
+  /** Forwarder: flow key (ten words at `at`) -> identifier. */
+  route(slot: number, key: Uint32Array, at: number, identifier: number, neutral: boolean, leaseMs: number): void {
+    const flow = flowKeyBytes(key, at)
+    const failed = (): void => this.#failed.route(slot)
+    if (neutral) {
+      return this.#push(failed, [{ set: 'route', key: flow, data: bytesOf([identifier, 'net']), timeoutMs: leaseMs }])
+    }
+    const mark = bytesOf([identifier, 'host'])
+    const longer = leaseMs + PART_SLACK_MS
+    this.#push(failed, [
+      { set: 'fixed_hi', key: mark, data: portBytes(identifier >>> 16), timeoutMs: longer },
+      { set: 'fixed_lo', key: mark, data: portBytes(identifier & 0xffff), timeoutMs: longer },
+      { set: 'fixed', key: flow, data: mark, timeoutMs: leaseMs },
+    ])
+  }
+
+  /** Forwarder that is also the host: the packet is left to the own stack. */
+  local(slot: number, key: Uint32Array, at: number, leaseMs: number): void {
+    this.#push(() => this.#failed.route(slot), [{ set: 'local', key: flowKeyBytes(key, at), timeoutMs: leaseMs }])
+  }
+
+  /** Takes a route out at once, whatever kind it is. */
+  unroute(key: Uint32Array, at: number): void {
+    const flow = flowKeyBytes(key, at)
+    this.flush()
+    for (const set of ['route', 'fixed', 'local']) {
+      this.#writer.delete({ table: this.#table, set, key: flow })
+      this.#writer.commit()
+    }
+  }
+
+  /** Host: (tunnel address, identifier) -> tuple (ten words at `at`). Returns the mark it stands under. */
+  mapping(slot: number, tunnel: number, identifier: number, tuple: Uint32Array, at: number, neutral: boolean, leaseMs: number): number {
+    this.#mark = this.#mark >= 0x40000000 ? 1 : this.#mark + 1
+    const number = this.#mark
+    const mark = bytesOf([number, 'host'])
+    const longer = leaseMs + PART_SLACK_MS
+    const ports = tuple[at + 8]
+    this.#push(() => this.#failed.mapping(slot), [
+      { set: 'client', key: mark, data: bytesOf([tuple[at + 3], 'net']), timeoutMs: longer },
+      { set: 'vip_of', key: mark, data: bytesOf([tuple[at + 7], 'net']), timeoutMs: longer },
+      ...(neutral
+        ? [{ set: 'ports', key: mark, data: bytesOf([ports, 'net']), timeoutMs: longer }]
+        : [
+            { set: 'ports_hi', key: mark, data: portBytes(ports >>> 16), timeoutMs: longer },
+            { set: 'ports_lo', key: mark, data: portBytes(ports & 0xffff), timeoutMs: longer },
+          ]),
+      { set: neutral ? 'dec' : 'dec_fixed', key: bytesOf([tunnel, 'net'], [identifier, 'net']), data: mark, timeoutMs: leaseMs },
+    ])
+    return number
+  }
+
+  /** Host: takes mappings out; their look-up is gone from the kernel when this returns. */
+  unmap(entries: readonly { readonly tunnel: number; readonly identifier: number }[]): void {
+    this.flush()
+    for (const { tunnel, identifier } of entries) {
+      const key = bytesOf([tunnel, 'net'], [identifier, 'net'])
+      for (const set of ['dec', 'dec_fixed']) {
+        this.#writer.delete({ table: this.#table, set, key })
+        this.#writer.commit()
+      }
+    }
+  }
+
+  flush(): void {
+    const pending = this.#pending
+    if (pending.length === 0) return
+    this.#pending = []
+    this.counters.batches++
+    this.counters.changes += pending.length
+    for (const change of pending) change.apply(this.#writer)
+    if (this.#writer.commit().ok) return
+    this.counters.batchFailures++
+    for (const change of pending) {
+      change.undo(this.#writer)
+      change.apply(this.#writer)
+      if (!this.#writer.commit().ok) {
+        this.counters.changeFailures++
+        change.failed()
+      }
+    }
+  }
+}

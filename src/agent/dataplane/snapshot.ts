@@ -1,0 +1,91 @@
+import { formatEndpoint } from './flow-key.ts'
+import type { Engine } from './engine.ts'
+import { LIST } from './flows.ts'
+import { MAPPING_LIST } from './mappings.ts'
+import type { FlowRow, Query, WorkerStatus } from './messages.ts'
+
+const STATES = { [LIST.EMBRYONIC]: 'embryonic', [LIST.TCP]: 'established', [LIST.UDP]: 'established', [LIST.CLOSING]: 'closing', [LIST.CLOSING_PLUMBED]: 'closing' } as const
+/** Flows looked at for one answer at most, so that a listing never stalls the packet path. */
+const MAX_SCAN = 200_000
+
+const NEWEST_FIRST = [LIST.TCP, LIST.UDP, LIST.CLOSING_PLUMBED, LIST.CLOSING, LIST.EMBRYONIC] as const
+
+/** The forwarder's flows that match, oldest first within each state, up to `query.limit`. */
+export const flowRows = (engine: Engine, query: Query, nowMs: number): { total: number; flows: FlowRow[] } => {
+  const rows: FlowRow[] = []
+  if (engine.forwarder === null) return { total: 0, flows: rows }
+  const { flows } = engine.forwarder
+  const { table } = flows
+  let scanned = 0
+  for (const list of NEWEST_FIRST) {
+    for (let slot = table.oldest(list); slot >= 0 && rows.length < query.limit && scanned < MAX_SCAN; slot = table.newer(slot)) {
+      scanned++
+      if (query.service !== undefined && flows.service[slot] !== query.service) continue
+      if (query.host !== undefined && flows.host[slot] !== query.host) continue
+      const at = slot * 10
+      const ports = table.keys[at + 8]
+      const client = formatEndpoint(table.keys, at, ports >>> 16)
+      if (query.client !== undefined && !client.startsWith(query.client)) continue
+      rows.push({
+        protocol: table.keys[at + 9],
+        client,
+        vip: formatEndpoint(table.keys, at + 4, ports & 0xffff),
+        host: flows.host[slot],
+        identifier: flows.identifier[slot],
+        state: STATES[list],
+        plumbed: flows.plumbedUntilMs[slot] > nowMs,
+        slowPackets: flows.slowPackets[slot],
+        idleMs: Math.round(nowMs - table.lastUse[slot]),
+      })
+    }
+  }
+  return { total: table.size, flows: rows }
+}
+
+/** Tables, counters and drops of all roles. Counter names are `<role>_<what>`. */
+export const workerStatus = (engine: Engine, extra: Record<string, number>): WorkerStatus => {
+  const { forwarder, host, classifier, identifiers } = engine
+  const counters: Record<string, number> = { ...extra }
+  const add = (role: string, values: object | undefined): void => {
+    for (const [name, value] of Object.entries(values ?? {})) counters[`${role}_${snake(name)}`] = value as number
+  }
+  add('forwarder', forwarder?.counters)
+  add('classifier', classifier?.counters)
+  add('host', host?.counters)
+  counters.active_flows =
+    (forwarder === null ? 0 : forwarder.flows.table.length(LIST.TCP) + forwarder.flows.table.length(LIST.UDP)) +
+    (host === null ? 0 : host.mappings.table.length(MAPPING_LIST.ESTABLISHED))
+  const limits: WorkerStatus['limits'][number][] = []
+  const limit = (name: string, used: number, capacity: number, evicted: number): void => {
+    limits.push({ name, used, capacity, evicted })
+  }
+  if (forwarder !== null && identifiers !== null) {
+    const { flows } = forwarder
+    limit('flows', flows.routes, flows.routeCapacity, forwarder.counters.evictedRoutes)
+    limit('embryonic', flows.embryonic, flows.embryonicCapacity, forwarder.counters.evictedEmbryonic)
+    limit('identifiers', identifiers.inUse, identifiers.capacity, 0)
+    limit('quarantine', identifiers.quarantined, identifiers.capacity, 0)
+    limit('held by forwarder', engine.heldByForwarder.size, engine.heldByForwarder.capacity, engine.heldByForwarder.refused)
+    counters.forwarder_identifiers_exhausted = identifiers.exhausted
+    counters.forwarder_identifiers_not_neutral = identifiers.nonNeutral
+  }
+  if (host !== null) {
+    limit('mappings', host.mappings.table.size, host.mappings.table.capacity, host.counters.evicted)
+    limit('held by host', engine.heldByHost.size, engine.heldByHost.capacity, engine.heldByHost.refused)
+  }
+  if (classifier !== null) {
+    limit('sessions', classifier.inventory.size, classifier.inventory.capacity, classifier.counters.inventoryEvicted)
+  }
+  return {
+    epoch: forwarder?.epoch ?? null,
+    limits,
+    counters,
+    drops: Float64Array.from(engine.drops.counts),
+    hostFlows: forwarder?.tally.hostFlows ?? [],
+    hostConnections: forwarder?.tally.hostConnections ?? [],
+    serviceFlows: forwarder?.tally.serviceFlows ?? [],
+    serviceConnections: forwarder?.tally.serviceConnections ?? [],
+  }
+}
+
+const snake = (name: string): string => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)

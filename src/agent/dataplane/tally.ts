@@ -1,0 +1,24 @@
+/** Flows now and connections ever, by host index and by service index. */
+export class Tally {
+  readonly hostFlows: number[] = []
+  readonly hostConnections: number[] = []
+  readonly serviceFlows: number[] = []
+  readonly serviceConnections: number[] = []
+
+  assigned(host: number, service: number): void {
+    bump(this.hostFlows, host, 1)
+    bump(this.hostConnections, host, 1)
+    bump(this.serviceFlows, service, 1)
+    bump(this.serviceConnections, service, 1)
+  }
+
+  released(host: number, service: number): void {
+    bump(this.hostFlows, host, -1)
+    bump(this.serviceFlows, service, -1)
+  }
+}
+
+const bump = (counts: number[], at: number, by: number): void => {
+  while (counts.length <= at) counts.push(0)
+  counts[at] += by
+}

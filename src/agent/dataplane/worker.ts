@@ -1,0 +1,223 @@
+/**
+ * The data plane worker: one thread that owns the packet rings, the mapping socket, the raw and TUN output and all
+ * tables of the packet path. It sleeps in poll(2) and never in an event loop; the main thread wakes it by an eventfd.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { EventFd } from '../../os/eventfd.ts'
+import { SetElements } from '../../os/netlink/nftables-elements.ts'
+import { PacketRing } from '../../os/packet-ring.ts'
+import { Poller } from '../../os/poller.ts'
+import { RawSender } from '../../os/raw-socket.ts'
+import { Tun } from '../../os/tun.ts'
+import { UdpBatchSocket } from '../../os/udp-socket.ts'
+import { Datagrams } from './datagrams.ts'
+import { DROP, DropCounters } from './drops.ts'
+import { Engine } from './engine.ts'
+import { BATCH_WORDS, type FromWorker, type ToWorker, type WorkerData } from './messages.ts'
+import { Plumber } from './nft/plumber.ts'
+import { SLOW_MARK } from './nft/ruleset.ts'
+import { PacketOutput } from './slow-path.ts'
+import { flowRows, workerStatus } from './snapshot.ts'
+
+/** Packets taken from one source before the others get their turn. */
+const BURST = 256
+const TICK_MS = 100
+const IMPATIENT_TICK_MS = 10
+/** Routes gather this long before they cross to the main thread. */
+const BATCH_MS = 5
+
+class Worker {
+  readonly #port: MessagePort
+  readonly #wake: EventFd
+  readonly #rings: PacketRing[]
+  readonly #socket: UdpBatchSocket
+  readonly #output: PacketOutput
+  readonly #datagrams: Datagrams
+  readonly #elements = new SetElements()
+  readonly #plumber: Plumber
+  readonly #engine: Engine
+  readonly #raw: RawSender | null
+  readonly #tun: Tun | null
+  readonly #drops = new DropCounters()
+  readonly #key = new Uint32Array(10)
+  #nowS = 0
+  #running = true
+  #tickAtMs = 0
+  #batchAtMs = 0
+  #ringDrops = 0
+
+  constructor({ plan, port, wakeFd }: WorkerData) {
+    this.#port = port
+    this.#wake = EventFd.attach(wakeFd)
+    // Jumbo frames need a larger frame; a super-packet (GRO) takes the ring's slower way.
+    const frameSize = plan.mtuBytes <= 1800 ? 2048 : 16_384
+    this.#rings = plan.links.map(link =>
+      PacketRing.open({ interfaceIndex: link.index, mark: SLOW_MARK, markMask: 0xffffffff, frameSize, frames: (4 << 20) / frameSize }),
+    )
+    this.#socket = UdpBatchSocket.open({ address: plan.clusterAddress, port: plan.mappingPort, slotSize: frameSize })
+    this.#raw = plan.forwarder === null ? null : RawSender.open({ slotSize: frameSize })
+    this.#tun = plan.host === null ? null : Tun.open(plan.host.tun)
+    this.#output = new PacketOutput(this.#raw, this.#tun, this.#drops)
+    this.#datagrams = new Datagrams(this.#socket, plan.mappingPort, plan.keys, plan.forwarder?.tunnelIpv4 ?? 0, this.#drops)
+    this.#plumber = new Plumber(this.#elements, plan.table, {
+      route: slot => this.#engine.forwarder?.plumbFailed(slot),
+      mapping: slot => this.#engine.host?.commitFailed(slot),
+    })
+    this.#engine = new Engine({
+      plan,
+      output: this.#output,
+      datagrams: this.#datagrams,
+      plumber: this.#plumber,
+      drops: this.#drops,
+      nowS: () => this.#nowS,
+      epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
+    })
+  }
+
+  #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
+    this.#port.postMessage(message, transfer.map(words => words.buffer))
+  }
+
+  run(): void {
+    const poller = new Poller()
+    for (const ring of this.#rings) poller.add(ring.fd)
+    poller.add(this.#socket.fd)
+    const wake = poller.add(this.#wake.fd)
+    this.#post({ type: 'ready' })
+    while (this.#running) {
+      poller.wait(this.#patience())
+      const nowMs = performance.now()
+      this.#nowS = Math.floor(Date.now() / 1000)
+      this.#engine.turn(nowMs)
+      if (poller.ready(wake)) this.#takeMessages(nowMs)
+      let busy = true
+      for (let round = 0; busy && round < 8; round++) {
+        busy = false
+        for (const ring of this.#rings) busy = ring.receive(BURST, this.#engine.ringPacket) === BURST || busy
+        busy = this.#datagrams.receive(BURST) === BURST || busy
+        this.#send()
+      }
+      this.#timers(nowMs)
+      this.#send()
+    }
+    this.#close()
+  }
+
+  /** Packets leave before the routes that overtake them come into force. */
+  #send(): void {
+    this.#output.flush()
+    const failed = this.#socket.flush()
+    for (let i = 0; i < failed; i++) this.#drops.add(DROP.SEND_FAILED)
+    this.#plumber.flush()
+  }
+
+  #patience(): number {
+    if (this.#engine.impatient) return IMPATIENT_TICK_MS
+    return this.#hasBatch() ? BATCH_MS : TICK_MS
+  }
+
+  #hasBatch(): boolean {
+    if (this.#engine.ended.size > 0) return true
+    for (const batch of this.#engine.plumbs.values()) if (batch.size > 0) return true
+    return false
+  }
+
+  #timers(nowMs: number): void {
+    if (nowMs >= this.#tickAtMs) {
+      this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
+      this.#engine.tick(nowMs)
+    }
+    if (nowMs < this.#batchAtMs) return
+    this.#batchAtMs = nowMs + BATCH_MS
+    for (const [forwarderIpv4, batch] of this.#engine.plumbs) {
+      if (batch.size === 0) continue
+      const words = batch.take()
+      this.#post({ type: 'plumb', forwarderIpv4, words }, [words])
+    }
+    if (this.#engine.ended.size === 0) return
+    const words = this.#engine.ended.take()
+    this.#post({ type: 'ended', words }, [words])
+  }
+
+  #takeMessages(nowMs: number): void {
+    this.#wake.drain()
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { message: ToWorker } | undefined
+      if (received === undefined) return
+      this.#take(received.message, nowMs)
+    }
+  }
+
+  #take(message: ToWorker, nowMs: number): void {
+    const { forwarder, classifier, directory } = this.#engine
+    switch (message.type) {
+      case 'hosts':
+        for (const state of message.states) {
+          const host = directory.host(state.index)
+          if (host === undefined) continue
+          host.live = state.live
+          host.draining = state.draining
+        }
+        return
+      case 'classifiers':
+        for (const entry of directory.directory.classifiers) entry.live = message.live.includes(entry.name)
+        return
+      case 'plumb':
+        return this.#each(message.words, hostIpv4 => forwarder?.plumbed(this.#key, hostIpv4, nowMs))
+      case 'unplumb':
+        return this.#each(message.words, () => forwarder?.unplumbed(this.#key, nowMs))
+      case 'ended':
+        return this.#each(message.words, () => classifier?.ended(this.#key))
+      case 'flows':
+        return this.#post({ type: 'answer', id: message.id, data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs) })
+      case 'status':
+        return this.#post({ type: 'answer', id: message.id, data: this.#status() })
+      case 'stop':
+        this.#running = false
+    }
+  }
+
+  #each(words: Uint32Array, use: (hostIpv4: number) => void): void {
+    for (let at = 0; at + BATCH_WORDS <= words.length; at += BATCH_WORDS) {
+      this.#key.set(words.subarray(at, at + 10))
+      use(words[at + 13])
+    }
+  }
+
+  #status(): unknown {
+    let packets = 0
+    let ringDrops = 0
+    for (const ring of this.#rings) {
+      const stats = ring.stats()
+      packets += stats.packets
+      ringDrops += stats.drops + stats.truncated
+    }
+    for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
+    const { batches, changes, batchFailures, changeFailures } = this.#plumber.counters
+    return workerStatus(this.#engine, {
+      ring_packets: packets,
+      kernel_batches: batches,
+      kernel_changes: changes,
+      kernel_batch_failures: batchFailures,
+      kernel_change_failures: changeFailures,
+    })
+  }
+
+  #close(): void {
+    for (const ring of this.#rings) ring.close()
+    this.#socket.close()
+    this.#raw?.close()
+    this.#tun?.close()
+    this.#elements.close()
+    this.#post({ type: 'stopped' })
+    this.#port.close()
+  }
+}
+
+const data = workerData as WorkerData
+try {
+  new Worker(data).run()
+} catch (error) {
+  data.port.postMessage({ type: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+  data.port.close()
+}

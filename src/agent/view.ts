@@ -1,0 +1,142 @@
+import type { NodeConfig } from '../config/schema.ts'
+import type { AgentView, DropsData, FlowsData, HostsData, NodeState, StatusData, VipsData } from '../control/types.ts'
+import { ShuntError } from '../errors.ts'
+import type { PeerLinks } from '../gossip/links.ts'
+import { readCounters } from '../os/netlink/nftables-counters.ts'
+import { VERSION } from '../version.ts'
+import type { Dataplane } from './dataplane/dataplane.ts'
+import type { Directory } from './dataplane/directory.ts'
+import { DROP, DROP_TEXT } from './dataplane/drops.ts'
+import { tableName } from './dataplane/nft/ruleset.ts'
+
+/** Drops that nftables counts by itself, by our reason. */
+const KERNEL_DROPS: Record<string, number> = {
+  not_a_service: DROP.NOT_A_SERVICE,
+  fragment_vip: DROP.FRAGMENT,
+  fragment_tunnel: DROP.FRAGMENT,
+  tunnel_protocol: DROP.UNSUPPORTED_PROTOCOL,
+  half_restored: DROP.UNKNOWN_IDENTIFIER,
+}
+
+export type AgentState = StatusData['state']
+
+/** What the control API shows of a running agent. */
+export class View implements AgentView {
+  readonly #config: NodeConfig
+  readonly #directory: Directory
+  readonly #dataplane: Dataplane
+  readonly #links: PeerLinks
+  readonly #state: () => AgentState
+  readonly #startedMs = performance.now()
+
+  constructor(parts: { config: NodeConfig; directory: Directory; dataplane: Dataplane; links: PeerLinks; state: () => AgentState }) {
+    this.#config = parts.config
+    this.#directory = parts.directory
+    this.#dataplane = parts.dataplane
+    this.#links = parts.links
+    this.#state = parts.state
+  }
+
+  #kernelCounters(): Record<string, number> {
+    const counters = readCounters(tableName(this.#config.node.name))
+    return Object.fromEntries(Object.entries(counters).map(([name, { packets }]) => [name, packets]))
+  }
+
+  async status(): Promise<StatusData> {
+    const worker = await this.#dataplane.status()
+    const kernel = Object.fromEntries(Object.entries(this.#kernelCounters()).map(([name, value]) => [`kernel_${name}`, value]))
+    const links = Object.fromEntries(Object.entries(this.#links.counters()).map(([name, value]) => [`link_${name}`, value]))
+    return {
+      node: this.#config.node.name,
+      version: VERSION,
+      pid: process.pid,
+      roles: this.#config.roles,
+      state: this.#state(),
+      uptimeMs: Math.round(performance.now() - this.#startedMs),
+      dataplane: 'nftables',
+      epoch: worker.epoch,
+      peers: this.#links.states().map(({ name, roles, address, state, lastHeardMs, rttMs }) => ({ name, roles, address, state, lastHeardMs, rttMs })),
+      limits: [...worker.limits],
+      counters: { ...worker.counters, ...kernel, ...links },
+      memory: { rssBytes: process.memoryUsage.rss() },
+    }
+  }
+
+  #stateOf(name: string): NodeState {
+    if (name === this.#config.node.name) return 'alive'
+    return this.#links.states().find(peer => peer.name === name)?.state ?? 'dead'
+  }
+
+  async hosts(): Promise<HostsData> {
+    const worker = await this.#dataplane.status()
+    const { services, peers, addresses } = this.#config
+    return {
+      hosts: this.#directory.hosts.map(host => {
+        const mine = services.filter(service => service.hosts.some(member => member.name === host.name))
+        return {
+          name: host.name,
+          address: peers.find(peer => peer.name === host.name)?.address ?? addresses.cluster,
+          state: this.#stateOf(host.name),
+          services: mine.map(service => service.name),
+          capacity: Math.max(0, ...mine.flatMap(service => service.hosts.filter(member => member.name === host.name).map(member => member.capacity))),
+          flows: worker.hostFlows[host.index] ?? 0,
+          connections: worker.hostConnections[host.index] ?? 0,
+        }
+      }),
+    }
+  }
+
+  async vips(): Promise<VipsData> {
+    const worker = await this.#dataplane.status()
+    return {
+      vips: this.#config.services.map((service, index) => ({
+        service: service.name,
+        vip: service.vip,
+        port: service.port,
+        protocol: service.protocol,
+        hosts: service.hosts.length,
+        live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
+        flows: worker.serviceFlows[index] ?? 0,
+        connections: worker.serviceConnections[index] ?? 0,
+      })),
+    }
+  }
+
+  async flows(query: Parameters<AgentView['flows']>[0]): Promise<FlowsData> {
+    const service = query.service === undefined ? undefined : this.#config.services.findIndex(s => s.name === query.service)
+    const host = query.host === undefined ? undefined : this.#directory.hosts.find(h => h.name === query.host)?.index
+    if (service === -1) throw unknown('service', query.service, this.#config.services)
+    if (query.host !== undefined && host === undefined) throw unknown('host', query.host, this.#directory.hosts)
+    const { total, flows } = await this.#dataplane.flows({ limit: query.limit, service, host, client: query.client })
+    const names = new Map(this.#directory.hosts.map(entry => [entry.index, entry.name]))
+    return {
+      total,
+      shown: flows.length,
+      flows: flows.map(flow => ({
+        ...flow,
+        protocol: flow.protocol === 6 ? 'tcp' : 'udp',
+        host: names.get(flow.host) ?? '-',
+        identifier: flow.identifier === 0 ? '-' : flow.identifier.toString(16).padStart(8, '0'),
+      })),
+    }
+  }
+
+  async drops(): Promise<DropsData> {
+    const worker = await this.#dataplane.status()
+    const kernel = this.#kernelCounters()
+    const rows: DropsData['drops'] = []
+    for (const [number, count] of worker.drops.entries()) {
+      if (count > 0) rows.push({ number, ...text(number), where: 'agent', count })
+    }
+    for (const [counter, number] of Object.entries(KERNEL_DROPS)) {
+      const count = kernel[counter] ?? 0
+      if (count > 0) rows.push({ number, ...text(number), where: 'kernel', count })
+    }
+    return { drops: rows.sort((a, b) => a.number - b.number) }
+  }
+}
+
+const text = (number: number): { reason: string; hint: string } => ({ reason: DROP_TEXT[number].reason, hint: DROP_TEXT[number].hint })
+
+const unknown = (what: string, name: string | undefined, known: readonly { name: string }[]): ShuntError =>
+  new ShuntError('SHUNT_ERR_USAGE', `there is no ${what} ${name}; there are: ${known.map(entry => entry.name).join(', ')}`)

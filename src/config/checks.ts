@@ -1,0 +1,165 @@
+/** Rules of the node file that span several places; they run on a file whose every value is valid by itself. */
+import { MAX_HOSTS, type NodeConfig, type Role, type ServiceConfig } from './schema.ts'
+import { didYouMean } from './suggest.ts'
+
+export type Path = readonly (string | number)[]
+/** Something wrong at a place in the document. */
+export interface Problem {
+  path: Path
+  message: string
+}
+
+interface Node {
+  name: string
+  roles: readonly Role[]
+  path: Path
+}
+
+/** Reports a second use of a value that must be used once. */
+const unique = (problems: Problem[], what: string) => {
+  const seen = new Map<string, Path>()
+  return (value: string, path: Path): void => {
+    const first = seen.get(value)
+    if (first === undefined) seen.set(value, path)
+    else problems.push({ path, message: `${what} ${value} is already used at ${pathText(first)}` })
+  }
+}
+
+/** `services[0].vip` */
+export const pathText = (path: Path): string =>
+  path.map((p, i) => (typeof p === 'number' ? `[${p}]` : i === 0 ? p : `.${p}`)).join('') || 'the document'
+
+const checkRoles = (config: NodeConfig, problems: Problem[]): void => {
+  const has = (role: Role): boolean => config.roles.includes(role)
+  const onceOnly = (roles: readonly Role[], path: Path): void => {
+    const once = unique(problems, 'role')
+    roles.forEach((role, i) => {
+      once(role, [...path, i])
+    })
+  }
+  onceOnly(config.roles, ['roles'])
+  config.peers.forEach((p, i) => {
+    onceOnly(p.roles, ['peers', i, 'roles'])
+  })
+  if (has('forwarder') && config.addresses.tunnel === undefined)
+    problems.push({
+      path: ['addresses'],
+      message: 'the role forwarder needs addresses.tunnel, an address used for nothing else',
+    })
+  if (has('forwarder') && config.interfaces.uplink.length === 0)
+    problems.push({
+      path: ['interfaces'],
+      message: 'the role forwarder needs interfaces.uplink, where packets for a virtual IP arrive',
+    })
+  config.peers.forEach((p, i) => {
+    if (p.roles.includes('forwarder') && p.tunnel === undefined)
+      problems.push({
+        path: ['peers', i],
+        message: `${p.name} has the role forwarder and needs tunnel, its tunnel address`,
+      })
+  })
+  const anyone = (role: Role): boolean => has(role) || config.peers.some(p => p.roles.includes(role))
+  if (anyone('forwarder') && !anyone('classifier'))
+    problems.push({
+      path: ['roles'],
+      message:
+        'there are forwarders but no classifier, here or among the peers; give a node the role classifier',
+    })
+}
+
+const checkNodes = (config: NodeConfig, nodes: readonly Node[], problems: Problem[]): void => {
+  const nameOnce = unique(problems, 'node name')
+  for (const node of nodes) nameOnce(node.name, [...node.path, 'name'])
+  const idOnce = unique(problems, 'peer id')
+  config.peers.forEach((p, i) => {
+    idOnce(p.id, ['peers', i, 'id'])
+  })
+  const addressOnce = unique(problems, 'address')
+  addressOnce(config.addresses.cluster, ['addresses', 'cluster'])
+  if (config.addresses.tunnel !== undefined) addressOnce(config.addresses.tunnel, ['addresses', 'tunnel'])
+  config.peers.forEach((p, i) => {
+    addressOnce(p.address, ['peers', i, 'address'])
+    if (p.tunnel !== undefined) addressOnce(p.tunnel, ['peers', i, 'tunnel'])
+  })
+  const hosts = nodes.filter(n => n.roles.includes('host'))
+  if (hosts.length > MAX_HOSTS)
+    problems.push({
+      path: hosts[MAX_HOSTS]!.path,
+      message: `a cluster carries at most ${MAX_HOSTS} hosts, there are ${hosts.length}`,
+    })
+  const secretOnce = unique(problems, 'secret number')
+  config.cluster.secrets.forEach((s, i) => {
+    secretOnce(String(s.number), ['cluster', 'secrets', i, 'number'])
+  })
+}
+
+/** An address that no service or node can have: unspecified, loopback is allowed for tests, multicast and above. */
+const isUnusable = (ip: string): boolean => Number(ip.split('.')[0]) === 0 || Number(ip.split('.')[0]) >= 224
+
+const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Path> => {
+  const places: [string, Path][] = [[config.addresses.cluster, ['addresses', 'cluster']]]
+  if (config.addresses.tunnel !== undefined) places.push([config.addresses.tunnel, ['addresses', 'tunnel']])
+  config.peers.forEach((p, i) => {
+    places.push([p.address, ['peers', i, 'address']])
+    if (p.tunnel !== undefined) places.push([p.tunnel, ['peers', i, 'tunnel']])
+  })
+  const vips = config.services.map((s, i): [string, Path] => [s.vip, ['services', i, 'vip']])
+  for (const [ip, path] of [...places, ...vips])
+    if (isUnusable(ip)) problems.push({ path, message: `${ip} is not a unicast address` })
+  return new Map(places)
+}
+
+const checkServiceHosts = (
+  service: ServiceConfig,
+  path: Path,
+  nodes: readonly Node[],
+  problems: Problem[],
+): void => {
+  const once = unique(problems, 'host')
+  const names = nodes.filter(n => n.roles.includes('host')).map(n => n.name)
+  service.hosts.forEach((host, i) => {
+    const at = [...path, 'hosts', i, 'name']
+    once(host.name, at)
+    const node = nodes.find(n => n.name === host.name)
+    if (node === undefined)
+      problems.push({
+        path: at,
+        message: `${host.name} is neither a peer nor this node${didYouMean(host.name, names)}`,
+      })
+    else if (!node.roles.includes('host'))
+      problems.push({ path: at, message: `${host.name} does not have the role host` })
+  })
+}
+
+/** Every broken rule of a configuration, in document order of the sections. */
+export const checkNodeConfig = (config: NodeConfig): Problem[] => {
+  const problems: Problem[] = []
+  const nodes: Node[] = [
+    { name: config.node.name, roles: config.roles, path: ['node'] },
+    ...config.peers.map((p, i): Node => ({ name: p.name, roles: p.roles, path: ['peers', i] })),
+  ]
+  checkRoles(config, problems)
+  checkNodes(config, nodes, problems)
+  const nodeAddresses = checkAddresses(config, problems)
+  const serviceOnce = unique(problems, 'service name')
+  const endpointOnce = unique(problems, 'virtual IP, port and protocol')
+  config.services.forEach((service, i) => {
+    const path = ['services', i]
+    serviceOnce(service.name, [...path, 'name'])
+    endpointOnce(`${service.vip}:${service.port}/${service.protocol}`, path)
+    const taken = nodeAddresses.get(service.vip)
+    if (taken !== undefined)
+      problems.push({
+        path: [...path, 'vip'],
+        message: `${service.vip} is the address of a node (${pathText(taken)}); a virtual IP must be its own`,
+      })
+    checkServiceHosts(service, path, nodes, problems)
+  })
+  const { routeLease, tcpIdle } = config.timeouts
+  if (routeLease > tcpIdle / 2)
+    problems.push({
+      path: ['timeouts', 'routeLease'],
+      message: `is ${routeLease} and must be at most half of timeouts.tcpIdle (${tcpIdle})`,
+    })
+  return problems
+}

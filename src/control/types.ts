@@ -1,0 +1,159 @@
+/**
+ * The control API: what an agent answers on its local socket, in an envelope with a schema version. The CLI and
+ * other readers share these types. Additions keep the version; a changed meaning or a removed field raises it.
+ */
+import type { ErrorCode } from '../errors.ts'
+
+export type NodeState = 'alive' | 'dead' | 'connecting'
+
+export interface PeerStatus {
+  name: string
+  roles: string[]
+  address: string
+  state: NodeState
+  /** `null` when nothing was heard yet. */
+  lastHeardMs: number | null
+  rttMs: number | null
+}
+
+/** A table or queue of fixed capacity: flows, embryonic, mappings, identifiers, quarantine, held packets. */
+export interface LimitStatus {
+  name: string
+  used: number
+  capacity: number
+  /** Entries that a full table gave up since the agent started. */
+  evicted: number
+}
+
+export interface StatusData {
+  node: string
+  version: string
+  pid: number
+  roles: string[]
+  state: 'starting' | 'running' | 'draining'
+  uptimeMs: number
+  dataplane: 'nftables'
+  /** Epoch of the flow identifiers; `null` where no identifiers are given out. */
+  epoch: number | null
+  peers: PeerStatus[]
+  limits: LimitStatus[]
+  counters: Record<string, number>
+  memory: { rssBytes: number }
+}
+
+export interface HostStatus {
+  name: string
+  address: string
+  state: NodeState
+  services: string[]
+  /** Unit-less, 0 to 99 (R-B1). */
+  capacity: number
+  flows: number
+  connections: number
+}
+export interface HostsData {
+  hosts: HostStatus[]
+}
+
+export interface VipStatus {
+  service: string
+  vip: string
+  port: number
+  protocol: string
+  hosts: number
+  /** Hosts of the service that are alive. */
+  live: number
+  flows: number
+  connections: number
+}
+export interface VipsData {
+  vips: VipStatus[]
+}
+
+export interface FlowStatus {
+  protocol: string
+  /** `address:port` */
+  client: string
+  vip: string
+  host: string
+  /** Flow identifier, 8 hexadecimal digits. */
+  identifier: string
+  state: 'embryonic' | 'established' | 'closing'
+  /** True when the kernel forwards its packets without the agent. */
+  plumbed: boolean
+  slowPackets: number
+  idleMs: number
+}
+export interface FlowsData {
+  /** Flows that the query matches. */
+  total: number
+  shown: number
+  flows: FlowStatus[]
+}
+
+export interface DropStatus {
+  number: number
+  reason: string
+  where: 'kernel' | 'agent'
+  count: number
+  hint: string
+}
+export interface DropsData {
+  drops: DropStatus[]
+}
+
+export interface FlowsQuery {
+  /** 1 to MAX_FLOWS */
+  limit: number
+  service?: string
+  host?: string
+  /** Client address, with or without port. */
+  client?: string
+}
+
+/** What the control server asks of the agent. */
+export interface AgentView {
+  status(): Promise<StatusData>
+  hosts(): Promise<HostsData>
+  vips(): Promise<VipsData>
+  flows(query: FlowsQuery): Promise<FlowsData>
+  drops(): Promise<DropsData>
+}
+
+export const DEFAULT_FLOWS = 100
+export const MAX_FLOWS = 10_000
+
+/** Schema names of the answers, by noun. */
+export const SCHEMAS = {
+  status: 'shunt.status/1',
+  hosts: 'shunt.hosts/1',
+  vips: 'shunt.vips/1',
+  flows: 'shunt.flows/1',
+  drops: 'shunt.drops/1',
+} as const
+export type Noun = keyof typeof SCHEMAS
+export const ERROR_SCHEMA = 'shunt.error/1'
+
+export interface Envelope<T = unknown> {
+  schema: string
+  /** Name of the node that answers. */
+  node: string
+  /** ISO 8601, UTC. */
+  time: string
+  data: T
+}
+
+/** Errors of the control API itself, append-only. */
+export type ControlErrorCode =
+  | 'not_found'
+  | 'method_not_allowed'
+  | 'bad_query'
+  | 'too_large'
+  | 'busy'
+  | 'internal'
+
+/** The body of an answer that is not 200, and what a command with --json prints when it fails. */
+export interface ErrorEnvelope {
+  schema: typeof ERROR_SCHEMA
+  error: { code: ControlErrorCode | ErrorCode; message: string }
+}

@@ -1,0 +1,99 @@
+/**
+ * Frames of the kept stream between two peers (architecture decision 9), big-endian:
+ *
+ *  0                   1                   2                   3
+ *  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+ * +---------------------------------------------------------------+
+ * | length of what follows, 1 to MAX_FRAME_BYTES                  |
+ * +---------------+-----------------------------------------------+
+ * | type          | body, by type ...                             |
+ * +---------------+-----------------------------------------------+
+ *
+ * HELLO (1), the first frame in both directions; a newer version may append fields:
+ * +-------------------------------+-------------------------------+
+ * | lowest version spoken         | highest version spoken        |
+ * +-------------------------------+-------------------------------+
+ * | roles bitmask                 | epoch, high half              |
+ * +-------------------------------+---------------+---------------+
+ * | epoch, low half               | name length   | name (a-z0-9-), 1 to 63 bytes
+ * +-------------------------------+---------------+----------------
+ *
+ * HEARTBEAT (2); HEARTBEAT_ECHO (3) has the same first three words and no flags:
+ * +---------------------------------------------------------------+
+ * | sequence                                                      |
+ * +---------------------------------------------------------------+
+ * | sender's own clock in ms (IEEE 754 double, finite, >= 0),     |
+ * | for the sender to recognise; it means nothing to the receiver |
+ * +---------------+-----------------------------------------------+
+ * | zero    |E|D|   D draining, E an echo is wanted
+ * +---------------+
+ *
+ * GOODBYE (4): one length byte, then a reason in UTF-8, 0 to 255 bytes.
+ *
+ * PLUMB (5), UNPLUMB (6), ENDED (7): u16 count, 1 to MAX_BATCH_RECORDS, then that many records (records.ts).
+ *
+ * Receiver: 1. wait for 4 bytes, refuse a length of 0 or above the cap; 2. wait for that many bytes;
+ * 3. refuse type 0, skip and count types above the known ones (a newer peer's); 4. decode the body, refuse it
+ * if it is shorter or (but for HELLO) longer than its content. After a refusal nothing on that stream can be
+ * trusted, so it is closed. Type numbers are append-only.
+ */
+import type { Role } from '../config/schema.ts'
+import type { FlowRecord } from './records.ts'
+
+export const FRAME = {
+  HELLO: 1,
+  HEARTBEAT: 2,
+  HEARTBEAT_ECHO: 3,
+  GOODBYE: 4,
+  PLUMB: 5,
+  UNPLUMB: 6,
+  ENDED: 7,
+} as const
+export const LAST_TYPE: number = FRAME.ENDED
+
+/** The versions of this protocol that this program speaks, both inclusive. */
+export const MIN_VERSION = 1
+export const MAX_VERSION = 1
+
+export const LENGTH_BYTES = 4
+export const MAX_FRAME_BYTES = 256 * 1024
+export const MAX_BATCH_RECORDS = 4096
+export const MAX_REASON_BYTES = 255
+export const NAME_PATTERN = /^[a-z0-9-]{1,63}$/
+
+export const HELLO_FIXED_BYTES = 2 + 2 + 2 + 4 + 1
+export const ECHO_BYTES = 4 + 8
+export const HEARTBEAT_BYTES = ECHO_BYTES + 1
+export const FLAG_DRAINING = 1
+export const FLAG_WANTS_ECHO = 2
+
+/** `roles` is a bitmask (roles.ts); `epoch` a u32. */
+export interface Hello {
+  minVersion: number
+  maxVersion: number
+  name: string
+  roles: number
+  epoch: number
+}
+/** `sequence` is a u32; `sentMs` the sender's own clock. */
+export interface Heartbeat {
+  sequence: number
+  sentMs: number
+  draining: boolean
+  wantsEcho: boolean
+}
+export type HeartbeatEcho = Pick<Heartbeat, 'sequence' | 'sentMs'>
+
+export type HelloFrame = { type: 'hello' } & Hello
+export type HeartbeatFrame = { type: 'heartbeat' } & Heartbeat
+export type EchoFrame = { type: 'heartbeat-echo' } & HeartbeatEcho
+export type GoodbyeFrame = { type: 'goodbye'; reason: string }
+export type BatchFrame = { type: 'plumb' | 'unplumb' | 'ended'; records: FlowRecord[] }
+export type DecodedFrame = HelloFrame | HeartbeatFrame | EchoFrame | GoodbyeFrame | BatchFrame
+
+/** What each frame type that carries records needs its sender to be (R-A3, architecture decision 9). */
+export const SENDER_ROLE: Readonly<Record<BatchFrame['type'], Role>> = {
+  plumb: 'classifier',
+  unplumb: 'classifier',
+  ended: 'forwarder',
+}

@@ -1,0 +1,14 @@
+/** The frames of the kept stream: numbers and caps, values, codec, incremental reader. Pure. */
+export { decodeFrame } from './frame-decode.ts'
+export {
+  encodeEnded,
+  encodeGoodbye,
+  encodeHeartbeat,
+  encodeHeartbeatEcho,
+  encodeHello,
+  encodePlumb,
+  encodeUnplumb,
+} from './frame-encode.ts'
+export * from './frame-format.ts'
+export { FrameReader } from './frame-reader.ts'
+export type { FlowRecord } from './records.ts'

@@ -1,0 +1,100 @@
+/**
+ * The libp2p shell: TCP, private network key, Noise, Yamux, and one protocol. Everything that libp2p does by
+ * itself (identify, reconnecting, pinging, keeping addresses) is left out: links.ts decides.
+ */
+import type { Connection, ConnectionGater, PrivateKey, Stream } from '@libp2p/interface'
+import { noise } from '@libp2p/noise'
+import { preSharedKey } from '@libp2p/pnet'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p, type Libp2p } from 'libp2p'
+
+export const LINK_PROTOCOL = '/shunt/link/1'
+/** Yamux's smallest window, kept: it bounds what one stream may have in flight in either direction. */
+const STREAM_WINDOW_BYTES = 256 * 1024
+const HANDSHAKE_TIMEOUT_MS = 3000
+const STREAMS_PER_CONNECTION = 2
+const WILDCARDS = new Set(['0.0.0.0', '::'])
+
+export interface LinkNodeOptions {
+  privateKey: PrivateKey
+  /** The 95-byte private network key. */
+  networkKey: Uint8Array
+  listen: { address: string; port: number }
+  gater: ConnectionGater
+  onStream(stream: Stream, connection: Connection): void
+}
+
+export interface LinkNode {
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** A new connection to a peer and the link stream on it. Rejects when either fails. */
+  dial(id: string, address: string, port: number, signal: AbortSignal): Promise<{ stream: Stream; connection: Connection }>
+}
+
+const tcpAddress = (address: string, port: number): string =>
+  `/${address.includes(':') ? 'ip6' : 'ip4'}/${address}/tcp/${port}`
+
+const build = (options: LinkNodeOptions): Promise<Libp2p> => {
+  const { address, port } = options.listen
+  // Links leave from the address that the peers' configuration knows, also on a node with several.
+  const dialOpts: Record<string, unknown> = WILDCARDS.has(address) ? {} : { localAddress: address }
+  return createLibp2p({
+    start: false,
+    privateKey: options.privateKey,
+    addresses: { listen: [tcpAddress(address, port)] },
+    transports: [tcp({ dialOpts })],
+    connectionProtector: preSharedKey({ psk: options.networkKey }),
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        enableKeepAlive: false,
+        maxInboundStreams: STREAMS_PER_CONNECTION,
+        maxOutboundStreams: STREAMS_PER_CONNECTION,
+        maxEarlyStreams: STREAMS_PER_CONNECTION,
+        streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES },
+      }),
+    ],
+    connectionGater: options.gater,
+    connectionMonitor: { enabled: false },
+    connectionManager: {
+      // Its limits count all addresses together and refuse the newest; the gater bounds each address instead.
+      allow: ['/ip4/0.0.0.0/ipcidr/0', '/ip6/::/ipcidr/0'],
+      reconnectRetries: 0,
+      inboundUpgradeTimeout: HANDSHAKE_TIMEOUT_MS,
+      inboundStreamProtocolNegotiationTimeout: HANDSHAKE_TIMEOUT_MS,
+      outboundStreamProtocolNegotiationTimeout: HANDSHAKE_TIMEOUT_MS,
+      maxConnections: 10_000,
+    },
+  })
+}
+
+export const createLinkNode = (options: LinkNodeOptions): LinkNode => {
+  let node: Libp2p | undefined
+  return {
+    async start() {
+      node = await build(options)
+      await node.handle(LINK_PROTOCOL, options.onStream, {
+        maxInboundStreams: 1,
+        maxOutboundStreams: 1,
+      })
+      await node.start()
+    },
+    async stop() {
+      await node?.stop()
+      node = undefined
+    },
+    async dial(id, address, port, signal) {
+      if (node === undefined) throw new Error('the node is not started')
+      const connection = await node.dial(multiaddr(`${tcpAddress(address, port)}/p2p/${id}`), { signal, force: true })
+      try {
+        // The listener's gater refuses after dial() has resolved: only the stream proves that we are let in.
+        return { connection, stream: await connection.newStream(LINK_PROTOCOL, { signal }) }
+      } catch (error) {
+        connection.abort(error instanceof Error ? error : new Error(String(error)))
+        throw error
+      }
+    },
+  }
+}

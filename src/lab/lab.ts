@@ -1,0 +1,218 @@
+/** A whole cluster on this machine (R-G5), for the commands, the tests and the benchmarks. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
+import type { NodeConfigInput } from '../config/schema.ts'
+import { get } from '../control/client.ts'
+import type { StatusData } from '../control/types.ts'
+import { ShuntError } from '../errors.ts'
+import { routeVip } from './builder.ts'
+import { cpuUsageUs } from './cgroup.ts'
+import { lockLab } from './lock.ts'
+import { type PlaceFiles, placeFiles } from './node-config.ts'
+import { insideCommand, insideEnv, startAgent, writeConfig } from './nodes.ts'
+import { disown } from './owned.ts'
+import { endProcesses, isAlive, signalProcess } from './processes.ts'
+import { mustRun, type RunOptions, type RunResult, run } from './run.ts'
+import {
+  type LabFile,
+  type LabProcess,
+  type LabState,
+  labDir,
+  loadState,
+  needState,
+  saveState,
+} from './state.ts'
+import { GRACE_MS, removeLab } from './teardown.ts'
+import { hostsOf, nodesOf, type PlacePlan, placeOf, vipRoute } from './topology.ts'
+import { buildLab, type LabOptions } from './up.ts'
+import { waitForAgent } from './wait.ts'
+
+export type { LabOptions } from './up.ts'
+
+export interface LinkCounters {
+  rxBytes: number
+  txBytes: number
+  rxPackets: number
+  txPackets: number
+}
+
+/** Methods that take the name of a place throw SHUNT_ERR_LAB when there is none of that name. */
+export class Lab {
+  readonly #state: LabState
+
+  private constructor(state: LabState) {
+    this.#state = state
+  }
+
+  /** Builds a lab and waits until it is ready; it ends with this process unless `keep` is set. */
+  static async up(options: LabOptions = {}): Promise<Lab> {
+    return new Lab(await buildLab(options))
+  }
+
+  /** A lab that is up. @throws ShuntError SHUNT_ERR_LAB when there is none of that name */
+  static attach(name: string): Lab {
+    return new Lab(needState(name))
+  }
+
+  /** @returns false when there was no such lab, which is success too */
+  static async down(name: string, graceMs: number = GRACE_MS): Promise<boolean> {
+    const unlock = await lockLab(name)
+    try {
+      const state = loadState(name)
+      if (state === null) return false
+      removeLab(state, graceMs)
+      disown(state)
+      return true
+    } finally {
+      unlock()
+    }
+  }
+
+  get name(): string {
+    return this.#state.name
+  }
+  /** Every namespace of the lab: nodes, clients, the router, the switch. */
+  get places(): PlacePlan[] {
+    return this.#state.plan.places
+  }
+  get nodes(): PlacePlan[] {
+    return nodesOf(this.#state.plan)
+  }
+  get forwarders(): PlacePlan[] {
+    return this.nodes.filter(n => n.roles.includes('forwarder'))
+  }
+  get hosts(): PlacePlan[] {
+    return hostsOf(this.#state.plan)
+  }
+  /** What every host's web server has under known checksums. */
+  get webFiles(): LabFile[] {
+    return this.#state.files
+  }
+  get createdAt(): string {
+    return this.#state.createdAt
+  }
+  get hasAgents(): boolean {
+    return this.#state.agentCommand !== null
+  }
+
+  /** Name of the i-th client, counted from 1. */
+  client(i = 1): string {
+    return this.place(`client${i}`).name
+  }
+  place(name: string): PlacePlan {
+    return placeOf(this.#state.plan, name)
+  }
+  netns(name: string): string {
+    return this.place(name).netns
+  }
+  files(name: string): PlaceFiles {
+    return placeFiles(labDir(this.name), this.place(name).name)
+  }
+  /** The control socket of a node's agent. */
+  socket(name: string): string {
+    return this.files(name).socket
+  }
+  /** The agent, or the web server of a place; null when none was started. */
+  process(name: string, kind: LabProcess['kind'] = 'agent'): LabProcess | null {
+    this.place(name)
+    return this.#state.processes.find(p => p.place === name && p.kind === kind) ?? null
+  }
+
+  /** Runs a program in a place and waits for its end (60 s unless `timeoutMs` says otherwise). */
+  exec(name: string, argv: string[], options: RunOptions = {}): Promise<RunResult> {
+    const place = this.place(name)
+    return run(insideCommand(this.#state, place, argv), { env: insideEnv(this.#state, place), ...options })
+  }
+
+  /** Starts a program in a place; it ends with the lab at the latest. */
+  spawn(name: string, argv: string[], stdio: 'pipe' | 'inherit' = 'pipe'): ChildProcess {
+    const place = this.place(name)
+    const [command, ...args] = insideCommand(this.#state, place, argv)
+    return spawn(command, args, { stdio, env: insideEnv(this.#state, place) })
+  }
+
+  /** What went through a place's only link since the lab was built. */
+  async linkCounters(name: string): Promise<LinkCounters> {
+    const text = await mustRun(['ip', '-n', this.netns(name), '-s', '-j', 'link', 'show', 'eth0'])
+    const [{ stats64 }] = JSON.parse(text) as [
+      { stats64: Record<'rx' | 'tx', { bytes: number; packets: number }> },
+    ]
+    return {
+      rxBytes: stats64.rx.bytes,
+      txBytes: stats64.tx.bytes,
+      rxPackets: stats64.rx.packets,
+      txPackets: stats64.tx.packets,
+    }
+  }
+
+  /** CPU time that everything in a place has used, microseconds; null where there are no cgroups. */
+  cpuUsageUs(name: string): number | null {
+    return cpuUsageUs(this.#state.cgroups, this.place(name).name)
+  }
+
+  /** What a node's agent answers, without the envelope. @param path such as `/v1/flows?limit=10` */
+  async api<T>(name: string, path: string): Promise<T> {
+    return (await get(this.socket(name), path)).data as T
+  }
+
+  /** State of a node's agent: as the agent says, or `none`, `stopped` or `unreachable`. */
+  async agentState(name: string): Promise<StatusData['state'] | 'none' | 'stopped' | 'unreachable'> {
+    const agent = this.process(name)
+    if (agent === null) return 'none'
+    if (!isAlive(agent)) return 'stopped'
+    return this.api<StatusData>(name, '/v1/status').then(
+      status => status.state,
+      () => 'unreachable',
+    )
+  }
+
+  /** Signals the agent (or the web server) of a node; false when it has ended already. */
+  kill(name: string, signal: NodeJS.Signals, kind: LabProcess['kind'] = 'agent'): boolean {
+    const p = this.process(name, kind)
+    return p !== null && signalProcess(p, signal)
+  }
+
+  /** Plugs a place's cable in or out: without it the node is dead to all others, with no goodbye. */
+  async setLink(name: string, state: 'up' | 'down'): Promise<void> {
+    const place = this.place(name)
+    const bridge = this.place(place.kind === 'client' ? 'router' : 'switch')
+    await mustRun(['ip', '-n', bridge.netns, 'link', 'set', `to-${place.name}`, state])
+  }
+
+  /** Changes a node's file; its agent reads it at its next start. */
+  configure(name: string, mutate: (config: NodeConfigInput) => void): void {
+    const place = this.place(name)
+    const config = parse(readFileSync(this.files(name).config, 'utf8')) as NodeConfigInput
+    mutate(config)
+    writeConfig(this.#state, place, config)
+  }
+
+  /** Ends a node's agent (asked first, `graceMs` later killed), starts it anew, and waits until it is ready. */
+  async restartAgent(name: string, { graceMs = 5_000, readyTimeoutMs = 15_000 } = {}): Promise<void> {
+    const old = this.process(name)
+    if (old !== null) endProcesses(() => [old], graceMs)
+    await this.startAgent(name, readyTimeoutMs)
+  }
+
+  /** Starts a node's agent where none runs. */
+  async startAgent(name: string, readyTimeoutMs = 15_000): Promise<void> {
+    const old = this.process(name)
+    if (!this.hasAgents) throw new ShuntError('SHUNT_ERR_LAB', `lab ${this.name} was built without agents`)
+    if (old !== null && isAlive(old))
+      throw new ShuntError('SHUNT_ERR_LAB', `the agent of ${name} runs already`)
+    const started = startAgent(this.#state, this.place(name))
+    this.#state.processes = [...this.#state.processes.filter(p => p !== old), started]
+    saveState(this.#state)
+    await waitForAgent(this.#state, started, readyTimeoutMs)
+  }
+
+  /** Tells the router which forwarders (cluster addresses) a virtual IP has; none makes it unreachable. */
+  setForwarders(vip: string, addresses: string[]): Promise<void> {
+    return routeVip(this.#state.plan, vipRoute(vip, addresses))
+  }
+
+  async down(graceMs: number = GRACE_MS): Promise<void> {
+    await Lab.down(this.name, graceMs)
+  }
+}

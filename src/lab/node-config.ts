@@ -1,0 +1,71 @@
+/** The node file of each node of a lab. Pure. */
+import type { NodeConfigInput } from '../config/schema.ts'
+import { hostsOf, type LabPlan, nodesOf, type PlacePlan } from './topology.ts'
+
+/** Where a place keeps its files, all below the lab's directory. */
+export interface PlaceFiles {
+  dir: string
+  config: string
+  identity: string
+  state: string
+  socket: string
+  agentLog: string
+  /** nginx's prefix. */
+  web: string
+  webLog: string
+}
+
+export const placeFiles = (labDir: string, place: string): PlaceFiles => {
+  const dir = `${labDir}/${place}`
+  return {
+    dir,
+    config: `${dir}/node.yaml`,
+    identity: `${dir}/identity.key`,
+    state: `${dir}/state`,
+    // Short: the path of a Unix socket ends at 107 bytes.
+    socket: `${dir}/control.sock`,
+    agentLog: `${dir}/agent.log`,
+    web: `${dir}/web`,
+    webLog: `${dir}/web/access.log`,
+  }
+}
+
+export const secretFile = (labDir: string): string => `${labDir}/cluster.secret`
+
+/**
+ * @param ids peer id of every node, by name
+ */
+export const nodeConfig = (
+  plan: LabPlan,
+  node: PlacePlan,
+  labDir: string,
+  ids: ReadonlyMap<string, string>,
+): NodeConfigInput => {
+  const files = placeFiles(labDir, node.name)
+  return {
+    version: 1,
+    node: {
+      name: node.name,
+      identityFile: files.identity,
+      stateDir: files.state,
+      controlSocket: files.socket,
+    },
+    roles: node.roles,
+    interfaces: { uplink: ['eth0'], cluster: ['eth0'] },
+    addresses: { cluster: node.address!, ...(node.tunnel === null ? {} : { tunnel: node.tunnel }) },
+    cluster: { secrets: [{ number: 1, file: secretFile(labDir) }] },
+    peers: nodesOf(plan)
+      .filter(peer => peer.name !== node.name)
+      .map(peer => ({
+        name: peer.name,
+        id: ids.get(peer.name)!,
+        roles: peer.roles,
+        address: peer.address!,
+        ...(peer.tunnel === null ? {} : { tunnel: peer.tunnel }),
+      })),
+    services: plan.services.map(service => ({
+      ...service,
+      hosts: hostsOf(plan).map(host => ({ name: host.name, capacity: host.capacity! })),
+    })),
+  }
+}

@@ -1,0 +1,116 @@
+/** Builds a lab, whole or not at all. */
+import { mkdirSync } from 'node:fs'
+import { ShuntError } from '../errors.ts'
+import { buildNetwork, checkNamesFree } from './builder.ts'
+import { cgroupDirs, createCgroups } from './cgroup.ts'
+import { lockLab } from './lock.ts'
+import { placeFiles } from './node-config.ts'
+import { agentCommand, type Configure, startAgent, writeNodeFiles } from './nodes.ts'
+import { DEFAULT_OPTIONS, type TopologyOptions } from './options.ts'
+import { disown, own } from './owned.ts'
+import { identify } from './processes.ts'
+import { settleAll } from './run.ts'
+import { startWeb, writeFiles } from './services.ts'
+import { type LabState, labDir, loadState, newState, saveState } from './state.ts'
+import { removeLab } from './teardown.ts'
+import { hostsOf, nodesOf, planLab } from './topology.ts'
+import { waitForAgent, waitForWeb } from './wait.ts'
+
+export interface LabOptions extends Partial<TopologyOptions> {
+  /** Default true; false leaves the nodes without agents (their node files are there all the same). */
+  agents?: boolean
+  /** An executable to run as agent; default: this one, or the sources. */
+  binary?: string
+  /** Default false: the lab ends with this process. */
+  keep?: boolean
+  /** Default 15,000 ms for all agents together. */
+  readyTimeoutMs?: number
+  /** Changes a node's file before its agent starts. */
+  configure?: Configure
+  /** Told what is being done. */
+  onProgress?: (text: string) => void
+}
+
+const READY_TIMEOUT_MS = 15_000
+
+const build = async (state: LabState, options: LabOptions): Promise<void> => {
+  const say = options.onProgress ?? (() => {})
+  const { plan } = state
+  say(`network: ${plan.places.length} namespaces`)
+  const noCgroups = createCgroups(state.cgroups)
+  if (noCgroups !== null) {
+    state.cgroups = []
+    say(noCgroups)
+  }
+  await buildNetwork(plan)
+  for (const place of plan.places)
+    mkdirSync(placeFiles(labDir(plan.name), place.name).dir, { recursive: true })
+  await writeNodeFiles(state, options.configure)
+  state.files = writeFiles(state)
+  say(`applications: nginx on ${hostsOf(plan).length} hosts`)
+  const web = hostsOf(plan).map(host => {
+    const started = startWeb(state, host)
+    state.processes.push(started)
+    return started
+  })
+  const agents = state.agentCommand === null ? [] : nodesOf(plan)
+  if (agents.length > 0) say(`agents: ${agents.length}, waiting until all are in touch`)
+  const started = agents.map(node => {
+    const agent = startAgent(state, node)
+    state.processes.push(agent)
+    return agent
+  })
+  saveState(state)
+  const timeoutMs = options.readyTimeoutMs ?? READY_TIMEOUT_MS
+  await settleAll([
+    ...web.map(p => waitForWeb(state, p, timeoutMs)),
+    ...started.map(p => waitForAgent(state, p, timeoutMs)),
+  ])
+}
+
+/**
+ * @throws ShuntError SHUNT_ERR_LAB when it cannot be built; then nothing of it is left. A signal in the middle
+ * removes everything too, and ends the process.
+ */
+export const buildLab = async (options: LabOptions): Promise<LabState> => {
+  if (process.getuid?.() !== 0) throw new ShuntError('SHUNT_ERR_CAPABILITY', 'a lab needs root; use sudo')
+  const plan = planLab({ ...DEFAULT_OPTIONS, ...definedOnly(options) })
+  const self = identify(process.pid)
+  const command = options.agents === false ? null : agentCommand(options.binary)
+  const unlock = await lockLab(plan.name)
+  try {
+    if (loadState(plan.name) !== null)
+      throw new ShuntError(
+        'SHUNT_ERR_LAB',
+        `lab ${plan.name} is up already; remove it with: shunt lab down --name ${plan.name}, or choose another --name`,
+      )
+    checkNamesFree(plan)
+    const state = newState(plan, self, command)
+    state.cgroups = cgroupDirs(
+      plan.name,
+      plan.places.map(p => p.name),
+    )
+    own(state)
+    try {
+      // First of all: from here on anybody can remove what is there.
+      saveState(state)
+      await build(state, options)
+      if (options.keep) {
+        state.owner = null
+        saveState(state)
+        disown(state)
+      }
+      return state
+    } catch (error) {
+      removeLab(state, 0)
+      disown(state)
+      throw error
+    }
+  } finally {
+    unlock()
+  }
+}
+
+/** Options that are there but undefined mean the default. */
+const definedOnly = <T extends object>(options: T): T =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T

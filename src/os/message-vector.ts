@@ -1,0 +1,82 @@
+import { pinned, pointerOf } from './ffi.ts'
+
+const MESSAGE_BYTES = 64 // struct mmsghdr
+const NAME = 0
+const NAME_LENGTH = 8
+const IOVEC = 16
+const IOVEC_COUNT = 24
+const FLAGS = 48
+const MESSAGE_LENGTH = 56
+const IOVEC_BYTES = 16
+const ADDRESS_BYTES = 16 // struct sockaddr_in { u16 family; be16 port; be32 address; ... }
+const AF_INET = 2
+const MSG_TRUNC = 0x20
+
+/**
+ * The arrays that sendmmsg(2) and recvmmsg(2) work on, allocated once: `count` slots of `slotSize` bytes in
+ * one buffer, each with an IPv4 socket address. IPv4 addresses are u32 in host order.
+ */
+export class MessageVector {
+  readonly count: number
+  readonly slotSize: number
+  /** All slots; slot `i` begins at `i * slotSize`. */
+  readonly bytes: Buffer
+  readonly #headers: Buffer
+  readonly #vectors: Buffer
+  readonly #addresses: Buffer
+  readonly #pointers: bigint[]
+
+  constructor(count: number, slotSize: number) {
+    this.count = count
+    this.slotSize = slotSize
+    this.bytes = pinned(count * slotSize)
+    this.#headers = pinned(count * MESSAGE_BYTES)
+    this.#vectors = pinned(count * IOVEC_BYTES)
+    this.#addresses = pinned(count * ADDRESS_BYTES)
+    const base = pointerOf(this.#headers)
+    this.#pointers = Array.from({ length: count }, (_, index) => base + BigInt(index * MESSAGE_BYTES))
+    for (let index = 0; index < count; index++) this.#prepare(index)
+  }
+
+  #prepare(index: number): void {
+    const at = index * MESSAGE_BYTES
+    const address = index * ADDRESS_BYTES
+    const vector = index * IOVEC_BYTES
+    this.#headers.writeBigUInt64LE(pointerOf(this.#addresses) + BigInt(address), at + NAME)
+    this.#headers.writeUInt32LE(ADDRESS_BYTES, at + NAME_LENGTH)
+    this.#headers.writeBigUInt64LE(pointerOf(this.#vectors) + BigInt(vector), at + IOVEC)
+    this.#headers.writeBigUInt64LE(1n, at + IOVEC_COUNT)
+    this.#vectors.writeBigUInt64LE(pointerOf(this.bytes) + BigInt(index * this.slotSize), vector)
+    this.#vectors.writeUInt32LE(this.slotSize, vector + 8)
+    this.#addresses.writeUInt16LE(AF_INET, address)
+  }
+
+  /** The address of message `index`, for a call that begins there. */
+  pointer(index: number): bigint {
+    return this.#pointers[index]
+  }
+
+  /** Sets how many bytes of slot `index` to send, and where to. */
+  setOutgoing(index: number, length: number, destination: number, port: number): void {
+    this.#vectors.writeUInt32LE(length, index * IOVEC_BYTES + 8)
+    this.#addresses.writeUInt16BE(port, index * ADDRESS_BYTES + 2)
+    this.#addresses.writeUInt32BE(destination, index * ADDRESS_BYTES + 4)
+  }
+
+  receivedLength(index: number): number {
+    return this.#headers.readUInt32LE(index * MESSAGE_BYTES + MESSAGE_LENGTH)
+  }
+
+  /** Whether the datagram was longer than a slot. */
+  wasTruncated(index: number): boolean {
+    return (this.#headers.readInt32LE(index * MESSAGE_BYTES + FLAGS) & MSG_TRUNC) !== 0
+  }
+
+  sourceAddress(index: number): number {
+    return this.#addresses.readUInt32BE(index * ADDRESS_BYTES + 4)
+  }
+
+  sourcePort(index: number): number {
+    return this.#addresses.readUInt16BE(index * ADDRESS_BYTES + 2)
+  }
+}

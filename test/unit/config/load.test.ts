@@ -1,0 +1,297 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { loadNodeConfig, parseNodeConfig } from '../../../src/config/load.ts'
+import { ShuntError } from '../../../src/errors.ts'
+
+const H1 = '12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN'
+const F2 = '12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp'
+
+const GOOD = `version: 1
+node:
+  name: f1
+  identityFile: /etc/shunt/identity.key
+roles: [forwarder, classifier]
+interfaces: { uplink: [eth0], cluster: [eth0] }
+addresses:
+  cluster: 10.10.0.11
+  tunnel: 10.10.1.11
+cluster:
+  secrets: [{ number: 1, file: /etc/shunt/cluster.secret }]
+peers:
+  - { name: h1, id: ${H1}, roles: [host], address: 10.10.0.31 }
+  - { name: f2, id: ${F2}, roles: [forwarder], address: 10.10.0.12, tunnel: 10.10.1.12 }
+services:
+  - name: web
+    vip: 10.99.0.1
+    port: 80
+    protocol: tcp
+    hosts: [{ name: h1, capacity: 50 }]
+`
+
+const errorsOf = (text: string): string[] => {
+  try {
+    parseNodeConfig(text, 'n.yaml')
+  } catch (error) {
+    assert.instance(error, ShuntError)
+    assert.is((error as ShuntError).code, 'SHUNT_ERR_CONFIG')
+    return (error as ShuntError).message.split('\n')
+  }
+  return []
+}
+/** GOOD with one change that must apply. */
+const changed = (from: string | RegExp, to: string): string => {
+  const text = GOOD.replace(from, to)
+  assert.is.not(text, GOOD)
+  return text
+}
+
+const it = suite('config/load')
+
+it('a good file, with the defaults', () => {
+  const config = parseNodeConfig(GOOD, 'n.yaml')
+  assert.is(config.node.stateDir, '/var/lib/shunt')
+  assert.is(config.node.controlSocket, '/run/shunt/control.sock')
+  assert.is(config.cluster.controlPort, 6780)
+  assert.is(config.cluster.mappingPort, 6781)
+  assert.equal(config.limits, { flows: 262144, embryonicFlows: 16384, mappings: 262144, heldPackets: 4096 })
+  assert.equal(config.timeouts, {
+    embryonic: 10000,
+    tcpIdle: 900000,
+    udpIdle: 60000,
+    linger: 30000,
+    quarantine: 60000,
+    routeLease: 60000,
+    drain: 10000,
+  })
+  assert.equal(config.log, { level: 'info' })
+  assert.is(config.services[0]?.hosts[0]?.capacity, 50)
+})
+
+it('the same as JSON', () => {
+  const config = parseNodeConfig(GOOD, 'n.yaml')
+  assert.equal(parseNodeConfig(JSON.stringify(config), 'n.json'), config)
+})
+
+it('every single error, with its place', () => {
+  const cases: [string | RegExp, string, string[]][] = [
+    ['version: 1', 'version: 2', ['n.yaml:1:10 version: must be 1, not the number 2']],
+    ['version: 1\n', '', ['n.yaml:1:1 version: is required']],
+    ['name: f1', 'name: F_1', ['n.yaml:3:9 node.name: must be 1 to 63 of a-z, 0-9 and -']],
+    [
+      'name: f1',
+      'nmae: f1',
+      ['n.yaml:3:3 node.name: is required', 'n.yaml:3:3 node.nmae: unknown key (did you mean "name"?)'],
+    ],
+    ['/etc/shunt/identity.key', 'identity.key', ['n.yaml:4:17 node.identityFile: must be an absolute path']],
+    [
+      '[forwarder, classifier]',
+      '[forwader, classifier]',
+      [
+        'n.yaml:5:9 roles[0]: must be one of forwarder, classifier, host, not the string "forwader" (did you mean "forwarder"?)',
+      ],
+    ],
+    ['[forwarder, classifier]', '[]', ['n.yaml:5:8 roles: must have at least 1 entry']],
+    [
+      '[forwarder, classifier]',
+      'forwarder',
+      ['n.yaml:5:8 roles: must be a list, not the string "forwarder"'],
+    ],
+    [
+      '[eth0], cluster',
+      '[eth0/1], cluster',
+      ['n.yaml:6:24 interfaces.uplink[0]: must be the name of a network interface (1 to 15 characters)'],
+    ],
+    [
+      'cluster: 10.10.0.11',
+      'cluster: 10.10.0.256',
+      ['n.yaml:8:12 addresses.cluster: must be an IPv4 address such as 10.10.0.11'],
+    ],
+    [
+      'cluster: 10.10.0.11',
+      'cluster: fd00::1',
+      ['n.yaml:8:12 addresses.cluster: an IPv6 node address is not carried yet; give an IPv4 address'],
+    ],
+    ['number: 1', 'number: 256', ['n.yaml:11:23 cluster.secrets[0].number: must be at most 255']],
+    [
+      'number: 1',
+      'number: one',
+      ['n.yaml:11:23 cluster.secrets[0].number: must be a number, not the string "one"'],
+    ],
+    [
+      'number: 1',
+      'number: 1.5',
+      ['n.yaml:11:23 cluster.secrets[0].number: must be a whole number, not the number 1.5'],
+    ],
+    [
+      H1,
+      '12D3KooWabc',
+      [
+        'n.yaml:13:21 peers[0].id: must be a peer id (52 characters that begin with 12D3KooW; shunt keygen prints it)',
+      ],
+    ],
+    [
+      'vip: 10.99.0.1',
+      'vip: fd00::1',
+      [
+        'n.yaml:17:10 services[0].vip: an IPv6 virtual IP is not carried by the nftables data plane yet; give an IPv4 address',
+      ],
+    ],
+    ['port: 80', 'port: 0', ['n.yaml:18:11 services[0].port: must be at least 1']],
+    [
+      'protocol: tcp',
+      'protocol: icmp',
+      ['n.yaml:19:15 services[0].protocol: must be one of tcp, udp, not the string "icmp"'],
+    ],
+    ['capacity: 50', 'capacity: 100', ['n.yaml:20:35 services[0].hosts[0].capacity: must be at most 99']],
+    [/$/, 'limits: { flow: 100 }\n', ['n.yaml:21:11 limits.flow: unknown key (did you mean "flows"?)']],
+    [/$/, 'timeouts: { embryonic: 1 }\n', ['n.yaml:21:24 timeouts.embryonic: must be at least 100']],
+    [
+      /$/,
+      'log: { level: verbose }\n',
+      [
+        'n.yaml:21:15 log.level: must be one of trace, debug, info, warn, error, fatal, silent, not the string "verbose"',
+      ],
+    ],
+    [/$/, 'qqq: 1\n', ['n.yaml:21:1 qqq: unknown key']],
+  ]
+  for (const [from, to, expected] of cases) assert.equal(errorsOf(changed(from, to)), expected)
+})
+
+it('every broken rule between places, with its place', () => {
+  const cases: [string | RegExp, string, string[]][] = [
+    [
+      '\n  tunnel: 10.10.1.11',
+      '',
+      ['n.yaml:8:3 addresses: the role forwarder needs addresses.tunnel, an address used for nothing else'],
+    ],
+    [
+      'uplink: [eth0], ',
+      '',
+      [
+        'n.yaml:6:13 interfaces: the role forwarder needs interfaces.uplink, where packets for a virtual IP arrive',
+      ],
+    ],
+    [
+      ', tunnel: 10.10.1.12',
+      '',
+      ['n.yaml:14:5 peers[1]: f2 has the role forwarder and needs tunnel, its tunnel address'],
+    ],
+    [
+      '[forwarder, classifier]',
+      '[forwarder]',
+      [
+        'n.yaml:5:8 roles: there are forwarders but no classifier, here or among the peers; give a node the role classifier',
+      ],
+    ],
+    [
+      '[host]',
+      '[host, host]',
+      ['n.yaml:13:89 peers[0].roles[1]: role host is already used at peers[0].roles[0]'],
+    ],
+    ['name: f2', 'name: f1', ['n.yaml:14:13 peers[1].name: node name f1 is already used at node.name']],
+    [F2, H1, [`n.yaml:14:21 peers[1].id: peer id ${H1} is already used at peers[0].id`]],
+    [
+      '10.10.1.12',
+      '10.10.0.31',
+      ['n.yaml:14:124 peers[1].tunnel: address 10.10.0.31 is already used at peers[0].address'],
+    ],
+    ['10.10.0.31', '224.0.0.1', ['n.yaml:13:99 peers[0].address: 224.0.0.1 is not a unicast address']],
+    [
+      'vip: 10.99.0.1',
+      'vip: 10.10.1.12',
+      [
+        'n.yaml:17:10 services[0].vip: 10.10.1.12 is the address of a node (peers[1].tunnel); a virtual IP must be its own',
+      ],
+    ],
+    [
+      '{ name: h1, cap',
+      '{ name: h2, cap',
+      ['n.yaml:20:21 services[0].hosts[0].name: h2 is neither a peer nor this node (did you mean "h1"?)'],
+    ],
+    [
+      '{ name: h1, cap',
+      '{ name: f2, cap',
+      ['n.yaml:20:21 services[0].hosts[0].name: f2 does not have the role host'],
+    ],
+    [
+      '[{ name: h1, capacity: 50 }]',
+      '[{ name: h1 }, { name: h1 }]',
+      ['n.yaml:20:35 services[0].hosts[1].name: host h1 is already used at services[0].hosts[0].name'],
+    ],
+    [
+      '[{ number: 1, file: /etc/shunt/cluster.secret }]',
+      '[{ number: 1, file: /a }, { number: 1, file: /b }]',
+      [
+        'n.yaml:11:48 cluster.secrets[1].number: secret number 1 is already used at cluster.secrets[0].number',
+      ],
+    ],
+    [
+      /$/,
+      '  - { name: web, vip: 10.99.0.1, port: 80, protocol: tcp, hosts: [{ name: h1 }] }\n',
+      [
+        'n.yaml:21:5 services[1]: virtual IP, port and protocol 10.99.0.1:80/tcp is already used at services[0]',
+        'n.yaml:21:13 services[1].name: service name web is already used at services[0].name',
+      ],
+    ],
+    [
+      /$/,
+      'timeouts: { tcpIdle: 100000, routeLease: 50001 }\n',
+      ['n.yaml:21:42 timeouts.routeLease: is 50001 and must be at most half of timeouts.tcpIdle (100000)'],
+    ],
+  ]
+  for (const [from, to, expected] of cases) assert.equal(errorsOf(changed(from, to)), expected)
+})
+
+it('same VIP and port with another protocol, and a lease of exactly half, are fine', () => {
+  const udp = '  - { name: dns, vip: 10.99.0.1, port: 80, protocol: udp, hosts: [{ name: h1 }] }\n'
+  assert.equal(errorsOf(`${GOOD}${udp}timeouts: { tcpIdle: 100000, routeLease: 50000 }\n`), [])
+})
+
+it('all errors of a file at once, in its order', () => {
+  const text = GOOD.replace('port: 80', 'port: 80000').replace('name: f1', 'name: F').replace('tcp', 'tpc')
+  assert.equal(
+    errorsOf(text).map(line => line.split(' ')[0]),
+    ['n.yaml:3:9', 'n.yaml:18:11', 'n.yaml:19:15'],
+  )
+})
+
+it('text that is not YAML', () => {
+  const [first] = errorsOf(changed('roles: [forwarder, classifier]', 'roles: [forwarder, classifier'))
+  assert.match(first!, /^n\.yaml:6:\d+ not valid YAML: /)
+  assert.match(errorsOf(`${GOOD}version: 1\n`)[0]!, /^n\.yaml:21:1 not valid YAML: Map keys must be unique/)
+  assert.match(errorsOf('')[0]!, /^n\.yaml:1:1 the file is empty/)
+  assert.equal(errorsOf('just words'), [
+    'n.yaml:1:1 the document: must be a mapping, not the string "just words"',
+  ])
+  assert.match(errorsOf(`${GOOD}---\n${GOOD}`)[0]!, /not valid YAML/)
+})
+
+it('values through anchors are placed where they stand; alias bombs are refused', () => {
+  const text = changed('port: 80', 'port: &p 99999').replace('capacity: 50', 'capacity: *p')
+  assert.equal(
+    errorsOf(text).map(line => line.split(' ')[1]),
+    ['services[0].port:', 'services[0].hosts[0].capacity:'],
+  )
+  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x,x]']
+  for (const [k, prev] of ['ba', 'cb', 'dc', 'ed', 'fe'].map(s => [s[0], s[1]]))
+    bomb.push(`${k}: &${k} [${Array.from({ length: 10 }, () => `*${prev}`).join(',')}]`)
+  assert.match(errorsOf(bomb.join('\n'))[0]!, /not usable YAML: Excessive alias count/)
+})
+
+it('files: read, missing, not text', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'shunt-config-'))
+  try {
+    writeFileSync(join(dir, 'good.yaml'), GOOD)
+    assert.is(loadNodeConfig(join(dir, 'good.yaml')).node.name, 'f1')
+    assert.throws(() => loadNodeConfig(join(dir, 'none.yaml')), /cannot read .*none\.yaml: ENOENT/)
+    writeFileSync(join(dir, 'binary.yaml'), Buffer.from([0xff, 0xfe, 0x00]))
+    assert.throws(() => loadNodeConfig(join(dir, 'binary.yaml')), /cannot read .*binary\.yaml/)
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+})
+
+it.run()
