@@ -14,6 +14,9 @@ export const ERROR_CODES = {
   SHUNT_ERR_IDENTITY: 'a key file is missing or damaged',
   SHUNT_ERR_DATAPLANE: 'the data plane failed',
   SHUNT_ERR_LAB: 'a lab could not be built or used',
+  SHUNT_ERR_GUARD: 'a safety rule refused the action',
+  SHUNT_ERR_TIMEOUT: 'an action took longer than it may',
+  SHUNT_ERR_INTERNAL: 'a defect of shunt itself',
 } as const
 
 export type ErrorCode = keyof typeof ERROR_CODES

@@ -5,6 +5,7 @@
  */
 import { isIPv6 } from 'node:net'
 import { z } from 'zod'
+import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
 
 /** A function that a node carries (R-A2). */
 export const ROLES = ['forwarder', 'classifier', 'host'] as const
@@ -13,7 +14,7 @@ export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', '
 
 /** Host indexes are one byte and 0 is not used, so a cluster carries at most this many hosts. */
 export const MAX_HOSTS = 255
-export const DEFAULT_CONTROL_SOCKET = '/run/shunt/control.sock'
+
 const DEFAULT_STATE_DIR = '/var/lib/shunt'
 
 const name = (what: string) =>

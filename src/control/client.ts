@@ -50,6 +50,8 @@ const parse = (socketPath: string, status: number, body: string): Envelope => {
   } catch (cause) {
     throw protocolError(`what answers on ${socketPath} is not a shunt agent (no JSON)`, cause)
   }
+  if (isError(value) && value.error.code === 'bad_query')
+    throw new ShuntError('SHUNT_ERR_USAGE', value.error.message)
   if (isError(value)) throw protocolError(`the agent answered ${value.error.code}: ${value.error.message}`)
   if (status !== 200 || !isEnvelope(value))
     throw protocolError(
@@ -60,7 +62,7 @@ const parse = (socketPath: string, status: number, body: string): Envelope => {
 
 /**
  * GET of a path such as `/v1/status`; `signal` gives up early.
- * @throws ShuntError SHUNT_ERR_CONTROL_UNREACHABLE, or SHUNT_ERR_CONTROL_PROTOCOL for an error or strange answer
+ * @throws ShuntError SHUNT_ERR_CONTROL_UNREACHABLE, SHUNT_ERR_USAGE for a query that the agent refuses, or SHUNT_ERR_CONTROL_PROTOCOL for an error or strange answer
  */
 export const get = (socketPath: string, path: string, signal?: AbortSignal): Promise<Envelope> =>
   new Promise((resolve, reject) => {

@@ -125,6 +125,9 @@ const handle = async (
       data,
     })
   } catch (error) {
+    // The view knows which services and hosts exist.
+    if (error instanceof ShuntError && error.code === 'SHUNT_ERR_USAGE')
+      return refuse(res, 400, 'bad_query', error.message)
     options.log.error({ err: errorText(error), path: req.url }, 'control request failed')
     refuse(res, 500, 'internal', `the agent could not answer (${errorText(error)}); its log has more`)
   }

@@ -29,7 +29,8 @@ export interface AdmissionOptions {
   limits?: AdmissionLimits
 }
 
-const addressOf = (connection: MultiaddrConnection): string => connection.remoteAddr.toString().split('/')[2] ?? ''
+const addressOf = (connection: MultiaddrConnection): string =>
+  connection.remoteAddr.toString().split('/')[2] ?? ''
 
 /** The side with the lower peer id dials, so that a pair never has two links. */
 export const dialsTo = (ownId: string, peerId: string): boolean => ownId < peerId
@@ -51,7 +52,8 @@ export const createGater = (options: AdmissionOptions): ConnectionGater => {
       same++
       oldestSame ??= connection
     }
-    const victim = same >= limits.pendingPerAddress ? oldestSame : total >= limits.pending ? oldest : undefined
+    const victim =
+      same >= limits.pendingPerAddress ? oldestSame : total >= limits.pending ? oldest : undefined
     if (victim === undefined) return
     pending.delete(victim)
     count('inbound_handshake_evicted')

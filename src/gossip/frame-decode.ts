@@ -2,6 +2,7 @@
 import { ShuntError } from '../errors.ts'
 import {
   type BatchFrame,
+  type BatchType,
   type DecodedFrame,
   ECHO_BYTES,
   FLAG_DRAINING,
@@ -44,7 +45,14 @@ const hello = (body: DataView): HelloFrame => {
   const minVersion = body.getUint16(0)
   const maxVersion = body.getUint16(2)
   if (minVersion > maxVersion) badFrame(`HELLO with versions ${minVersion} to ${maxVersion}`)
-  return { type: 'hello', minVersion, maxVersion, name, roles: body.getUint16(4), epoch: body.getUint32(6) }
+  return {
+    type: 'hello',
+    minVersion,
+    maxVersion,
+    name,
+    roles: body.getUint16(4),
+    epoch: body.getUint32(6),
+  }
 }
 
 const clock = (body: DataView): HeartbeatEcho => {
@@ -78,7 +86,7 @@ const goodbye = (body: DataView): DecodedFrame => {
   return { type: 'goodbye', reason: reason.replace(/\p{C}/gu, '?') }
 }
 
-const batch = (type: BatchFrame['type'], body: DataView): BatchFrame => {
+const batch = (type: BatchType, body: DataView): BatchFrame => {
   if (body.byteLength < 2) badFrame(`${type} batch cut short`)
   const count = body.getUint16(0)
   if (count < 1 || count > MAX_BATCH_RECORDS) badFrame(`${type} batch of ${count} records`)

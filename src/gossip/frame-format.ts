@@ -88,11 +88,12 @@ export type HelloFrame = { type: 'hello' } & Hello
 export type HeartbeatFrame = { type: 'heartbeat' } & Heartbeat
 export type EchoFrame = { type: 'heartbeat-echo' } & HeartbeatEcho
 export type GoodbyeFrame = { type: 'goodbye'; reason: string }
-export type BatchFrame = { type: 'plumb' | 'unplumb' | 'ended'; records: FlowRecord[] }
+export type BatchType = 'plumb' | 'unplumb' | 'ended'
+export type BatchFrame = { type: BatchType; records: FlowRecord[] }
 export type DecodedFrame = HelloFrame | HeartbeatFrame | EchoFrame | GoodbyeFrame | BatchFrame
 
-/** What each frame type that carries records needs its sender to be (R-A3, architecture decision 9). */
-export const SENDER_ROLE: Readonly<Record<BatchFrame['type'], Role>> = {
+/** The role that a sender of records needs (R-A3, architecture decision 9). */
+export const SENDER_ROLE: Readonly<Record<BatchType, Role>> = {
   plumb: 'classifier',
   unplumb: 'classifier',
   ended: 'forwarder',

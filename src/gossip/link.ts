@@ -10,6 +10,8 @@ export const MAX_QUEUED_BYTES = 4 * 1024 * 1024
 const INBOUND: BucketSettings = { ratePerS: 16 * 1024 * 1024, burst: 4 * 1024 * 1024 }
 /** Small frames cost more than their bytes: with this price a peer gets at most 32k frames a second. */
 const FRAME_PRICE_BYTES = 512
+/** Waiting frames are handed on in pieces of this size: libp2p's own queue is slow with many small ones. */
+const PIECE_BYTES = 64 * 1024
 const FLUSH_MS = 500
 
 export interface LinkHandlers {
@@ -28,6 +30,8 @@ export class Link {
   readonly #reader = new FrameReader()
   #bucket: Bucket = { tokens: INBOUND.burst, atMs: performance.now() }
   #resume: NodeJS.Timeout | undefined
+  #waiting: Uint8Array[] = []
+  #waitingBytes = 0
   #open = true
 
   constructor(stream: Stream, connection: Connection, handlers: LinkHandlers) {
@@ -39,22 +43,42 @@ export class Link {
     stream.addEventListener('remoteCloseWrite', lost)
     connection.addEventListener('close', lost)
     stream.addEventListener('message', event => this.#read(event))
+    stream.addEventListener('drain', () => this.#flush())
     if (stream.status !== 'open') queueMicrotask(lost)
-  }
-
-  get queuedBytes(): number {
-    return this.#open ? this.#stream.writeBufferLength : 0
   }
 
   /** False if the link is closed or more than MAX_QUEUED_BYTES would wait. */
   send(frame: Uint8Array): boolean {
-    if (!this.#open || this.#stream.writeBufferLength + frame.length > MAX_QUEUED_BYTES) return false
+    if (!this.#open) return false
+    if (this.#waitingBytes + this.#stream.writeBufferLength + frame.length > MAX_QUEUED_BYTES) return false
+    this.#waiting.push(frame)
+    this.#waitingBytes += frame.length
+    this.#flush()
+    return true
+  }
+
+  #flush(): void {
     try {
-      this.#stream.send(frame)
-      return true
+      while (this.#open && this.#waiting.length > 0 && !this.#stream.writableNeedsDrain) this.#stream.send(this.#piece())
     } catch {
-      return false
+      // Closed for writing: its close event is on its way, or has been seen.
+      this.#waiting = []
+      this.#waitingBytes = 0
     }
+  }
+
+  /** Takes at least one waiting frame, and more up to PIECE_BYTES. */
+  #piece(): Uint8Array {
+    let count = 0
+    let bytes = 0
+    for (const frame of this.#waiting) {
+      if (count > 0 && bytes + frame.length > PIECE_BYTES) break
+      bytes += frame.length
+      count++
+    }
+    const frames = this.#waiting.splice(0, count)
+    this.#waitingBytes -= bytes
+    return count === 1 ? frames[0]! : Buffer.concat(frames, bytes)
   }
 
   /** Closes at once; what is queued is lost. */
@@ -68,6 +92,7 @@ export class Link {
     if (!this.#shut()) return
     try {
       const signal = AbortSignal.timeout(FLUSH_MS)
+      if (this.#waiting.length > 0) this.#stream.send(Buffer.concat(this.#waiting.splice(0)))
       await this.#stream.close({ signal })
       await this.#connection.close({ signal })
     } catch (error) {
@@ -113,7 +138,11 @@ export class Link {
     this.#stream.pause()
     this.#resume = setTimeout(() => {
       this.#resume = undefined
-      if (this.#open && this.#stream.status === 'open') this.#stream.resume()
+      try {
+        this.#stream.resume()
+      } catch (error) {
+        this.#lost(error)
+      }
     }, waitMs)
   }
 }

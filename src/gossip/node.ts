@@ -30,7 +30,12 @@ export interface LinkNode {
   start(): Promise<void>
   stop(): Promise<void>
   /** A new connection to a peer and the link stream on it. Rejects when either fails. */
-  dial(id: string, address: string, port: number, signal: AbortSignal): Promise<{ stream: Stream; connection: Connection }>
+  dial(
+    id: string,
+    address: string,
+    port: number,
+    signal: AbortSignal,
+  ): Promise<{ stream: Stream; connection: Connection }>
 }
 
 const tcpAddress = (address: string, port: number): string =>
@@ -87,7 +92,10 @@ export const createLinkNode = (options: LinkNodeOptions): LinkNode => {
     },
     async dial(id, address, port, signal) {
       if (node === undefined) throw new Error('the node is not started')
-      const connection = await node.dial(multiaddr(`${tcpAddress(address, port)}/p2p/${id}`), { signal, force: true })
+      const connection = await node.dial(multiaddr(`${tcpAddress(address, port)}/p2p/${id}`), {
+        signal,
+        force: true,
+      })
       try {
         // The listener's gater refuses after dial() has resolved: only the stream proves that we are let in.
         return { connection, stream: await connection.newStream(LINK_PROTOCOL, { signal }) }

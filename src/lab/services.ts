@@ -65,6 +65,7 @@ ${ports.map(port => `    listen 0.0.0.0:${port} backlog=4096;`).join('\n')}
       add_header X-Host ${host} always;
       add_header X-Upload $request_id always;
       proxy_method PUT;
+      proxy_hide_header Location;
       proxy_pass http://unix:${prefix}/store.sock:/$request_id;
     }
   }

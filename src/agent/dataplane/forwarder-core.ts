@@ -285,13 +285,23 @@ export class ForwarderCore {
     headerKey(header, this.#key)
     const slot = this.#route(this.#key, host.index, inner === null ? TCP_SYN : inner.view.tcpFlags, nowMs)
     if (slot < 0) return
-    if (inner !== null) this.#send(slot, inner, nowMs)
+    // What travelled came before what waits here, so it does not queue behind it.
+    if (inner !== null) this.#sendFirst(slot, inner)
+    if (this.#held.has(slot)) this.#sendMappingOrFlush(slot, nowMs)
+  }
+
+  #sendFirst(slot: number, inner: PacketRef): void {
+    if (this.#directory.host(this.flows.host[slot])?.self) return this.#ports.deliverLocal(inner)
+    if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    this.#sendMapping(slot, inner)
   }
 
   /** A route from the classifier's kept stream; the datagram that said the same may have been lost. */
   plumbed(key: Uint32Array, hostIpv4: number, nowMs: number): void {
     const host = this.#directory.hostAt(hostIpv4)
-    if (host !== undefined) this.#route(key, host.index, TCP_SYN, nowMs)
+    if (host === undefined) return
+    const slot = this.#route(key, host.index, TCP_SYN, nowMs)
+    if (slot >= 0 && this.#held.has(slot)) this.#sendMappingOrFlush(slot, nowMs)
   }
 
   #route(key: Uint32Array, hostIndex: number, tcpFlags: number, nowMs: number): number {
@@ -305,7 +315,6 @@ export class ForwarderCore {
         return -1
       }
     }
-    if (this.#held.has(slot)) this.#sendMappingOrFlush(slot, nowMs)
     return slot
   }
 

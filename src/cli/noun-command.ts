@@ -1,0 +1,111 @@
+/** A command that shows something of a running agent: once, or again and again with --watch. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Command, Flags } from '@oclif/core'
+import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
+import type { Envelope } from '../control/types.ts'
+import { errorText, ShuntError } from '../errors.ts'
+import { BaseCommand } from './base-command.ts'
+import { EXIT } from './exit-codes.ts'
+import { isInteractive, json, note, paint, print, stdoutGone, warn } from './output.ts'
+
+export const nounFlags = {
+  socket: Flags.string({
+    description: "The agent's control socket.",
+    env: 'SHUNT_SOCKET',
+    default: DEFAULT_CONTROL_SOCKET,
+    helpValue: 'PATH',
+  }),
+  watch: Flags.boolean({
+    char: 'w',
+    description: 'Show it again and again; Ctrl-C stops watching. With --json, an envelope a line.',
+  }),
+  interval: Flags.integer({
+    description: 'Milliseconds between two looks with --watch.',
+    default: 1000,
+    min: 100,
+    max: 3_600_000,
+    helpValue: 'MS',
+  }),
+}
+
+export interface NounFlags {
+  json: boolean
+  socket: string
+  watch: boolean
+  interval: number
+}
+
+const CLEAR = '\x1b[H\x1b[2J\x1b[3J'
+
+export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends BaseCommand {
+  static override flags = nounFlags
+
+  /** Path of the control API, with the query. */
+  protected abstract path(flags: F): string
+  protected abstract render(data: T): string
+  /** What is not well, if anything: a warning each, and exit code 3. */
+  protected troubles(_data: T): string[] {
+    return []
+  }
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(this.ctor as typeof Command)
+    const given = flags as unknown as F
+    if (given.watch) await this.#watch(given)
+    else this.#show(await this.#ask(given), given)
+  }
+
+  async #ask(flags: F, signal?: AbortSignal): Promise<Envelope<T>> {
+    const { get } = await import('../control/client.ts')
+    return (await get(flags.socket, this.path(flags), signal)) as Envelope<T>
+  }
+
+  #show(envelope: Envelope<T>, flags: F): void {
+    print(flags.json ? json(envelope, true) : this.render(envelope.data))
+    const troubles = this.troubles(envelope.data)
+    for (const trouble of troubles) warn(trouble)
+    if (troubles.length > 0) process.exitCode = EXIT.DEGRADED
+  }
+
+  #redraw(envelope: Envelope<T>, flags: F, first: boolean): void {
+    if (flags.json) return print(json(envelope, false))
+    const text = this.render(envelope.data)
+    if (!isInteractive()) return print(first ? text : `\n${text}`)
+    const head = paint(
+      'dim',
+      `${envelope.node} at ${envelope.time}, every ${flags.interval} ms; Ctrl-C stops watching`,
+    )
+    print(`${CLEAR}${head}\n\n${text}`)
+  }
+
+  /** An agent that is not there at first is an error; one that goes away later may come back. */
+  async #watch(flags: F): Promise<void> {
+    const interrupted = new AbortController()
+    const onSignal = (): void => interrupted.abort()
+    process.once('SIGINT', onSignal)
+    const signal = AbortSignal.any([interrupted.signal, stdoutGone])
+    let away = false
+    try {
+      for (let first = true; !signal.aborted; first = false) {
+        try {
+          this.#redraw(await this.#ask(flags, signal), flags, first)
+          away = false
+        } catch (error) {
+          const mayReturn =
+            error instanceof ShuntError && error.code === 'SHUNT_ERR_CONTROL_UNREACHABLE' && !first
+          if (!mayReturn) throw error
+          if (!away) warn(`${errorText(error)} (still watching)`)
+          away = true
+        }
+        await delay(flags.interval, undefined, { signal })
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      process.off('SIGINT', onSignal)
+    }
+    if (!interrupted.signal.aborted) return
+    note('stopped watching; the agent goes on')
+    process.exitCode = EXIT.INTERRUPTED
+  }
+}

@@ -1,0 +1,74 @@
+/** Data goes to standard output, progress and warnings to standard error; a reader that goes away is no error. */
+import { styleText } from 'node:util'
+import { type Envelope, ERROR_SCHEMA, type ErrorEnvelope } from '../control/types.ts'
+import { errorText } from '../errors.ts'
+import { errorCodeOf } from './exit-codes.ts'
+
+const gone = new AbortController()
+/** Aborted once nobody reads standard output any more (`shunt flows | head`). */
+export const stdoutGone: AbortSignal = gone.signal
+
+/** Call once, first: without it a closed pipe ends the process with a stack trace. */
+export const tolerateClosedPipes = (): void => {
+  const swallow = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'EPIPE') throw error
+    gone.abort()
+  }
+  process.stdout.on('error', swallow)
+  process.stderr.on('error', swallow)
+}
+
+export const print = (text: string): void => {
+  if (!gone.signal.aborted) process.stdout.write(text.endsWith('\n') || text === '' ? text : `${text}\n`)
+}
+
+/** Progress and remarks. */
+export const note = (text: string): void => {
+  process.stderr.write(`${text}\n`)
+}
+
+export const warn = (text: string): void => note(`warning: ${text}`)
+
+/** Whether the screen can be redrawn. */
+export const isInteractive = (): boolean => process.stdout.isTTY === true && process.env.TERM !== 'dumb'
+
+const STYLES = { good: 'green', bad: 'red', odd: 'yellow', head: 'bold', dim: 'dim' } as const
+/** Colour is never the only signal; it is left out off a terminal, with NO_COLOR and on dumb terminals. */
+export const paint = (style: keyof typeof STYLES, text: string): string =>
+  styleText(STYLES[style], text, { stream: process.stdout })
+
+export const json = (value: unknown, pretty: boolean): string =>
+  `${JSON.stringify(value, null, pretty ? 2 : undefined)}\n`
+
+/** An envelope for what a command knows by itself, without an agent. */
+export const localEnvelope = <T>(schema: string, data: T, node = '-'): Envelope<T> => ({
+  schema,
+  node,
+  time: new Date().toISOString(),
+  data,
+})
+
+/** The library's hint is one of its own flags; ours is the same on every command. */
+const messageOf = (error: unknown): string =>
+  errorText(error)
+    .replace(/\nSee more help with --help$/, '')
+    .trim()
+
+/** Says what went wrong: text on standard error and, with --json, an envelope on standard output too. */
+export const printError = (error: unknown, asJson: boolean): void => {
+  const code = errorCodeOf(error)
+  const message = messageOf(error)
+  if (asJson) {
+    const envelope: ErrorEnvelope = { schema: ERROR_SCHEMA, error: { code, message } }
+    print(json(envelope, false))
+  }
+  for (const line of message.split('\n')) note(`error: ${line}`)
+  note(`code: ${code}`)
+  if (code === 'SHUNT_ERR_USAGE') note('see shunt COMMAND --help')
+  if (
+    error instanceof Error &&
+    error.stack !== undefined &&
+    (process.env.SHUNT_DEBUG !== undefined || code === 'SHUNT_ERR_INTERNAL')
+  )
+    note(error.stack)
+}

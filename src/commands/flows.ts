@@ -1,0 +1,64 @@
+import { Flags } from '@oclif/core'
+import { duration } from '../cli/format.ts'
+import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
+import { note } from '../cli/output.ts'
+import { table } from '../cli/table.ts'
+import { DEFAULT_FLOWS, type FlowsData, MAX_FLOWS } from '../control/types.ts'
+
+interface FlowsFlags extends NounFlags {
+  limit: number
+  service?: string
+  host?: string
+  client?: string
+}
+
+export default class Flows extends NounCommand<FlowsData, FlowsFlags> {
+  static override summary = 'Show the flows that pass through this forwarder.'
+  static override examples = [
+    '<%= config.bin %> flows --limit 20',
+    '<%= config.bin %> flows --service web --client 10.20.0.5',
+  ]
+  static override flags = {
+    ...nounFlags,
+    limit: Flags.integer({
+      description: 'At most this many.',
+      default: DEFAULT_FLOWS,
+      min: 1,
+      max: MAX_FLOWS,
+      helpValue: 'N',
+    }),
+    service: Flags.string({ description: 'Only flows of this service.', helpValue: 'NAME' }),
+    host: Flags.string({ description: 'Only flows to this host.', helpValue: 'NAME' }),
+    client: Flags.string({
+      description: 'Only flows of this client, with or without its port.',
+      helpValue: 'ADDRESS[:PORT]',
+    }),
+  }
+
+  protected override path(flags: FlowsFlags): string {
+    const query = new URLSearchParams({ limit: String(flags.limit) })
+    for (const key of ['service', 'host', 'client'] as const) {
+      const value = flags[key]
+      if (value !== undefined) query.set(key, value)
+    }
+    return `/v1/flows?${query}`
+  }
+
+  protected override render(data: FlowsData): string {
+    if (data.shown < data.total) note(`${data.shown} of ${data.total} flows; --limit shows more`)
+    return table(
+      [
+        { head: 'PROTOCOL', cell: f => f.protocol },
+        { head: 'CLIENT', cell: f => f.client },
+        { head: 'VIP', cell: f => f.vip },
+        { head: 'HOST', cell: f => f.host },
+        { head: 'IDENTIFIER', cell: f => f.identifier },
+        { head: 'STATE', cell: f => f.state },
+        { head: 'PLUMBED', cell: f => f.plumbed },
+        { head: 'SLOW', cell: f => f.slowPackets, right: true },
+        { head: 'IDLE', cell: f => duration(f.idleMs), right: true },
+      ],
+      data.flows,
+    )
+  }
+}

@@ -1,0 +1,73 @@
+import { constants } from 'node:os'
+import { OsError } from '../../errors.ts'
+import { formatAddress, parseAddress } from '../inet.ts'
+import { type NetlinkMessage, NLM_F_CREATE, NLM_F_EXCL, readAttributes } from './codec.ts'
+import { familyOf, routeDump, routeRequest } from './rtnetlink.ts'
+
+const RTM_NEWADDR = 20
+const RTM_DELADDR = 21
+const RTM_GETADDR = 22
+// struct ifaddrmsg { u8 family; u8 prefix; u8 flags; u8 scope; u32 index; }
+const HEADER_BYTES = 8
+const IFA_ADDRESS = 1
+const IFA_LOCAL = 2
+
+export interface InterfaceAddress {
+  interfaceIndex: number
+  address: string
+  prefixLength: number
+}
+
+/** All addresses of the calling thread's network namespace, IPv4 and IPv6. */
+export const addresses = (): InterfaceAddress[] =>
+  routeDump('list addresses', RTM_GETADDR, new Uint8Array(HEADER_BYTES))
+    .filter(reply => reply.type === RTM_NEWADDR)
+    .map(readAddress)
+
+/** Adds `10.0.0.1/24` to an interface. False if it was there already. Throws OsError, RangeError for a bad text. */
+export const addAddress = (interfaceIndex: number, cidr: string): boolean =>
+  change('add', RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, interfaceIndex, cidr, constants.errno.EEXIST)
+
+/** Removes `10.0.0.1/24` from an interface. False if it was not there. Throws as `addAddress`. */
+export const deleteAddress = (interfaceIndex: number, cidr: string): boolean =>
+  change('delete', RTM_DELADDR, 0, interfaceIndex, cidr, constants.errno.EADDRNOTAVAIL)
+
+const change = (
+  verb: string,
+  type: number,
+  flags: number,
+  interfaceIndex: number,
+  cidr: string,
+  alreadySo: number,
+): boolean => {
+  const { address, prefixLength } = parseCidr(cidr)
+  const header = Buffer.from([familyOf(address), prefixLength, 0, 0, 0, 0, 0, 0])
+  header.writeUInt32LE(interfaceIndex, 4)
+  try {
+    routeRequest(`${verb} address ${cidr}`, type, flags, header, writer => {
+      writer.attribute(IFA_LOCAL, address)
+      writer.attribute(IFA_ADDRESS, address)
+    })
+    return true
+  } catch (error) {
+    if (error instanceof OsError && error.errno === alreadySo) return false
+    throw error
+  }
+}
+
+const parseCidr = (cidr: string): { address: Buffer; prefixLength: number } => {
+  const [text, prefix = '', ...rest] = cidr.split('/')
+  const address = parseAddress(text)
+  const prefixLength = Number(prefix)
+  if (!/^\d{1,3}$/.test(prefix) || rest.length > 0 || prefixLength > address.length * 8) {
+    throw new RangeError(`${JSON.stringify(cidr)} is not an address with a prefix length, like 10.0.0.1/24`)
+  }
+  return { address, prefixLength }
+}
+
+const readAddress = ({ payload }: NetlinkMessage): InterfaceAddress => {
+  const attributes = readAttributes(payload, HEADER_BYTES)
+  // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has only IFA_ADDRESS otherwise.
+  const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(4)
+  return { interfaceIndex: payload.readUInt32LE(4), address: formatAddress(bytes), prefixLength: payload[1] }
+}
