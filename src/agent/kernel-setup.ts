@@ -4,7 +4,8 @@ import type { NodeConfig } from '../config/schema.ts'
 import { ShuntError } from '../errors.ts'
 import { addAddress, deleteAddress, link, routeGet, setLinkUp } from '../os/netlink/route.ts'
 import { applyRuleset, deleteTable } from '../os/nft.ts'
-import { readSysctl, SysctlGuard } from '../os/sysctl.ts'
+import { readSysctl, writeSysctl } from '../os/sysctl.ts'
+import { SysctlGuard } from '../os/sysctl-guard.ts'
 import type { Directory } from './dataplane/directory.ts'
 import type { LinkRef } from './dataplane/messages.ts'
 import { buildRuleset, type RulesetPlan, tableName } from './dataplane/nft/ruleset.ts'
@@ -62,7 +63,7 @@ export class KernelSetup {
 
   /** Before the worker starts: addresses, sysctls, tables. */
   async apply(): Promise<void> {
-    const { config } = { config: this.#config }
+    const config = this.#config
     const cluster = config.interfaces.cluster[0]
     if (config.roles.includes('forwarder') && config.addresses.tunnel !== undefined) this.#own(cluster, `${config.addresses.tunnel}/32`)
     if (config.roles.includes('host')) {
@@ -80,8 +81,11 @@ export class KernelSetup {
 
   /** After the worker made its TUN device. */
   tunReady(name: string): void {
-    setLinkUp(this.#link(name).index)
-    this.#sysctls.set(['net', 'ipv4', 'conf', name, 'rp_filter'], RP_FILTER_LOOSE)
+    setLinkUp(name)
+    // Loose validation refuses everything on an interface without an address (fib_validate_source), so it gets the
+    // node's own, as unnumbered links do. Neither goes by the guard: both end with the device.
+    addAddress(this.#link(name).index, `${this.#config.addresses.cluster}/32`)
+    writeSysctl(['net', 'ipv4', 'conf', name, 'rp_filter'], RP_FILTER_LOOSE)
   }
 
   #ownVips(): Set<string> {
@@ -128,7 +132,7 @@ export class KernelSetup {
   }
 
   #ruleset(): RulesetPlan {
-    const { config } = { config: this.#config }
+    const config = this.#config
     const { tunnel } = config.addresses
     const forwarder = config.roles.includes('forwarder') && tunnel !== undefined
     const hosts = forwarder ? this.#nextHops() : []

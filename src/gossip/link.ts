@@ -135,14 +135,21 @@ export class Link {
     this.#bucket = bucket
     if (waitMs === 0 || this.#resume !== undefined) return
     this.#handlers.onPaused()
-    this.#stream.pause()
+    // Not now: this may run inside the stream's resume(), which would undo half of a pause.
+    queueMicrotask(() => this.#tryStream(() => this.#stream.pause()))
     this.#resume = setTimeout(() => {
       this.#resume = undefined
-      try {
-        this.#stream.resume()
-      } catch (error) {
-        this.#lost(error)
-      }
+      this.#tryStream(() => this.#stream.resume())
     }, waitMs)
+  }
+
+  /** Pausing and resuming throw on a stream that is about to close; its close event follows. */
+  #tryStream(call: () => void): void {
+    if (!this.#open) return
+    try {
+      call()
+    } catch {
+      this.#lost()
+    }
   }
 }

@@ -40,7 +40,7 @@ export const LIVENESS: Readonly<LivenessSettings> = {
   backoffMinMs: 100,
   backoffMaxMs: 2000,
   graceIntervals: 3,
-  echoEvery: 4,
+  echoEvery: 8,
 }
 
 export type PeerStatus = 'connecting' | 'alive' | 'dead'

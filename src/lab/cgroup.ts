@@ -3,7 +3,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, realpathSync, rmdirSync } from 'node:fs'
 import { errorText } from '../errors.ts'
-import { sleepSync } from './processes.ts'
+import { identify, type ProcessId, sleepSync } from './processes.ts'
 
 const ROOT = '/sys/fs/cgroup'
 /** v1 has shares and limits in one hierarchy and usage in another; often both names mean one directory. */
@@ -37,6 +37,17 @@ export const createCgroups = (dirs: string[]): string | null => {
     return `CPU cgroups cannot be made (${errorText(error)}); the load of single nodes will not be known`
   }
 }
+
+/** Everything that runs in the cgroups: also what lost its namespace's name or its parent. */
+export const processesCounted = (dirs: string[]): ProcessId[] =>
+  dirs.flatMap(dir => {
+    try {
+      const pids = readFileSync(`${dir}/cgroup.procs`, 'utf8').split('\n').filter(Boolean)
+      return pids.flatMap(pid => identify(Number(pid)) ?? [])
+    } catch {
+      return [] // removed already
+    }
+  })
 
 /** @returns the directories that are still there because something runs in them */
 export const removeCgroups = (dirs: string[]): string[] =>

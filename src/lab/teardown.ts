@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { ShuntError } from '../errors.ts'
-import { removeCgroups } from './cgroup.ts'
+import { processesCounted, removeCgroups } from './cgroup.ts'
 import { endProcesses, processesInside } from './processes.ts'
 import { type LabState, removeState } from './state.ts'
 
@@ -13,14 +13,14 @@ import { type LabState, removeState } from './state.ts'
 export const GRACE_MS = 2_000
 
 /**
- * Ends the recorded processes and whatever else runs in the lab's namespaces, then removes these, the cgroups and
+ * Ends the recorded processes and whatever else runs in the lab's namespaces and cgroups, then removes these, the cgroups and
  * the files. A lab that is gone already is success.
  * @param graceMs 0 kills at once
  * @throws ShuntError SHUNT_ERR_LAB naming what is left; the lab's files stay, so that it can be tried again
  */
 export const removeLab = (state: LabState, graceMs: number = GRACE_MS): void => {
   const names = state.plan.places.map(p => p.netns)
-  endProcesses(() => [...state.processes, ...processesInside(names)], graceMs)
+  endProcesses(() => [...state.processes, ...processesInside(names), ...processesCounted(state.cgroups)], graceMs)
   const there = () => names.filter(netns => existsSync(`/run/netns/${netns}`))
   const lines = there().map(netns => `netns delete ${netns}\n`)
   // -force: go on after one that another process has removed meanwhile.

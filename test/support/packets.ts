@@ -23,7 +23,7 @@ export interface PacketOptions {
   /** IPv4 options, a multiple of 4 bytes. */
   ipOptions?: Uint8Array
   /** IPv6 extension headers in order: type and body after its first two bytes (6 bytes modulo 8). */
-  extensionHeaders?: { type: number; body: Uint8Array }[]
+  extensionHeaders?: readonly { type: number; body: Uint8Array }[]
   /** Adds an IPv6 fragment header even for a whole packet. */
   fragmentHeader?: boolean
   /** The L4 field holds only the folded pseudo-header sum, as with virtio NEEDS_CSUM. */
@@ -87,7 +87,12 @@ function udp(o: UdpOptions): Uint8Array {
   return join(head, payload)
 }
 
-function ip4(protocol: number, l4: Uint8Array, o: PacketOptions & { noChecksum?: boolean }, fill = true): Uint8Array {
+function ip4(
+  protocol: number,
+  l4: Uint8Array,
+  o: PacketOptions & { noChecksum?: boolean },
+  fill = true,
+): Uint8Array {
   const source = addressBytes(o.source ?? '192.0.2.1')
   const destination = addressBytes(o.destination ?? '198.51.100.80')
   const ipOptions = o.ipOptions ?? EMPTY
@@ -111,7 +116,12 @@ function ip4(protocol: number, l4: Uint8Array, o: PacketOptions & { noChecksum?:
   return join(head, body, new Uint8Array(o.padding ?? 0))
 }
 
-function ip6(protocol: number, l4: Uint8Array, o: PacketOptions & { noChecksum?: boolean }, fill = true): Uint8Array {
+function ip6(
+  protocol: number,
+  l4: Uint8Array,
+  o: PacketOptions & { noChecksum?: boolean },
+  fill = true,
+): Uint8Array {
   const source = addressBytes(o.source ?? '2001:db8::1')
   const destination = addressBytes(o.destination ?? '2001:db8:80::80')
   const later = (o.fragmentOffset ?? 0) > 0
@@ -127,7 +137,10 @@ function ip6(protocol: number, l4: Uint8Array, o: PacketOptions & { noChecksum?:
   }
   const chain = extensions.map((extension, i) => {
     const next = extensions[i + 1]?.type ?? protocol
-    return join(Uint8Array.of(next, extension.type === 44 ? 0 : (extension.body.length + 2) / 8 - 1), extension.body)
+    return join(
+      Uint8Array.of(next, extension.type === 44 ? 0 : (extension.body.length + 2) / 8 - 1),
+      extension.body,
+    )
   })
   const head = new Uint8Array(40)
   const view = new DataView(head.buffer)
@@ -162,7 +175,12 @@ function fillChecksum(
 
 const udpLength = (l4: Uint8Array): number => (l4[4] << 8) | l4[5]
 
-function pseudoHeader(source: Uint8Array, destination: Uint8Array, protocol: number, length: number): Uint8Array {
+function pseudoHeader(
+  source: Uint8Array,
+  destination: Uint8Array,
+  protocol: number,
+  length: number,
+): Uint8Array {
   return join(source, destination, Uint8Array.of(0, protocol, length >>> 8, length & 0xff))
 }
 
@@ -190,7 +208,14 @@ export function dissect(bytes: Uint8Array): Dissected {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   if (bytes[0] >>> 4 === 4) {
     const packet = bytes.subarray(0, view.getUint16(2))
-    return finishDissection(4, packet, packet.subarray(12, 16), packet.subarray(16, 20), packet[9], (packet[0] & 15) * 4)
+    return finishDissection(
+      4,
+      packet,
+      packet.subarray(12, 16),
+      packet.subarray(16, 20),
+      packet[9],
+      (packet[0] & 15) * 4,
+    )
   }
   const packet = bytes.subarray(0, 40 + view.getUint16(4))
   let next = packet[6]
@@ -220,7 +245,8 @@ function finishDissection(
 export function checksumFaults(bytes: Uint8Array): string[] {
   const faults: string[] = []
   const d = dissect(bytes)
-  if (d.family === 4 && onesSum(d.packet.subarray(0, (d.packet[0] & 15) * 4)) !== 0xffff) faults.push('IPv4 header')
+  if (d.family === 4 && onesSum(d.packet.subarray(0, (d.packet[0] & 15) * 4)) !== 0xffff)
+    faults.push('IPv4 header')
   const covered = d.protocol === 17 ? d.l4.subarray(0, udpLength(d.l4)) : d.l4
   if (d.protocol === 17 && covered[6] === 0 && covered[7] === 0) return faults
   const pseudo = pseudoHeader(d.source, d.destination, d.protocol, covered.length)
@@ -246,7 +272,10 @@ export function addressBytes(text: string): Uint8Array {
     part === undefined || part === '' ? [] : part.split(':').map(group => Number.parseInt(group, 16))
   const before = groups(head)
   const after = groups(tail)
-  const all = tail === undefined ? before : [...before, ...new Array(8 - before.length - after.length).fill(0), ...after]
+  const all =
+    tail === undefined
+      ? before
+      : [...before, ...new Array(8 - before.length - after.length).fill(0), ...after]
   return Uint8Array.from(all.flatMap(group => [group >> 8, group & 0xff]))
 }
 
@@ -266,10 +295,12 @@ export function embed(bytes: Uint8Array, offset: number, filler = 0xa5): Uint8Ar
 }
 
 /** Bytes from hexadecimal text; white space is ignored. */
-export const hex = (text: string): Uint8Array => Uint8Array.fromHex(text.replaceAll(/\s/g, ''))
+export const hex = (text: string): Uint8Array =>
+  Uint8Array.from(Buffer.from(text.replaceAll(/\s/g, ''), 'hex'))
 
 /** `length` bytes that differ from place to place. */
-export const pattern = (length: number, seed = 1): Uint8Array => Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 17 + (i >> 8)) & 0xff)
+export const pattern = (length: number, seed = 1): Uint8Array =>
+  Uint8Array.from({ length }, (_, i) => (i * 31 + seed * 17 + (i >> 8)) & 0xff)
 
 export function join(...parts: Uint8Array[]): Uint8Array {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))

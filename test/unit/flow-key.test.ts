@@ -25,12 +25,21 @@ function keyOf(bytes: Uint8Array): number[] {
 }
 
 it('IPv4 stands as v4-mapped', () => {
-  const key = keyOf(buildTcp4({ source: '203.0.113.255', destination: '10.99.0.1', sourcePort: 0xfedc, destinationPort: 80 }))
+  const key = keyOf(
+    buildTcp4({ source: '203.0.113.255', destination: '10.99.0.1', sourcePort: 0xfedc, destinationPort: 80 }),
+  )
   assert.equal(key, [0, 0, 0xffff, 0xcb0071ff, 0, 0, 0xffff, 0x0a630001, 0xfedc0050, 6])
 })
 
 it('IPv6 takes all words', () => {
-  const key = keyOf(buildUdp6({ source: 'fe80::1:2', destination: '2001:db8:ffff::8000', sourcePort: 1, destinationPort: 53 }))
+  const key = keyOf(
+    buildUdp6({
+      source: 'fe80::1:2',
+      destination: '2001:db8:ffff::8000',
+      sourcePort: 1,
+      destinationPort: 53,
+    }),
+  )
   assert.equal(key, [0xfe800000, 0, 0, 0x00010002, 0x20010db8, 0xffff0000, 0, 0x8000, 0x00010035, 17])
 })
 
@@ -63,14 +72,30 @@ it('reads addresses and writes them in canonical form', () => {
 
 it('refuses what is no address, and writes nothing', () => {
   const words = Uint32Array.of(1, 2, 3, 4)
-  const texts = ['', 'localhost', '1.2.3', '1.2.3.4.5', '256.1.1.1', '1.2.3.4/24', '1.2.3.4:80', ':::', '1::2::3', '12345::', 'fe80::1%eth0', '[::1]']
+  const texts = [
+    '',
+    'localhost',
+    '1.2.3',
+    '1.2.3.4.5',
+    '256.1.1.1',
+    '1.2.3.4/24',
+    '1.2.3.4:80',
+    ':::',
+    '1::2::3',
+    '12345::',
+    'fe80::1%eth0',
+    '[::1]',
+  ]
   for (const text of texts) assert.not(parseAddress(text, words, 0), text)
   assert.equal([...words], [1, 2, 3, 4])
 })
 
 it('any words survive writing and reading', () => {
   const read = new Uint32Array(4)
-  const word = fc.oneof(fc.constantFrom(0, 1, 0xffff, 0x10000, 0xffff0000, 0xffffffff), fc.integer({ min: 0, max: 0xffffffff }))
+  const word = fc.oneof(
+    fc.constantFrom(0, 1, 0xffff, 0x10000, 0xffff0000, 0xffffffff),
+    fc.integer({ min: 0, max: 0xffffffff }),
+  )
   fc.assert(
     fc.property(fc.array(word, { minLength: 4, maxLength: 4 }), parts => {
       const words = Uint32Array.from(parts)

@@ -14,11 +14,12 @@ const it = suite('lab-topology')
 
 const plan = (options: Partial<TopologyOptions> = {}): LabPlan => planLab({ ...DEFAULT_OPTIONS, ...options })
 const names = (p: LabPlan): string => p.places.map(place => place.name).join(' ')
+/** Valid, distinct peer ids. */
 const peerIds = (p: LabPlan): Map<string, string> =>
   new Map(
     nodesOf(p).map((node, i) => [
       node.name,
-      `12D3KooW${'1'.repeat(42)}${'abcdefghij'[Math.floor(i / 10)]}${(i % 9) + 1}`,
+      `12D3KooW${'1'.repeat(42)}${'abcdefghijk'[Math.floor(i / 9)]}${(i % 9) + 1}`,
     ]),
   )
 

@@ -66,7 +66,9 @@ it('reads a TCP segment over IPv4, byte by byte', () => {
 })
 
 it('reads a UDP datagram over IPv6', () => {
-  const { reason, view } = parse(buildUdp6({ sourcePort: 1, destinationPort: 65535, ttl: 1, payload: pattern(9) }))
+  const { reason, view } = parse(
+    buildUdp6({ sourcePort: 1, destinationPort: 65535, ttl: 1, payload: pattern(9) }),
+  )
   assert.is(reason, DROP.NONE)
   assert.is(view.family, 6)
   assert.is(view.protocol, 17)
@@ -167,7 +169,9 @@ it('other protocols are told apart from damage, with the view filled', () => {
 
 it('flags fragments: the first has ports, later ones do not', () => {
   for (const build of [buildUdp4, buildUdp6]) {
-    const first = parse(build({ moreFragments: true, payload: pattern(16), udpLength: 4000, identification: 0x4321 }))
+    const first = parse(
+      build({ moreFragments: true, payload: pattern(16), udpLength: 4000, identification: 0x4321 }),
+    )
     assert.is(first.reason, DROP.NONE)
     assert.ok(first.view.fragment && first.view.moreFragments)
     assert.is(first.view.fragmentOffset, 0)
@@ -194,7 +198,10 @@ it('an atomic IPv6 fragment is a whole packet (RFC 6946)', () => {
   assert.is(view.destinationPort, 80)
 })
 
-const options = (type: number, length = 6): { type: number; body: Uint8Array } => ({ type, body: new Uint8Array(length) })
+const options = (type: number, length = 6): { type: number; body: Uint8Array } => ({
+  type,
+  body: new Uint8Array(length),
+})
 
 it('follows up to 8 IPv6 extension headers', () => {
   const chain = (count: number): Uint8Array =>
@@ -218,6 +225,20 @@ it('an IPv6 extension header must end within the packet', () => {
   const bytes = buildTcp6({ extensionHeaders: [options(60)] })
   assert.is(reasonOf(patch(bytes, 41, 2)), DROP.TRUNCATED)
   assert.is(reasonOf(patch(bytes, 41, 255)), DROP.TRUNCATED)
+})
+
+it('an IPv6 length that cuts the extension headers is TRUNCATED, at every length, whatever follows', () => {
+  const headers = [options(0), options(43), options(44), options(60, 14)]
+  for (const bytes of [
+    buildTcp6({ extensionHeaders: headers }),
+    buildIp6(58, pattern(8), { extensionHeaders: headers }),
+  ])
+    for (let length = 0; length < 40; length++) {
+      const shortened = patch(bytes, 4, 0, length)
+      const { buf, outside } = guarded(embed(shortened, 7), 7, 7 + 40 + length)
+      assert.is(parsePacket(buf, 7, shortened.length, createPacketView()), DROP.TRUNCATED, `${length} bytes`)
+      assert.is(outside(), 0)
+    }
 })
 
 it('refuses v4-mapped addresses on the wire', () => {

@@ -2,7 +2,13 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
-import { FLOW_KEY_WORDS, KEY_CLIENT, KEY_PORTS, KEY_VIP, readFlowKey } from '../../src/agent/dataplane/flow-key.ts'
+import {
+  FLOW_KEY_WORDS,
+  KEY_CLIENT,
+  KEY_PORTS,
+  KEY_VIP,
+  readFlowKey,
+} from '../../src/agent/dataplane/flow-key.ts'
 import { createPacketView, type PacketView, parsePacket } from '../../src/agent/dataplane/packet.ts'
 import { decrementTtl, rewriteTuple } from '../../src/agent/dataplane/rewrite.ts'
 import {
@@ -35,7 +41,9 @@ const ADDRESS4 = fc.integer({ min: 0, max: 0xffffffff }).map(word => Uint32Array
 const ADDRESS6 = fc
   .array(fc.integer({ min: 0, max: 0xffffffff }), { minLength: 4, maxLength: 4 })
   .map(words => Uint32Array.from(words))
-const TEXT6 = ADDRESS6.map(words => [...words].map(w => `${(w >>> 16).toString(16)}:${(w & 0xffff).toString(16)}`).join(':'))
+const TEXT6 = ADDRESS6.map(words =>
+  [...words].map(w => `${(w >>> 16).toString(16)}:${(w & 0xffff).toString(16)}`).join(':'),
+)
 const TEXT4 = fc.uint8Array({ minLength: 4, maxLength: 4 }).map(bytes => bytes.join('.'))
 
 const byFours = (maxWords: number) =>
@@ -79,7 +87,9 @@ function roundTrip(
 ): void {
   const partial = all.partialChecksum ?? false
   const faults = (packet: Uint8Array): string[] =>
-    partial ? [...checksumFaults(packet).filter(fault => fault.startsWith('IP')), ...partialChecksumFaults(packet)] : checksumFaults(packet)
+    partial
+      ? [...checksumFaults(packet).filter(fault => fault.startsWith('IP')), ...partialChecksumFaults(packet)]
+      : checksumFaults(packet)
   const { buf, view, packet } = load(bytes)
   assert.equal(faults(bytes), [])
   const key = new Uint32Array(FLOW_KEY_WORDS)
@@ -101,7 +111,10 @@ function roundTrip(
 
   rewriteTuple(buf, AT, view, key, KEY_CLIENT, key, KEY_VIP, key[KEY_PORTS], partial)
   assert.equal(packet(), bytes)
-  assert.ok(buf.subarray(0, AT).every(byte => byte === 0xa5) && buf.subarray(AT + bytes.length).every(byte => byte === 0xa5))
+  assert.ok(
+    buf.subarray(0, AT).every(byte => byte === 0xa5) &&
+      buf.subarray(AT + bytes.length).every(byte => byte === 0xa5),
+  )
 }
 
 it('encapsulation and decapsulation give back the packet, checksums right at each step (IPv4)', () => {
@@ -112,7 +125,9 @@ it('encapsulation and decapsulation give back the packet, checksums right at eac
   const unmapped = ADDRESS6.filter(words => words[0] !== 0)
   fc.assert(
     fc.property(packet6, unmapped, unmapped, PORTS, (packet, forwarder, host, identifier) => {
-      fc.pre(packet.all.source?.startsWith('0:0') === false && packet.all.destination?.startsWith('0:0') === false)
+      fc.pre(
+        packet.all.source?.startsWith('0:0') === false && packet.all.destination?.startsWith('0:0') === false,
+      )
       roundTrip(packet, forwarder, host, identifier)
     }),
     { numRuns: 3000 },
@@ -147,9 +162,24 @@ it('a UDP checksum that comes to 0 is written as 0xffff', () => {
 })
 
 it('a checksum-neutral identifier with neutral addresses leaves the checksum alone', () => {
-  const bytes = buildTcp4({ sourcePort: 1000, destinationPort: 80, source: '10.0.0.1', destination: '10.0.0.2' })
+  const bytes = buildTcp4({
+    sourcePort: 1000,
+    destinationPort: 80,
+    source: '10.0.0.1',
+    destination: '10.0.0.2',
+  })
   const { buf, view, packet } = load(bytes)
-  rewriteTuple(buf, AT, view, addressWords('10.0.0.2'), 0, addressWords('10.0.0.1'), 0, ((1040 << 16) | 40) >>> 0, false)
+  rewriteTuple(
+    buf,
+    AT,
+    view,
+    addressWords('10.0.0.2'),
+    0,
+    addressWords('10.0.0.1'),
+    0,
+    ((1040 << 16) | 40) >>> 0,
+    false,
+  )
   assert.equal(dissect(packet()).l4.slice(16, 18), dissect(bytes).l4.slice(16, 18))
 })
 
@@ -174,7 +204,17 @@ it('a first fragment keeps the checksum of the whole datagram right', () => {
   const target = { source: '10.0.0.1', destination: '10.0.0.2', sourcePort: 0x0102, destinationPort: 0x0304 }
   assert.is(first.length, whole.length)
   const { buf, view, packet } = load(first)
-  rewriteTuple(buf, AT, view, addressWords(target.source), 0, addressWords(target.destination), 0, 0x01020304, false)
+  rewriteTuple(
+    buf,
+    AT,
+    view,
+    addressWords(target.source),
+    0,
+    addressWords(target.destination),
+    0,
+    0x01020304,
+    false,
+  )
   assert.equal(packet(), buildUdp4({ ...target, payload, moreFragments: true }))
 })
 

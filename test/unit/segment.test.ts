@@ -29,7 +29,9 @@ function cut(bytes: Uint8Array, size: number, segmenter: Segmenter): Uint8Array[
   const view = createPacketView()
   assert.is(parsePacket(buf, 9, bytes.length, view), DROP.NONE)
   const out: Uint8Array[] = []
-  const count = segmenter(buf, 9, view, size, (segment, offset, length) => out.push(segment.slice(offset, offset + length)))
+  const count = segmenter(buf, 9, view, size, (segment, offset, length) =>
+    out.push(segment.slice(offset, offset + length)),
+  )
   assert.is(count, out.length)
   assert.equal(buf, before, 'the input is not changed')
   return out
@@ -85,7 +87,13 @@ it('TCP over IPv4 equals the naive twin', () => {
 })
 
 it('TCP over IPv6 with extension headers equals the naive twin', () => {
-  const headers = fc.constantFrom([], [{ type: 0, body: new Uint8Array(6) }, { type: 60, body: new Uint8Array(14) }])
+  const headers = fc.constantFrom(
+    [],
+    [
+      { type: 0, body: new Uint8Array(6) },
+      { type: 60, body: new Uint8Array(14) },
+    ],
+  )
   fc.assert(
     fc.property(tcpShape, headers, fc.integer({ min: 1, max: 1600 }), (shape, extensionHeaders, mss) => {
       fc.pre(shape.payload.length / mss < 200)
@@ -102,7 +110,11 @@ it('the largest super-packets come out whole, with all checksums right', () => {
     [buildTcp6, 20],
   ] as const) {
     const payload = pattern(65535 - headers)
-    const segments = cut(build({ payload, partialChecksum: true, flags: FLAG.ACK | FLAG.PSH }), 1448, segmentTcp)
+    const segments = cut(
+      build({ payload, partialChecksum: true, flags: FLAG.ACK | FLAG.PSH }),
+      1448,
+      segmentTcp,
+    )
     assert.is(segments.length, Math.ceil(payload.length / 1448))
     assert.ok(segments.every(segment => checksumFaults(segment).length === 0))
     assert.equal(join(...segments.map(segment => dissect(segment).payload)), payload)
@@ -121,7 +133,11 @@ it('flags stay where they belong', () => {
 })
 
 it('a SYN with data keeps its flag and sequence on the first packet', () => {
-  const [first, second] = cut(buildTcp4({ payload: pattern(15), flags: FLAG.SYN, sequence: 100 }), 10, segmentTcp)
+  const [first, second] = cut(
+    buildTcp4({ payload: pattern(15), flags: FLAG.SYN, sequence: 100 }),
+    10,
+    segmentTcp,
+  )
   assert.equal([first[33], first[27]], [FLAG.SYN, 100])
   assert.equal([second[33], second[27]], [0, 111])
   assert.equal(checksumFaults(second), [])
@@ -141,22 +157,28 @@ it('a segment size that is no size emits nothing', () => {
 
 it('UDP super-packets become datagrams', () => {
   fc.assert(
-    fc.property(fc.nat(3000), fc.integer({ min: 20, max: 1600 }), fc.boolean(), fc.boolean(), (length, size, six, none) => {
-      const payload = pattern(length)
-      const build = six ? buildUdp6 : buildUdp4
-      const shape = { noChecksum: none && !six, partialChecksum: !none, identification: 0xfffe }
-      const expected: Uint8Array[] = []
-      for (let at = 0; at === 0 || at < length; at += size)
-        expected.push(
-          build({
-            ...shape,
-            partialChecksum: false,
-            identification: (0xfffe + expected.length) % 65536,
-            payload: payload.slice(at, at + size),
-          }),
-        )
-      assert.equal(cut(build({ ...shape, payload, padding: 3 }), size, segmentPacket), expected)
-    }),
+    fc.property(
+      fc.nat(3000),
+      fc.integer({ min: 20, max: 1600 }),
+      fc.boolean(),
+      fc.boolean(),
+      (length, size, six, none) => {
+        const payload = pattern(length)
+        const build = six ? buildUdp6 : buildUdp4
+        const shape = { noChecksum: none && !six, partialChecksum: !none, identification: 0xfffe }
+        const expected: Uint8Array[] = []
+        for (let at = 0; at === 0 || at < length; at += size)
+          expected.push(
+            build({
+              ...shape,
+              partialChecksum: false,
+              identification: (0xfffe + expected.length) % 65536,
+              payload: payload.slice(at, at + size),
+            }),
+          )
+        assert.equal(cut(build({ ...shape, payload, padding: 3 }), size, segmentPacket), expected)
+      },
+    ),
     { numRuns: 300 },
   )
 })

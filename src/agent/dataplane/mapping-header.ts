@@ -132,7 +132,7 @@ export const mappingHeaderLength = (h: MappingHeader): number =>
  * Writes and signs the header; the caller puts `h.innerLength` bytes of packet after it.
  * @param key 128 bits, four little-endian words
  * @returns bytes written, 48 or 84
- * @throws RangeError if the buffer is too small or the inner length does not fit its field
+ * @throws RangeError if the buffer is too small, the kind unknown, or the inner length too large for its field
  */
 export function encodeMappingHeader(
   h: MappingHeader,
@@ -143,6 +143,7 @@ export function encodeMappingHeader(
   const length = mappingHeaderLength(h)
   if (offset < 0 || offset + length > buf.length)
     throw new RangeError(`no room for a mapping header at ${offset}`)
+  if (!(h.kind >= 1 && h.kind <= LAST_KIND)) throw new RangeError(`no mapping message is of kind ${h.kind}`)
   if (h.innerLength < 0 || h.innerLength > 0xffff)
     throw new RangeError(`inner packet of ${h.innerLength} bytes`)
   const ipv6 = length === MAPPING_HEADER_IPV6

@@ -20,7 +20,7 @@ import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
 
 /** Packets taken from one source before the others get their turn. */
-const BURST = 256
+const BURST = 64
 const TICK_MS = 100
 const IMPATIENT_TICK_MS = 10
 /** Routes gather this long before they cross to the main thread. */
@@ -91,7 +91,7 @@ class Worker {
       this.#engine.turn(nowMs)
       if (poller.ready(wake)) this.#takeMessages(nowMs)
       let busy = true
-      for (let round = 0; busy && round < 8; round++) {
+      for (let round = 0; busy && round < 32; round++) {
         busy = false
         for (const ring of this.#rings) busy = ring.receive(BURST, this.#engine.ringPacket) === BURST || busy
         busy = this.#datagrams.receive(BURST) === BURST || busy
