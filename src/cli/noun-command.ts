@@ -68,9 +68,15 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
   }
 
   #redraw(envelope: Envelope<T>, flags: F, first: boolean): void {
-    if (flags.json) return print(json(envelope, false))
+    if (flags.json) {
+      print(json(envelope, false))
+      return
+    }
     const text = this.render(envelope.data)
-    if (!isInteractive()) return print(first ? text : `\n${text}`)
+    if (!isInteractive()) {
+      print(first ? text : `\n${text}`)
+      return
+    }
     const head = paint(
       'dim',
       `${envelope.node} at ${envelope.time}, every ${flags.interval} ms; Ctrl-C stops watching`,

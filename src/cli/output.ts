@@ -48,14 +48,17 @@ export const localEnvelope = <T>(schema: string, data: T, node = '-'): Envelope<
   data,
 })
 
-/** The library's hint is one of its own flags; ours is the same on every command. */
-const messageOf = (error: unknown): string =>
-  errorText(error)
-    .replace(/\nSee more help with --help$/, '')
-    .trim()
+/** One line of the library's several; what it says about help is said below, with the command's name. */
+const messageOf = (error: unknown): string => {
+  const text = errorText(error).replace(/\nSee more help with --help$/, '')
+  return errorCodeOf(error) === 'SHUNT_ERR_USAGE' ? text.replace(/\s*\n\s*/g, ' ').trim() : text.trim()
+}
 
-/** Says what went wrong: text on standard error and, with --json, an envelope on standard output too. */
-export const printError = (error: unknown, asJson: boolean): void => {
+/**
+ * Says what went wrong: text on standard error and, with --json, an envelope on standard output too.
+ * `command` is the command that was asked for (`config check`), if it is known.
+ */
+export const printError = (error: unknown, asJson: boolean, command?: string): void => {
   const code = errorCodeOf(error)
   const message = messageOf(error)
   if (asJson) {
@@ -64,7 +67,7 @@ export const printError = (error: unknown, asJson: boolean): void => {
   }
   for (const line of message.split('\n')) note(`error: ${line}`)
   note(`code: ${code}`)
-  if (code === 'SHUNT_ERR_USAGE') note('see shunt COMMAND --help')
+  if (code === 'SHUNT_ERR_USAGE' && command !== undefined) note(`see shunt ${command} --help`)
   if (
     error instanceof Error &&
     error.stack !== undefined &&

@@ -4,7 +4,6 @@
  */
 import type { Command } from '@oclif/core'
 
-export type CommandClass = typeof Command & (new (...args: never[]) => Command)
 type Loader = () => Promise<{ default: unknown }>
 
 export const COMMANDS = {
@@ -33,5 +32,5 @@ export const TOPICS: Record<string, string> = {
   lab: 'A whole cluster on this machine, in network namespaces.',
 }
 
-export const loadCommand = async (id: CommandId): Promise<CommandClass> =>
-  (await COMMANDS[id]()).default as CommandClass
+export const loadCommand = async (id: CommandId): Promise<Command.Class> =>
+  (await COMMANDS[id]()).default as Command.Class

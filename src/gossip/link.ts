@@ -59,7 +59,8 @@ export class Link {
 
   #flush(): void {
     try {
-      while (this.#open && this.#waiting.length > 0 && !this.#stream.writableNeedsDrain) this.#stream.send(this.#piece())
+      while (this.#open && this.#waiting.length > 0 && !this.#stream.writableNeedsDrain)
+        this.#stream.send(this.#piece())
     } catch {
       // Closed for writing: its close event is on its way, or has been seen.
       this.#waiting = []

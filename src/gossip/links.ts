@@ -130,7 +130,7 @@ class Links implements PeerLinks {
       this.#phase = 'stopped'
       throw new ShuntError(
         'SHUNT_ERR_OS',
-        `cannot listen for peers on ${address} port ${port} (${errorText(error)}); is addresses.cluster an address of this machine, and the port free?`,
+        `cannot listen for peers on ${address} port ${port} (${listenFailure(error)}); is addresses.cluster an address of this machine, and the port free?`,
         { cause: error },
       )
     }
@@ -405,3 +405,7 @@ class Links implements PeerLinks {
     )
   }
 }
+
+/** libp2p wraps the system's answer in advice about itself, over several lines with a stack. */
+const listenFailure = (error: unknown): string =>
+  /Error: (listen .*)/.exec(errorText(error))?.[1] ?? errorText(error)

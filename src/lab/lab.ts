@@ -11,14 +11,16 @@ import { cpuUsageUs } from './cgroup.ts'
 import { lockLab } from './lock.ts'
 import { type PlaceFiles, placeFiles } from './node-config.ts'
 import { insideCommand, insideEnv, startAgent, writeConfig } from './nodes.ts'
+import type { LabService } from './options.ts'
 import { disown } from './owned.ts'
-import { endProcesses, isAlive, signalProcess } from './processes.ts'
+import { endProcesses, isAlive, type ProcessId, signalProcess } from './processes.ts'
 import { mustRun, type RunOptions, type RunResult, run } from './run.ts'
 import {
   type LabFile,
   type LabProcess,
   type LabState,
   labDir,
+  listLabs,
   loadState,
   needState,
   saveState,
@@ -26,7 +28,7 @@ import {
 import { GRACE_MS, removeLab } from './teardown.ts'
 import { hostsOf, nodesOf, type PlacePlan, placeOf, vipRoute } from './topology.ts'
 import { buildLab, type LabOptions } from './up.ts'
-import { waitForAgent } from './wait.ts'
+import { waitForAll } from './wait.ts'
 
 export type { LabOptions } from './up.ts'
 
@@ -53,6 +55,14 @@ export class Lab {
   /** A lab that is up. @throws ShuntError SHUNT_ERR_LAB when there is none of that name */
   static attach(name: string): Lab {
     return new Lab(needState(name))
+  }
+
+  /** Every lab that is up on this machine. */
+  static all(): Lab[] {
+    return listLabs().flatMap(name => {
+      const state = loadState(name)
+      return state === null ? [] : [new Lab(state)]
+    })
   }
 
   /** @returns false when there was no such lab, which is success too */
@@ -89,8 +99,19 @@ export class Lab {
   get webFiles(): LabFile[] {
     return this.#state.files
   }
+  get services(): LabService[] {
+    return this.#state.plan.services
+  }
   get createdAt(): string {
     return this.#state.createdAt
+  }
+  /** The process with which the lab ends; null: it stays until `shunt lab down`. */
+  get owner(): ProcessId | null {
+    return this.#state.owner
+  }
+  /** Whether a process that still runs will remove it. */
+  get inUse(): boolean {
+    return this.owner !== null && isAlive(this.owner)
   }
   get hasAgents(): boolean {
     return this.#state.agentCommand !== null
@@ -123,6 +144,11 @@ export class Lab {
   exec(name: string, argv: string[], options: RunOptions = {}): Promise<RunResult> {
     const place = this.place(name)
     return run(insideCommand(this.#state, place, argv), { env: insideEnv(this.#state, place), ...options })
+  }
+
+  /** Runs a command of shunt in a node, such as `['flows', '--limit', '5']`, with the program that is its agent. */
+  shunt(name: string, argv: string[], options: RunOptions = {}): Promise<RunResult> {
+    return this.exec(name, [...this.#agentCommand(), ...argv], options)
   }
 
   /** Starts a program in a place; it ends with the lab at the latest. */
@@ -198,13 +224,19 @@ export class Lab {
   /** Starts a node's agent where none runs. */
   async startAgent(name: string, readyTimeoutMs = 15_000): Promise<void> {
     const old = this.process(name)
-    if (!this.hasAgents) throw new ShuntError('SHUNT_ERR_LAB', `lab ${this.name} was built without agents`)
+    this.#agentCommand()
     if (old !== null && isAlive(old))
       throw new ShuntError('SHUNT_ERR_LAB', `the agent of ${name} runs already`)
     const started = startAgent(this.#state, this.place(name))
     this.#state.processes = [...this.#state.processes.filter(p => p !== old), started]
     saveState(this.#state)
-    await waitForAgent(this.#state, started, readyTimeoutMs)
+    await waitForAll(this.#state, [started], readyTimeoutMs)
+  }
+
+  #agentCommand(): string[] {
+    const command = this.#state.agentCommand
+    if (command !== null) return command
+    throw new ShuntError('SHUNT_ERR_LAB', `lab ${this.name} was built without agents`)
   }
 
   /** Tells the router which forwarders (cluster addresses) a virtual IP has; none makes it unreachable. */

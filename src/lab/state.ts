@@ -1,6 +1,15 @@
 /** What is kept of a lab while it is up: everything that is needed to remove it, also by another process. */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { ShuntError } from '../errors.ts'
 import { checkLabName } from './options.ts'
 import type { ProcessId } from './processes.ts'
@@ -97,7 +106,9 @@ export const needState = (name: string): LabState => {
 
 export const listLabs = (): string[] => {
   try {
-    return readdirSync(BASE_DIR).toSorted()
+    return readdirSync(BASE_DIR)
+      .filter(name => existsSync(`${BASE_DIR}/${name}/lab.json`))
+      .toSorted()
   } catch {
     return []
   }

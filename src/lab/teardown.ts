@@ -20,7 +20,10 @@ export const GRACE_MS = 2_000
  */
 export const removeLab = (state: LabState, graceMs: number = GRACE_MS): void => {
   const names = state.plan.places.map(p => p.netns)
-  endProcesses(() => [...state.processes, ...processesInside(names), ...processesCounted(state.cgroups)], graceMs)
+  endProcesses(
+    () => [...state.processes, ...processesInside(names), ...processesCounted(state.cgroups)],
+    graceMs,
+  )
   const there = () => names.filter(netns => existsSync(`/run/netns/${netns}`))
   const lines = there().map(netns => `netns delete ${netns}\n`)
   // -force: go on after one that another process has removed meanwhile.

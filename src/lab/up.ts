@@ -9,12 +9,11 @@ import { agentCommand, type Configure, startAgent, writeNodeFiles } from './node
 import { DEFAULT_OPTIONS, type TopologyOptions } from './options.ts'
 import { disown, own } from './owned.ts'
 import { identify } from './processes.ts'
-import { settleAll } from './run.ts'
 import { startWeb, writeFiles } from './services.ts'
 import { type LabState, labDir, loadState, newState, saveState } from './state.ts'
 import { removeLab } from './teardown.ts'
 import { hostsOf, nodesOf, planLab } from './topology.ts'
-import { waitForAgent, waitForWeb } from './wait.ts'
+import { waitForAll } from './wait.ts'
 
 export interface LabOptions extends Partial<TopologyOptions> {
   /** Default true; false leaves the nodes without agents (their node files are there all the same). */
@@ -48,24 +47,13 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   await writeNodeFiles(state, options.configure)
   state.files = writeFiles(state)
   say(`applications: nginx on ${hostsOf(plan).length} hosts`)
-  const web = hostsOf(plan).map(host => {
-    const started = startWeb(state, host)
-    state.processes.push(started)
-    return started
-  })
-  const agents = state.agentCommand === null ? [] : nodesOf(plan)
-  if (agents.length > 0) say(`agents: ${agents.length}, waiting until all are in touch`)
-  const started = agents.map(node => {
-    const agent = startAgent(state, node)
-    state.processes.push(agent)
-    return agent
-  })
+  for (const host of hostsOf(plan)) state.processes.push(startWeb(state, host))
+  if (state.agentCommand !== null) {
+    say(`agents: ${nodesOf(plan).length}, waiting until all are in touch`)
+    for (const node of nodesOf(plan)) state.processes.push(startAgent(state, node))
+  }
   saveState(state)
-  const timeoutMs = options.readyTimeoutMs ?? READY_TIMEOUT_MS
-  await settleAll([
-    ...web.map(p => waitForWeb(state, p, timeoutMs)),
-    ...started.map(p => waitForAgent(state, p, timeoutMs)),
-  ])
+  await waitForAll(state, state.processes, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
 }
 
 /**

@@ -18,46 +18,66 @@ export const notReady = (status: StatusData): string | null => {
   return missing.length === 0 ? null : `its peers are not all alive: ${missing.join(', ')}`
 }
 
-/**
- * Until `lacks` answers null.
- * @throws ShuntError SHUNT_ERR_LAB when `timeoutMs` is over or the process has ended, with the end of its log
- */
+/** What a process of a kind still lacks, and where it says why. */
+interface Readiness {
+  log: string
+  lacks: () => Promise<string | null>
+}
+
+/** An agent is ready when it runs and is in touch with every peer. */
+const agentReadiness = (state: LabState, place: string): Readiness => {
+  const files = placeFiles(labDir(state.name), place)
+  return {
+    log: files.agentLog,
+    lacks: () =>
+      get(files.socket, '/v1/status').then(answer => notReady(answer.data as StatusData), errorText),
+  }
+}
+
+/** nginx writes its pid file when it listens. */
+const webReadiness = (state: LabState, place: string): Readiness => {
+  const prefix = placeFiles(labDir(state.name), place).web
+  return {
+    log: `${prefix}/error.log`,
+    lacks: async () => (existsSync(`${prefix}/nginx.pid`) ? null : 'it does not listen yet'),
+  }
+}
+
 const waitFor = async (
+  state: LabState,
   p: LabProcess,
-  log: string,
   timeoutMs: number,
-  lacks: () => Promise<string | null>,
+  stop: AbortSignal,
 ): Promise<void> => {
+  const { log, lacks } = p.kind === 'agent' ? agentReadiness(state, p.place) : webReadiness(state, p.place)
   const endAt = performance.now() + timeoutMs
+  const fail = (how: string): ShuntError =>
+    new ShuntError(
+      'SHUNT_ERR_LAB',
+      `the ${p.kind} of ${p.place} ${how}. The end of its log:\n${lastLines(log)}`,
+    )
   for (;;) {
-    const alive = isAlive(p)
-    const lack = alive ? await lacks() : 'it has ended'
-    if (lack === null) return
-    if (!alive || performance.now() > endAt)
-      throw new ShuntError(
-        'SHUNT_ERR_LAB',
-        `the ${p.kind} of ${p.place} did not get ready within ${timeoutMs} ms: ${lack}. The end of its log:\n${lastLines(log)}`,
-      )
+    if (!isAlive(p)) throw fail('has ended before it was ready')
+    const lack = await lacks()
+    if (lack === null || stop.aborted) return
+    if (performance.now() > endAt) throw fail(`was not ready within ${timeoutMs} ms: ${lack}`)
     await delay(POLL_MS)
   }
 }
 
-/** Running, and in touch with every peer. */
-export const waitForAgent = (state: LabState, p: LabProcess, timeoutMs: number): Promise<void> => {
-  const files = placeFiles(labDir(state.name), p.place)
-  return waitFor(p, files.agentLog, timeoutMs, async () => {
-    try {
-      return notReady((await get(files.socket, '/v1/status')).data as StatusData)
-    } catch (error) {
-      return errorText(error)
-    }
-  })
-}
-
-/** nginx writes its pid file when it listens. */
-export const waitForWeb = (state: LabState, p: LabProcess, timeoutMs: number): Promise<void> => {
-  const prefix = placeFiles(labDir(state.name), p.place).web
-  return waitFor(p, `${prefix}/error.log`, timeoutMs, async () =>
-    existsSync(`${prefix}/nginx.pid`) ? null : 'it does not listen yet',
-  )
+/**
+ * Until all of them are ready.
+ * @throws ShuntError SHUNT_ERR_LAB at the first that has ended or is not ready in time, with the end of its log
+ */
+export const waitForAll = async (
+  state: LabState,
+  processes: LabProcess[],
+  timeoutMs: number,
+): Promise<void> => {
+  const stop = new AbortController()
+  try {
+    await Promise.all(processes.map(p => waitFor(state, p, timeoutMs, stop.signal)))
+  } finally {
+    stop.abort()
+  }
 }

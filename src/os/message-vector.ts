@@ -20,7 +20,7 @@ export class MessageVector {
   readonly count: number
   readonly slotSize: number
   /** All slots; slot `i` begins at `i * slotSize`. */
-  readonly bytes: Buffer
+  readonly bytes: Uint8Array
   readonly #headers: Buffer
   readonly #vectors: Buffer
   readonly #addresses: Buffer
@@ -29,7 +29,7 @@ export class MessageVector {
   constructor(count: number, slotSize: number) {
     this.count = count
     this.slotSize = slotSize
-    this.bytes = pinned(count * slotSize)
+    this.bytes = new Uint8Array(new ArrayBuffer(count * slotSize)) // no Buffer: its slice() would not copy
     this.#headers = pinned(count * MESSAGE_BYTES)
     this.#vectors = pinned(count * IOVEC_BYTES)
     this.#addresses = pinned(count * ADDRESS_BYTES)

@@ -1,27 +1,10 @@
 import { toArrayBuffer } from 'node:ffi'
-import { ShuntError } from '../errors.ts'
 import { check, closeFd, libc, pinned, pointerOf } from './ffi.ts'
-import { attachFilter, markFilter } from './mark-filter.ts'
-import {
-  SOCK_CLOEXEC,
-  SOCK_NONBLOCK,
-  setBytes,
-  setInt,
-  setReceiveBuffer,
-  takeSocketError,
-} from './sockopt.ts'
+import { openPacketSocket, type PacketRingOptions, type PacketSocket, SOL_PACKET } from './packet-socket.ts'
+import { takeSocketError } from './sockopt.ts'
 import { VNET_HEADER_BYTES, vnetRebase } from './vnet.ts'
 
-const AF_PACKET = 17
-const SOCK_RAW = 3
-const SOL_PACKET = 263
-const PACKET_RX_RING = 5
 const PACKET_STATISTICS = 6
-const PACKET_COPY_THRESH = 7
-const PACKET_VERSION = 10
-const PACKET_VNET_HDR = 15
-const TPACKET_V2 = 1
-const ETH_P_IP = 0x0800
 
 // struct tpacket2_hdr { u32 status, len, snaplen; u16 mac, net; ... }, here as 32-bit words
 const WORD_LENGTH = 1
@@ -31,25 +14,8 @@ const STATUS_KERNEL = 0
 const STATUS_USER = 1
 const STATUS_COPY = 2
 
-const BLOCK_BYTES = 65536
 /** A virtio_net_hdr, an Ethernet header with room to spare, and the largest IPv4 packet. */
 const SIDE_BYTES = 67584
-/** Room for what does not fit a frame: about 50 packets of 64 kB. */
-const OVERSIZE_QUEUE_BYTES = 8 << 20
-
-export interface PacketRingOptions {
-  /** One ring an interface. */
-  interfaceIndex: number
-  /** Only packets with `(skb mark & markMask) === (mark & markMask)` come in. */
-  mark: number
-  markMask: number
-  /** Bytes a frame, a power of two of 256..65536 (default 2048); larger packets take a slower way, whole. */
-  frameSize?: number
-  /** Frames in the ring (default 2048), rounded up to whole 64 kB blocks; a full ring drops, and counts. */
-  frames?: number
-  /** Ethernet protocol in host order (default 0x0800, IPv4). */
-  etherType?: number
-}
 
 /**
  * Gets one packet. `buffer` (the whole ring, or a side buffer) may be read and changed, but only during the
@@ -89,7 +55,7 @@ export class PacketRing {
   readonly #address: bigint
   readonly #frames: number
   readonly #frameWords: number
-  readonly #side = pinned(SIDE_BYTES)
+  readonly #side = new Uint8Array(new ArrayBuffer(SIDE_BYTES)) // no Buffer: slice() must copy, as on the ring
   readonly #sideAddress = pointerOf(this.#side)
   readonly #stats: PacketRingStats = { packets: 0, drops: 0, truncated: 0 }
   #bytes: Uint8Array
@@ -97,13 +63,7 @@ export class PacketRing {
   #head = 0
   #wasEmpty = false
 
-  private constructor(
-    fd: number,
-    address: bigint,
-    interfaceIndex: number,
-    frames: number,
-    frameSize: number,
-  ) {
+  private constructor({ fd, address, frames, frameSize }: PacketSocket, interfaceIndex: number) {
     this.fd = fd
     this.#address = address
     this.#interfaceIndex = interfaceIndex
@@ -116,35 +76,7 @@ export class PacketRing {
 
   /** Throws OsError (EPERM without CAP_NET_RAW, ENODEV for an unknown interface) and RangeError. */
   static open(options: PacketRingOptions): PacketRing {
-    const { interfaceIndex, mark, markMask, frameSize = 2048, etherType = ETH_P_IP } = options
-    if (frameSize < 256 || frameSize > BLOCK_BYTES || (frameSize & (frameSize - 1)) !== 0) {
-      throw new RangeError(`frameSize must be a power of two of 256..${BLOCK_BYTES}, not ${frameSize}`)
-    }
-    const perBlock = BLOCK_BYTES / frameSize
-    const blocks = Math.ceil((options.frames ?? 2048) / perBlock)
-    // Protocol 0 receives nothing: no packet comes in before the filter is attached and bind() names a protocol.
-    const fd = check('socket(AF_PACKET)', libc.socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))
-    let address = 0n
-    const bytes = blocks * BLOCK_BYTES
-    try {
-      setInt(fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2, 'setsockopt(PACKET_VERSION)')
-      setInt(fd, SOL_PACKET, PACKET_VNET_HDR, 1, 'setsockopt(PACKET_VNET_HDR)') // refused once there is a ring
-      setInt(fd, SOL_PACKET, PACKET_COPY_THRESH, 1, 'setsockopt(PACKET_COPY_THRESH)')
-      setReceiveBuffer(fd, OVERSIZE_QUEUE_BYTES)
-      attachFilter(fd, markFilter(mark, markMask))
-      const request = pinned(16) // struct tpacket_req
-      for (const [index, value] of [BLOCK_BYTES, blocks, frameSize, blocks * perBlock].entries()) {
-        request.writeUInt32LE(value, index * 4)
-      }
-      setBytes(fd, SOL_PACKET, PACKET_RX_RING, request, 'setsockopt(PACKET_RX_RING)')
-      address = mapRing(fd, bytes)
-      bindTo(fd, interfaceIndex, etherType)
-      return new PacketRing(fd, address, interfaceIndex, blocks * perBlock, frameSize)
-    } catch (error) {
-      if (address !== 0n) libc.munmap(address, BigInt(bytes))
-      libc.close(fd)
-      throw error
-    }
+    return new PacketRing(openPacketSocket(options), options.interfaceIndex)
   }
 
   /**
@@ -229,19 +161,4 @@ export class PacketRing {
     const number = takeSocketError(this.fd)
     if (number !== 0) this.errors.set(number, (this.errors.get(number) ?? 0) + 1)
   }
-}
-
-const mapRing = (fd: number, bytes: number): bigint => {
-  const address = libc.mmap(null, BigInt(bytes), 3, 1, fd, 0n) // PROT_READ | PROT_WRITE, MAP_SHARED
-  if (address === 0xffffffffffffffffn) check('mmap(PACKET_RX_RING)', -1)
-  if (address === 0n) throw new ShuntError('SHUNT_ERR_OS', 'mmap(PACKET_RX_RING) answered the null address')
-  return address
-}
-
-const bindTo = (fd: number, interfaceIndex: number, etherType: number): void => {
-  const address = pinned(20) // struct sockaddr_ll
-  address.writeUInt16LE(AF_PACKET, 0)
-  address.writeUInt16BE(etherType, 2)
-  address.writeInt32LE(interfaceIndex, 4)
-  check('bind(AF_PACKET)', libc.bind(fd, address, 20))
 }

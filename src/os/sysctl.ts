@@ -1,17 +1,8 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { ShuntError } from '../errors.ts'
+
+export { SysctlGuard } from './sysctl-guard.ts'
 
 /**
  * A kernel setting's name: an array, because interface names may contain dots (`['net', 'ipv4', 'conf', 'eth0.5',
@@ -19,7 +10,9 @@ import { ShuntError } from '../errors.ts'
  */
 export type SysctlName = string | readonly string[]
 
-const partsOf = (name: SysctlName): readonly string[] => (typeof name === 'string' ? name.split('.') : name)
+/** The parts of a name. */
+export const partsOf = (name: SysctlName): readonly string[] =>
+  typeof name === 'string' ? name.split('.') : name
 
 /** The setting's file. Throws RangeError for a name that would lead elsewhere. */
 export const sysctlPath = (name: SysctlName): string => {
@@ -62,101 +55,5 @@ export const writeSysctl = (name: SysctlName, value: string | number): void => {
     writeFileSync(sysctlPath(name), `${value}\n`)
   } catch (error) {
     throw error instanceof RangeError ? error : failure('set', name, error)
-  }
-}
-
-interface Saved {
-  name: string[]
-  original: string
-}
-
-/**
- * Changes kernel settings and puts them back. The original values are in a file before the first change, so that
- * the next start can undo what a killed process left behind (`recover`).
- */
-export class SysctlGuard {
-  readonly #path: string
-  readonly #saved: Saved[]
-
-  /** Continues what `savePath` says was changed and not restored. Throws ShuntError if that file is damaged. */
-  constructor(savePath: string) {
-    this.#path = savePath
-    this.#saved = readSaved(savePath)
-  }
-
-  /** Sets a value, after writing down the original; a setting that has the value already is left alone. */
-  set(name: SysctlName, value: string | number): void {
-    const parts = [...partsOf(name)]
-    const current = readSysctl(parts)
-    if (words(current) === words(String(value))) return
-    const path = sysctlPath(parts)
-    if (!this.#saved.some(saved => sysctlPath(saved.name) === path)) {
-      this.#saved.push({ name: parts, original: current })
-      this.#save()
-    }
-    writeSysctl(parts, value)
-  }
-
-  /**
-   * Puts the originals back, the last first; one whose interface has gone is forgotten. Tries all, then throws the
-   * first error; what failed stays on file.
-   */
-  restore(): void {
-    const failed: Saved[] = []
-    let firstError: unknown
-    for (const saved of this.#saved.splice(0).reverse()) {
-      try {
-        if (existsSync(sysctlPath(saved.name))) writeSysctl(saved.name, saved.original)
-      } catch (error) {
-        firstError ??= error
-        failed.unshift(saved)
-      }
-    }
-    if (failed.length === 0) return rmSync(this.#path, { force: true })
-    this.#saved.push(...failed)
-    this.#save()
-    throw firstError
-  }
-
-  /** Undoes what an earlier process with the same file left changed; harmless if there is nothing. */
-  static recover(savePath: string): void {
-    new SysctlGuard(savePath).restore()
-  }
-
-  /** Atomic and durable: after a crash there is the old file or the new one. */
-  #save(): void {
-    mkdirSync(dirname(this.#path), { recursive: true })
-    const temporary = `${this.#path}.new`
-    const fd = openSync(temporary, 'w', 0o600)
-    try {
-      writeSync(fd, JSON.stringify({ version: 1, settings: this.#saved }, null, 2))
-      fsyncSync(fd)
-    } finally {
-      closeSync(fd)
-    }
-    renameSync(temporary, this.#path)
-  }
-}
-
-/** The kernel separates the numbers of one setting by tabs, people by spaces. */
-const words = (value: string): string => value.trim().split(/\s+/).join(' ')
-
-const isSaved = (value: unknown): value is Saved => {
-  const { name, original } = (value ?? {}) as Partial<Saved>
-  return typeof original === 'string' && Array.isArray(name) && name.every(part => typeof part === 'string')
-}
-
-const readSaved = (path: string): Saved[] => {
-  if (!existsSync(path)) return []
-  try {
-    const { version, settings } = JSON.parse(readFileSync(path, 'utf8')) as {
-      version: unknown
-      settings: unknown
-    }
-    if (version === 1 && Array.isArray(settings) && settings.every(isSaved)) return settings
-    throw new ShuntError('SHUNT_ERR_OS', 'it has another form')
-  } catch (cause) {
-    const message = `${path} should hold kernel settings to restore, but cannot be read; check them and remove it`
-    throw new ShuntError('SHUNT_ERR_OS', message, { cause })
   }
 }

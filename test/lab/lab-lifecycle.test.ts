@@ -170,7 +170,7 @@ test('a lab that cannot be built leaves nothing, and the error shows the log', a
   const name = labName()
   await assertRejects(
     Lab.up({ ...small, name, agents: true, binary: '/bin/ls', readyTimeoutMs: 5_000 }),
-    /the agent of .* did not get ready .*it has ended.*\n.*(cannot access|unrecognized option)/s,
+    /the agent of .* has ended before it was ready.*\n.*(cannot access|unrecognized option)/s,
   )
   assert.equal(leftovers(name), [])
   const failing = () => {

@@ -34,10 +34,19 @@ interface Flow {
 }
 
 const SECRET = new Uint8Array(32).fill(7)
-const TIMEOUTS = { embryonic: 3000, tcpIdle: 30_000, udpIdle: 10_000, linger: 2000, quarantine: 8000, routeLease: 4000, drain: 0 }
+const TIMEOUTS = {
+  embryonic: 3000,
+  tcpIdle: 30_000,
+  udpIdle: 10_000,
+  linger: 2000,
+  quarantine: 8000,
+  routeLease: 4000,
+  drain: 0,
+}
 const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64 }
 const VIP = 0x0a630001
-const ip = (a: number, b: number, c: number, d: number): number => ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
+const ip = (a: number, b: number, c: number, d: number): number =>
+  ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
 const words = (ipv4: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, ipv4)
 export const dotted = (ipv4: number): string => [24, 16, 8, 0].map(shift => (ipv4 >>> shift) & 255).join('.')
 
@@ -83,13 +92,32 @@ export class SimCluster {
         words: words(ipv4),
         ipv4,
         self: ipv4 === own,
-        hash: createHash('sha256').update(`h${i + 1}`).digest().readUInt32BE(0),
+        hash: createHash('sha256')
+          .update(`h${i + 1}`)
+          .digest()
+          .readUInt32BE(0),
         live: true,
         draining: false,
       })),
-      forwarders: this.forwarders.map((ipv4, i) => ({ name: `f${i + 1}`, tunnelWords: words(ipv4 + 256), tunnelIpv4: ipv4 + 256, ipv4 })),
-      classifiers: this.#options.remoteClassifier ? [{ name: 'c1', ipv4: ip(10, 10, 0, 50), live: true }] : [],
-      services: [{ index: 0, name: 'web', vipIpv4: VIP, port: 80, protocol: 6, hosts: this.hosts.map((_, i) => ({ index: i + 1, capacity: 50 })) }],
+      forwarders: this.forwarders.map((ipv4, i) => ({
+        name: `f${i + 1}`,
+        tunnelWords: words(ipv4 + 256),
+        tunnelIpv4: ipv4 + 256,
+        ipv4,
+      })),
+      classifiers: this.#options.remoteClassifier
+        ? [{ name: 'c1', ipv4: ip(10, 10, 0, 50), live: true }]
+        : [],
+      services: [
+        {
+          index: 0,
+          name: 'web',
+          vipIpv4: VIP,
+          port: 80,
+          protocol: 6,
+          hosts: this.hosts.map((_, i) => ({ index: i + 1, capacity: 50 })),
+        },
+      ],
     }
   }
 
@@ -106,7 +134,14 @@ export class SimCluster {
       mappingPort: 6781,
       links: [],
       mtuBytes: 1500,
-      forwarder: forwarder ? { tunnelIpv4: address + 256, tunnelWords: words(address + 256), epoch, hasClassifier: !this.#options.remoteClassifier } : null,
+      forwarder: forwarder
+        ? {
+            tunnelIpv4: address + 256,
+            tunnelWords: words(address + 256),
+            epoch,
+            hasClassifier: !this.#options.remoteClassifier,
+          }
+        : null,
       classifier: address === ip(10, 10, 0, 50),
       host: this.hosts.includes(address) ? { tun: 'sim' } : null,
       keys: buildMappingKeys(directory, [{ number: 1, bytes: SECRET }]),
@@ -178,7 +213,15 @@ export class SimCluster {
   open(): Flow {
     const id = this.flows.length
     // Few ports over many clients: identifiers of the same checksum class are in demand.
-    const flow: Flow = { id, client: ip(10, 20, 1 + (id >> 6), 1 + (id & 63)), port: 40_000 + (id % 3), forwarder: this.forwarders[id % this.forwarders.length], sent: 0, received: [], hosts: new Set() }
+    const flow: Flow = {
+      id,
+      client: ip(10, 20, 1 + (id >> 6), 1 + (id & 63)),
+      port: 40_000 + (id % 3),
+      forwarder: this.forwarders[id % this.forwarders.length],
+      sent: 0,
+      received: [],
+      hosts: new Set(),
+    }
     this.flows.push(flow)
     return flow
   }
@@ -187,7 +230,14 @@ export class SimCluster {
     const payload = new Uint8Array(size)
     new DataView(payload.buffer).setUint32(0, flow.id)
     new DataView(payload.buffer).setUint32(4, flow.sent++)
-    const bytes = buildTcp4({ source: dotted(flow.client), destination: dotted(VIP), sourcePort: flow.port, destinationPort: 80, flags, payload })
+    const bytes = buildTcp4({
+      source: dotted(flow.client),
+      destination: dotted(VIP),
+      sourcePort: flow.port,
+      destinationPort: 80,
+      flags,
+      payload,
+    })
     this.#wire(flow.client, flow.forwarder, node => node.arrive(bytes, this.nowMs))
   }
 
@@ -195,7 +245,10 @@ export class SimCluster {
   session(flow: Flow, packets: number, durationMs: number): void {
     this.send(flow, FLAG.SYN, 8)
     this.at(1, () => this.send(flow, FLAG.ACK, 8))
-    for (let i = 0; i < packets; i++) this.at(1.1 + (durationMs * i) / packets, () => this.send(flow, FLAG.ACK | FLAG.PSH, 8 + Math.floor(this.random() * 1440)))
+    for (let i = 0; i < packets; i++)
+      this.at(1.1 + (durationMs * i) / packets, () =>
+        this.send(flow, FLAG.ACK | FLAG.PSH, 8 + Math.floor(this.random() * 1440)),
+      )
     this.at(durationMs + 5, () => this.send(flow, FLAG.FIN | FLAG.ACK, 8))
   }
 
@@ -207,8 +260,15 @@ export class SimCluster {
     const text = (address: Uint8Array): string => address.join('.')
     const port = (l4[0] << 8) | l4[1]
     if (faults.length > 0) this.problems.push(`bad checksum of ${faults.join(', ')} at ${host}`)
-    if (flow === undefined || text(source) !== dotted(flow.client) || port !== flow.port || text(destination) !== dotted(VIP)) {
-      this.problems.push(`${this.nowMs} ms: bytes of flow ${flow?.id} reached ${host} as ${text(source)}:${port} -> ${text(destination)}`)
+    if (
+      flow === undefined ||
+      text(source) !== dotted(flow.client) ||
+      port !== flow.port ||
+      text(destination) !== dotted(VIP)
+    ) {
+      this.problems.push(
+        `${this.nowMs} ms: bytes of flow ${flow?.id} reached ${host} as ${text(source)}:${port} -> ${text(destination)}`,
+      )
       return
     }
     flow.received.push(marks.getUint32(4))

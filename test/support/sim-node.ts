@@ -8,8 +8,7 @@ import { DropCounters } from '../../src/agent/dataplane/drops.ts'
 import { Engine } from '../../src/agent/dataplane/engine.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { type ElementWriter, Plumber } from '../../src/agent/dataplane/nft/plumber.ts'
-import { parsePacket } from '../../src/agent/dataplane/packet.ts'
-import { createPacketView } from '../../src/agent/dataplane/packet.ts'
+import { createPacketView, parsePacket } from '../../src/agent/dataplane/packet.ts'
 import { rewriteTuple } from '../../src/agent/dataplane/rewrite.ts'
 import { PacketOutput } from '../../src/agent/dataplane/slow-path.ts'
 import type { RawSender } from '../../src/os/raw-socket.ts'
@@ -45,8 +44,15 @@ export class SimKernel implements ElementWriter {
       const set = this.sets.get(change.set) ?? new Map<string, Element>()
       this.sets.set(change.set, set)
       const there = this.find(change.set, change.key)
-      if (there !== undefined && hex(there.data ?? new Uint8Array(0)) !== hex(change.data ?? new Uint8Array(0))) return false
-      set.set(hex(change.key), { data: change.data, untilMs: this.nowMs + (change.timeoutMs ?? Number.POSITIVE_INFINITY) })
+      if (
+        there !== undefined &&
+        hex(there.data ?? new Uint8Array(0)) !== hex(change.data ?? new Uint8Array(0))
+      )
+        return false
+      set.set(hex(change.key), {
+        data: change.data,
+        untilMs: this.nowMs + (change.timeoutMs ?? Number.POSITIVE_INFINITY),
+      })
       return true
     })
   }
@@ -90,7 +96,14 @@ export class SimNode {
     this.#directory = plan.directory
     this.#tunnel = plan.forwarder?.tunnelWords ?? new Uint32Array(4)
     const socket = {
-      queue: (header: Uint8Array, length: number, payload: Uint8Array | null, offset: number, bytes: number, to: number) => {
+      queue: (
+        header: Uint8Array,
+        length: number,
+        payload: Uint8Array | null,
+        offset: number,
+        bytes: number,
+        to: number,
+      ) => {
         const datagram = new Uint8Array(length + bytes)
         datagram.set(header.subarray(0, length))
         if (payload !== null) datagram.set(payload.subarray(offset, offset + bytes), length)
@@ -98,7 +111,8 @@ export class SimNode {
       },
     } as unknown as UdpBatchSocket
     const raw = {
-      queue: (buf: Uint8Array, offset: number, length: number, to: number) => out.packet(this.address, to, buf.slice(offset, offset + length)),
+      queue: (buf: Uint8Array, offset: number, length: number, to: number) =>
+        out.packet(this.address, to, buf.slice(offset, offset + length)),
       flush: () => 0,
     } as unknown as RawSender
     const tun = {
@@ -108,12 +122,26 @@ export class SimNode {
       },
     } as unknown as Tun
     this.#output = new PacketOutput(raw, tun, this.drops)
-    this.datagrams = new Datagrams(socket, plan.mappingPort, plan.keys, plan.forwarder?.tunnelIpv4 ?? 0, this.drops)
+    this.datagrams = new Datagrams(
+      socket,
+      plan.mappingPort,
+      plan.keys,
+      plan.forwarder?.tunnelIpv4 ?? 0,
+      this.drops,
+    )
     this.#plumber = new Plumber(this.kernel, plan.table, {
       route: slot => this.engine.forwarder?.plumbFailed(slot),
       mapping: slot => this.engine.host?.commitFailed(slot),
     })
-    this.engine = new Engine({ plan, output: this.#output, datagrams: this.datagrams, plumber: this.#plumber, drops: this.drops, nowS: () => this.#nowS, epochChanged: () => {} })
+    this.engine = new Engine({
+      plan,
+      output: this.#output,
+      datagrams: this.datagrams,
+      plumber: this.#plumber,
+      drops: this.drops,
+      nowS: () => this.#nowS,
+      epochChanged: () => {},
+    })
   }
 
   clock(nowMs: number): void {
@@ -134,7 +162,12 @@ export class SimNode {
     const buf = new Uint8Array(bytes.length + 10)
     buf.set(bytes, 10)
     const view = createPacketView()
-    if (parsePacket(buf, 10, bytes.length, view) === 0 && (view.tcpFlags & FLAGS_SLOW) === 0 && this.#fast(buf, view)) return
+    if (
+      parsePacket(buf, 10, bytes.length, view) === 0 &&
+      (view.tcpFlags & FLAGS_SLOW) === 0 &&
+      this.#fast(buf, view)
+    )
+      return
     this.engine.ringPacket(buf, 10, bytes.length, 0)
     this.#plumber.flush()
   }
@@ -167,9 +200,21 @@ export class SimNode {
     const client = this.kernel.find('client', mark)?.data
     const vip = this.kernel.find('vip_of', mark)?.data
     const original = this.kernel.find('ports', mark)?.data
-    if (client === undefined || vip === undefined || original === undefined) throw new Error('a packet would be half restored')
-    const words = (address: Uint8Array): Uint32Array => Uint32Array.of(0, 0, 0xffff, new DataView(address.buffer, address.byteOffset).getUint32(0))
-    rewriteTuple(buf, 10, view, words(client), 0, words(vip), 0, new DataView(original.buffer, original.byteOffset).getUint32(0), false)
+    if (client === undefined || vip === undefined || original === undefined)
+      throw new Error('a packet would be half restored')
+    const words = (address: Uint8Array): Uint32Array =>
+      Uint32Array.of(0, 0, 0xffff, new DataView(address.buffer, address.byteOffset).getUint32(0))
+    rewriteTuple(
+      buf,
+      10,
+      view,
+      words(client),
+      0,
+      words(vip),
+      0,
+      new DataView(original.buffer, original.byteOffset).getUint32(0),
+      false,
+    )
     this.kernel.restored++
     this.#out.delivered(this.name, buf.slice(10, view.end))
     return true

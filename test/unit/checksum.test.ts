@@ -28,6 +28,14 @@ it('sums the example of RFC 1071, section 3', () => {
   assert.is(fold(addBytes(0, bytes, 0, 8)), 0xddf2)
 })
 
+it('folds carries of carries', () => {
+  assert.is(fold(0), 0)
+  assert.is(fold(0xffff), 0xffff)
+  assert.is(fold(0x10000), 1)
+  assert.is(fold(0x1ffff), 1)
+  assert.is(fold(0xffffffff), 0xffff)
+})
+
 it('does the example of RFC 1624, section 4: no minus zero', () => {
   assert.is(incremental(0xdd2f, 0x5555, 0x3285), 0x0000)
 })

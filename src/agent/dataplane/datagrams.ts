@@ -66,7 +66,10 @@ export class Datagrams {
     header.keyNumber = key.number
     header.timeS = (nowS + (this.#offsets.get(destination) ?? 0)) >>> 0
     header.innerLength = packet === null ? 0 : packet.length
-    if (packet?.partialChecksum) completeChecksum(packet.buf, packet.offset, packet.view)
+    if (packet?.partialChecksum) {
+      completeChecksum(packet.buf, packet.offset, packet.view)
+      packet.partialChecksum = false
+    }
     const length = encodeMappingHeader(header, this.#bytes, 0, key.words)
     this.sent[header.kind]++
     this.#socket.queue(this.#bytes, length, packet?.buf ?? null, packet?.offset ?? 0, packet?.length ?? 0, destination, this.#port)

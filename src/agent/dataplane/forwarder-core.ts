@@ -17,6 +17,7 @@ const TCP = 6
 /** Milliseconds between two mapping requests for packets that are held, and how often before giving up. */
 const RETRY_MS = 20
 const RETRIES = 12
+const NO_ADDRESS = [0, 0, 0xffff, 0]
 const RECENT = 65_536
 
 /**
@@ -151,7 +152,12 @@ export class ForwarderCore {
     }
     if (list === LIST.TCP) return table.touch(slot, nowMs)
     if (isSyn(tcpFlags)) {
+      if (!flows.has(slot, FLOW_FLAG.SYN_AGAIN)) {
+        this.counters.reusedFlows++
+        this.tally.reused(flows.host[slot], flows.service[slot])
+      }
       flows.set(slot, FLOW_FLAG.SYN_AGAIN)
+      flows.slowPackets[slot] = 1
       return table.touch(slot, nowMs)
     }
     // Data after a RST: the RST was forged or stale. Data after SYN: the ports live again. After FIN: half-closed.
@@ -373,8 +379,8 @@ export class ForwarderCore {
     header.hostIndex = 0
     header.protocol = 0
     header.ports = 0
-    header.client.fill(0)
-    header.vip.fill(0)
+    header.client.set(NO_ADDRESS)
+    header.vip.set(NO_ADDRESS)
     header.node.set(this.#settings.tunnelWords)
     this.#ports.datagram(header, fromHostIpv4, null)
   }

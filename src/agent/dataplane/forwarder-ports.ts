@@ -40,6 +40,8 @@ export interface ForwarderCounters {
   adoptedFlows: number
   promotedFlows: number
   endedFlows: number
+  /** A SYN on a closing flow: the client uses its ports again. */
+  reusedFlows: number
   evictedEmbryonic: number
   evictedRoutes: number
   plumbs: number
@@ -58,6 +60,7 @@ export const forwarderCounters = (): ForwarderCounters => ({
   adoptedFlows: 0,
   promotedFlows: 0,
   endedFlows: 0,
+  reusedFlows: 0,
   evictedEmbryonic: 0,
   evictedRoutes: 0,
   plumbs: 0,

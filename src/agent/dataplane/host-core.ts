@@ -37,6 +37,7 @@ interface ForwarderState {
   readonly ipv4: number
 }
 
+const NO_ADDRESS = [0, 0, 0xffff, 0]
 const HOLD_MS = 1000
 const ASK_RETRY_MS = 50
 
@@ -223,6 +224,8 @@ export class HostCore {
 
   #life(slot: number, tcpFlags: number, confirms: boolean, nowMs: number): void {
     const { table, slowPackets } = this.mappings
+    // A SYN begins a connection anew, if need be on the ports of the one before.
+    if ((tcpFlags & TCP_SYN) !== 0) slowPackets[slot] = 0
     slowPackets[slot]++
     if ((tcpFlags & (TCP_FIN | TCP_RST)) !== 0) return table.move(slot, MAPPING_LIST.CLOSING, nowMs)
     if (table.listOf(slot) === MAPPING_LIST.EMBRYONIC && confirms) return table.move(slot, MAPPING_LIST.ESTABLISHED, nowMs)
@@ -272,8 +275,8 @@ export class HostCore {
     header.protocol = 0
     header.hostIndex = 0
     header.ports = 0
-    header.client.fill(0)
-    header.vip.fill(0)
+    header.client.set(NO_ADDRESS)
+    header.vip.set(NO_ADDRESS)
     header.node.set([0, 0, 0xffff, tunnel])
     this.#ports.datagram(header, forwarder.ipv4)
   }

@@ -51,7 +51,10 @@ export class PacketOutput {
     this.#destination = host[3]
     if (packet.gsoSize > 0) segmentPacket(packet.buf, packet.offset, packet.view, packet.gsoSize, this.#emit)
     else {
-      if (packet.partialChecksum) completeChecksum(packet.buf, packet.offset, packet.view)
+      if (packet.partialChecksum) {
+        completeChecksum(packet.buf, packet.offset, packet.view)
+        packet.partialChecksum = false
+      }
       this.#raw!.queue(packet.buf, packet.offset, packet.length, this.#destination)
     }
   }

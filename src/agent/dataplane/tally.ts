@@ -12,6 +12,12 @@ export class Tally {
     bump(this.serviceConnections, service, 1)
   }
 
+  /** A new connection on a flow that is there already. */
+  reused(host: number, service: number): void {
+    bump(this.hostConnections, host, 1)
+    bump(this.serviceConnections, service, 1)
+  }
+
   released(host: number, service: number): void {
     bump(this.hostFlows, host, -1)
     bump(this.serviceFlows, service, -1)

@@ -18,8 +18,10 @@ with all its defaults.`
     const { loadNodeConfig } = await import('../../config/load.ts')
     const config = loadNodeConfig(args.file)
     const { name } = config.node
-    if (flags.json)
-      return print(json(localEnvelope('shunt.config-check/1', { file: args.file, config }, name), true))
+    if (flags.json) {
+      print(json(localEnvelope('shunt.config-check/1', { file: args.file, config }, name), true))
+      return
+    }
     const parts = [
       `node ${name}`,
       config.roles.join(' and '),

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { ShuntError } from '../../src/errors.ts'
+import { ShuntError } from '../../../src/errors.ts'
 import {
   type DecodedFrame,
   decodeFrame,
@@ -16,7 +16,7 @@ import {
   FrameReader,
   MAX_BATCH_RECORDS,
   MAX_FRAME_BYTES,
-} from '../../src/gossip/frames.ts'
+} from '../../../src/gossip/frames.ts'
 
 const it = suite('gossip frames')
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
@@ -64,11 +64,21 @@ const golden: [string, Uint8Array, string, DecodedFrame][] = [
   [
     'PLUMB',
     encodePlumb([ipv4, ipv6]),
-    `0000004f 05 0002 04 ${v4Wire} 0a0a001f 09 ${v6Wire} fd00000000000000000000000000001f`,
+    `0000004b 05 0002 04 ${v4Wire} 0a0a001f 09 ${v6Wire} fd00000000000000000000000000001f`,
     { type: 'plumb', records: [ipv4, ipv6] },
   ],
-  ['UNPLUMB', encodeUnplumb([bare(ipv4)]), `00000011 06 0001 00 ${v4Wire}`, { type: 'unplumb', records: [bare(ipv4)] }],
-  ['ENDED', encodeEnded([bare(ipv6)]), `00000029 07 0001 01 ${v6Wire}`, { type: 'ended', records: [bare(ipv6)] }],
+  [
+    'UNPLUMB',
+    encodeUnplumb([bare(ipv4)]),
+    `00000011 06 0001 00 ${v4Wire}`,
+    { type: 'unplumb', records: [bare(ipv4)] },
+  ],
+  [
+    'ENDED',
+    encodeEnded([bare(ipv6)]),
+    `00000029 07 0001 01 ${v6Wire}`,
+    { type: 'ended', records: [bare(ipv6)] },
+  ],
 ]
 
 for (const [name, encoded, wire, value] of golden) {
@@ -91,7 +101,10 @@ for (const [name, encoded, wire, value] of golden) {
 }
 
 it('a mixed IPv4 client and IPv6 virtual IP survives as it is', () => {
-  const mixed: FlowRecord = { key: Uint32Array.from([...v4(1), 1, 2, 3, 4, 5, 6]), host: Uint32Array.from(v4(9)) }
+  const mixed: FlowRecord = {
+    key: Uint32Array.from([...v4(1), 1, 2, 3, 4, 5, 6]),
+    host: Uint32Array.from(v4(9)),
+  }
   assert.equal(decodeFrame(encodePlumb([mixed]).subarray(4)), { type: 'plumb', records: [mixed] })
 })
 
@@ -138,17 +151,24 @@ it('records: hosts where none belong, none where one does, zero hosts, undefined
   assert.throws(() => decodeFrame(bytes(`07 0001 04 ${v4Wire} 0a0a001f`)), frameError(/where none belongs/))
   assert.throws(() => decodeFrame(bytes(`05 0001 08 ${v4Wire} ${'00'.repeat(16)}`)), frameError(/all zeros/))
   for (const kind of ['0c', '02', '10', '80'])
-    assert.throws(() => decodeFrame(bytes(`05 0001 ${kind} ${v4Wire} ${'11'.repeat(16)}`)), frameError(/kind|no host/))
+    assert.throws(
+      () => decodeFrame(bytes(`05 0001 ${kind} ${v4Wire} ${'11'.repeat(16)}`)),
+      frameError(/kind|no host/),
+    )
   assert.throws(() => encodePlumb([bare(ipv4)]), RangeError)
   assert.throws(() => encodeUnplumb([ipv4]), RangeError)
   assert.throws(() => encodePlumb([{ ...ipv4, key: ipv4.key.with(9, 256) }]), RangeError)
 })
 
 it('HELLO: impossible names and versions', () => {
-  for (const name of ['', 'F1', 'a b', 'a'.repeat(64), 'é']) assert.throws(() => encodeHello({ ...hello, name }), RangeError)
+  for (const name of ['', 'F1', 'a b', 'a'.repeat(64), 'é'])
+    assert.throws(() => encodeHello({ ...hello, name }), RangeError)
   assert.throws(() => decodeFrame(bytes('01 0001 0002 0003 deadbeef 00')), frameError(/name/))
   assert.throws(() => decodeFrame(bytes('01 0001 0002 0003 deadbeef 02 4631')), frameError(/name/))
-  assert.throws(() => decodeFrame(bytes(`01 0001 0002 0003 deadbeef 40 ${'61'.repeat(64)}`)), frameError(/name/))
+  assert.throws(
+    () => decodeFrame(bytes(`01 0001 0002 0003 deadbeef 40 ${'61'.repeat(64)}`)),
+    frameError(/name/),
+  )
   assert.throws(() => decodeFrame(bytes('01 0003 0002 0003 deadbeef 02 6631')), frameError(/versions 3 to 2/))
   assert.throws(() => encodeHello({ ...hello, epoch: 2 ** 32 }), RangeError)
 })
@@ -242,17 +262,20 @@ it('property: hostile bytes give frames or SHUNT_ERR_FRAME, nothing else, and ho
       return copy
     })
   fc.assert(
-    fc.property(fc.array(fc.oneof(fc.uint8Array({ maxLength: 60 }), framed, flipped), { maxLength: 10 }), chunks => {
-      const reader = new FrameReader()
-      try {
-        for (const chunk of chunks) {
-          reader.push(chunk)
-          assert.ok(reader.heldBytes < 4 + MAX_FRAME_BYTES)
+    fc.property(
+      fc.array(fc.oneof(fc.uint8Array({ maxLength: 60 }), framed, flipped), { maxLength: 10 }),
+      chunks => {
+        const reader = new FrameReader()
+        try {
+          for (const chunk of chunks) {
+            reader.push(chunk)
+            assert.ok(reader.heldBytes < 4 + MAX_FRAME_BYTES)
+          }
+        } catch (error) {
+          assert.ok(frameError(/./)(error), String(error))
         }
-      } catch (error) {
-        assert.ok(frameError(/./)(error), String(error))
-      }
-    }),
+      },
+    ),
     { numRuns: 3000 },
   )
 })

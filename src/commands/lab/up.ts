@@ -1,0 +1,78 @@
+import { Flags } from '@oclif/core'
+import { BaseCommand } from '../../cli/base-command.ts'
+import { labNameFlag } from '../../cli/lab-flags.ts'
+import { json, localEnvelope, note, print } from '../../cli/output.ts'
+import { ShuntError } from '../../errors.ts'
+import { COMBINE, DEFAULT_OPTIONS } from '../../lab/options.ts'
+
+const count = (what: string, value: number) =>
+  Flags.integer({ description: what, default: value, helpValue: 'N' })
+
+const capacitiesOf = (text: string): number[] =>
+  text.split(',').map(part => {
+    if (!/^\d{1,2}$/.test(part))
+      throw new ShuntError(
+        'SHUNT_ERR_USAGE',
+        `--capacities takes numbers of 0 to 99, such as 60,30,10; not "${part}"`,
+      )
+    return Number(part)
+  })
+
+export default class LabUp extends BaseCommand {
+  static override summary = 'Start a whole cluster on this machine, in network namespaces.'
+  static override description =
+    `A router, a switch, clients, and nodes that run this same program; nginx answers on every host at the
+virtual IP 10.99.0.1, port 80. Nothing outside of the lab's own namespaces is changed. Needs root.
+The lab stays until "shunt lab down"; when starting it fails or is interrupted, nothing of it is left.`
+  static override examples = [
+    '<%= config.bin %> lab up',
+    '<%= config.bin %> lab up --name big --forwarders 4 --classifiers 2 --hosts 8 --capacities 50,25',
+  ]
+  static override flags = {
+    name: labNameFlag,
+    forwarders: count('Forwarders, f1 and on.', DEFAULT_OPTIONS.forwarders),
+    classifiers: count('Classifiers, c1 and on; only with --combine none.', DEFAULT_OPTIONS.classifiers),
+    hosts: count(
+      'Hosts, h1 and on; with --combine all the number of all nodes, n1 and on.',
+      DEFAULT_OPTIONS.hosts,
+    ),
+    clients: count('Clients, client1 and on.', DEFAULT_OPTIONS.clients),
+    combine: Flags.option({
+      description:
+        'Roles on one node: none; fc (forwarders are the classifiers too); all (every node has every role).',
+      options: COMBINE,
+      default: DEFAULT_OPTIONS.combine,
+    })(),
+    capacities: Flags.string({
+      description: 'Capacity of each host, 0 to 99, repeated when there are more hosts.',
+      default: DEFAULT_OPTIONS.capacities.join(','),
+      helpValue: 'N,N…',
+    }),
+    agents: Flags.boolean({ description: 'Start an agent on every node.', default: true, allowNo: true }),
+    binary: Flags.string({
+      description: 'Executable to run as agent, instead of this one.',
+      helpValue: 'FILE',
+    }),
+  }
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(LabUp)
+    const capacities = capacitiesOf(flags.capacities)
+    const { Lab } = await import('../../lab/lab.ts')
+    const startedMs = performance.now()
+    const lab = await Lab.up({ ...flags, capacities, keep: true, onProgress: note })
+    note(`lab ${lab.name} is up after ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
+    if (flags.json) {
+      const { describeLab } = await import('../../lab/describe.ts')
+      print(json(localEnvelope('shunt.lab/1', await describeLab(lab)), true))
+      return
+    }
+    const name = lab.name === DEFAULT_OPTIONS.name ? '' : ` --name ${lab.name}`
+    const { vip, port } = lab.services[0]!
+    const target = flags.agents ? `${vip}:${port}` : `${lab.hosts[0]!.address}:80`
+    print(`Try
+  shunt lab status${name}
+  shunt lab exec${name} ${lab.client()} -- curl -s http://${target}/
+${flags.agents ? `  shunt lab exec${name} ${lab.forwarders[0]!.name} -- shunt flows\n` : ''}  shunt lab down${name}`)
+  }
+}

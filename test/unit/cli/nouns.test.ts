@@ -1,0 +1,210 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
+import { collect, shunt, startShunt } from '../../support/cli.ts'
+import { FakeView, FLOWS, HOSTS, STATUS } from '../../support/fake-view.ts'
+
+const it = suite('cli/nouns')
+const dir = mkdtempSync(join(tmpdir(), 'shunt-cli-'))
+const SHUNT_SOCKET = join(dir, 'control.sock')
+const env = { SHUNT_SOCKET }
+let server: ControlServer
+let view: FakeView
+
+it.before(async () => {
+  view = new FakeView()
+  server = await startControlServer({ socketPath: SHUNT_SOCKET, view, node: 'f1', log: { error: () => {} } })
+})
+it.after(async () => {
+  await server.close()
+  rmSync(dir, { recursive: true })
+})
+
+const GOLDEN: Record<string, { code: number; stdout: string; stderr: string }> = {
+  status: {
+    code: 3,
+    stderr: 'warning: peer h2 (10.10.0.32) is dead\n',
+    stdout: `node        f1
+state       running
+roles       forwarder, classifier
+version     0.1.0
+pid         4711
+uptime      2h 5m
+data plane  nftables
+epoch       3
+memory      92.1 MB
+
+PEER  ROLES  ADDRESS     STATE  HEARD  RTT
+h1    host   10.10.0.31  alive  120ms  0ms
+h2    host   10.10.0.32  dead   1m 5s    -
+
+TABLE  USED  CAPACITY  FULL  EVICTED
+flows  1200    262144    0%        0
+
+COUNTER       VALUE
+active_flows   1200
+slow_packets     17
+`,
+  },
+  hosts: {
+    code: 3,
+    stderr: 'warning: host h2 (10.10.0.32) is dead\n',
+    stdout: `HOST  ADDRESS     STATE  CAPACITY  FLOWS  CONNECTIONS  SERVICES
+h1    10.10.0.31  alive        50     12          340  web,dns
+h2    10.10.0.32  dead          0      0            0  -
+`,
+  },
+  vips: {
+    code: 0,
+    stderr: '',
+    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOSTS  LIVE  FLOWS  CONNECTIONS
+web      10.99.0.1    80  tcp           2     1     12          340
+`,
+  },
+  flows: {
+    code: 0,
+    stderr: '1 of 2 flows; --limit shows more\n',
+    stdout: `PROTOCOL  CLIENT           VIP           HOST  IDENTIFIER  STATE        PLUMBED  SLOW  IDLE
+tcp       10.20.0.5:40000  10.99.0.1:80  h1    0100002a    established  yes         1  2.5s
+`,
+  },
+  drops: {
+    code: 0,
+    stderr: '',
+    stdout: `NUMBER  WHERE   COUNT  REASON              HINT
+     3  kernel      9  unknown identifier  is the forwarder a peer?
+`,
+  },
+}
+
+it('text: data on standard output, the rest on standard error', async () => {
+  await Promise.all(
+    Object.entries(GOLDEN).map(async ([noun, expected]) => {
+      const { code, stdout, stderr } = await shunt([noun], env)
+      assert.is(stdout, expected.stdout)
+      assert.equal({ code, stderr }, { code: expected.code, stderr: expected.stderr }, noun)
+    }),
+  )
+})
+
+it('--json prints the envelope, with the same exit code', async () => {
+  await Promise.all(
+    Object.entries(GOLDEN).map(async ([noun, expected]) => {
+      const { code, stdout } = await shunt([noun, '--json'], env)
+      const { schema, node, data } = JSON.parse(stdout)
+      assert.equal(
+        { schema, node, data },
+        { schema: `shunt.${noun}/1`, node: 'f1', data: view.data[noun as 'status'] },
+      )
+      assert.is(code, expected.code)
+    }),
+  )
+})
+
+it('flows sends its query; --socket comes before SHUNT_SOCKET', async () => {
+  view.queries.length = 0
+  const args = ['flows', '--service', 'web', '--host=h1', '--client', '10.0.0.1', '--limit', '5']
+  const { code } = await shunt([...args, '--socket', SHUNT_SOCKET], { SHUNT_SOCKET: '/nonexistent/x.sock' })
+  assert.is(code, 0)
+  assert.equal(view.queries, [{ limit: 5, service: 'web', host: 'h1', client: '10.0.0.1' }])
+})
+
+it('a query that the agent refuses is wrong usage', async () => {
+  const { code, stderr } = await shunt(['flows', '--client', 'nobody'], env)
+  assert.is(code, 2)
+  assert.is(
+    stderr,
+    'error: client must be an address, or address:port\ncode: SHUNT_ERR_USAGE\nsee shunt flows --help\n',
+  )
+})
+
+it('no agent: exit code 4 and what to do', async () => {
+  const { code, stdout, stderr } = await shunt(['status', '--socket', '/nonexistent/x.sock', '--json'])
+  assert.is(code, 4)
+  assert.match(
+    stderr,
+    /^error: cannot reach an agent on \/nonexistent\/x\.sock: .* start it with .* --socket\ncode: SHUNT_ERR_CONTROL_UNREACHABLE\n$/,
+  )
+  const { schema, error } = JSON.parse(stdout)
+  assert.is(schema, 'shunt.error/1')
+  assert.is(error.code, 'SHUNT_ERR_CONTROL_UNREACHABLE')
+})
+
+it('--watch --json streams a line an envelope; Ctrl-C ends it with 130', async () => {
+  const child = startShunt(['vips', '--watch', '--json', '--interval', '100'], env)
+  const ended = collect(child)
+  let lines = 0
+  for await (const [chunk] of (await import('node:events')).on(child.stdout!, 'data')) {
+    lines += String(chunk).split('\n').length - 1
+    if (lines >= 3) break
+  }
+  child.kill('SIGINT')
+  const { code, stdout, stderr } = await ended
+  assert.is(code, 130)
+  assert.is(stderr, 'stopped watching; the agent goes on\n')
+  const envelopes = stdout
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  assert.ok(envelopes.length >= 3)
+  assert.ok(envelopes.every(e => e.schema === 'shunt.vips/1' && e.data.vips[0].service === 'web'))
+})
+
+it('--watch off a terminal prints again, without control characters', async () => {
+  const child = startShunt(['drops', '--watch', '--interval', '100'], env)
+  const ended = collect(child)
+  let text = ''
+  for await (const [chunk] of (await import('node:events')).on(child.stdout!, 'data')) {
+    text += chunk
+    if (text.split('NUMBER').length > 2) break
+  }
+  child.kill('SIGINT')
+  const { code, stdout } = await ended
+  assert.is(code, 130)
+  assert.ok(stdout.startsWith(`${GOLDEN.drops!.stdout}\n${GOLDEN.drops!.stdout}`))
+  assert.not.ok(stdout.includes('\x1b'))
+})
+
+it('--watch goes on while the agent is away, and fails at once if it never was there', async () => {
+  assert.is((await shunt(['vips', '-w', '--socket', '/nonexistent/x.sock'])).code, 4)
+  const socketPath = join(dir, 'second.sock')
+  const start = () => startControlServer({ socketPath, view, node: 'f1', log: { error: () => {} } })
+  let second = await start()
+  const child = startShunt(['vips', '--watch', '--json', '--interval', '100', '--socket', socketPath])
+  const ended = collect(child)
+  await once(child.stdout!, 'data')
+  await second.close()
+  const [warning] = await once(child.stderr!, 'data')
+  assert.match(String(warning), /^warning: cannot reach an agent on .* \(still watching\)\n$/)
+  second = await start()
+  await once(child.stdout!, 'data')
+  child.kill('SIGINT')
+  assert.is((await ended).code, 130)
+  await second.close()
+})
+
+it('a reader that goes away ends it quietly', async () => {
+  const child = startShunt(['flows', '--watch', '--json', '--interval', '100'], env)
+  const ended = collect(child)
+  await once(child.stdout!, 'data')
+  child.stdout!.destroy()
+  const { code, stderr } = await ended
+  assert.is(code, 0)
+  // The remark about --limit belongs to the text form.
+  assert.is(stderr, '')
+})
+
+it('what comes from other machines cannot move the cursor', async () => {
+  const evil = { ...HOSTS.hosts[0]!, name: 'h\x1b[2J1', address: 'a\nb' }
+  const [hosts, flows, status] = [HOSTS.hosts.splice(0, 2, evil), FLOWS.flows.length, STATUS.peers.length]
+  const { stdout } = await shunt(['hosts'], env)
+  HOSTS.hosts.splice(0, 1, ...hosts)
+  assert.match(stdout, /\nh1 +a b +alive/)
+  assert.equal([flows, status, HOSTS.hosts.length], [1, 2, 2])
+})
+
+it.run()
