@@ -44,10 +44,10 @@ typecheck: setup ## check the types
 	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json
 
 lint: setup ## check style and common mistakes
-	@node_modules/.bin/biome check --error-on-warnings --log-level=warn .
+	@$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings --log-level=warn .
 
 format: setup ## rewrite the sources in the project's style
-	@node_modules/.bin/biome check --write .
+	@$(NODE) node_modules/@biomejs/biome/bin/biome check --write .
 
 coverage: setup ## unit tests with a coverage report in coverage/
 	@$(RUN) scripts/test.ts unit --coverage
@@ -64,7 +64,7 @@ install: dist/shunt ## install below PREFIX (DESTDIR is honoured)
 	install -m 755 dist/shunt $(DESTDIR)$(PREFIX)/bin/shunt
 	install -m 644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
-	install -m 644 schema/node.schema.json LICENSE LICENSING.md $(DESTDIR)$(PREFIX)/share/shunt
+	install -m 644 schema/node.schema.json packaging/node.example.yaml LICENSE LICENSING.md $(DESTDIR)$(PREFIX)/share/shunt
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/shunt.service > dist/shunt.service
 	install -m 644 dist/shunt.service $(DESTDIR)$(PREFIX)/lib/systemd/system/shunt.service
 

@@ -57,8 +57,9 @@ const runAll = async (files: readonly TestFile[], jobs: number): Promise<void> =
 }
 
 const reportCoverage = (): void => {
-  const c8 = join(ROOT, 'node_modules/.bin/c8')
+  const c8 = join(ROOT, 'node_modules/c8/bin/c8.js')
   const args = [
+    c8,
     'report',
     '--temp-directory',
     join(COVERAGE, 'tmp'),
@@ -70,10 +71,14 @@ const reportCoverage = (): void => {
     '--extension',
     '.ts',
   ]
-  spawnSync(c8, [...args, '--reporter', 'text', '--reporter', 'html', '--reporter', 'lcovonly'], {
-    cwd: ROOT,
-    stdio: 'inherit',
-  })
+  spawnSync(
+    process.execPath,
+    [...args, '--reporter', 'text', '--reporter', 'html', '--reporter', 'lcovonly'],
+    {
+      cwd: ROOT,
+      stdio: 'inherit',
+    },
+  )
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const)

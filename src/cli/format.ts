@@ -1,8 +1,9 @@
 /** Numbers with units, for people; --json has the plain numbers. */
 
-/** `350ms`, `2.5s`, `3m 20s`, `2h 5m`, `4d 1h` */
+/** `0.4ms`, `350ms`, `2.5s`, `3m 20s`, `2h 5m`, `4d 1h` */
 export const duration = (ms: number | null): string | null => {
   if (ms === null) return null
+  if (ms < 10 && !Number.isInteger(ms)) return `${ms.toFixed(1)}ms`
   if (ms < 1000) return `${Math.round(ms)}ms`
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)}s`
   const s = Math.floor(ms / 1000)

@@ -48,6 +48,11 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
     return []
   }
 
+  /** What a reader of the text should know beside it. */
+  protected remark(_data: T): string | undefined {
+    return undefined
+  }
+
   override async run(): Promise<void> {
     const { flags } = await this.parse(this.ctor as typeof Command)
     const given = flags as unknown as F
@@ -62,6 +67,8 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
 
   #show(envelope: Envelope<T>, flags: F): void {
     print(flags.json ? json(envelope, true) : this.render(envelope.data))
+    const remark = flags.json ? undefined : this.remark(envelope.data)
+    if (remark !== undefined) note(remark)
     const troubles = this.troubles(envelope.data)
     for (const trouble of troubles) warn(trouble)
     if (troubles.length > 0) process.exitCode = EXIT.DEGRADED

@@ -1,7 +1,6 @@
 import { Flags } from '@oclif/core'
 import { duration } from '../cli/format.ts'
 import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
-import { note } from '../cli/output.ts'
 import { table } from '../cli/table.ts'
 import { DEFAULT_FLOWS, type FlowsData, MAX_FLOWS } from '../control/types.ts'
 
@@ -44,8 +43,11 @@ export default class Flows extends NounCommand<FlowsData, FlowsFlags> {
     return `/v1/flows?${query}`
   }
 
+  protected override remark(data: FlowsData): string | undefined {
+    return data.shown < data.total ? `${data.shown} of ${data.total} flows; --limit shows more` : undefined
+  }
+
   protected override render(data: FlowsData): string {
-    if (data.shown < data.total) note(`${data.shown} of ${data.total} flows; --limit shows more`)
     return table(
       [
         { head: 'PROTOCOL', cell: f => f.protocol },

@@ -79,7 +79,7 @@ const addresses = z
       'Address of control links and mapping datagrams; on a host also where tunnelled packets go.',
     ),
     tunnel: nodeAddress(
-      'Forwarders only: the source of tunnelled packets, used for nothing else (R-E8).',
+      'Forwarders only: the source of tunnelled packets, used for nothing else.',
     ).optional(),
   })
   .describe("This node's own addresses.")
@@ -116,7 +116,7 @@ const peer = z.strictObject({
 
 const serviceHost = z.strictObject({
   name: name('A peer, or this node, that has the role host.'),
-  capacity: whole(0, 99, 'Unit-less relative capacity (R-B1); 0 takes no new connections.').default(50),
+  capacity: whole(0, 99, 'Unit-less relative capacity; 0 takes no new connections.').default(50),
 })
 
 const service = z.strictObject({

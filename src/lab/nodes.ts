@@ -1,7 +1,7 @@
 /** Starting programs inside a place of the lab: agents, web servers, commands. */
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { isSea } from 'node:sea'
 import { stringify } from 'yaml'
 import type { NodeConfigInput } from '../config/schema.ts'
@@ -13,6 +13,9 @@ import { identify } from './processes.ts'
 import { type LabProcess, type LabState, labDir } from './state.ts'
 import { nodesOf, type PlacePlan } from './topology.ts'
 
+/** Of the sources; not used by the single executable. */
+const ROOT = join(import.meta.dirname, '..', '..')
+
 /**
  * How agents are started: this executable itself, or a given one, or the sources with the pinned Node.
  * @throws ShuntError SHUNT_ERR_LAB when `binary` does not exist
@@ -21,11 +24,10 @@ export const agentCommand = (binary: string | undefined): string[] => {
   if (binary !== undefined) {
     if (!existsSync(binary))
       throw new ShuntError('SHUNT_ERR_LAB', `there is no ${binary}; build it with: make build`)
-    return [binary]
+    return [resolve(binary)]
   }
   if (isSea()) return [process.execPath]
-  const root = join(import.meta.dirname, '..', '..')
-  return [join(root, 'node_modules', '.bin', 'node'), '--no-warnings', join(root, 'src', 'main.ts')]
+  return [join(ROOT, 'node_modules', '.bin', 'node'), '--no-warnings', join(ROOT, 'src', 'main.ts')]
 }
 
 /** Joins the cgroups first, so that everything the program starts is counted too. */
@@ -46,11 +48,14 @@ export const insideCommand = (state: LabState, place: PlacePlan, argv: string[])
   ...argv,
 ]
 
-/** What `shunt` needs to talk to the agent of that node. */
-export const insideEnv = (state: LabState, place: PlacePlan): NodeJS.ProcessEnv => ({
-  ...process.env,
-  ...(place.kind === 'node' ? { SHUNT_SOCKET: placeFiles(labDir(state.name), place.name).socket } : {}),
-})
+/** `shunt` in there is the program of the agents, and asks the agent of that node. */
+export const insideEnv = (state: LabState, place: PlacePlan): NodeJS.ProcessEnv => {
+  const command = state.agentCommand
+  if (command === null || place.kind !== 'node') return process.env
+  const bin = command.length === 1 ? dirname(command[0]) : join(ROOT, 'bin')
+  const { socket } = placeFiles(labDir(state.name), place.name)
+  return { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}`, SHUNT_SOCKET: socket }
+}
 
 /** Starts a program that outlives this one; its output is appended to `log`. */
 export const startInside = (

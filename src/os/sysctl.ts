@@ -2,8 +2,6 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ShuntError } from '../errors.ts'
 
-export { SysctlGuard } from './sysctl-guard.ts'
-
 /**
  * A kernel setting's name: an array, because interface names may contain dots (`['net', 'ipv4', 'conf', 'eth0.5',
  * 'rp_filter']`); plain names may be given with dots.

@@ -79,6 +79,8 @@ test('the default lab is ready in 15 s and is operated by the command line', asy
     )
     assert.is(inside.code, 7)
     assert.is(inside.stdout, `/run/shunt-lab/${name}/h2/control.sock\n`)
+    const asked = await shunt('lab', 'exec', '-n', name, 'c1', '--', 'shunt', 'status', '--json')
+    assert.is(dataOf<StatusData>(asked).node, 'c1', asked.stderr)
     const nowhere = await shunt('lab', 'exec', '-n', name, 'h9', '--', 'true')
     assert.is(nowhere.code, 1)
     assert.match(nowhere.stderr, /has no "h9"; it has/)

@@ -69,6 +69,16 @@ const listed = (set: string): unknown[] => {
   return found[0].elem ?? []
 }
 
+const errorOf = async (failing: Promise<void>): Promise<ShuntError> => {
+  try {
+    await failing
+  } catch (error) {
+    assert.instance(error, ShuntError)
+    return error as ShuntError
+  }
+  throw new Error('nothing was thrown')
+}
+
 const refused = (result: CommitResult): string => (result.ok ? 'ok' : result.symbol)
 
 lab('adds elements of a map that nft reads as meant, and deletes them', () => {
@@ -191,13 +201,8 @@ lab('reads the named counters of one table', () => {
 })
 
 lab('nft: a bad ruleset is refused with its message, and changes nothing', async () => {
-  const error = await netns
-    .run(() => applyRuleset('table netdev u {\n counter a { }\n}\ntable netdev v {\n nonsense\n}\n'))
-    .then(
-      () => assert.unreachable(),
-      (thrown: unknown) => thrown as ShuntError,
-    )
-  assert.instance(error, ShuntError)
+  const bad = 'table netdev u {\n counter a { }\n}\ntable netdev v {\n nonsense\n}\n'
+  const error = await errorOf(netns.run(() => applyRuleset(bad)))
   assert.is(error.code, 'SHUNT_ERR_NFT')
   assert.match(error.message, /nonsense|syntax error/)
   assert.equal(
@@ -216,16 +221,11 @@ lab('nft: deleting a table, or one that is not there, is success', async () => {
 lab('nft: a missing command says what to install', async () => {
   const path = process.env.PATH
   process.env.PATH = '/nonexistent'
-  const error = await applyRuleset('')
-    .then(
-      () => assert.unreachable(),
-      (thrown: unknown) => thrown as ShuntError,
-    )
-    .finally(() => {
-      process.env.PATH = path
-    })
-  assert.is(error?.code, 'SHUNT_ERR_CAPABILITY')
-  assert.match(error?.message ?? '', /install the nftables package/)
+  const error = await errorOf(applyRuleset('')).finally(() => {
+    process.env.PATH = path
+  })
+  assert.is(error.code, 'SHUNT_ERR_CAPABILITY')
+  assert.match(error.message, /install the nftables package/)
 })
 
 it.run()

@@ -15,7 +15,8 @@ import {
   setLinkUp,
 } from '../../src/os/netlink/route.ts'
 import { ipBatch } from '../../src/os/netns.ts'
-import { readSysctl, SysctlGuard, writeSysctl } from '../../src/os/sysctl.ts'
+import { readSysctl, writeSysctl } from '../../src/os/sysctl.ts'
+import { SysctlGuard } from '../../src/os/sysctl-guard.ts'
 import { makeNetns, removeNetns } from '../support/netns.ts'
 import { makePair, type Pair } from '../support/os-lab.ts'
 import { missingRoot, testIf } from '../support/skip.ts'

@@ -205,10 +205,9 @@ it('a killed process is dead at once, and alive again after a restart with its i
   assert.not(a.links.send('n1', encodePlumb([flow(1)])))
   await bench.startChild(1)
   await alive('the child is alive again', [a, 'n1'])
-  assert.equal(
-    a.changes.map(({ state }) => state).filter((state, i, all) => state !== all[i - 1]),
-    ['alive', 'dead', 'alive'],
-  )
+  // On a busy machine the child may take so long to come up that it was given up before.
+  const seen = a.changes.map(({ state }) => state)
+  assert.equal(seen.slice(seen.indexOf('alive')), ['alive', 'dead', 'alive'])
   assert.not(peerOf(a, 'n1').draining)
 })
 
@@ -411,11 +410,12 @@ it('stop ends the process, in any state; an agent can be stopped twice, or befor
   await alive('both are alive', [a, 'n1'], [a, 'n2'])
   children[0]!.send('goodbye')
   await until('one has said goodbye', () => peerOf(a, 'n1').draining)
-  for (const child of children) {
-    const exit = once(child, 'exit')
-    child.send('stop')
-    assert.equal(await exit, [0, null])
-  }
+  const exits = children.map(child => once(child, 'exit'))
+  for (const child of children) child.send('stop')
+  assert.equal(await Promise.all(exits), [
+    [0, null],
+    [0, null],
+  ])
   await a.links.stop()
   await a.links.stop()
   assert.not(a.links.send('n1', encodePlumb([flow(1)])))

@@ -115,12 +115,15 @@ export class HostCore {
     this.#key.set(header.node, 0)
     this.#key[4] = header.identifier
     let slot = mappings.table.find(this.#key)
+    let older = false
     if (slot >= 0) {
-      if ((header.sequence - mappings.sequence[slot]) >> 0 < 0 && !mappings.sameTuple(slot, tuple)) {
+      older = (header.sequence - mappings.sequence[slot]) >> 0 < 0
+      const same = mappings.sameTuple(slot, tuple)
+      if (older && !same) {
         this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
         return -1
       }
-      if (mappings.sameTuple(slot, tuple)) {
+      if (same) {
         this.counters.mapsRefreshed++
       } else {
         this.counters.mapsReplaced++
@@ -145,7 +148,7 @@ export class HostCore {
     }
     mappings.setTuple(slot, tuple)
     mappings.epoch[slot] = header.epoch
-    mappings.sequence[slot] = header.sequence
+    if (!older) mappings.sequence[slot] = header.sequence
     if (inner === null) mappings.table.touch(slot, nowMs)
     return slot
   }

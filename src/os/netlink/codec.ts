@@ -76,11 +76,13 @@ export class MessageWriter {
   }
 
   u32(type: number, value: number): void {
-    this.#buffer.writeUInt32LE(value >>> 0, this.#header(type, 4))
+    const at = this.#header(type, 4) // first: it may put another buffer in place
+    this.#buffer.writeUInt32LE(value >>> 0, at)
   }
 
   u32be(type: number, value: number): void {
-    this.#buffer.writeUInt32BE(value >>> 0, this.#header(type, 4))
+    const at = this.#header(type, 4)
+    this.#buffer.writeUInt32BE(value >>> 0, at)
   }
 
   /** A whole number of 0..2^53-1. */

@@ -13,6 +13,7 @@ it('durations, bytes, shares, counts', () => {
   const times: [number | null, string | null][] = [
     [null, null],
     [0, '0ms'],
+    [0.44, '0.4ms'],
     [999, '999ms'],
     [1000, '1.0s'],
     [9949, '9.9s'],

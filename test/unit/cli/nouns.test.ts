@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,9 +38,9 @@ data plane  nftables
 epoch       3
 memory      92.1 MB
 
-PEER  ROLES  ADDRESS     STATE  HEARD  RTT
-h1    host   10.10.0.31  alive  120ms  0ms
-h2    host   10.10.0.32  dead   1m 5s    -
+PEER  ROLES  ADDRESS     STATE  HEARD    RTT
+h1    host   10.10.0.31  alive  120ms  0.4ms
+h2    host   10.10.0.32  dead   1m 5s      -
 
 TABLE  USED  CAPACITY  FULL  EVICTED
 flows  1200    262144    0%        0
@@ -138,7 +138,7 @@ it('--watch --json streams a line an envelope; Ctrl-C ends it with 130', async (
   const child = startShunt(['vips', '--watch', '--json', '--interval', '100'], env)
   const ended = collect(child)
   let lines = 0
-  for await (const [chunk] of (await import('node:events')).on(child.stdout!, 'data')) {
+  for await (const [chunk] of on(child.stdout!, 'data')) {
     lines += String(chunk).split('\n').length - 1
     if (lines >= 3) break
   }
@@ -158,7 +158,7 @@ it('--watch off a terminal prints again, without control characters', async () =
   const child = startShunt(['drops', '--watch', '--interval', '100'], env)
   const ended = collect(child)
   let text = ''
-  for await (const [chunk] of (await import('node:events')).on(child.stdout!, 'data')) {
+  for await (const [chunk] of on(child.stdout!, 'data')) {
     text += chunk
     if (text.split('NUMBER').length > 2) break
   }
@@ -194,7 +194,6 @@ it('a reader that goes away ends it quietly', async () => {
   child.stdout!.destroy()
   const { code, stderr } = await ended
   assert.is(code, 0)
-  // The remark about --limit belongs to the text form.
   assert.is(stderr, '')
 })
 

@@ -1,0 +1,307 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { DROP } from '../../src/agent/dataplane/drops.ts'
+import { FlowTable, LIST } from '../../src/agent/dataplane/flows.ts'
+import { ForwarderCore } from '../../src/agent/dataplane/forwarder-core.ts'
+import { HeldPackets } from '../../src/agent/dataplane/held.ts'
+import { IdentifierAllocator } from '../../src/agent/dataplane/identifiers.ts'
+import { createMappingHeader, KIND, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
+import { CLASSIFIER, copyHeader, directory, FORWARDER, HOSTS, ip, TUNNEL, tcp, words } from '../support/cores.ts'
+import { FLAG } from '../support/packets.ts'
+
+const it = suite('forwarder core (R-A3, R-E8, R-D4, decisions 2-4)')
+const TIMEOUTS = { embryonic: 1000, tcpIdle: 60_000, udpIdle: 5000, linger: 2000, routeLease: 10_000 }
+const ACK = FLAG.ACK
+
+const setUp = (options: { classifier?: boolean; self?: string; flows?: number; embryonic?: number; allocator?: IdentifierAllocator } = {}) => {
+  const log: string[] = []
+  const headers: MappingHeader[] = []
+  const drops: number[] = []
+  const index = directory(options.self)
+  const flows = new FlowTable(options.flows ?? 16, options.embryonic ?? 16, 1, 2)
+  const identifiers = options.allocator ?? new IdentifierAllocator({ capacity: 64, quarantineMs: 30_000, k0: 1, k1: 2 })
+  const choice = { host: 1 }
+  const core = new ForwarderCore({
+    flows,
+    identifiers,
+    held: new HeldPackets(8),
+    directory: index,
+    allotment: { choose: () => (index.host(choice.host)?.live ? choice.host : 0) },
+    settings: { tunnelWords: words(TUNNEL), epoch: 7, mtuBytes: 1500, timeouts: TIMEOUTS, plumbAfterPackets: 4, hasClassifier: options.classifier ?? true },
+    ports: {
+      tunnel: (packet, _identifier, host) => log.push(`tunnel ${packet.view.payloadLength} to ${host}`),
+      deliverLocal: packet => log.push(`local ${packet.view.payloadLength}`),
+      datagram: (header, to, packet) => {
+        headers.push(copyHeader(header))
+        log.push(`${Object.entries(KIND).find(([, kind]) => kind === header.kind)?.[0]} ${packet === null ? '-' : packet.view.payloadLength} to ${to === ip(CLASSIFIER) ? 'c1' : `h${HOSTS.findIndex(h => ip(h) === to) + 1}`}`)
+      },
+      plumb: slot => log.push(`plumb ${slot}`),
+      unplumb: slot => log.push(`unplumb ${slot}`),
+      ended: () => log.push('ended'),
+      drop: reason => drops.push(reason),
+    },
+  })
+  const take = (): string[] => log.splice(0)
+  const acknowledge = (nowMs: number, header = headers.at(-1)!): void => core.acknowledged(header, ip(HOSTS[choice.host - 1]), nowMs)
+  /** SYN, its acknowledged mapping, the handshake's ACK. */
+  const establish = (nowMs: number, options = {}): void => {
+    core.packet(tcp(FLAG.SYN, options), nowMs)
+    acknowledge(nowMs)
+    core.packet(tcp(ACK, options), nowMs)
+    take()
+  }
+  return { core, flows, identifiers, index, choice, headers, drops, take, acknowledge, establish }
+}
+const size = (bytes: number) => ({ payload: new Uint8Array(bytes) })
+
+it('sends the mapping with each packet until the host has acknowledged it, then tunnels', () => {
+  const t = setUp()
+  t.core.packet(tcp(FLAG.SYN), 0)
+  t.core.packet(tcp(ACK), 1)
+  assert.equal(t.take(), ['MAP 0 to h1', 'MAP 0 to h1'])
+  t.acknowledge(2)
+  t.core.packet(tcp(ACK, size(9)), 3)
+  assert.equal(t.take(), ['tunnel 9 to 1'])
+})
+
+it('keeps a half-open flow to the self-describing form, even when its mapping is acknowledged', () => {
+  const t = setUp()
+  t.core.packet(tcp(FLAG.SYN), 0)
+  t.acknowledge(1)
+  t.take()
+  t.core.packet(tcp(FLAG.SYN), 2)
+  assert.equal(t.take(), ['MAP 0 to h1'])
+  t.core.tick(2000)
+  assert.is(t.identifiers.inUse + t.identifiers.quarantined, 0, 'never tunnelled: free at once')
+})
+
+it('quarantines the identifier of a flow that was tunnelled', () => {
+  const t = setUp()
+  t.establish(0)
+  t.core.packet(tcp(FLAG.RST), 1)
+  t.core.tick(1 + TIMEOUTS.linger)
+  assert.is(t.flows.table.size, 0)
+  assert.equal([t.identifiers.inUse, t.identifiers.quarantined], [0, 1])
+})
+
+it("does not take an acknowledgement of the identifier's former owner for its own", () => {
+  const always = new IdentifierAllocator({ capacity: 8, quarantineMs: 1000, k0: 1, k1: 2 })
+  always.allocate = (_host, _ports, owner) => {
+    always.owner = () => owner
+    return 0x01000001
+  }
+  const t = setUp({ allocator: always, embryonic: 1 })
+  t.core.packet(tcp(FLAG.SYN, { sourcePort: 1 }), 0)
+  const former = t.headers[0]
+  t.core.packet(tcp(FLAG.SYN, { sourcePort: 2 }), 1)
+  t.take()
+  t.acknowledge(2, former)
+  assert.equal(t.drops, [DROP.MAPPING_OLD_SEQUENCE])
+  t.core.packet(tcp(ACK, { sourcePort: 2 }), 3)
+  assert.equal(t.take(), ['MAP 0 to h1'], 'not tunnelled')
+  t.acknowledge(4, t.headers[1])
+  t.core.packet(tcp(ACK, { sourcePort: 2 }), 5)
+  assert.equal(t.take(), ['tunnel 0 to 1'])
+})
+
+it('refuses acknowledgements of another epoch and of another host', () => {
+  const t = setUp()
+  t.core.packet(tcp(FLAG.SYN), 0)
+  const header = copyHeader(t.headers[0])
+  t.core.acknowledged(header, ip(HOSTS[1]), 1)
+  header.epoch++
+  t.core.acknowledged(header, ip(HOSTS[0]), 1)
+  assert.equal(t.drops, [DROP.MAPPING_NOT_A_PEER, DROP.MAPPING_OLD_EPOCH])
+})
+
+it('holds what does not fit behind a header, and all that follows, in order; repeats the mapping; gives up counted', () => {
+  const t = setUp()
+  t.core.packet(tcp(FLAG.SYN), 0)
+  t.take()
+  t.core.packet(tcp(ACK, size(1460)), 1)
+  t.core.packet(tcp(ACK, size(5)), 2)
+  assert.equal(t.take(), ['MAP - to h1'])
+  t.core.tick(30)
+  assert.equal(t.take(), ['MAP - to h1'])
+  t.acknowledge(31)
+  assert.equal(t.take(), ['tunnel 1460 to 1', 'tunnel 5 to 1'])
+  t.core.packet(tcp(ACK, { sourcePort: 9, ...size(1460) }), 40)
+  for (let now = 60; now < 5000; now += 10) t.core.tick(now)
+  assert.equal(t.drops, [DROP.HOLD_TIMEOUT])
+  for (let i = 0; i < 12; i++) t.core.packet(tcp(ACK, { sourcePort: 10, ...size(1460) }), 5000)
+  assert.is(t.drops.filter(reason => reason === DROP.HOLD_FULL).length, 4, 'capacity 8')
+})
+
+it('plumbs a flow that proves long, once a lease; not SYN, FIN or RST', () => {
+  const t = setUp()
+  t.establish(0)
+  for (let i = 0; i < 6; i++) t.core.packet(tcp(ACK, size(1)), 10 + i)
+  assert.equal(t.take().filter(line => line.startsWith('plumb')).length, 1)
+  t.core.packet(tcp(ACK), 10 + TIMEOUTS.routeLease - 1)
+  assert.equal(t.take(), ['tunnel 0 to 1'])
+  t.core.packet(tcp(FLAG.FIN | ACK), 20 + TIMEOUTS.routeLease)
+  assert.equal(t.take(), ['tunnel 0 to 1'])
+  t.core.packet(tcp(ACK), 21 + TIMEOUTS.routeLease)
+  assert.is(t.take().filter(line => line.startsWith('plumb')).length, 1)
+})
+
+it('a FIN starts a linger that lasts while the kernel may still forward; a half-closed flow lives on', () => {
+  const t = setUp()
+  t.establish(0)
+  for (let i = 0; i < 4; i++) t.core.packet(tcp(ACK, size(1)), 10)
+  t.core.packet(tcp(FLAG.FIN | ACK), 11)
+  t.core.tick(11 + TIMEOUTS.linger)
+  assert.is(t.flows.table.size, 1, 'the lease still runs')
+  t.core.packet(tcp(ACK), 11 + TIMEOUTS.routeLease)
+  t.core.tick(11 + TIMEOUTS.routeLease + TIMEOUTS.linger)
+  assert.is(t.flows.table.size, 1, 'it showed life')
+  t.core.tick(11 + 3 * (TIMEOUTS.routeLease + TIMEOUTS.linger))
+  assert.is(t.flows.table.size, 0)
+})
+
+it('a RST is a hint: data after it restores the flow, on the same host and identifier', () => {
+  const t = setUp()
+  t.establish(0)
+  const before = t.headers.at(-1)!.identifier
+  t.core.packet(tcp(FLAG.RST), 1)
+  assert.is(t.flows.table.length(LIST.CLOSING), 1)
+  t.choice.host = 2
+  t.core.packet(tcp(ACK, size(3)), 2)
+  assert.equal(t.take(), ['tunnel 0 to 1', 'tunnel 3 to 1', 'plumb 0'])
+  assert.is(t.flows.table.length(LIST.TCP), 1)
+  assert.is(t.identifiers.owner(before), 0)
+  t.core.tick(TIMEOUTS.linger * 2)
+  assert.is(t.flows.table.size, 1)
+})
+
+it('a SYN on a live flow changes nothing; on a flow whose host died it chooses anew and takes the old route out', () => {
+  const t = setUp()
+  t.establish(0)
+  for (let i = 0; i < 4; i++) t.core.packet(tcp(ACK, size(1)), 10)
+  const old = t.headers.at(-1)!.identifier
+  t.choice.host = 2
+  t.take()
+  t.core.packet(tcp(FLAG.SYN), 11)
+  assert.equal(t.take(), ['tunnel 0 to 1'])
+  t.index.host(1)!.live = false
+  t.core.packet(tcp(FLAG.SYN), 12)
+  assert.equal(t.take(), ['unplumb 0', 'MAP 0 to h2'])
+  assert.is(t.identifiers.owner(old), -1)
+  assert.is(t.identifiers.quarantined, 1)
+})
+
+it('evicts the oldest half-open flow, and of routes the closed before the unused; counts both', () => {
+  const t = setUp({ flows: 2, embryonic: 2 })
+  for (let port = 1; port <= 5; port++) t.core.packet(tcp(FLAG.SYN, { sourcePort: port }), port)
+  assert.is(t.core.counters.evictedEmbryonic, 3)
+  const u = setUp({ flows: 2, embryonic: 4 })
+  u.establish(0, { sourcePort: 1 })
+  u.establish(1, { sourcePort: 2 })
+  u.core.packet(tcp(FLAG.FIN | ACK, { sourcePort: 2 }), 2)
+  u.establish(3, { sourcePort: 3 })
+  assert.is(u.core.counters.evictedRoutes, 1)
+  const ports = [1, 2, 3].map(sourcePort => {
+    const key = Uint32Array.from([...words('10.20.0.5'), ...words('10.99.0.1'), (sourcePort << 16) | 80, 6])
+    return u.flows.table.find(key) >= 0
+  })
+  assert.equal(ports, [true, false, true])
+})
+
+it('asks the classifier elsewhere; its answer carries the packet on before what waited', () => {
+  const t = setUp({ classifier: false })
+  t.core.packet(tcp(FLAG.SYN), 0)
+  assert.equal(t.take(), ['CLASSIFY 0 to c1'])
+  t.core.packet(tcp(ACK, size(1460)), 1)
+  assert.equal(t.take(), ['CLASSIFY - to c1'])
+  const answer = copyHeader(t.headers[0])
+  answer.kind = KIND.CLASSIFIED
+  answer.node.set(words(HOSTS[2]))
+  t.core.classified(answer, tcp(FLAG.SYN), 2)
+  assert.equal(t.take(), ['MAP 0 to h3', 'MAP - to h3'])
+  answer.node.set(words(HOSTS[0]))
+  t.core.classified(answer, tcp(FLAG.SYN), 3)
+  assert.is(t.take()[0], 'MAP 0 to h3', 'a second answer does not move a flow whose host lives')
+})
+
+it('refuses answers of the classifier that are old or of another epoch', () => {
+  const t = setUp({ classifier: false })
+  for (let i = 0; i < 3; i++) t.core.packet(tcp(FLAG.SYN), i)
+  const answer = copyHeader(t.headers[0])
+  answer.node.set(words(HOSTS[2]))
+  answer.epoch--
+  t.core.classified(answer, null, 2)
+  answer.epoch++
+  answer.sequence -= 70_000
+  t.core.classified(answer, null, 2)
+  answer.sequence = (t.headers[2].sequence + 1) >>> 0
+  t.core.classified(answer, null, 2)
+  assert.equal(t.drops, [DROP.MAPPING_OLD_EPOCH, DROP.MAPPING_OLD_SEQUENCE, DROP.MAPPING_OLD_SEQUENCE])
+})
+
+it('with no classifier or no host left: a counted drop, and nothing kept', () => {
+  const t = setUp({ classifier: false })
+  t.index.directory.classifiers[0].live = false
+  t.core.packet(tcp(FLAG.SYN), 0)
+  const u = setUp()
+  u.index.host(1)!.live = false
+  u.core.packet(tcp(FLAG.SYN), 0)
+  assert.equal([...t.drops, ...u.drops], [DROP.NO_CLASSIFIER, DROP.NO_HOST])
+  assert.equal([t.flows.table.size, u.flows.table.size], [0, 0])
+})
+
+it('answers a host that asks: the mapping for its own flow, UNKNOWN for anything else', () => {
+  const t = setUp()
+  t.establish(0)
+  const { identifier } = t.headers.at(-1)!
+  t.core.asked(identifier, ip(HOSTS[0]))
+  t.core.asked(identifier, ip(HOSTS[1]))
+  t.core.asked(0xdeadbeef, ip(HOSTS[0]))
+  assert.equal(t.take(), ['MAP - to h1', 'UNKNOWN - to h2', 'UNKNOWN - to h1'])
+})
+
+it('goes past a later epoch that a host knows, and establishes every mapping anew', () => {
+  const t = setUp()
+  t.establish(0)
+  for (let i = 0; i < 4; i++) t.core.packet(tcp(ACK, size(1)), 10)
+  t.take()
+  assert.not(t.core.advanceEpoch(6, 11))
+  assert.ok(t.core.advanceEpoch(900, 11))
+  assert.is(t.core.epoch, 901)
+  t.core.packet(tcp(ACK, size(2)), 12)
+  assert.equal(t.take(), ['unplumb 0', 'MAP 2 to h1'])
+  assert.is(t.headers.at(-1)!.epoch, 901)
+})
+
+it('hands flows of its own node to the own stack as they are', () => {
+  const t = setUp({ self: HOSTS[0] })
+  t.core.packet(tcp(FLAG.SYN, { ttl: 1 }), 0)
+  assert.equal(t.take(), ['local 0'])
+  assert.is(t.identifiers.inUse, 0)
+})
+
+it('drops a packet whose TTL is used up', () => {
+  const t = setUp()
+  t.core.packet(tcp(FLAG.SYN, { ttl: 1 }), 0)
+  assert.equal(t.drops, [DROP.TTL_EXPIRED])
+})
+
+it('adopts a mid-flow packet by the deterministic choice; one packet alone makes no route', () => {
+  const t = setUp()
+  t.core.packet(tcp(ACK), 0)
+  assert.is(t.flows.embryonic, 1)
+  t.core.packet(tcp(ACK), 1)
+  assert.equal([t.flows.embryonic, t.flows.table.length(LIST.TCP)], [0, 1])
+  assert.is(t.core.counters.adoptedFlows, 1)
+})
+
+it('ignores a plumbed route to a host that it does not know', () => {
+  const t = setUp({ classifier: false })
+  const header = createMappingHeader()
+  t.core.plumbed(Uint32Array.from([...words('10.20.0.5'), ...words('10.99.0.1'), (40_000 << 16) | 80, 6]), ip(FORWARDER), 0)
+  header.node.set(words(FORWARDER))
+  t.core.classified(header, null, 0)
+  assert.is(t.flows.table.size, 0)
+  assert.equal(t.drops, [DROP.NO_HOST])
+})
+
+it.run()
