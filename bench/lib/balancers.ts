@@ -92,7 +92,7 @@ const startDnat = async (lab: Lab): Promise<void> => {
 const haproxyConfig = (hosts: PlacePlan[]): string => `
 global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
 defaults
   mode tcp
   timeout connect 5s

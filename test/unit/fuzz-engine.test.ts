@@ -1,0 +1,220 @@
+/** The whole engine under hostile input: any packet in the ring, any datagram at the mapping port (decisions 2-4). */
+import { createHash } from 'node:crypto'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { DROP } from '../../src/agent/dataplane/drops.ts'
+import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
+import { createPacketView, parsePacket } from '../../src/agent/dataplane/packet.ts'
+import { buildMappingKeys, ipv4Of } from '../../src/agent/plan.ts'
+import { type Cast, hostileDatagram, hostilePacket } from '../support/hostile.ts'
+import { addressWords } from '../support/packets.ts'
+import { integers, runSeeds, seeded } from '../support/random.ts'
+import { SimNode } from '../support/sim-node.ts'
+
+const it = suite('engine under hostile input')
+
+const SECRET = new Uint8Array(32).fill(7)
+const LIMITS = { flows: 96, embryonicFlows: 32, mappings: 96, heldPackets: 48 }
+const EPOCH = 1001
+const HOSTS = ['10.10.0.71', '10.10.0.72', '10.10.0.73']
+const FORWARDERS = ['10.10.0.11', '10.10.0.12']
+const TUNNELS = ['10.10.1.11', '10.10.1.12']
+const CLASSIFIER = '10.10.0.41'
+const CAST: Cast = {
+  clients: ['10.20.0.11', '10.20.0.12', '203.0.113.9', '0.0.0.0', '255.255.255.255', '127.0.0.1', '224.0.0.1'],
+  vips: ['10.99.0.1', '10.99.0.2'],
+  nodes: [...HOSTS, ...FORWARDERS, CLASSIFIER],
+  tunnels: TUNNELS,
+  ports: [0, 1, 40_000, 40_001, 40_002, 40_003, 65_535],
+}
+
+type Kind = 'forwarder' | 'forwarder+classifier' | 'classifier' | 'host' | 'all'
+const ADDRESS: Record<Kind, string> = {
+  forwarder: FORWARDERS[0]!,
+  'forwarder+classifier': FORWARDERS[0]!,
+  classifier: CLASSIFIER,
+  host: HOSTS[0]!,
+  all: FORWARDERS[0]!,
+}
+
+const makePlan = (kind: Kind): DataplanePlan => {
+  const address = ADDRESS[kind]
+  const hostAddresses = kind === 'all' ? [address, ...HOSTS.slice(1)] : HOSTS
+  const directory = {
+    hosts: hostAddresses.map((host, i) => ({
+      index: i + 1,
+      name: `h${i + 1}`,
+      words: addressWords(host),
+      ipv4: ipv4Of(host),
+      self: host === address,
+      hash: createHash('sha256').update(`h${i + 1}`).digest().readUInt32BE(0),
+      live: true,
+      draining: false,
+    })),
+    forwarders: FORWARDERS.map((forwarder, i) => ({
+      name: `f${i + 1}`,
+      tunnelWords: addressWords(TUNNELS[i]!),
+      tunnelIpv4: ipv4Of(TUNNELS[i]!),
+      ipv4: ipv4Of(forwarder),
+    })),
+    classifiers: kind === 'forwarder' ? [{ name: 'c1', ipv4: ipv4Of(CLASSIFIER), live: true }] : [],
+    services: [
+      { index: 0, name: 'web', vipIpv4: ipv4Of('10.99.0.1'), port: 80, protocol: 6, hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })) },
+      { index: 1, name: 'dns', vipIpv4: ipv4Of('10.99.0.1'), port: 53, protocol: 17, hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })) },
+    ],
+  }
+  const forwards = kind === 'forwarder' || kind === 'forwarder+classifier' || kind === 'all'
+  return {
+    table: 'sim',
+    directory,
+    clusterAddress: address,
+    clusterIpv4: ipv4Of(address),
+    mappingPort: 6781,
+    links: [],
+    mtuBytes: 1500,
+    forwarder: forwards ? { tunnelIpv4: ipv4Of(TUNNELS[0]!), tunnelWords: addressWords(TUNNELS[0]!), epoch: EPOCH, hasClassifier: kind !== 'forwarder' } : null,
+    classifier: kind !== 'forwarder' && kind !== 'host',
+    host: kind === 'host' || kind === 'all' ? { tun: 'sim' } : null,
+    keys: buildMappingKeys(directory, [{ number: 1, bytes: SECRET }]),
+    choiceKey: [11, 12],
+    tableKey: [13, 14],
+    limits: LIMITS,
+    timeouts: { embryonic: 3000, tcpIdle: 30_000, udpIdle: 10_000, linger: 2000, quarantine: 8000, routeLease: 4000, drain: 0 },
+  }
+}
+
+/** One engine with all that leaves it on record. */
+class Victim {
+  readonly node: SimNode
+  readonly plan: DataplanePlan
+  packets = 0
+  datagrams = 0
+  delivered = 0
+  lastSequence = 0
+  readonly #view = createPacketView()
+
+  constructor(kind: Kind) {
+    this.plan = makePlan(kind)
+    this.node = new SimNode(kind, this.plan, {
+      packet: (_from, to, bytes) => {
+        this.packets++
+        this.#wellFormed('sent', bytes)
+        assert.ok(this.plan.directory.hosts.some(host => host.ipv4 === to), `a packet went to ${to}, which is no host`)
+      },
+      datagram: (_from, to, bytes) => {
+        this.datagrams++
+        const known = [...HOSTS, ...FORWARDERS, CLASSIFIER].map(ipv4Of)
+        assert.ok(known.includes(to), `a datagram went to ${to}, which is no peer`)
+        this.lastSequence = new DataView(bytes.buffer).getUint32(8)
+      },
+      delivered: (_name, bytes) => {
+        this.delivered++
+        this.#wellFormed('delivered', bytes)
+      },
+    })
+  }
+
+  /** Damage may pass in the payload and its checksum, never in what the next one parses. */
+  #wellFormed(how: string, bytes: Uint8Array): void {
+    const reason = parsePacket(bytes, 0, bytes.length, this.#view)
+    assert.is(reason, DROP.NONE, `a packet was ${how} that cannot be parsed: ${Buffer.from(bytes).toString('hex')}`)
+    assert.is(this.#view.end, bytes.length, `bytes after the packet were ${how}`)
+  }
+
+  get held(): number {
+    return this.node.engine.heldByForwarder.size + this.node.engine.heldByHost.size
+  }
+
+  /** Everything that can come of an input; each input must move it. */
+  get traces(): number {
+    const { drops, datagrams } = this.node
+    const counted = drops.counts.reduce((sum, count) => sum + count, 0)
+    const believed = datagrams.received.reduce((sum, count) => sum + count, 0)
+    return counted + believed + this.packets + this.datagrams + this.delivered
+  }
+
+  checkBounds(): void {
+    const { forwarder, host, classifier, identifiers, heldByForwarder, heldByHost, plumbs, ended } = this.node.engine
+    if (forwarder !== null) {
+      const { flows } = forwarder
+      assert.ok(flows.embryonic <= LIMITS.embryonicFlows, `${flows.embryonic} embryonic flows`)
+      assert.ok(flows.routes <= LIMITS.flows, `${flows.routes} routes`)
+      assert.ok(identifiers!.inUse + identifiers!.quarantined <= identifiers!.capacity)
+      assert.ok(identifiers!.inUse <= flows.table.size, `${identifiers!.inUse} identifiers for ${flows.table.size} flows`)
+    }
+    if (host !== null) assert.ok(host.mappings.table.size <= LIMITS.mappings + LIMITS.embryonicFlows)
+    if (classifier !== null) assert.ok(classifier.inventory.size <= LIMITS.flows)
+    for (const held of [heldByForwarder, heldByHost]) {
+      assert.ok(held.size <= LIMITS.heldPackets && held.bytes <= held.byteCapacity, `${held.size} held`)
+      assert.ok(held.queues.size <= held.size, 'a queue without packets stays')
+      assert.is([...held.queues.values()].reduce((sum, queue) => sum + queue.packets.length, 0), held.size)
+    }
+    // The worker takes them every few milliseconds.
+    for (const batch of plumbs.values()) batch.take()
+    ended.take()
+  }
+}
+
+const INPUTS = 15_000
+const KINDS = Object.keys(ADDRESS) as Kind[]
+
+/** virtio_net_hdr as a kernel might give it: nothing, an unfinished checksum, merged segments. */
+const writeVnet = (buf: Uint8Array, below: (n: number) => number): void => {
+  buf.fill(0, 0, 10)
+  if (below(8) === 0) buf[0] = 1
+  if (below(16) !== 0) return
+  buf[1] = [1, 3, 5, 0x81][below(4)]!
+  const size = below(4) === 0 ? below(65_536) : 536 + below(1000)
+  buf[4] = size & 255
+  buf[5] = size >>> 8
+}
+
+const RING = 10 + 64
+
+for (const kind of KINDS) {
+  for (const seed of runSeeds()) {
+    it(`${kind}: ${INPUTS} hostile inputs, each leaves a trace, nothing grows, nothing throws (seed ${seed})`, () => {
+      const below = integers(seeded(seed))
+      const victim = new Victim(kind)
+      const { node } = victim
+      const keyOf = (number: number, tunnel: string): Uint32Array =>
+        victim.plan.keys.find(key => key.number === number && key.tunnelIpv4 === ipv4Of(tunnel))!.words
+      let nowMs = 0
+      for (let i = 0; i < INPUTS; i++) {
+        nowMs += below(256) === 0 ? below(5000) : below(8)
+        node.clock(nowMs)
+        const traces = victim.traces + victim.held
+        const before = victim.held
+        let input: Uint8Array
+        if (below(2) === 0) {
+          input = hostilePacket(below, CAST)
+          const buf = new Uint8Array(RING + input.length + below(2) * 46)
+          writeVnet(buf, below)
+          buf.set(input, RING)
+          node.engine.ringPacket(buf, RING, buf.length - RING, 0)
+        } else {
+          const near = { epoch: node.engine.forwarder?.epoch ?? EPOCH, nowS: Math.floor(1_000_000 + nowMs / 1000), sequence: victim.lastSequence }
+          input = hostileDatagram(below, CAST, keyOf, near)
+          const source = below(8) === 0 ? ipv4Of('203.0.113.9') : ipv4Of(CAST.nodes[below(CAST.nodes.length)]!)
+          const reason = node.datagrams.accept(input.slice(), 0, input.length, source)
+          if (reason !== DROP.NONE) node.drops.add(reason)
+        }
+        // What was held and is released leaves as a packet: the sum never stands still.
+        assert.ok(victim.traces + Math.max(victim.held, before) > traces, `input ${i} vanished: ${Buffer.from(input).toString('hex')}`)
+        if (below(16) === 0) node.tick(nowMs)
+        if (i % 64 === 0) victim.checkBounds()
+      }
+      victim.checkBounds()
+      node.tick(nowMs + 200_000)
+      for (let later = 0; later < 4; later++) node.tick(nowMs + 400_000 + later * 100_000)
+      const { forwarder, host, identifiers } = node.engine
+      assert.is(victim.held, 0, 'something is held for ever')
+      assert.is(forwarder?.flows.table.size ?? 0, 0, 'flows stay for ever')
+      assert.is((identifiers?.inUse ?? 0) + (identifiers?.quarantined ?? 0), 0, 'identifiers leak')
+      assert.is(host?.mappings.table.size ?? 0, 0, 'mappings stay for ever')
+      assert.is(forwarder?.tally.hostFlows.reduce((sum, n) => sum + n, 0) ?? 0, 0, 'the tally of flows drifts')
+    })
+  }
+}
+
+it.run()
