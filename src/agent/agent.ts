@@ -65,14 +65,19 @@ class Agent {
   async start(): Promise<void> {
     const config = this.#config
     if (process.geteuid?.() !== 0) {
-      throw new ShuntError('SHUNT_ERR_CAPABILITY', 'an agent needs root (CAP_NET_ADMIN, CAP_NET_RAW); run it as root or by the systemd unit')
+      throw new ShuntError(
+        'SHUNT_ERR_CAPABILITY',
+        'an agent needs root (CAP_NET_ADMIN, CAP_NET_RAW); run it as root or by the systemd unit',
+      )
     }
     const secrets = config.cluster.secrets.map(({ number, file }) => ({ number, bytes: readSecret(file) }))
     const directory = buildDirectory(config)
     const kernel = new KernelSetup(config, directory)
     this.#kernel = kernel
     const { links, mtuBytes } = kernel.links()
-    const epoch = config.roles.includes('forwarder') ? nextEpoch(config.node.stateDir, Math.floor(Date.now() / 1000)) : 0
+    const epoch = config.roles.includes('forwarder')
+      ? nextEpoch(config.node.stateDir, Math.floor(Date.now() / 1000))
+      : 0
     await kernel.apply()
     const peerLinks = createPeerLinks({
       name: config.node.name,
@@ -87,7 +92,15 @@ class Agent {
     this.#links = peerLinks
     const exchange = new RoutesExchange({ links: peerLinks, directory, config, log: this.#log })
     const seed = randomBytes(8)
-    const plan = buildPlan({ config, directory, secrets, links, mtuBytes, epoch, tableKey: [seed.readUInt32LE(0), seed.readUInt32LE(4)] })
+    const plan = buildPlan({
+      config,
+      directory,
+      secrets,
+      links,
+      mtuBytes,
+      epoch,
+      tableKey: [seed.readUInt32LE(0), seed.readUInt32LE(4)],
+    })
     const dataplane = await Dataplane.start(plan, {
       plumb: (forwarder, words) => exchange.plumb(forwarder, words),
       ended: words => exchange.ended(words),
@@ -105,7 +118,12 @@ class Agent {
     exchange.attach(dataplane)
     await peerLinks.start()
     const view = new View({ config, directory, dataplane, links: peerLinks, state: () => this.#state })
-    this.#control = await startControlServer({ socketPath: config.node.controlSocket, view, node: config.node.name, log: this.#log })
+    this.#control = await startControlServer({
+      socketPath: config.node.controlSocket,
+      view,
+      node: config.node.name,
+      log: this.#log,
+    })
     this.#hops = setInterval(() => {
       kernel.refreshHops().then(
         changed => changed && this.#log.info('next hops to hosts changed'),
@@ -113,7 +131,10 @@ class Agent {
       )
     }, HOP_REFRESH_MS)
     this.#state = 'running'
-    this.#log.info({ roles: config.roles, epoch, services: config.services.length, peers: config.peers.length }, 'agent running')
+    this.#log.info(
+      { roles: config.roles, epoch, services: config.services.length, peers: config.peers.length },
+      'agent running',
+    )
   }
 
   stop(drainMs: number): Promise<void> {
@@ -141,7 +162,8 @@ class Agent {
         this.#log.error({ part, error: errorText(error) }, 'part did not stop cleanly')
       }
     }
-    for (const error of (await this.#kernel?.undo()) ?? []) this.#log.error({ error: errorText(error) }, 'kernel state not restored')
+    for (const error of (await this.#kernel?.undo()) ?? [])
+      this.#log.error({ error: errorText(error) }, 'kernel state not restored')
     this.#log.info('agent stopped')
   }
 

@@ -57,7 +57,11 @@ export class KernelSetup {
     try {
       return link(name)
     } catch (cause) {
-      throw new ShuntError('SHUNT_ERR_CAPABILITY', `there is no interface ${name}; correct interfaces: in the node file (ip link shows them)`, { cause })
+      throw new ShuntError(
+        'SHUNT_ERR_CAPABILITY',
+        `there is no interface ${name}; correct interfaces: in the node file (ip link shows them)`,
+        { cause },
+      )
     }
   }
 
@@ -65,14 +69,19 @@ export class KernelSetup {
   async apply(): Promise<void> {
     const config = this.#config
     const cluster = config.interfaces.cluster[0]
-    if (config.roles.includes('forwarder') && config.addresses.tunnel !== undefined) this.#own(cluster, `${config.addresses.tunnel}/32`)
+    if (config.roles.includes('forwarder') && config.addresses.tunnel !== undefined)
+      this.#own(cluster, `${config.addresses.tunnel}/32`)
     if (config.roles.includes('host')) {
       // Hosts hold the VIP and must not claim it on the wire: that is the forwarders' place.
       this.#sysctls.set(['net', 'ipv4', 'conf', 'all', 'arp_ignore'], 1)
       this.#sysctls.set(['net', 'ipv4', 'conf', 'all', 'arp_announce'], 2)
       for (const name of config.interfaces.cluster) {
         const path = ['net', 'ipv4', 'conf', name, 'rp_filter']
-        if (Number(readSysctl(path)) !== 0 || Number(readSysctl(['net', 'ipv4', 'conf', 'all', 'rp_filter'])) !== 0) this.#sysctls.set(path, RP_FILTER_LOOSE)
+        if (
+          Number(readSysctl(path)) !== 0 ||
+          Number(readSysctl(['net', 'ipv4', 'conf', 'all', 'rp_filter'])) !== 0
+        )
+          this.#sysctls.set(path, RP_FILTER_LOOSE)
       }
       for (const vip of this.#ownVips()) this.#own('lo', `${vip}/32`)
     }
@@ -89,7 +98,9 @@ export class KernelSetup {
   }
 
   #ownVips(): Set<string> {
-    const mine = this.#config.services.filter(service => service.hosts.some(host => host.name === this.#config.node.name))
+    const mine = this.#config.services.filter(service =>
+      service.hosts.some(host => host.name === this.#config.node.name),
+    )
     return new Set(mine.map(service => service.vip))
   }
 
@@ -142,9 +153,14 @@ export class KernelSetup {
       uplink: config.interfaces.uplink,
       cluster: config.interfaces.cluster,
       clusterAddress: config.addresses.cluster,
-      forwarder: forwarder ? { tunnelAddress: tunnel, services: config.services, hosts, routeCapacity: config.limits.flows } : null,
+      forwarder: forwarder
+        ? { tunnelAddress: tunnel, services: config.services, hosts, routeCapacity: config.limits.flows }
+        : null,
       host: config.roles.includes('host')
-        ? { tunnels: config.peers.flatMap(peer => (peer.tunnel === undefined ? [] : [peer.tunnel])), mappingCapacity: config.limits.mappings }
+        ? {
+            tunnels: config.peers.flatMap(peer => (peer.tunnel === undefined ? [] : [peer.tunnel])),
+            mappingCapacity: config.limits.mappings,
+          }
         : null,
     }
   }
@@ -159,7 +175,9 @@ export class KernelSetup {
       try {
         const route = routeGet(address)
         const device = names.get(route.interfaceIndex)
-        return device === undefined ? [] : [{ index: host.index, address, hop: route.gateway ?? address, link: device }]
+        return device === undefined
+          ? []
+          : [{ index: host.index, address, hop: route.gateway ?? address, link: device }]
       } catch {
         return [] // no route now: its packets stay on the slow path until there is one
       }
@@ -176,9 +194,18 @@ export class KernelSetup {
     const fill = (map: string, items: string[]): string =>
       `flush map ${table} ${map}\n${items.length === 0 ? '' : `add element ${table} ${map} { ${items.join(', ')} }\n`}`
     await applyRuleset(
-      fill('address', hosts.map(h => `${h.index} : ${h.address}`)) +
-        fill('hop', hosts.map(h => `${h.index} : ${h.hop}`)) +
-        fill('link', hosts.map(h => `${h.index} : "${h.link}"`)),
+      fill(
+        'address',
+        hosts.map(h => `${h.index} : ${h.address}`),
+      ) +
+        fill(
+          'hop',
+          hosts.map(h => `${h.index} : ${h.hop}`),
+        ) +
+        fill(
+          'link',
+          hosts.map(h => `${h.index} : "${h.link}"`),
+        ),
     )
     this.#hops = now
     return true

@@ -43,7 +43,12 @@ export const buildDirectory = (config: NodeConfig): Directory => {
   const indexOf = new Map(hosts.map(host => [host.name, host.index]))
   const forwarders: ForwarderEntry[] = nodes
     .filter(node => node.roles.includes('forwarder') && node.tunnel !== undefined)
-    .map(node => ({ name: node.name, tunnelWords: words(node.tunnel!), tunnelIpv4: ipv4Of(node.tunnel!), ipv4: ipv4Of(node.address) }))
+    .map(node => ({
+      name: node.name,
+      tunnelWords: words(node.tunnel!),
+      tunnelIpv4: ipv4Of(node.tunnel!),
+      ipv4: ipv4Of(node.address),
+    }))
   const classifiers = nodes
     .filter(node => node.roles.includes('classifier') && node.name !== own)
     .map(node => ({ name: node.name, ipv4: ipv4Of(node.address), live: false }))
@@ -62,14 +67,21 @@ export const buildDirectory = (config: NodeConfig): Directory => {
 }
 
 /** Tag keys of every tunnel address under every secret; the first secret's come first and sign. */
-export const buildMappingKeys = (directory: Directory, secrets: readonly { number: number; bytes: Uint8Array }[]): MappingKey[] =>
+export const buildMappingKeys = (
+  directory: Directory,
+  secrets: readonly { number: number; bytes: Uint8Array }[],
+): MappingKey[] =>
   secrets.flatMap(secret =>
     directory.forwarders.map(forwarder => {
       const address = new DataView(new ArrayBuffer(16))
       forwarder.tunnelWords.forEach((word, i) => {
         address.setUint32(i * 4, word)
       })
-      return { number: secret.number, tunnelIpv4: forwarder.tunnelIpv4, words: mappingKey(secret.bytes, new Uint8Array(address.buffer)) }
+      return {
+        number: secret.number,
+        tunnelIpv4: forwarder.tunnelIpv4,
+        words: mappingKey(secret.bytes, new Uint8Array(address.buffer)),
+      }
     }),
   )
 
@@ -83,7 +95,15 @@ export interface PlanInputs {
   readonly tableKey: readonly [number, number]
 }
 
-export const buildPlan = ({ config, directory, secrets, links, mtuBytes, epoch, tableKey }: PlanInputs): DataplanePlan => {
+export const buildPlan = ({
+  config,
+  directory,
+  secrets,
+  links,
+  mtuBytes,
+  epoch,
+  tableKey,
+}: PlanInputs): DataplanePlan => {
   const { tunnel } = config.addresses
   const isForwarder = config.roles.includes('forwarder') && tunnel !== undefined
   return {
@@ -95,7 +115,12 @@ export const buildPlan = ({ config, directory, secrets, links, mtuBytes, epoch, 
     links,
     mtuBytes,
     forwarder: isForwarder
-      ? { tunnelIpv4: ipv4Of(tunnel), tunnelWords: words(tunnel), epoch, hasClassifier: config.roles.includes('classifier') }
+      ? {
+          tunnelIpv4: ipv4Of(tunnel),
+          tunnelWords: words(tunnel),
+          epoch,
+          hasClassifier: config.roles.includes('classifier'),
+        }
       : null,
     classifier: config.roles.includes('classifier'),
     host: config.roles.includes('host') ? { tun: TUN_NAME } : null,

@@ -1,6 +1,12 @@
 import type { Logger } from 'pino'
 import type { NodeConfig } from '../config/schema.ts'
-import { type DecodedFrame, encodeEnded, encodePlumb, type FlowRecord, MAX_BATCH_RECORDS } from '../gossip/frames.ts'
+import {
+  type DecodedFrame,
+  encodeEnded,
+  encodePlumb,
+  type FlowRecord,
+  MAX_BATCH_RECORDS,
+} from '../gossip/frames.ts'
 import type { PeerLinks, PeerState } from '../gossip/links.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
@@ -60,7 +66,8 @@ export class RoutesExchange {
 
   /** Sessions that the forwarder role of this node purged. */
   ended(words: Uint32Array): void {
-    for (const peer of this.#peers) if (peer.roles.includes('classifier')) this.#send(peer.name, words, encodeEnded)
+    for (const peer of this.#peers)
+      if (peer.roles.includes('classifier')) this.#send(peer.name, words, encodeEnded)
   }
 
   #send(peer: string, words: Uint32Array, encode: (records: readonly FlowRecord[]) => Uint8Array): void {
@@ -92,7 +99,9 @@ export class RoutesExchange {
         draining: states.get(name)?.draining ?? false,
       })),
     })
-    const live = this.#directory.classifiers.filter(({ name }) => states.get(name)?.state === 'alive').map(({ name }) => name)
+    const live = this.#directory.classifiers
+      .filter(({ name }) => states.get(name)?.state === 'alive')
+      .map(({ name }) => name)
     this.#dataplane?.send({ type: 'classifiers', live })
   }
 }

@@ -1,5 +1,13 @@
 import type { NodeConfig } from '../config/schema.ts'
-import type { AgentView, DropsData, FlowsData, HostsData, NodeState, StatusData, VipsData } from '../control/types.ts'
+import type {
+  AgentView,
+  DropsData,
+  FlowsData,
+  HostsData,
+  NodeState,
+  StatusData,
+  VipsData,
+} from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
 import type { PeerLinks } from '../gossip/links.ts'
 import { readCounters } from '../os/netlink/nftables-counters.ts'
@@ -29,7 +37,13 @@ export class View implements AgentView {
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
 
-  constructor(parts: { config: NodeConfig; directory: Directory; dataplane: Dataplane; links: PeerLinks; state: () => AgentState }) {
+  constructor(parts: {
+    config: NodeConfig
+    directory: Directory
+    dataplane: Dataplane
+    links: PeerLinks
+    state: () => AgentState
+  }) {
     this.#config = parts.config
     this.#directory = parts.directory
     this.#dataplane = parts.dataplane
@@ -44,8 +58,12 @@ export class View implements AgentView {
 
   async status(): Promise<StatusData> {
     const worker = await this.#dataplane.status()
-    const kernel = Object.fromEntries(Object.entries(this.#kernelCounters()).map(([name, value]) => [`kernel_${name}`, value]))
-    const links = Object.fromEntries(Object.entries(this.#links.counters()).map(([name, value]) => [`link_${name}`, value]))
+    const kernel = Object.fromEntries(
+      Object.entries(this.#kernelCounters()).map(([name, value]) => [`kernel_${name}`, value]),
+    )
+    const links = Object.fromEntries(
+      Object.entries(this.#links.counters()).map(([name, value]) => [`link_${name}`, value]),
+    )
     return {
       node: this.#config.node.name,
       version: VERSION,
@@ -55,7 +73,16 @@ export class View implements AgentView {
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       dataplane: 'nftables',
       epoch: worker.epoch,
-      peers: this.#links.states().map(({ name, roles, address, state, lastHeardMs, rttMs }) => ({ name, roles, address, state, lastHeardMs, rttMs })),
+      peers: this.#links
+        .states()
+        .map(({ name, roles, address, state, lastHeardMs, rttMs }) => ({
+          name,
+          roles,
+          address,
+          state,
+          lastHeardMs,
+          rttMs,
+        })),
       limits: [...worker.limits],
       counters: { ...worker.counters, ...kernel, ...links },
       memory: { rssBytes: process.memoryUsage.rss() },
@@ -78,7 +105,12 @@ export class View implements AgentView {
           address: peers.find(peer => peer.name === host.name)?.address ?? addresses.cluster,
           state: this.#stateOf(host.name),
           services: mine.map(service => service.name),
-          capacity: Math.max(0, ...mine.flatMap(service => service.hosts.filter(member => member.name === host.name).map(member => member.capacity))),
+          capacity: Math.max(
+            0,
+            ...mine.flatMap(service =>
+              service.hosts.filter(member => member.name === host.name).map(member => member.capacity),
+            ),
+          ),
           flows: worker.hostFlows[host.index] ?? 0,
           connections: worker.hostConnections[host.index] ?? 0,
         }
@@ -103,11 +135,19 @@ export class View implements AgentView {
   }
 
   async flows(query: Parameters<AgentView['flows']>[0]): Promise<FlowsData> {
-    const service = query.service === undefined ? undefined : this.#config.services.findIndex(s => s.name === query.service)
-    const host = query.host === undefined ? undefined : this.#directory.hosts.find(h => h.name === query.host)?.index
+    const service =
+      query.service === undefined ? undefined : this.#config.services.findIndex(s => s.name === query.service)
+    const host =
+      query.host === undefined ? undefined : this.#directory.hosts.find(h => h.name === query.host)?.index
     if (service === -1) throw unknown('service', query.service, this.#config.services)
-    if (query.host !== undefined && host === undefined) throw unknown('host', query.host, this.#directory.hosts)
-    const { total, flows } = await this.#dataplane.flows({ limit: query.limit, service, host, client: query.client })
+    if (query.host !== undefined && host === undefined)
+      throw unknown('host', query.host, this.#directory.hosts)
+    const { total, flows } = await this.#dataplane.flows({
+      limit: query.limit,
+      service,
+      host,
+      client: query.client,
+    })
     const names = new Map(this.#directory.hosts.map(entry => [entry.index, entry.name]))
     return {
       total,
@@ -136,7 +176,13 @@ export class View implements AgentView {
   }
 }
 
-const text = (number: number): { reason: string; hint: string } => ({ reason: DROP_TEXT[number].reason, hint: DROP_TEXT[number].hint })
+const text = (number: number): { reason: string; hint: string } => ({
+  reason: DROP_TEXT[number].reason,
+  hint: DROP_TEXT[number].hint,
+})
 
 const unknown = (what: string, name: string | undefined, known: readonly { name: string }[]): ShuntError =>
-  new ShuntError('SHUNT_ERR_USAGE', `there is no ${what} ${name}; there are: ${known.map(entry => entry.name).join(', ')}`)
+  new ShuntError(
+    'SHUNT_ERR_USAGE',
+    `there is no ${what} ${name}; there are: ${known.map(entry => entry.name).join(', ')}`,
+  )

@@ -14,11 +14,18 @@ for (const remoteClassifier of [false, true]) {
     sim.run(4000)
     assert.equal(sim.problems, [])
     for (const flow of sim.flows) {
-      assert.equal(flow.received, Array.from({ length: flow.sent }, (_, i) => i), `flow ${flow.id}`)
+      assert.equal(
+        flow.received,
+        Array.from({ length: flow.sent }, (_, i) => i),
+        `flow ${flow.id}`,
+      )
       assert.is(flow.hosts.size, 1)
     }
     const kernels = sim.forwarders.map(f => sim.nodes.get(f)!.kernel.forwarded)
-    assert.ok(kernels.every(count => count > 500), `kernel routes carried traffic: ${kernels}`)
+    assert.ok(
+      kernels.every(count => count > 500),
+      `kernel routes carried traffic: ${kernels}`,
+    )
   })
 
   it(`500 seeds with loss, duplication and reordering: never a byte in another connection (classifier ${remoteClassifier ? 'apart' : 'together'})`, () => {
@@ -33,7 +40,8 @@ for (const remoteClassifier of [false, true]) {
       }
       sim.run(600)
       assert.equal(sim.problems, [], `seed ${seed}`)
-      for (const flow of sim.flows) assert.ok(flow.hosts.size <= 1, `seed ${seed}: flow ${flow.id} reached ${[...flow.hosts]}`)
+      for (const flow of sim.flows)
+        assert.ok(flow.hosts.size <= 1, `seed ${seed}: flow ${flow.id} reached ${[...flow.hosts]}`)
     }
   })
 }
@@ -103,7 +111,10 @@ it('full-size segments before the mapping is acknowledged are held, not lost, in
   sim.send(flow, FLAG.SYN, 8)
   for (let i = 0; i < 10; i++) sim.send(flow, FLAG.ACK, 1460)
   sim.run(500)
-  assert.equal(flow.received, Array.from({ length: flow.sent }, (_, i) => i))
+  assert.equal(
+    flow.received,
+    Array.from({ length: flow.sent }, (_, i) => i),
+  )
 })
 
 it.run()

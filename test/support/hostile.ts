@@ -2,7 +2,7 @@
  * Packets and mapping datagrams as an attacker would make them: valid ones with a little damage, so that they come
  * far, and sheer noise. Seeded; with no code of the data plane but the header's encoder, which signs.
  */
-import { createMappingHeader, encodeMappingHeader, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
+import { createMappingHeader, encodeMappingHeader, KIND, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
 import { addressWords, buildIp4, buildTcp4, buildTcp6, buildUdp4, pattern } from './packets.ts'
 
 export type Below = (limit: number) => number
@@ -11,13 +11,31 @@ export type Below = (limit: number) => number
 export interface Cast {
   readonly clients: readonly string[]
   readonly vips: readonly string[]
-  /** Cluster addresses of the nodes. */
-  readonly nodes: readonly string[]
+  readonly hosts: readonly string[]
+  readonly forwarders: readonly string[]
+  /** In the order of their forwarders. */
   readonly tunnels: readonly string[]
+  readonly classifier: string
+  /** Where the packets and datagrams arrive. */
+  readonly own: string
   readonly ports: readonly number[]
+  /** Kinds of datagrams; what stands here twice comes twice as often. */
+  readonly kinds: readonly number[]
+}
+
+/** What an eavesdropper knows of a mapping. */
+export type Known = Pick<MappingHeader, 'identifier' | 'sequence' | 'protocol' | 'ports' | 'client' | 'vip'> & { readonly host: string }
+
+/** What decides whether a header is believed, and what was heard so far. */
+export interface Near {
+  readonly epoch: number
+  readonly nowS: number
+  readonly sequence: number
+  readonly known: readonly Known[]
 }
 
 export const pick = <T>(below: Below, from: readonly T[]): T => from[below(from.length)]!
+const everyone = (cast: Cast): string[] => [...cast.clients, ...cast.vips, ...cast.hosts, ...cast.forwarders, ...cast.tunnels, cast.classifier]
 
 /** Makes the IPv4 header checksum right again after a change. */
 export const fixIpChecksum = (packet: Uint8Array): void => {
@@ -33,32 +51,32 @@ export const fixIpChecksum = (packet: Uint8Array): void => {
 }
 
 /** A packet that is whole: TCP with any flags, UDP, another protocol, or a fragment. */
-const wholePacket = (below: Below, cast: Cast): Uint8Array => {
-  const tunnelled = below(3) === 0
-  const addresses = {
-    source: pick(below, tunnelled ? cast.tunnels : [...cast.clients, ...cast.vips, ...cast.nodes, ...cast.tunnels]),
-    destination: pick(below, tunnelled ? cast.nodes : [...cast.vips, ...cast.nodes, ...cast.tunnels]),
-  }
+const wholePacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
+  const tunnelled = below(2) === 0
+  const known = near.known.length > 0 && below(4) !== 0 ? pick(below, near.known).identifier : below(2 ** 32)
+  const odd = below(16) === 0
   const options = {
-    ...addresses,
-    // A tunnelled packet has an identifier there; a small range, so that some exist.
-    sourcePort: tunnelled ? (1 + below(3)) * 256 + below(4) : pick(below, cast.ports),
-    destinationPort: below(4) === 0 ? pick(below, cast.ports) : tunnelled ? below(65_536) : 80,
+    source: pick(below, odd ? everyone(cast) : tunnelled ? cast.tunnels : cast.clients),
+    destination: odd ? pick(below, everyone(cast)) : tunnelled ? cast.own : cast.vips[0]!,
+    sourcePort: tunnelled ? known >>> 16 : pick(below, cast.ports),
+    destinationPort: tunnelled ? known & 0xffff : below(16) === 0 ? pick(below, cast.ports) : 80,
     payload: pattern(below(8) === 0 ? 1400 + below(60) : below(64), below(256)),
     ttl: below(16) === 0 ? below(3) : 64,
     ...(below(16) === 0 && { ipOptions: pattern(4 * (1 + below(10)), below(256)) }),
-    ...(below(16) === 0 && { moreFragments: true }),
-    ...(below(16) === 0 && { fragmentOffset: 8 * (1 + below(8191)) }),
+    ...(below(32) === 0 && { moreFragments: true }),
+    ...(below(32) === 0 && { fragmentOffset: 8 * (1 + below(8191)) }),
   }
-  switch (below(8)) {
+  switch (below(16)) {
     case 0:
-      return buildUdp4({ ...options, destinationPort: below(2) === 0 ? 53 : options.destinationPort, noChecksum: below(4) === 0 })
     case 1:
-      return buildIp4(pick(below, [0, 1, 2, 4, 41, 47, 50, 132, 255]), pattern(below(80), below(256)), options)
     case 2:
+      return buildUdp4({ ...options, destinationPort: tunnelled ? options.destinationPort : 53, noChecksum: below(4) === 0 })
+    case 3:
+      return buildIp4(pick(below, [0, 1, 2, 4, 41, 47, 50, 132, 255]), pattern(below(80), below(256)), options)
+    case 4:
       return buildTcp6({ flags: below(256), sourcePort: options.sourcePort, destinationPort: 80 })
     default:
-      return buildTcp4({ ...options, flags: below(3) === 0 ? below(256) : pick(below, [2, 16, 24, 16, 17, 4]) })
+      return buildTcp4({ ...options, flags: below(8) === 0 ? below(256) : pick(below, [2, 16, 16, 16, 24, 24, 17, 4]) })
   }
 }
 
@@ -74,43 +92,66 @@ const damage = (below: Below, packet: Uint8Array): Uint8Array => {
   return out
 }
 
-export const hostilePacket = (below: Below, cast: Cast): Uint8Array => {
+export const hostilePacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
   if (below(64) === 0) return Uint8Array.from({ length: below(120) }, () => below(256))
-  const packet = wholePacket(below, cast)
-  return below(2) === 0 ? packet : damage(below, packet)
+  const packet = wholePacket(below, cast, near)
+  return below(4) !== 0 ? packet : damage(below, packet)
 }
 
-/** Key words by number and tunnel address. */
-export type Keys = (number: number, tunnel: string) => Uint32Array
+/** Key words by tunnel address. */
+export type Keys = (tunnel: string) => Uint32Array
 
-/** What decides whether a header is believed; `of` gives sequences, epochs and seconds near the real ones. */
-export interface Near {
-  readonly epoch: number
-  readonly nowS: number
-  readonly sequence: number
-}
-
-const fill = (header: MappingHeader, below: Below, cast: Cast, near: Near): string => {
-  const tunnel = pick(below, cast.tunnels)
-  header.kind = 1 + below(8)
-  header.keyNumber = below(8) === 0 ? below(256) : 1
-  header.epoch = (near.epoch + (below(8) === 0 ? below(5) - 2 : 0)) >>> 0
-  header.sequence = below(8) === 0 ? below(2 ** 32) : (near.sequence + below(64) - 32) >>> 0
-  header.timeS = below(8) === 0 ? below(2 ** 32) : (near.nowS + below(5) - 2) >>> 0
-  header.identifier = below(8) === 0 ? below(2 ** 32) : (((1 + below(3)) << 24) | (below(4) << 16) | (1 + below(6))) >>> 0
-  header.protocol = pick(below, [6, 6, 6, 17, 17, 1, 0])
-  header.hostIndex = below(4)
-  header.ports = ((pick(below, cast.ports) << 16) | pick(below, [80, 80, 53, ...cast.ports])) >>> 0
+/** A header that could be true; `Near.known` gives it the identifiers, sequences and tuples that exist. */
+const credible = (header: MappingHeader, below: Below, cast: Cast, near: Near): { tunnel: string; source: string } => {
+  const number = below(8) === 0 ? 1 : 0
+  header.kind = pick(below, cast.kinds)
+  header.keyNumber = 1
+  header.epoch = near.epoch
+  header.sequence = (near.sequence + below(64) - 32) >>> 0
+  header.timeS = (near.nowS + below(5) - 2) >>> 0
+  header.identifier = (((1 + below(3)) << 24) | (below(2) << 16) | (1 + below(6))) >>> 0
+  header.protocol = pick(below, [6, 6, 6, 17])
+  header.hostIndex = 1 + below(3)
+  header.ports = ((pick(below, cast.ports) << 16) | (header.protocol === 6 ? 80 : 53)) >>> 0
   header.client.set(addressWords(pick(below, cast.clients)))
-  header.vip.set(addressWords(pick(below, cast.vips)))
-  header.node.set(addressWords(below(6) === 0 ? pick(below, cast.nodes) : tunnel))
-  if (below(32) === 0) header.client.set(addressWords('2001:db8::1'))
-  if (below(32) === 0) header.vip.set(addressWords('2001:db8::80'))
-  return tunnel
+  header.vip.set(addressWords(cast.vips[0]!))
+  header.node.set(addressWords(header.kind === KIND.CLASSIFIED ? pick(below, cast.hosts) : cast.tunnels[number]!))
+  let source: string = cast.forwarders[number]!
+  if (header.kind === KIND.CLASSIFIED) source = cast.classifier
+  else if (ANSWERS.has(header.kind)) source = pick(below, cast.hosts)
+  if (near.known.length > 0 && below(2) === 0) {
+    const known = pick(below, near.known)
+    Object.assign(header, { identifier: known.identifier, protocol: known.protocol, ports: known.ports })
+    if (below(2) === 0) header.sequence = known.sequence
+    header.client.set(known.client)
+    header.vip.set(known.vip)
+    if (ANSWERS.has(header.kind)) source = known.host
+  }
+  return { tunnel: header.kind === KIND.CLASSIFIED ? cast.tunnels[0]! : cast.tunnels[number]!, source }
 }
 
-const innerOf = (below: Below, header: MappingHeader, cast: Cast): Uint8Array => {
-  if (below(4) === 0) return hostilePacket(below, cast)
+const ANSWERS: ReadonlySet<number> = new Set([KIND.MAP_ACK, KIND.ASK, KIND.STALE_TIME, KIND.REFUSED])
+
+/** One field of a credible header made incredible. */
+const spoil = (header: MappingHeader, below: Below, cast: Cast): void => {
+  const changes = [
+    () => (header.keyNumber = below(256)),
+    () => (header.epoch = (header.epoch + below(5) - 2) >>> 0),
+    () => (header.epoch = below(2 ** 32)),
+    () => (header.sequence = below(2 ** 32)),
+    () => (header.timeS = below(2 ** 32)),
+    () => (header.identifier = pick(below, [0, 0xff, below(2 ** 32)])),
+    () => (header.protocol = below(256)),
+    () => (header.ports = below(2 ** 32)),
+    () => header.client.set(addressWords(pick(below, ['2001:db8::1', ...everyone(cast)]))),
+    () => header.vip.set(addressWords(pick(below, ['2001:db8::80', ...everyone(cast)]))),
+    () => header.node.set(addressWords(pick(below, everyone(cast)))),
+  ]
+  pick(below, changes)()
+}
+
+const innerOf = (below: Below, header: MappingHeader, cast: Cast, near: Near): Uint8Array => {
+  if (below(8) === 0) return hostilePacket(below, cast, near)
   const dotted = (words: Uint32Array): string => [24, 16, 8, 0].map(shift => (words[3]! >>> shift) & 255).join('.')
   const options = {
     source: dotted(header.client),
@@ -125,16 +166,26 @@ const innerOf = (below: Below, header: MappingHeader, cast: Cast): Uint8Array =>
   return below(8) === 0 ? damage(below, packet) : packet
 }
 
-/** A mapping datagram: mostly signed by the right key, so that what is behind the tag is reached. */
-export const hostileDatagram = (below: Below, cast: Cast, keys: Keys, near: Near): Uint8Array => {
-  if (below(32) === 0) return Uint8Array.from({ length: below(200) }, () => below(256))
+export interface HostileDatagram {
+  readonly bytes: Uint8Array
+  readonly source: string
+}
+
+/** A mapping datagram: mostly signed by the right key and from the right sender, so that what is behind is reached. */
+export const hostileDatagram = (below: Below, cast: Cast, keys: Keys, near: Near): HostileDatagram => {
+  if (below(32) === 0)
+    return { bytes: Uint8Array.from({ length: below(200) }, () => below(256)), source: pick(below, everyone(cast)) }
   const header = createMappingHeader()
-  const tunnel = fill(header, below, cast, near)
-  const inner = below(3) === 0 ? new Uint8Array(0) : innerOf(below, header, cast)
+  const { tunnel, source } = credible(header, below, cast, near)
+  if (below(4) === 0) spoil(header, below, cast)
+  const inner = below(3) === 0 ? new Uint8Array(0) : innerOf(below, header, cast, near)
   header.innerLength = inner.length
   const bytes = new Uint8Array(84 + inner.length)
-  const length = encodeMappingHeader(header, bytes, 0, keys(1, below(32) === 0 ? pick(below, cast.tunnels) : tunnel))
+  const length = encodeMappingHeader(header, bytes, 0, keys(below(32) === 0 ? pick(below, cast.tunnels) : tunnel))
   bytes.set(inner, length)
   const datagram = bytes.slice(0, length + inner.length)
-  return below(16) === 0 ? damage(below, datagram) : datagram
+  return {
+    bytes: below(16) === 0 ? damage(below, datagram) : datagram,
+    source: below(16) === 0 ? pick(below, everyone(cast)) : source,
+  }
 }

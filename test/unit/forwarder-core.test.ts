@@ -6,20 +6,39 @@ import { ForwarderCore } from '../../src/agent/dataplane/forwarder-core.ts'
 import { HeldPackets } from '../../src/agent/dataplane/held.ts'
 import { IdentifierAllocator } from '../../src/agent/dataplane/identifiers.ts'
 import { createMappingHeader, KIND, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
-import { CLASSIFIER, copyHeader, directory, FORWARDER, HOSTS, ip, TUNNEL, tcp, words } from '../support/cores.ts'
+import {
+  CLASSIFIER,
+  copyHeader,
+  directory,
+  FORWARDER,
+  HOSTS,
+  ip,
+  TUNNEL,
+  tcp,
+  words,
+} from '../support/cores.ts'
 import { FLAG } from '../support/packets.ts'
 
 const it = suite('forwarder core (R-A3, R-E8, R-D4, decisions 2-4)')
 const TIMEOUTS = { embryonic: 1000, tcpIdle: 60_000, udpIdle: 5000, linger: 2000, routeLease: 10_000 }
 const ACK = FLAG.ACK
 
-const setUp = (options: { classifier?: boolean; self?: string; flows?: number; embryonic?: number; allocator?: IdentifierAllocator } = {}) => {
+const setUp = (
+  options: {
+    classifier?: boolean
+    self?: string
+    flows?: number
+    embryonic?: number
+    allocator?: IdentifierAllocator
+  } = {},
+) => {
   const log: string[] = []
   const headers: MappingHeader[] = []
   const drops: number[] = []
   const index = directory(options.self)
   const flows = new FlowTable(options.flows ?? 16, options.embryonic ?? 16, 1, 2)
-  const identifiers = options.allocator ?? new IdentifierAllocator({ capacity: 64, quarantineMs: 30_000, k0: 1, k1: 2 })
+  const identifiers =
+    options.allocator ?? new IdentifierAllocator({ capacity: 64, quarantineMs: 30_000, k0: 1, k1: 2 })
   const choice = { host: 1 }
   const core = new ForwarderCore({
     flows,
@@ -27,13 +46,22 @@ const setUp = (options: { classifier?: boolean; self?: string; flows?: number; e
     held: new HeldPackets(8),
     directory: index,
     allotment: { choose: () => (index.host(choice.host)?.live ? choice.host : 0) },
-    settings: { tunnelWords: words(TUNNEL), epoch: 7, mtuBytes: 1500, timeouts: TIMEOUTS, plumbAfterPackets: 4, hasClassifier: options.classifier ?? true },
+    settings: {
+      tunnelWords: words(TUNNEL),
+      epoch: 7,
+      mtuBytes: 1500,
+      timeouts: TIMEOUTS,
+      plumbAfterPackets: 4,
+      hasClassifier: options.classifier ?? true,
+    },
     ports: {
       tunnel: (packet, _identifier, host) => log.push(`tunnel ${packet.view.payloadLength} to ${host}`),
       deliverLocal: packet => log.push(`local ${packet.view.payloadLength}`),
       datagram: (header, to, packet) => {
         headers.push(copyHeader(header))
-        log.push(`${Object.entries(KIND).find(([, kind]) => kind === header.kind)?.[0]} ${packet === null ? '-' : packet.view.payloadLength} to ${to === ip(CLASSIFIER) ? 'c1' : `h${HOSTS.findIndex(h => ip(h) === to) + 1}`}`)
+        log.push(
+          `${Object.entries(KIND).find(([, kind]) => kind === header.kind)?.[0]} ${packet === null ? '-' : packet.view.payloadLength} to ${to === ip(CLASSIFIER) ? 'c1' : `h${HOSTS.findIndex(h => ip(h) === to) + 1}`}`,
+        )
       },
       plumb: slot => log.push(`plumb ${slot}`),
       unplumb: slot => log.push(`unplumb ${slot}`),
@@ -42,7 +70,8 @@ const setUp = (options: { classifier?: boolean; self?: string; flows?: number; e
     },
   })
   const take = (): string[] => log.splice(0)
-  const acknowledge = (nowMs: number, header = headers.at(-1)!): void => core.acknowledged(header, ip(HOSTS[choice.host - 1]), nowMs)
+  const acknowledge = (nowMs: number, header = headers.at(-1)!): void =>
+    core.acknowledged(header, ip(HOSTS[choice.host - 1]), nowMs)
   /** SYN, its acknowledged mapping, the handshake's ACK. */
   const establish = (nowMs: number, options = {}): void => {
     core.packet(tcp(FLAG.SYN, options), nowMs)
@@ -297,7 +326,11 @@ it('adopts a mid-flow packet by the deterministic choice; one packet alone makes
 it('ignores a plumbed route to a host that it does not know', () => {
   const t = setUp({ classifier: false })
   const header = createMappingHeader()
-  t.core.plumbed(Uint32Array.from([...words('10.20.0.5'), ...words('10.99.0.1'), (40_000 << 16) | 80, 6]), ip(FORWARDER), 0)
+  t.core.plumbed(
+    Uint32Array.from([...words('10.20.0.5'), ...words('10.99.0.1'), (40_000 << 16) | 80, 6]),
+    ip(FORWARDER),
+    0,
+  )
   header.node.set(words(FORWARDER))
   t.core.classified(header, null, 0)
   assert.is(t.flows.table.size, 0)

@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
+import { createMappingHeader, decodeMappingHeader, KIND } from '../../src/agent/dataplane/mapping-header.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { createPacketView, parsePacket } from '../../src/agent/dataplane/packet.ts'
 import { buildMappingKeys, ipv4Of } from '../../src/agent/plan.ts'
-import { type Cast, hostileDatagram, hostilePacket } from '../support/hostile.ts'
+import { type Cast, hostileDatagram, hostilePacket, type Known } from '../support/hostile.ts'
 import { addressWords } from '../support/packets.ts'
 import { integers, runSeeds, seeded } from '../support/random.ts'
 import { SimNode } from '../support/sim-node.ts'
@@ -14,19 +15,24 @@ import { SimNode } from '../support/sim-node.ts'
 const it = suite('engine under hostile input')
 
 const SECRET = new Uint8Array(32).fill(7)
-const LIMITS = { flows: 96, embryonicFlows: 32, mappings: 96, heldPackets: 48 }
+const LIMITS = { flows: 24, embryonicFlows: 12, mappings: 8, heldPackets: 48 }
 const EPOCH = 1001
 const HOSTS = ['10.10.0.71', '10.10.0.72', '10.10.0.73']
 const FORWARDERS = ['10.10.0.11', '10.10.0.12']
 const TUNNELS = ['10.10.1.11', '10.10.1.12']
 const CLASSIFIER = '10.10.0.41'
-const CAST: Cast = {
-  clients: ['10.20.0.11', '10.20.0.12', '203.0.113.9', '0.0.0.0', '255.255.255.255', '127.0.0.1', '224.0.0.1'],
+const EVERY_KIND = Object.values(KIND)
+const castOf = (own: string, hosts: readonly string[], kinds: readonly number[]): Cast => ({
+  clients: ['10.20.0.11', '10.20.0.12', '10.20.0.13', '0.0.0.0', '255.255.255.255', '127.0.0.1'],
   vips: ['10.99.0.1', '10.99.0.2'],
-  nodes: [...HOSTS, ...FORWARDERS, CLASSIFIER],
+  hosts,
+  forwarders: FORWARDERS,
   tunnels: TUNNELS,
-  ports: [0, 1, 40_000, 40_001, 40_002, 40_003, 65_535],
-}
+  classifier: CLASSIFIER,
+  own,
+  ports: [0, 1, 40_000, 40_001, 40_002, 40_003, 40_004, 40_005, 65_535],
+  kinds,
+})
 
 type Kind = 'forwarder' | 'forwarder+classifier' | 'classifier' | 'host' | 'all'
 const ADDRESS: Record<Kind, string> = {
@@ -37,9 +43,11 @@ const ADDRESS: Record<Kind, string> = {
   all: FORWARDERS[0]!,
 }
 
+const hostsOf = (kind: Kind): string[] => (kind === 'all' ? [ADDRESS.all, ...HOSTS.slice(1)] : HOSTS)
+
 const makePlan = (kind: Kind): DataplanePlan => {
   const address = ADDRESS[kind]
-  const hostAddresses = kind === 'all' ? [address, ...HOSTS.slice(1)] : HOSTS
+  const hostAddresses = hostsOf(kind)
   const directory = {
     hosts: hostAddresses.map((host, i) => ({
       index: i + 1,
@@ -91,6 +99,9 @@ class Victim {
   datagrams = 0
   delivered = 0
   lastSequence = 0
+  epoch = EPOCH
+  /** The last mappings that were sent or heard. */
+  readonly known: Known[] = []
   readonly #view = createPacketView()
 
   constructor(kind: Kind) {
@@ -105,13 +116,23 @@ class Victim {
         this.datagrams++
         const known = [...HOSTS, ...FORWARDERS, CLASSIFIER].map(ipv4Of)
         assert.ok(known.includes(to), `a datagram went to ${to}, which is no peer`)
-        this.lastSequence = new DataView(bytes.buffer).getUint32(8)
+        this.hear(bytes, to)
       },
       delivered: (_name, bytes) => {
         this.delivered++
         this.#wellFormed('delivered', bytes)
       },
     })
+  }
+
+  /** Keeps a true MAP in mind, as an eavesdropper on the wire could. */
+  hear(bytes: Uint8Array, to: number): void {
+    const header = createMappingHeader()
+    if (decodeMappingHeader(bytes, 0, bytes.length, header) !== DROP.NONE || header.kind !== KIND.MAP) return
+    this.lastSequence = header.sequence
+    this.epoch = header.epoch
+    this.known.push({ ...header, host: [24, 16, 8, 0].map(shift => (to >>> shift) & 255).join('.') })
+    if (this.known.length > 24) this.known.shift()
   }
 
   /** Damage may pass in the payload and its checksum, never in what the next one parses. */
@@ -125,12 +146,15 @@ class Victim {
     return this.node.engine.heldByForwarder.size + this.node.engine.heldByHost.size
   }
 
+  get drops(): number {
+    return this.node.drops.counts.reduce((sum, count) => sum + count, 0)
+  }
+
   /** Everything that can come of an input; each input must move it. */
   get traces(): number {
-    const { drops, datagrams } = this.node
-    const counted = drops.counts.reduce((sum, count) => sum + count, 0)
+    const { datagrams } = this.node
     const believed = datagrams.received.reduce((sum, count) => sum + count, 0)
-    return counted + believed + this.packets + this.datagrams + this.delivered
+    return this.drops + believed + this.packets + this.datagrams + this.delivered
   }
 
   checkBounds(): void {
@@ -157,6 +181,14 @@ class Victim {
 
 const INPUTS = 15_000
 const KINDS = Object.keys(ADDRESS) as Kind[]
+/** Counters that show that the input gets as far as it must for the rest to mean something. */
+const DEPTH: Record<Kind, readonly string[]> = {
+  forwarder: ['adoptedFlows', 'promotedFlows', 'reusedFlows', 'evictedEmbryonic', 'evictedRoutes', 'mappingsAcknowledged', 'asksAnswered', 'asksUnknown', 'heldPackets'],
+  'forwarder+classifier': ['promotedFlows', 'reusedFlows', 'evictedRoutes', 'mappingsAcknowledged', 'classified', 'inventoryEvicted'],
+  classifier: ['classified', 'inventoryEvicted'],
+  host: ['mapsRefreshed', 'mapsReplaced', 'epochsSeen', 'asksSent', 'injected', 'commits', 'evicted', 'heldPackets'],
+  all: ['plumbs', 'promotedFlows', 'evictedRoutes', 'mapsReceived', 'injected', 'heldPackets'],
+}
 
 /** virtio_net_hdr as a kernel might give it: nothing, an unfinished checksum, merged segments. */
 const writeVnet = (buf: Uint8Array, below: (n: number) => number): void => {
@@ -177,27 +209,35 @@ for (const kind of KINDS) {
       const below = integers(seeded(seed))
       const victim = new Victim(kind)
       const { node } = victim
-      const keyOf = (number: number, tunnel: string): Uint32Array =>
-        victim.plan.keys.find(key => key.number === number && key.tunnelIpv4 === ipv4Of(tunnel))!.words
+      const cast = castOf(ADDRESS[kind], hostsOf(kind), kind === 'host' ? [...EVERY_KIND, ...Array<number>(12).fill(KIND.MAP)] : EVERY_KIND)
+      const keyOf = (tunnel: string): Uint32Array => victim.plan.keys.find(key => key.tunnelIpv4 === ipv4Of(tunnel))!.words
       let nowMs = 0
       for (let i = 0; i < INPUTS; i++) {
-        nowMs += below(256) === 0 ? below(5000) : below(8)
+        nowMs += below(1024) === 0 ? below(5000) : below(4)
         node.clock(nowMs)
         const traces = victim.traces + victim.held
         const before = victim.held
+        const { forwarder } = node.engine
+        const near = {
+          epoch: forwarder?.epoch ?? victim.epoch,
+          nowS: Math.floor(1_000_000 + nowMs / 1000),
+          sequence: victim.lastSequence,
+          known: victim.known,
+        }
         let input: Uint8Array
-        if (below(2) === 0) {
-          input = hostilePacket(below, CAST)
+        if (below(4) !== 0) {
+          input = hostilePacket(below, cast, near)
           const buf = new Uint8Array(RING + input.length + below(2) * 46)
           writeVnet(buf, below)
           buf.set(input, RING)
           node.engine.ringPacket(buf, RING, buf.length - RING, 0)
         } else {
-          const near = { epoch: node.engine.forwarder?.epoch ?? EPOCH, nowS: Math.floor(1_000_000 + nowMs / 1000), sequence: victim.lastSequence }
-          input = hostileDatagram(below, CAST, keyOf, near)
-          const source = below(8) === 0 ? ipv4Of('203.0.113.9') : ipv4Of(CAST.nodes[below(CAST.nodes.length)]!)
-          const reason = node.datagrams.accept(input.slice(), 0, input.length, source)
+          const { bytes, source } = hostileDatagram(below, cast, keyOf, near)
+          input = bytes
+          const drops = victim.drops
+          const reason = node.datagrams.accept(input.slice(), 0, input.length, ipv4Of(source))
           if (reason !== DROP.NONE) node.drops.add(reason)
+          else if (forwarder === null && victim.drops === drops) victim.hear(input, victim.plan.clusterIpv4)
         }
         // What was held and is released leaves as a packet: the sum never stands still.
         assert.ok(victim.traces + Math.max(victim.held, before) > traces, `input ${i} vanished: ${Buffer.from(input).toString('hex')}`)
@@ -205,6 +245,8 @@ for (const kind of KINDS) {
         if (i % 64 === 0) victim.checkBounds()
       }
       victim.checkBounds()
+      const reached: Record<string, number> = { ...node.engine.forwarder?.counters, ...node.engine.host?.counters, ...node.engine.classifier?.counters }
+      for (const counter of DEPTH[kind]) assert.ok(reached[counter]! > 0, `the input never reaches ${counter}`)
       node.tick(nowMs + 200_000)
       for (let later = 0; later < 4; later++) node.tick(nowMs + 400_000 + later * 100_000)
       const { forwarder, host, identifiers } = node.engine

@@ -5,7 +5,18 @@ import { HeldPackets } from '../../src/agent/dataplane/held.ts'
 import { HostCore } from '../../src/agent/dataplane/host-core.ts'
 import { createMappingHeader, KIND, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
 import { MAPPING_LIST, MappingTable } from '../../src/agent/dataplane/mappings.ts'
-import { copyHeader, directory, FORWARDER, HOSTS, ip, packetOf, TUNNEL, tcp, VIP, words } from '../support/cores.ts'
+import {
+  copyHeader,
+  directory,
+  FORWARDER,
+  HOSTS,
+  ip,
+  packetOf,
+  TUNNEL,
+  tcp,
+  VIP,
+  words,
+} from '../support/cores.ts'
 import { buildTcp4, buildUdp4, FLAG } from '../support/packets.ts'
 
 const it = suite('host core (R-E8, decisions 2-4)')
@@ -23,9 +34,15 @@ const setUp = (options: { capacity?: number; embryonic?: number; asks?: number }
     mappings,
     directory: directory(HOSTS[0]),
     held,
-    settings: { timeouts: TIMEOUTS, commitAfterPackets: 3, timeWindowS: 30, asksPerSecond: options.asks ?? 100 },
+    settings: {
+      timeouts: TIMEOUTS,
+      commitAfterPackets: 3,
+      timeWindowS: 30,
+      asksPerSecond: options.asks ?? 100,
+    },
     ports: {
-      restore: (packet, slot) => log.push(`restore ${packet.view.payloadLength} from port ${mappings.tuples[slot * 10 + 8] >>> 16}`),
+      restore: (packet, slot) =>
+        log.push(`restore ${packet.view.payloadLength} from port ${mappings.tuples[slot * 10 + 8] >>> 16}`),
       inject: packet => log.push(`inject ${packet.view.payloadLength}`),
       datagram: header => {
         headers.push(copyHeader(header))
@@ -37,18 +54,57 @@ const setUp = (options: { capacity?: number; embryonic?: number; asks?: number }
     },
   })
   const take = (): string[] => log.splice(0)
-  const map = (sequence: number, options: { port?: number; epoch?: number; identifier?: number; timeS?: number; from?: string; flags?: number; nowMs?: number } = {}): void => {
+  const map = (
+    sequence: number,
+    options: {
+      port?: number
+      epoch?: number
+      identifier?: number
+      timeS?: number
+      from?: string
+      flags?: number
+      nowMs?: number
+    } = {},
+  ): void => {
     const header = createMappingHeader()
-    const { port = 40_000, identifier = ID, epoch = 5, timeS = NOW_S, from = FORWARDER, flags, nowMs = 0 } = options
-    Object.assign(header, { kind: KIND.MAP, epoch, sequence, timeS, identifier, protocol: 6, hostIndex: 1, ports: ((port << 16) | 80) >>> 0 })
+    const {
+      port = 40_000,
+      identifier = ID,
+      epoch = 5,
+      timeS = NOW_S,
+      from = FORWARDER,
+      flags,
+      nowMs = 0,
+    } = options
+    Object.assign(header, {
+      kind: KIND.MAP,
+      epoch,
+      sequence,
+      timeS,
+      identifier,
+      protocol: 6,
+      hostIndex: 1,
+      ports: ((port << 16) | 80) >>> 0,
+    })
     header.client.set(words('10.20.0.5'))
     header.vip.set(words(VIP))
     header.node.set(words(TUNNEL))
     core.map(header, flags === undefined ? null : tcp(flags, { sourcePort: port }), ip(from), nowMs, NOW_S)
   }
-  const tunnelled = (payload: number, nowMs: number, options: { identifier?: number; flags?: number; from?: string } = {}): void => {
+  const tunnelled = (
+    payload: number,
+    nowMs: number,
+    options: { identifier?: number; flags?: number; from?: string } = {},
+  ): void => {
     const { identifier = ID, flags = FLAG.ACK, from = TUNNEL } = options
-    const bytes = buildTcp4({ source: from, destination: HOSTS[0], sourcePort: identifier >>> 16, destinationPort: identifier & 0xffff, flags, payload: new Uint8Array(payload) })
+    const bytes = buildTcp4({
+      source: from,
+      destination: HOSTS[0],
+      sourcePort: identifier >>> 16,
+      destinationPort: identifier & 0xffff,
+      flags,
+      payload: new Uint8Array(payload),
+    })
     core.tunnelled(packetOf(bytes), ip(from), nowMs)
   }
   return { core, mappings, held, headers, drops, take, map, tunnelled }
@@ -168,7 +224,18 @@ it('takes mappings only from the forwarder that they speak for', () => {
 it('refuses a tunnelled packet of another protocol than its mapping', () => {
   const t = setUp()
   t.map(1)
-  t.core.tunnelled(packetOf(buildUdp4({ source: TUNNEL, destination: HOSTS[0], sourcePort: ID >>> 16, destinationPort: ID & 0xffff })), ip(TUNNEL), 1)
+  t.core.tunnelled(
+    packetOf(
+      buildUdp4({
+        source: TUNNEL,
+        destination: HOSTS[0],
+        sourcePort: ID >>> 16,
+        destinationPort: ID & 0xffff,
+      }),
+    ),
+    ip(TUNNEL),
+    1,
+  )
   assert.equal(t.drops, [DROP.MAPPING_TUPLE_MISMATCH])
 })
 
@@ -176,7 +243,8 @@ it('a flood of half-open mappings displaces no established one; whatever is gone
   const t = setUp({ capacity: 4, embryonic: 4 })
   t.map(1, { flags: FLAG.SYN })
   t.tunnelled(1, 1)
-  for (let i = 1; i <= 50; i++) t.map(i + 1, { identifier: ID + i, port: 40_000 + i, flags: FLAG.SYN, nowMs: 2 })
+  for (let i = 1; i <= 50; i++)
+    t.map(i + 1, { identifier: ID + i, port: 40_000 + i, flags: FLAG.SYN, nowMs: 2 })
   assert.ok(t.mappings.table.size <= 8)
   assert.is(t.core.counters.evicted, 46)
   t.take()

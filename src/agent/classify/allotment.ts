@@ -1,5 +1,5 @@
-import { halfSipHash13 } from '../dataplane/half-siphash.ts'
 import type { DirectoryIndex, ServiceEntry } from '../dataplane/directory.ts'
+import { halfSipHash13 } from '../dataplane/half-siphash.ts'
 
 /**
  * What a classifier asks for a host (R-B10). Today's allotment is the configured capacity of the live

@@ -43,14 +43,21 @@ export class ClassifierCore {
     this.#allotment = parts.allotment
     this.#ports = parts.ports
     this.#idleMs = parts.idleMs
-    this.inventory = new SlotTable({ capacity: parts.capacity, keyWords: 10, lists: 1, k0: parts.k0, k1: parts.k1 })
+    this.inventory = new SlotTable({
+      capacity: parts.capacity,
+      keyWords: 10,
+      lists: 1,
+      k0: parts.k0,
+      k1: parts.k1,
+    })
     this.host = new Uint8Array(parts.capacity)
   }
 
   /** A CLASSIFY datagram whose tag was verified. */
   classify(header: MappingHeader, inner: PacketRef | null, sourceIpv4: number, nowMs: number): void {
     const forwarder = this.#directory.forwarderAt(ipv4Word(header.node, 0))
-    if (forwarder === undefined || forwarder.ipv4 !== sourceIpv4) return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
+    if (forwarder === undefined || forwarder.ipv4 !== sourceIpv4)
+      return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
     const service = this.#directory.service(ipv4Word(header.vip, 0), header.ports & 0xffff, header.protocol)
     if (service === undefined) return this.#ports.drop(DROP.NOT_A_SERVICE)
     const key = this.#key

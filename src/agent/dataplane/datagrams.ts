@@ -40,7 +40,13 @@ export class Datagrams {
   /** Seconds to add to our clock for a peer whose clock differs, learnt from STALE_TIME. */
   readonly #offsets = new Map<number, number>()
 
-  constructor(socket: UdpBatchSocket, port: number, keys: readonly MappingKey[], ownTunnel: number, drops: DropCounters) {
+  constructor(
+    socket: UdpBatchSocket,
+    port: number,
+    keys: readonly MappingKey[],
+    ownTunnel: number,
+    drops: DropCounters,
+  ) {
     this.#socket = socket
     this.#port = port
     this.#drops = drops
@@ -60,7 +66,13 @@ export class Datagrams {
   /**
    * Queues a datagram about the flows of `tunnelIpv4`. A packet inside gets its checksum completed first.
    */
-  send(header: MappingHeader, tunnelIpv4: number, destination: number, packet: PacketRef | null, nowS: number): void {
+  send(
+    header: MappingHeader,
+    tunnelIpv4: number,
+    destination: number,
+    packet: PacketRef | null,
+    nowS: number,
+  ): void {
     const key = this.#signing.get(tunnelIpv4)
     if (key === undefined) return this.#drops.add(DROP.MAPPING_UNKNOWN_KEY)
     header.keyNumber = key.number
@@ -72,7 +84,15 @@ export class Datagrams {
     }
     const length = encodeMappingHeader(header, this.#bytes, 0, key.words)
     this.sent[header.kind]++
-    this.#socket.queue(this.#bytes, length, packet?.buf ?? null, packet?.offset ?? 0, packet?.length ?? 0, destination, this.#port)
+    this.#socket.queue(
+      this.#bytes,
+      length,
+      packet?.buf ?? null,
+      packet?.offset ?? 0,
+      packet?.length ?? 0,
+      destination,
+      this.#port,
+    )
   }
 
   /** The peer at `ipv4` says that our time is off by more than its window: use its clock when we write to it. */

@@ -39,7 +39,8 @@ export class Dataplane {
       resourceLimits: { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 512 },
     }
     const source = workerSource('dataplane')
-    this.#worker = 'code' in source ? new Worker(source.code, { ...options, eval: true }) : new Worker(source.url, options)
+    this.#worker =
+      'code' in source ? new Worker(source.code, { ...options, eval: true }) : new Worker(source.url, options)
     this.#worker.on('error', (error: unknown) => this.#fail(errorText(error)))
     this.#worker.on('exit', () => {
       if (!this.#over) this.#fail('the worker ended by itself')
@@ -71,12 +72,23 @@ export class Dataplane {
   }
 
   #ask(type: 'status' | 'flows', query?: Query): Promise<unknown> {
-    if (this.#over) return Promise.reject(new ShuntError('SHUNT_ERR_DATAPLANE', 'the data plane is not running; see the log, restart the agent'))
+    if (this.#over)
+      return Promise.reject(
+        new ShuntError(
+          'SHUNT_ERR_DATAPLANE',
+          'the data plane is not running; see the log, restart the agent',
+        ),
+      )
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => {
         this.#answers.delete(id)
-        reject(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane did not answer within ${ANSWER_MS} ms; the machine may be overloaded, ask again`))
+        reject(
+          new ShuntError(
+            'SHUNT_ERR_DATAPLANE',
+            `the data plane did not answer within ${ANSWER_MS} ms; the machine may be overloaded, ask again`,
+          ),
+        )
       }, ANSWER_MS)
       this.#answers.set(id, data => {
         clearTimeout(late)

@@ -3,13 +3,13 @@ import { ClassifierCore } from '../classify/classifier-core.ts'
 import { RouteBatch } from './batch.ts'
 import type { Datagrams } from './datagrams.ts'
 import { DirectoryIndex } from './directory.ts'
-import { DROP, DropCounters } from './drops.ts'
+import { DROP, type DropCounters } from './drops.ts'
 import { ipv4Word } from './flow-key.ts'
 import { FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import { HeldPackets } from './held.ts'
 import { HostCore } from './host-core.ts'
-import { IdentifierAllocator } from './identifiers.ts'
+import { IdentifierAllocator, isNeutral } from './identifiers.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import { MappingTable, TUPLE_WORDS } from './mappings.ts'
 import type { DataplanePlan } from './messages.ts'
@@ -20,7 +20,8 @@ import { type PacketOutput, readRingPacket } from './slow-path.ts'
 /** Slow-path packets after which a flow is worth a kernel route: a small request and its answer need fewer. */
 const PLUMB_AFTER_PACKETS = 8
 /** Half of the quarantine, so that an old message can never contradict a newer owner of its identifier. */
-const timeWindowS = (quarantineMs: number): number => Math.max(1, Math.min(30, Math.floor(quarantineMs / 2000)))
+const timeWindowS = (quarantineMs: number): number =>
+  Math.max(1, Math.min(30, Math.floor(quarantineMs / 2000)))
 const ASKS_PER_SECOND = 1000
 
 /** The world as the engine needs it; the worker makes it, a test gives its own. */
@@ -66,14 +67,20 @@ export class Engine {
     const { limits, timeouts } = plan
     const capacity = 2 * (limits.flows + limits.embryonicFlows)
     this.identifiers =
-      plan.forwarder === null ? null : new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
-    this.forwarder = plan.forwarder === null || this.identifiers === null ? null : this.#makeForwarder(plan.forwarder, this.identifiers, allotment)
+      plan.forwarder === null
+        ? null
+        : new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
+    this.forwarder =
+      plan.forwarder === null || this.identifiers === null
+        ? null
+        : this.#makeForwarder(plan.forwarder, this.identifiers, allotment)
     this.classifier = plan.classifier
       ? new ClassifierCore({
           directory: this.directory,
           allotment,
           ports: {
-            datagram: (header, to, packet) => parts.datagrams.send(header, this.#tunnelOf(to), to, packet, parts.nowS()),
+            datagram: (header, to, packet) =>
+              parts.datagrams.send(header, this.#tunnelOf(to), to, packet, parts.nowS()),
             plumb: (forwarder, key, host) => this.#plumbBatch(forwarder).add(key, 0, host),
             drop: reason => this.drops.add(reason),
           },
@@ -87,9 +94,18 @@ export class Engine {
     this.#receiveDatagrams()
   }
 
-  #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>, identifiers: IdentifierAllocator, allotment: CapacityAllotment): ForwarderCore {
+  #makeForwarder(
+    own: NonNullable<DataplanePlan['forwarder']>,
+    identifiers: IdentifierAllocator,
+    allotment: CapacityAllotment,
+  ): ForwarderCore {
     const { plan, output, datagrams, plumber, drops, nowS } = this.#parts
-    const flows = new FlowTable(plan.limits.flows, plan.limits.embryonicFlows, plan.tableKey[0], plan.tableKey[1])
+    const flows = new FlowTable(
+      plan.limits.flows,
+      plan.limits.embryonicFlows,
+      plan.tableKey[0],
+      plan.tableKey[1],
+    )
     const { keys } = flows.table
     return new ForwarderCore({
       flows,
@@ -97,9 +113,17 @@ export class Engine {
       held: this.heldByForwarder,
       directory: this.directory,
       allotment,
-      settings: { tunnelWords: own.tunnelWords, epoch: own.epoch, mtuBytes: plan.mtuBytes, timeouts: plan.timeouts, plumbAfterPackets: PLUMB_AFTER_PACKETS, hasClassifier: own.hasClassifier },
+      settings: {
+        tunnelWords: own.tunnelWords,
+        epoch: own.epoch,
+        mtuBytes: plan.mtuBytes,
+        timeouts: plan.timeouts,
+        plumbAfterPackets: PLUMB_AFTER_PACKETS,
+        hasClassifier: own.hasClassifier,
+      },
       ports: {
-        tunnel: (packet, identifier, index) => output.tunnel(packet, own.tunnelWords, this.directory.host(index)!.words, identifier),
+        tunnel: (packet, identifier, index) =>
+          output.tunnel(packet, own.tunnelWords, this.directory.host(index)!.words, identifier),
         deliverLocal: packet => output.inject(packet),
         datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
         plumb: slot => {
@@ -110,7 +134,11 @@ export class Engine {
           if (!neutral && keys[slot * 10 + 9] !== 6) return
           plumber.route(slot, keys, slot * 10, identifier, neutral, plan.timeouts.routeLease)
         },
-        unplumb: slot => plumber.unroute(keys, slot * 10),
+        unplumb: slot => {
+          const identifier = flows.identifier[slot]
+          const neutral = identifier !== 0 && identifiers.isNeutral(identifier, keys[slot * 10 + 8])
+          plumber.unroute(keys, slot * 10, identifier === 0 ? 'local' : neutral ? 'route' : 'fixed')
+        },
         ended: slot => {
           if (!own.hasClassifier) this.ended.add(keys, slot * 10, null)
         },
@@ -121,16 +149,33 @@ export class Engine {
 
   #makeHost(): HostCore {
     const { plan, output, datagrams, plumber, drops, nowS } = this.#parts
-    const mappings = new MappingTable(plan.limits.mappings, plan.limits.embryonicFlows, plan.tableKey[0], plan.tableKey[1])
+    const mappings = new MappingTable(
+      plan.limits.mappings,
+      plan.limits.embryonicFlows,
+      plan.tableKey[0],
+      plan.tableKey[1],
+    )
     const { keys } = mappings.table
     const { timeouts } = plan
-    const where = (slot: number) => ({ tunnel: keys[slot * 5 + 3], identifier: keys[slot * 5 + 4] })
+    const where = (slot: number) => {
+      const identifier = keys[slot * 5 + 4]
+      return {
+        tunnel: keys[slot * 5 + 3],
+        identifier,
+        neutral: isNeutral(identifier, mappings.tuples[slot * TUPLE_WORDS + 8]),
+      }
+    }
     return new HostCore({
       mappings,
       directory: this.directory,
       held: this.heldByHost,
       settings: {
-        timeouts: { embryonic: timeouts.embryonic, mapping: timeouts.tcpIdle + timeouts.routeLease, linger: timeouts.linger, routeLease: timeouts.routeLease },
+        timeouts: {
+          embryonic: timeouts.embryonic,
+          mapping: timeouts.tcpIdle + timeouts.routeLease,
+          linger: timeouts.linger,
+          routeLease: timeouts.routeLease,
+        },
         commitAfterPackets: PLUMB_AFTER_PACKETS,
         timeWindowS: timeWindowS(timeouts.quarantine),
         asksPerSecond: ASKS_PER_SECOND,
@@ -141,10 +186,17 @@ export class Engine {
         datagram: (header, to) => datagrams.send(header, ipv4Word(header.node, 0), to, null, nowS()),
         commit: slot => {
           const at = slot * TUPLE_WORDS
-          const { tunnel, identifier } = where(slot)
-          const neutral = isNeutral(identifier, mappings.tuples[at + 8])
+          const { tunnel, identifier, neutral } = where(slot)
           if (!neutral && mappings.tuples[at + 9] !== 6) return
-          mappings.mark[slot] = plumber.mapping(slot, tunnel, identifier, mappings.tuples, at, neutral, timeouts.routeLease)
+          mappings.mark[slot] = plumber.mapping(
+            slot,
+            tunnel,
+            identifier,
+            mappings.tuples,
+            at,
+            neutral,
+            timeouts.routeLease,
+          )
         },
         withdraw: slots => plumber.unmap(slots.map(where)),
         drop: reason => drops.add(reason),
@@ -157,7 +209,9 @@ export class Engine {
     const { forwarder, host, classifier, plan } = this
     const own = plan.forwarder?.tunnelIpv4
     if (classifier !== null) {
-      datagrams.on(KIND.CLASSIFY, (header, inner, source) => classifier.classify(header, inner, source, this.#nowMs))
+      datagrams.on(KIND.CLASSIFY, (header, inner, source) =>
+        classifier.classify(header, inner, source, this.#nowMs),
+      )
     }
     if (host !== null) {
       datagrams.on(KIND.MAP, (header, inner, source) => host.map(header, inner, source, this.#nowMs, nowS()))
@@ -165,7 +219,8 @@ export class Engine {
     }
     if (forwarder === null) return
     datagrams.on(KIND.CLASSIFIED, (header, inner, source) => {
-      if (plan.directory.classifiers.some(c => c.ipv4 === source)) return forwarder.classified(header, inner, this.#nowMs)
+      if (plan.directory.classifiers.some(c => c.ipv4 === source))
+        return forwarder.classified(header, inner, this.#nowMs)
       this.drops.add(DROP.MAPPING_WRONG_ROLE)
     })
     const ours = (kind: number, receive: (header: MappingHeader, source: number) => void): void =>
@@ -180,7 +235,8 @@ export class Engine {
       if (forwarder.isRecent(header.sequence)) datagrams.adjustClock(source, header.timeS, nowS())
     })
     ours(KIND.REFUSED, header => {
-      if (forwarder.isRecent(header.sequence) && forwarder.advanceEpoch(header.epoch, this.#nowMs)) epochChanged(forwarder.epoch)
+      if (forwarder.isRecent(header.sequence) && forwarder.advanceEpoch(header.epoch, this.#nowMs))
+        epochChanged(forwarder.epoch)
     })
   }
 
@@ -209,7 +265,10 @@ export class Engine {
     if (reason !== DROP.NONE) return this.drops.add(reason)
     if (this.host !== null) {
       const source = readU32(buf, offset + 12)
-      if (this.directory.forwarderAt(source) !== undefined && readU32(buf, offset + 16) === this.plan.clusterIpv4) {
+      if (
+        this.directory.forwarderAt(source) !== undefined &&
+        readU32(buf, offset + 16) === this.plan.clusterIpv4
+      ) {
         return this.host.tunnelled(packet, source, this.#nowMs)
       }
     }
@@ -231,7 +290,3 @@ export class Engine {
 
 const readU32 = (buf: Uint8Array, at: number): number =>
   ((buf[at] << 24) | (buf[at + 1] << 16) | (buf[at + 2] << 8) | buf[at + 3]) >>> 0
-
-/** Decision 2: the identifier leaves the ones-complement sum of the two ports as it was. */
-export const isNeutral = (identifier: number, ports: number): boolean =>
-  ((identifier >>> 16) + (identifier & 0xffff)) % 65535 === ((ports >>> 16) + (ports & 0xffff)) % 65535

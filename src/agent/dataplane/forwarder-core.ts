@@ -387,7 +387,8 @@ export class ForwarderCore {
 
   #maybePlumb(slot: number, packet: PacketRef, nowMs: number): void {
     const { flows } = this
-    if (flows.slowPackets[slot] < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs) return
+    if (flows.slowPackets[slot] < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs)
+      return
     if ((packet.view.tcpFlags & (TCP_SYN | TCP_RST | TCP_FIN)) !== 0 && packet.view.protocol === TCP) return
     const list = flows.table.listOf(slot)
     if (list === LIST.EMBRYONIC) return

@@ -23,7 +23,12 @@ export interface HostPorts {
 
 export interface HostSettings {
   /** Milliseconds; `mapping` is how long an unused mapping is kept. */
-  readonly timeouts: { readonly embryonic: number; readonly mapping: number; readonly linger: number; readonly routeLease: number }
+  readonly timeouts: {
+    readonly embryonic: number
+    readonly mapping: number
+    readonly linger: number
+    readonly routeLease: number
+  }
   /** Slow-path packets after which a mapping is worth a place in the kernel. */
   readonly commitAfterPackets: number
   /** Largest difference between a message's time and ours, in seconds; must be below the quarantine. */
@@ -47,7 +52,19 @@ const ASK_RETRY_MS = 50
  * and never answers such a packet with a reset. Pure: effects through `ports`, time as an argument.
  */
 export class HostCore {
-  readonly counters = { mapsReceived: 0, mapsRefreshed: 0, mapsReplaced: 0, epochsSeen: 0, asksSent: 0, slowPackets: 0, injected: 0, commits: 0, commitFailures: 0, evicted: 0, heldPackets: 0 }
+  readonly counters = {
+    mapsReceived: 0,
+    mapsRefreshed: 0,
+    mapsReplaced: 0,
+    epochsSeen: 0,
+    asksSent: 0,
+    slowPackets: 0,
+    injected: 0,
+    commits: 0,
+    commitFailures: 0,
+    evicted: 0,
+    heldPackets: 0,
+  }
   readonly mappings: MappingTable
   readonly #held: HeldPackets
   readonly #ports: HostPorts
@@ -64,7 +81,13 @@ export class HostCore {
   #askTokens: number
   #askTokensAtMs = 0
 
-  constructor(parts: { mappings: MappingTable; directory: DirectoryIndex; held: HeldPackets; ports: HostPorts; settings: HostSettings }) {
+  constructor(parts: {
+    mappings: MappingTable
+    directory: DirectoryIndex
+    held: HeldPackets
+    ports: HostPorts
+    settings: HostSettings
+  }) {
     this.mappings = parts.mappings
     this.#held = parts.held
     this.#ports = parts.ports
@@ -85,7 +108,8 @@ export class HostCore {
   map(header: MappingHeader, inner: PacketRef | null, sourceIpv4: number, nowMs: number, nowS: number): void {
     const tunnel = ipv4Word(header.node, 0)
     const forwarder = this.#forwarders.get(tunnel)
-    if (forwarder === undefined || forwarder.ipv4 !== sourceIpv4) return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
+    if (forwarder === undefined || forwarder.ipv4 !== sourceIpv4)
+      return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
     this.counters.mapsReceived++
     if (Math.abs(header.timeS - nowS) > this.#settings.timeWindowS) {
       this.#reply(header, KIND.STALE_TIME, sourceIpv4, nowS)
@@ -195,7 +219,8 @@ export class HostCore {
     this.#tunnelKey(sourceIpv4, identifier)
     const slot = this.mappings.table.find(this.#key)
     if (slot >= 0 && this.mappings.epoch[slot] === forwarder.epoch) {
-      if (this.mappings.tuples[slot * 10 + 9] !== packet.view.protocol) return this.#ports.drop(DROP.MAPPING_TUPLE_MISMATCH)
+      if (this.mappings.tuples[slot * 10 + 9] !== packet.view.protocol)
+        return this.#ports.drop(DROP.MAPPING_TUPLE_MISMATCH)
       return this.#restore(slot, packet, nowMs)
     }
     this.#wait(forwarder, sourceIpv4, identifier, packet, nowMs)
@@ -231,13 +256,18 @@ export class HostCore {
     if ((tcpFlags & TCP_SYN) !== 0) slowPackets[slot] = 0
     slowPackets[slot]++
     if ((tcpFlags & (TCP_FIN | TCP_RST)) !== 0) return table.move(slot, MAPPING_LIST.CLOSING, nowMs)
-    if (table.listOf(slot) === MAPPING_LIST.EMBRYONIC && confirms) return table.move(slot, MAPPING_LIST.ESTABLISHED, nowMs)
+    if (table.listOf(slot) === MAPPING_LIST.EMBRYONIC && confirms)
+      return table.move(slot, MAPPING_LIST.ESTABLISHED, nowMs)
     table.touch(slot, nowMs)
   }
 
   #maybeCommit(slot: number, tcpFlags: number, nowMs: number): void {
     const { mappings } = this
-    if (mappings.slowPackets[slot] < this.#settings.commitAfterPackets || mappings.committedUntilMs[slot] > nowMs) return
+    if (
+      mappings.slowPackets[slot] < this.#settings.commitAfterPackets ||
+      mappings.committedUntilMs[slot] > nowMs
+    )
+      return
     if ((tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return
     mappings.committedUntilMs[slot] = nowMs + this.#settings.timeouts.routeLease
     this.counters.commits++
@@ -250,7 +280,13 @@ export class HostCore {
     this.mappings.slowPackets[slot] = 0
   }
 
-  #wait(forwarder: ForwarderState, tunnel: number, identifier: number, packet: PacketRef, nowMs: number): void {
+  #wait(
+    forwarder: ForwarderState,
+    tunnel: number,
+    identifier: number,
+    packet: PacketRef,
+    nowMs: number,
+  ): void {
     const name = `${tunnel}/${identifier}`
     let number = this.#waiting.get(name)
     const fresh = number === undefined
@@ -265,7 +301,10 @@ export class HostCore {
 
   #ask(forwarder: ForwarderState, tunnel: number, identifier: number, nowMs: number): void {
     const perMs = this.#settings.asksPerSecond / 1000
-    this.#askTokens = Math.min(this.#settings.asksPerSecond, this.#askTokens + (nowMs - this.#askTokensAtMs) * perMs)
+    this.#askTokens = Math.min(
+      this.#settings.asksPerSecond,
+      this.#askTokens + (nowMs - this.#askTokensAtMs) * perMs,
+    )
     this.#askTokensAtMs = nowMs
     if (this.#askTokens < 1) return
     this.#askTokens--
@@ -331,7 +370,12 @@ export class HostCore {
     const { timeouts } = this.#settings
     let work = this.#expire(MAPPING_LIST.EMBRYONIC, timeouts.embryonic, nowMs, maxWork)
     work = this.#expire(MAPPING_LIST.CLOSING, timeouts.routeLease + timeouts.linger, nowMs, work)
-    this.#expire(MAPPING_LIST.ESTABLISHED, Math.max(timeouts.mapping, timeouts.routeLease + timeouts.linger), nowMs, work)
+    this.#expire(
+      MAPPING_LIST.ESTABLISHED,
+      Math.max(timeouts.mapping, timeouts.routeLease + timeouts.linger),
+      nowMs,
+      work,
+    )
     for (const [number, queue] of this.#held.queues) {
       if (queue.retryAtMs > nowMs) continue
       const waiting = this.#waitingOf.get(number)

@@ -173,7 +173,7 @@ export class IdentifierAllocator {
 }
 
 /** Both sums equal modulo 65535, the arithmetic of the Internet checksum (RFC 1071). */
-function isNeutral(identifier: number, ports: number): boolean {
+export function isNeutral(identifier: number, ports: number): boolean {
   const a = (identifier >>> 16) + (identifier & 0xffff)
   const b = (ports >>> 16) + (ports & 0xffff)
   return (a - b) % 65535 === 0

@@ -44,7 +44,8 @@ export class MappingTable {
   /** The slot to give up for a new entry, or -1 when there is room. Embryonic entries never displace others. */
   victim(): number {
     const { table } = this
-    if (table.length(MAPPING_LIST.EMBRYONIC) >= this.embryonicCapacity) return table.oldest(MAPPING_LIST.EMBRYONIC)
+    if (table.length(MAPPING_LIST.EMBRYONIC) >= this.embryonicCapacity)
+      return table.oldest(MAPPING_LIST.EMBRYONIC)
     if (table.size < table.capacity) return -1
     const closing = table.oldest(MAPPING_LIST.CLOSING)
     return closing >= 0 ? closing : table.oldest(MAPPING_LIST.ESTABLISHED)

@@ -24,7 +24,12 @@ export interface DataplanePlan {
   readonly mappingPort: number
   readonly links: readonly LinkRef[]
   readonly mtuBytes: number
-  readonly forwarder: { readonly tunnelIpv4: number; readonly tunnelWords: Uint32Array; readonly epoch: number; readonly hasClassifier: boolean } | null
+  readonly forwarder: {
+    readonly tunnelIpv4: number
+    readonly tunnelWords: Uint32Array
+    readonly epoch: number
+    readonly hasClassifier: boolean
+  } | null
   readonly classifier: boolean
   readonly host: { readonly tun: string } | null
   /** Keys of every tunnel address; of each address the first one signs. */
@@ -55,7 +60,14 @@ export interface Query {
 }
 
 export type ToWorker =
-  | { readonly type: 'hosts'; readonly states: readonly { readonly index: number; readonly live: boolean; readonly draining: boolean }[] }
+  | {
+      readonly type: 'hosts'
+      readonly states: readonly {
+        readonly index: number
+        readonly live: boolean
+        readonly draining: boolean
+      }[]
+    }
   | { readonly type: 'classifiers'; readonly live: readonly string[] }
   | { readonly type: 'plumb' | 'unplumb' | 'ended'; readonly words: Uint32Array }
   | { readonly type: 'status' | 'flows'; readonly id: number; readonly query?: Query }
@@ -84,7 +96,12 @@ export interface FlowRow {
 
 export interface WorkerStatus {
   readonly epoch: number | null
-  readonly limits: readonly { readonly name: string; readonly used: number; readonly capacity: number; readonly evicted: number }[]
+  readonly limits: readonly {
+    readonly name: string
+    readonly used: number
+    readonly capacity: number
+    readonly evicted: number
+  }[]
   readonly counters: Record<string, number>
   /** By reason number. */
   readonly drops: Float64Array

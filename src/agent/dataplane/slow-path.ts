@@ -1,16 +1,29 @@
-import { RawSender } from '../../os/raw-socket.ts'
+import type { RawSender } from '../../os/raw-socket.ts'
 import type { Tun } from '../../os/tun.ts'
 import { DROP, type DropCounters } from './drops.ts'
-import { completeChecksum, segmentPacket } from './segment.ts'
 import { parsePacket } from './packet.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
 import { rewriteTuple } from './rewrite.ts'
-import { VNET_HEADER_LENGTH, VNET_NEEDS_CSUM, vnetGsoSize, vnetGsoType, vnetNeedsChecksum, writeVnetHeader } from './vnet-header.ts'
+import { completeChecksum, segmentPacket } from './segment.ts'
+import {
+  VNET_HEADER_LENGTH,
+  VNET_NEEDS_CSUM,
+  vnetGsoSize,
+  vnetGsoType,
+  vnetNeedsChecksum,
+  writeVnetHeader,
+} from './vnet-header.ts'
 
 const TCP = 6
 
 /** Reads one packet of the ring into a reused PacketRef; answers DROP.NONE or why it cannot be carried. */
-export const readRingPacket = (packet: PacketRef, buf: Uint8Array, offset: number, length: number, vnet: number): number => {
+export const readRingPacket = (
+  packet: PacketRef,
+  buf: Uint8Array,
+  offset: number,
+  length: number,
+  vnet: number,
+): number => {
   const reason = parsePacket(buf, offset, length, packet.view)
   if (reason !== DROP.NONE) return reason
   if (packet.view.fragment) return DROP.FRAGMENT
@@ -47,7 +60,17 @@ export class PacketOutput {
 
   /** (client, VIP, ports) -> (tunnel address, host, identifier), and out. A super-packet is cut to size first. */
   tunnel(packet: PacketRef, source: Uint32Array, host: Uint32Array, identifier: number): void {
-    rewriteTuple(packet.buf, packet.offset, packet.view, source, 0, host, 0, identifier, packet.partialChecksum)
+    rewriteTuple(
+      packet.buf,
+      packet.offset,
+      packet.view,
+      source,
+      0,
+      host,
+      0,
+      identifier,
+      packet.partialChecksum,
+    )
     this.#destination = host[3]
     if (packet.gsoSize > 0) segmentPacket(packet.buf, packet.offset, packet.view, packet.gsoSize, this.#emit)
     else {
@@ -61,7 +84,17 @@ export class PacketOutput {
 
   /** (tunnel address, host, identifier) -> the tuple at `at` (ten words), and into the own stack. */
   restore(packet: PacketRef, tuples: Uint32Array, at: number): void {
-    rewriteTuple(packet.buf, packet.offset, packet.view, tuples, at, tuples, at + 4, tuples[at + 8], packet.partialChecksum)
+    rewriteTuple(
+      packet.buf,
+      packet.offset,
+      packet.view,
+      tuples,
+      at,
+      tuples,
+      at + 4,
+      tuples[at + 8],
+      packet.partialChecksum,
+    )
     this.inject(packet)
   }
 
@@ -75,7 +108,16 @@ export class PacketOutput {
       const headers = l4 + (view.protocol === TCP ? (packet.buf[view.l4 + 12] >> 4) * 4 : 8)
       const partial = packet.partialChecksum
       const checksumAt = view.protocol === TCP ? 16 : 6
-      writeVnetHeader(header, 0, partial ? VNET_NEEDS_CSUM : 0, packet.gsoType, headers, packet.gsoSize, partial ? l4 : 0, partial ? checksumAt : 0)
+      writeVnetHeader(
+        header,
+        0,
+        partial ? VNET_NEEDS_CSUM : 0,
+        packet.gsoType,
+        headers,
+        packet.gsoSize,
+        partial ? l4 : 0,
+        partial ? checksumAt : 0,
+      )
     }
     if (this.#tun === null || !this.#tun.write(header, packet.buf, packet.offset, packet.length)) {
       this.#drops.add(DROP.SEND_FAILED)

@@ -1,24 +1,38 @@
-import { formatEndpoint } from './flow-key.ts'
 import type { Engine } from './engine.ts'
+import { formatEndpoint } from './flow-key.ts'
 import { LIST } from './flows.ts'
 import { MAPPING_LIST } from './mappings.ts'
 import type { FlowRow, Query, WorkerStatus } from './messages.ts'
 
-const STATES = { [LIST.EMBRYONIC]: 'embryonic', [LIST.TCP]: 'established', [LIST.UDP]: 'established', [LIST.CLOSING]: 'closing', [LIST.CLOSING_PLUMBED]: 'closing' } as const
+const STATES = {
+  [LIST.EMBRYONIC]: 'embryonic',
+  [LIST.TCP]: 'established',
+  [LIST.UDP]: 'established',
+  [LIST.CLOSING]: 'closing',
+  [LIST.CLOSING_PLUMBED]: 'closing',
+} as const
 /** Flows looked at for one answer at most, so that a listing never stalls the packet path. */
 const MAX_SCAN = 200_000
 
 const NEWEST_FIRST = [LIST.TCP, LIST.UDP, LIST.CLOSING_PLUMBED, LIST.CLOSING, LIST.EMBRYONIC] as const
 
 /** The forwarder's flows that match, oldest first within each state, up to `query.limit`. */
-export const flowRows = (engine: Engine, query: Query, nowMs: number): { total: number; flows: FlowRow[] } => {
+export const flowRows = (
+  engine: Engine,
+  query: Query,
+  nowMs: number,
+): { total: number; flows: FlowRow[] } => {
   const rows: FlowRow[] = []
   if (engine.forwarder === null) return { total: 0, flows: rows }
   const { flows } = engine.forwarder
   const { table } = flows
   let scanned = 0
   for (const list of NEWEST_FIRST) {
-    for (let slot = table.oldest(list); slot >= 0 && rows.length < query.limit && scanned < MAX_SCAN; slot = table.newer(slot)) {
+    for (
+      let slot = table.oldest(list);
+      slot >= 0 && rows.length < query.limit && scanned < MAX_SCAN;
+      slot = table.newer(slot)
+    ) {
       scanned++
       if (query.service !== undefined && flows.service[slot] !== query.service) continue
       if (query.host !== undefined && flows.host[slot] !== query.host) continue
@@ -47,13 +61,16 @@ export const workerStatus = (engine: Engine, extra: Record<string, number>): Wor
   const { forwarder, host, classifier, identifiers } = engine
   const counters: Record<string, number> = { ...extra }
   const add = (role: string, values: object | undefined): void => {
-    for (const [name, value] of Object.entries(values ?? {})) counters[`${role}_${snake(name)}`] = value as number
+    for (const [name, value] of Object.entries(values ?? {}))
+      counters[`${role}_${snake(name)}`] = value as number
   }
   add('forwarder', forwarder?.counters)
   add('classifier', classifier?.counters)
   add('host', host?.counters)
   counters.active_flows =
-    (forwarder === null ? 0 : forwarder.flows.table.length(LIST.TCP) + forwarder.flows.table.length(LIST.UDP)) +
+    (forwarder === null
+      ? 0
+      : forwarder.flows.table.length(LIST.TCP) + forwarder.flows.table.length(LIST.UDP)) +
     (host === null ? 0 : host.mappings.table.length(MAPPING_LIST.ESTABLISHED))
   const limits: WorkerStatus['limits'][number][] = []
   const limit = (name: string, used: number, capacity: number, evicted: number): void => {
@@ -65,7 +82,12 @@ export const workerStatus = (engine: Engine, extra: Record<string, number>): Wor
     limit('embryonic', flows.embryonic, flows.embryonicCapacity, forwarder.counters.evictedEmbryonic)
     limit('identifiers', identifiers.inUse, identifiers.capacity, 0)
     limit('quarantine', identifiers.quarantined, identifiers.capacity, 0)
-    limit('held by forwarder', engine.heldByForwarder.size, engine.heldByForwarder.capacity, engine.heldByForwarder.refused)
+    limit(
+      'held by forwarder',
+      engine.heldByForwarder.size,
+      engine.heldByForwarder.capacity,
+      engine.heldByForwarder.refused,
+    )
     counters.forwarder_identifiers_exhausted = identifiers.exhausted
     counters.forwarder_identifiers_not_neutral = identifiers.nonNeutral
   }
@@ -74,7 +96,12 @@ export const workerStatus = (engine: Engine, extra: Record<string, number>): Wor
     limit('held by host', engine.heldByHost.size, engine.heldByHost.capacity, engine.heldByHost.refused)
   }
   if (classifier !== null) {
-    limit('sessions', classifier.inventory.size, classifier.inventory.capacity, classifier.counters.inventoryEvicted)
+    limit(
+      'sessions',
+      classifier.inventory.size,
+      classifier.inventory.capacity,
+      classifier.counters.inventoryEvicted,
+    )
   }
   return {
     epoch: forwarder?.epoch ?? null,

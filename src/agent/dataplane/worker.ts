@@ -52,13 +52,29 @@ class Worker {
     // Jumbo frames need a larger frame; a super-packet (GRO) takes the ring's slower way.
     const frameSize = plan.mtuBytes <= 1800 ? 2048 : 16_384
     this.#rings = plan.links.map(link =>
-      PacketRing.open({ interfaceIndex: link.index, mark: SLOW_MARK, markMask: 0xffffffff, frameSize, frames: (4 << 20) / frameSize }),
+      PacketRing.open({
+        interfaceIndex: link.index,
+        mark: SLOW_MARK,
+        markMask: 0xffffffff,
+        frameSize,
+        frames: (4 << 20) / frameSize,
+      }),
     )
-    this.#socket = UdpBatchSocket.open({ address: plan.clusterAddress, port: plan.mappingPort, slotSize: frameSize })
+    this.#socket = UdpBatchSocket.open({
+      address: plan.clusterAddress,
+      port: plan.mappingPort,
+      slotSize: frameSize,
+    })
     this.#raw = plan.forwarder === null ? null : RawSender.open({ slotSize: frameSize })
     this.#tun = plan.host === null ? null : Tun.open(plan.host.tun)
     this.#output = new PacketOutput(this.#raw, this.#tun, this.#drops)
-    this.#datagrams = new Datagrams(this.#socket, plan.mappingPort, plan.keys, plan.forwarder?.tunnelIpv4 ?? 0, this.#drops)
+    this.#datagrams = new Datagrams(
+      this.#socket,
+      plan.mappingPort,
+      plan.keys,
+      plan.forwarder?.tunnelIpv4 ?? 0,
+      this.#drops,
+    )
     this.#plumber = new Plumber(this.#elements, plan.table, {
       route: slot => this.#engine.forwarder?.plumbFailed(slot),
       mapping: slot => this.#engine.host?.commitFailed(slot),
@@ -75,7 +91,10 @@ class Worker {
   }
 
   #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
-    this.#port.postMessage(message, transfer.map(words => words.buffer))
+    this.#port.postMessage(
+      message,
+      transfer.map(words => words.buffer),
+    )
   }
 
   run(): void {
@@ -169,7 +188,11 @@ class Worker {
       case 'ended':
         return this.#each(message.words, () => classifier?.ended(this.#key))
       case 'flows':
-        return this.#post({ type: 'answer', id: message.id, data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs) })
+        return this.#post({
+          type: 'answer',
+          id: message.id,
+          data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs),
+        })
       case 'status':
         return this.#post({ type: 'answer', id: message.id, data: this.#status() })
       case 'stop':
@@ -218,6 +241,9 @@ const data = workerData as WorkerData
 try {
   new Worker(data).run()
 } catch (error) {
-  data.port.postMessage({ type: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+  data.port.postMessage({
+    type: 'failed',
+    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  })
   data.port.close()
 }

@@ -6,6 +6,7 @@ export type ElementWriter = Pick<SetElements, 'add' | 'delete' | 'commit'>
 interface Change {
   readonly failed: () => void
   readonly apply: (writer: ElementWriter) => void
+  /** Removes what may stand in the way: the element that packets are looked up by (parts have keys of their own). */
   readonly undo: (writer: ElementWriter) => void
 }
 
@@ -14,6 +15,11 @@ export interface PlumbFailures {
   readonly route: (slot: number) => void
   readonly mapping: (slot: number) => void
 }
+
+/** Commits spent on finding what a refused batch failed by: the kernel takes milliseconds to abort one. */
+const RETRY_COMMITS = 24
+
+export type RouteKind = 'route' | 'fixed' | 'local'
 
 /** Slack by which the parts of a mapping outlive the look-up that leads to them, so no packet is half restored. */
 const PART_SLACK_MS = 10_000
@@ -42,13 +48,14 @@ const flowKeyBytes = (key: Uint32Array, at: number): Uint8Array => {
 
 /**
  * Puts routes and mappings into the kernel in batches (decision 1): changes gather, `flush` commits them in one
- * netlink transaction. A batch that the kernel refuses is retried change by change, each after removing what may
- * stand in its way; what still fails is reported, and its flow stays on the slow path.
+ * netlink transaction. Of a batch that the kernel refuses the changes at fault are found by halving, within a budget, and
+ * retried after removing what may stand in their way; what still fails is reported, and its flow stays on the slow path.
  */
 export class Plumber {
   readonly #writer: ElementWriter
   readonly #table: string
   readonly #failed: PlumbFailures
+  #budget = 0
   #pending: Change[] = []
   #mark = 0
   readonly counters = { batches: 0, changes: 0, batchFailures: 0, changeFailures: 0 }
@@ -63,7 +70,10 @@ export class Plumber {
     return this.#pending.length
   }
 
-  #push(failed: () => void, parts: readonly { set: string; key: Uint8Array; data?: Uint8Array; timeoutMs: number }[]): void {
+  #push(
+    failed: () => void,
+    parts: readonly { set: string; key: Uint8Array; data?: Uint8Array; timeoutMs: number }[],
+  ): void {
     const table = this.#table
     this.#pending.push({
       failed,
@@ -71,20 +81,28 @@ export class Plumber {
         for (const part of parts) writer.add({ table, ...part })
       },
       undo: writer => {
-        for (const { set, key } of parts) {
-          writer.delete({ table, set, key })
-          writer.commit()
-        }
+        const { set, key } = parts[parts.length - 1]
+        writer.delete({ table, set, key })
+        writer.commit()
       },
     })
   }
 
   /** Forwarder: flow key (ten words at `at`) -> identifier. */
-  route(slot: number, key: Uint32Array, at: number, identifier: number, neutral: boolean, leaseMs: number): void {
+  route(
+    slot: number,
+    key: Uint32Array,
+    at: number,
+    identifier: number,
+    neutral: boolean,
+    leaseMs: number,
+  ): void {
     const flow = flowKeyBytes(key, at)
     const failed = (): void => this.#failed.route(slot)
     if (neutral) {
-      return this.#push(failed, [{ set: 'route', key: flow, data: bytesOf([identifier, 'net']), timeoutMs: leaseMs }])
+      return this.#push(failed, [
+        { set: 'route', key: flow, data: bytesOf([identifier, 'net']), timeoutMs: leaseMs },
+      ])
     }
     const mark = bytesOf([identifier, 'host'])
     const longer = leaseMs + PART_SLACK_MS
@@ -97,49 +115,68 @@ export class Plumber {
 
   /** Forwarder that is also the host: the packet is left to the own stack. */
   local(slot: number, key: Uint32Array, at: number, leaseMs: number): void {
-    this.#push(() => this.#failed.route(slot), [{ set: 'local', key: flowKeyBytes(key, at), timeoutMs: leaseMs }])
+    this.#push(
+      () => this.#failed.route(slot),
+      [{ set: 'local', key: flowKeyBytes(key, at), timeoutMs: leaseMs }],
+    )
   }
 
-  /** Takes a route out at once, whatever kind it is. */
-  unroute(key: Uint32Array, at: number): void {
-    const flow = flowKeyBytes(key, at)
+  /** Takes a route out at once. */
+  unroute(key: Uint32Array, at: number, kind: RouteKind): void {
     this.flush()
-    for (const set of ['route', 'fixed', 'local']) {
-      this.#writer.delete({ table: this.#table, set, key: flow })
-      this.#writer.commit()
-    }
+    this.#writer.delete({ table: this.#table, set: kind, key: flowKeyBytes(key, at) })
+    this.#writer.commit()
   }
 
   /** Host: (tunnel address, identifier) -> tuple (ten words at `at`). Returns the mark it stands under. */
-  mapping(slot: number, tunnel: number, identifier: number, tuple: Uint32Array, at: number, neutral: boolean, leaseMs: number): number {
+  mapping(
+    slot: number,
+    tunnel: number,
+    identifier: number,
+    tuple: Uint32Array,
+    at: number,
+    neutral: boolean,
+    leaseMs: number,
+  ): number {
     this.#mark = this.#mark >= 0x40000000 ? 1 : this.#mark + 1
     const number = this.#mark
     const mark = bytesOf([number, 'host'])
     const longer = leaseMs + PART_SLACK_MS
     const ports = tuple[at + 8]
-    this.#push(() => this.#failed.mapping(slot), [
-      { set: 'client', key: mark, data: bytesOf([tuple[at + 3], 'net']), timeoutMs: longer },
-      { set: 'vip_of', key: mark, data: bytesOf([tuple[at + 7], 'net']), timeoutMs: longer },
-      ...(neutral
-        ? [{ set: 'ports', key: mark, data: bytesOf([ports, 'net']), timeoutMs: longer }]
-        : [
-            { set: 'ports_hi', key: mark, data: portBytes(ports >>> 16), timeoutMs: longer },
-            { set: 'ports_lo', key: mark, data: portBytes(ports & 0xffff), timeoutMs: longer },
-          ]),
-      { set: neutral ? 'dec' : 'dec_fixed', key: bytesOf([tunnel, 'net'], [identifier, 'net']), data: mark, timeoutMs: leaseMs },
-    ])
+    this.#push(
+      () => this.#failed.mapping(slot),
+      [
+        { set: 'client', key: mark, data: bytesOf([tuple[at + 3], 'net']), timeoutMs: longer },
+        { set: 'vip_of', key: mark, data: bytesOf([tuple[at + 7], 'net']), timeoutMs: longer },
+        ...(neutral
+          ? [{ set: 'ports', key: mark, data: bytesOf([ports, 'net']), timeoutMs: longer }]
+          : [
+              { set: 'ports_hi', key: mark, data: portBytes(ports >>> 16), timeoutMs: longer },
+              { set: 'ports_lo', key: mark, data: portBytes(ports & 0xffff), timeoutMs: longer },
+            ]),
+        {
+          set: neutral ? 'dec' : 'dec_fixed',
+          key: bytesOf([tunnel, 'net'], [identifier, 'net']),
+          data: mark,
+          timeoutMs: leaseMs,
+        },
+      ],
+    )
     return number
   }
 
   /** Host: takes mappings out; their look-up is gone from the kernel when this returns. */
-  unmap(entries: readonly { readonly tunnel: number; readonly identifier: number }[]): void {
+  unmap(
+    entries: readonly { readonly tunnel: number; readonly identifier: number; readonly neutral: boolean }[],
+  ): void {
     this.flush()
-    for (const { tunnel, identifier } of entries) {
-      const key = bytesOf([tunnel, 'net'], [identifier, 'net'])
-      for (const set of ['dec', 'dec_fixed']) {
-        this.#writer.delete({ table: this.#table, set, key })
-        this.#writer.commit()
-      }
+    for (const { tunnel, identifier, neutral } of entries) {
+      this.#writer.delete({
+        table: this.#table,
+        set: neutral ? 'dec' : 'dec_fixed',
+        key: bytesOf([tunnel, 'net'], [identifier, 'net']),
+      })
+      this.#writer.commit()
     }
   }
 
@@ -149,16 +186,34 @@ export class Plumber {
     this.#pending = []
     this.counters.batches++
     this.counters.changes += pending.length
-    for (const change of pending) change.apply(this.#writer)
-    if (this.#writer.commit().ok) return
+    this.#budget = RETRY_COMMITS
+    this.#apply(pending)
+  }
+
+  /** Halves a refused batch until the changes at fault stand alone. */
+  #apply(changes: readonly Change[]): void {
+    for (const change of changes) change.apply(this.#writer)
+    const result = this.#writer.commit()
+    if (result.ok) return
     this.counters.batchFailures++
-    for (const change of pending) {
-      change.undo(this.#writer)
-      change.apply(this.#writer)
-      if (!this.#writer.commit().ok) {
-        this.counters.changeFailures++
-        change.failed()
-      }
+    // A full set stays full for the next ones too.
+    if (result.symbol === 'ENFILE' || this.#budget <= 0) return this.#giveUp(changes)
+    if (changes.length > 1) {
+      const half = changes.length >> 1
+      this.#budget -= 2
+      this.#apply(changes.slice(0, half))
+      return this.#apply(changes.slice(half))
+    }
+    this.#budget -= 2
+    changes[0].undo(this.#writer)
+    changes[0].apply(this.#writer)
+    if (!this.#writer.commit().ok) this.#giveUp(changes)
+  }
+
+  #giveUp(changes: readonly Change[]): void {
+    for (const change of changes) {
+      this.counters.changeFailures++
+      change.failed()
     }
   }
 }

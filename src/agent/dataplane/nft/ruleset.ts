@@ -25,7 +25,12 @@ export interface RulesetPlan {
     readonly tunnelAddress: string
     readonly services: readonly { readonly vip: string; readonly protocol: string; readonly port: number }[]
     /** Hosts other than this node, with the next hop and interface that lead to them. */
-    readonly hosts: readonly { readonly index: number; readonly address: string; readonly hop: string; readonly link: string }[]
+    readonly hosts: readonly {
+      readonly index: number
+      readonly address: string
+      readonly hop: string
+      readonly link: string
+    }[]
     readonly routeCapacity: number
   } | null
   readonly host: { readonly tunnels: readonly string[]; readonly mappingCapacity: number } | null
@@ -36,21 +41,38 @@ export const SLOW_MARK = 0x53480001
 
 /** Kernel-side counters, by the name that drops and status show. */
 export const KERNEL_COUNTERS = [
-  'route_hit', 'slow_vip', 'not_a_service', 'fragment_vip', 'decap_hit', 'slow_tunnel', 'tunnel_protocol', 'fragment_tunnel', 'half_restored',
+  'route_hit',
+  'slow_vip',
+  'not_a_service',
+  'fragment_vip',
+  'decap_hit',
+  'slow_tunnel',
+  'tunnel_protocol',
+  'fragment_tunnel',
+  'half_restored',
 ] as const
 
 export const tableName = (node: string): string => `shunt_${node.replaceAll('-', '_')}`
 
 const KEY = 'ip saddr . th sport . ip daddr . th dport . ip protocol'
-const list = (items: readonly string[]): string => (items.length === 0 ? '' : `elements = { ${items.join(', ')} };`)
+const list = (items: readonly string[]): string =>
+  items.length === 0 ? '' : `elements = { ${items.join(', ')} };`
 
 export const buildRuleset = (plan: RulesetPlan): string => {
   const name = tableName(plan.node)
-  const links = [...new Set([...(plan.forwarder === null ? [] : plan.uplink), ...(plan.host === null ? [] : plan.cluster)])]
-  const base = links.map((link, i) => ` chain in_${i} {
+  const links = [
+    ...new Set([
+      ...(plan.forwarder === null ? [] : plan.uplink),
+      ...(plan.host === null ? [] : plan.cluster),
+    ]),
+  ]
+  const base = links.map(
+    (link, i) => ` chain in_${i} {
   type filter hook ingress device "${link}" priority -150; policy accept;
 ${plan.host !== null && plan.cluster.includes(link) ? `  ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap\n` : ''}${
-    plan.forwarder !== null && plan.uplink.includes(link) ? '  ip daddr @vips goto vip\n' : ''} }`)
+  plan.forwarder !== null && plan.uplink.includes(link) ? '  ip daddr @vips goto vip\n' : ''
+} }`,
+  )
   return `table netdev ${name}
 delete table netdev ${name}
 table inet ${name}
@@ -73,7 +95,8 @@ table inet ${name} {
 
 const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): string => {
   const vips = [...new Set(plan.services.map(service => service.vip))]
-  const maps = (typeOf: string, name: string, items: string[]): string => ` map ${name} { typeof ${typeOf}; size 256; ${list(items)} }\n`
+  const maps = (typeOf: string, name: string, items: string[]): string =>
+    ` map ${name} { typeof ${typeOf}; size 256; ${list(items)} }\n`
   return ` set vips { typeof ip daddr; ${list(vips)} }
  set services { typeof ip daddr . ip protocol . th dport; ${list(plan.services.map(s => `${s.vip} . ${s.protocol} . ${s.port}`))} }
  map route { typeof ${KEY} : @th,0,32; flags timeout; size ${plan.routeCapacity}; }
@@ -81,7 +104,19 @@ const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): string => {
  map fixed_hi { typeof meta mark : tcp sport; flags timeout; size ${plan.routeCapacity}; }
  map fixed_lo { typeof meta mark : tcp dport; flags timeout; size ${plan.routeCapacity}; }
  set local { typeof ${KEY}; flags timeout; size ${plan.routeCapacity}; }
-${maps('@th,0,8 : ip daddr', 'address', plan.hosts.map(h => `${h.index} : ${h.address}`))}${maps('@th,0,8 : ip daddr', 'hop', plan.hosts.map(h => `${h.index} : ${h.hop}`))}${maps('@th,0,8 : iif', 'link', plan.hosts.map(h => `${h.index} : "${h.link}"`))} chain vip {
+${maps(
+  '@th,0,8 : ip daddr',
+  'address',
+  plan.hosts.map(h => `${h.index} : ${h.address}`),
+)}${maps(
+  '@th,0,8 : ip daddr',
+  'hop',
+  plan.hosts.map(h => `${h.index} : ${h.hop}`),
+)}${maps(
+  '@th,0,8 : iif',
+  'link',
+  plan.hosts.map(h => `${h.index} : "${h.link}"`),
+)} chain vip {
   ip frag-off & 0x3fff != 0 counter name fragment_vip drop
   ip daddr . ip protocol . th dport != @services counter name not_a_service drop
   tcp flags & (fin | syn | rst) != 0 goto slow_vip
@@ -101,7 +136,9 @@ ${maps('@th,0,8 : ip daddr', 'address', plan.hosts.map(h => `${h.index} : ${h.ad
 `
 }
 
-const hostPart = (plan: NonNullable<RulesetPlan['host']>): string => ` set tunnels { typeof ip saddr; ${list(plan.tunnels)} }
+const hostPart = (
+  plan: NonNullable<RulesetPlan['host']>,
+): string => ` set tunnels { typeof ip saddr; ${list(plan.tunnels)} }
  map dec { typeof ip saddr . @th,0,32 : meta mark; flags timeout; size ${plan.mappingCapacity}; }
  map dec_fixed { typeof ip saddr . @th,0,32 : meta mark; flags timeout; size ${plan.mappingCapacity}; }
  map ports { typeof meta mark : @th,0,32; flags timeout; size ${plan.mappingCapacity}; }
