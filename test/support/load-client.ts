@@ -86,8 +86,9 @@ const main = async (plan: LoadPlan): Promise<LoadResult> => {
     answered: Promise<unknown>,
   ): Promise<void> => {
     if (go === null) return void req.end(bytes)
-    req.write(bytes.subarray(0, bytes.length >> 1))
-    await Promise.race([half(), answered.then(() => Promise.reject(new Error(`${name}: an early answer`)))])
+    const early = answered.then(() => Promise.reject(new Error(`${name}: an early answer`)))
+    await Promise.race([new Promise(sent => req.write(bytes.subarray(0, bytes.length >> 1), sent)), early])
+    await Promise.race([half(), early])
     req.end(bytes.subarray(bytes.length >> 1))
   }
 

@@ -186,7 +186,7 @@ const DEPTH: Record<Kind, readonly string[]> = {
   forwarder: ['adoptedFlows', 'promotedFlows', 'reusedFlows', 'evictedEmbryonic', 'evictedRoutes', 'mappingsAcknowledged', 'asksAnswered', 'asksUnknown', 'heldPackets'],
   'forwarder+classifier': ['promotedFlows', 'reusedFlows', 'evictedRoutes', 'mappingsAcknowledged', 'classified', 'inventoryEvicted'],
   classifier: ['classified', 'inventoryEvicted'],
-  host: ['mapsRefreshed', 'mapsReplaced', 'epochsSeen', 'asksSent', 'injected', 'commits', 'evicted', 'heldPackets'],
+  host: ['mapsRefreshed', 'mapsReplaced', 'epochsSeen', 'asksSent', 'injected', 'evicted', 'heldPackets'],
   all: ['plumbs', 'promotedFlows', 'evictedRoutes', 'mapsReceived', 'injected', 'heldPackets'],
 }
 

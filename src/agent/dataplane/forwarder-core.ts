@@ -2,76 +2,66 @@ import type { Allotment } from '../classify/allotment.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
+import { FlowLife, type FlowLifeParts } from './flow-life.ts'
+import { FlowMapping } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
-import { createMappingHeader, KIND, MAPPING_OVERHEAD_IPV4, type MappingHeader } from './mapping-header.ts'
+import { MAPPING_OVERHEAD_IPV4, type MappingHeader } from './mapping-header.ts'
 import { parsePacket } from './packet.ts'
-import { createPacketRef, type PacketRef, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
+import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { decrementTtl } from './rewrite.ts'
-import { Tally } from './tally.ts'
 
-const UDP = 17
 const TCP = 6
 /** Milliseconds between two mapping requests for packets that are held, and how often before giving up. */
 const RETRY_MS = 20
 const RETRIES = 12
-const NO_ADDRESS = [0, 0, 0xffff, 0]
-const RECENT = 65_536
 
 /**
  * The forwarder's slow path (R-A3, R-E8, decisions 2-4): every packet of a service that the kernel's route
  * table did not forward comes here. Makes no policy of its own: an unknown flow goes to the classifier
  * (`allotment` when that role is on this node, else by datagram). Pure: effects through `ports`, time as an
  * argument.
- *
- * Life of a flow: EMBRYONIC (identifier and mapping travel with each packet) -> the handshake's ACK, or a
- * second packet of UDP or of an adopted flow -> TCP/UDP (tunnelled once the host acknowledged the mapping;
- * plumbed when it proves long) -> FIN or RST -> CLOSING -> purged, identifier quarantined.
  */
 export class ForwarderCore {
   readonly counters = forwarderCounters()
-  readonly tally = new Tally()
   readonly flows: FlowTable
+  readonly #life: FlowLife
+  readonly #mapping: FlowMapping
   readonly #identifiers: IdentifierAllocator
   readonly #held: HeldPackets
   readonly #directory: DirectoryIndex
   readonly #allotment: Allotment
   readonly #ports: ForwarderPorts
   readonly #settings: ForwarderSettings
-  #epoch: number
-  #sequence = 0
   readonly #key = new Uint32Array(10)
-  readonly #header: MappingHeader = createMappingHeader()
   readonly #replay = createPacketRef()
 
-  constructor(parts: {
-    flows: FlowTable
-    identifiers: IdentifierAllocator
-    held: HeldPackets
-    directory: DirectoryIndex
-    allotment: Allotment
-    ports: ForwarderPorts
-    settings: ForwarderSettings
-  }) {
+  constructor(parts: FlowLifeParts & { readonly allotment: Allotment }) {
     this.flows = parts.flows
+    this.#life = new FlowLife(parts, this.counters)
+    this.#mapping = new FlowMapping(parts, this.counters)
     this.#identifiers = parts.identifiers
     this.#held = parts.held
     this.#directory = parts.directory
     this.#allotment = parts.allotment
     this.#ports = parts.ports
     this.#settings = parts.settings
-    this.#epoch = parts.settings.epoch
+  }
+
+  /** Flows and connections by host and by service. */
+  get tally(): FlowLife['tally'] {
+    return this.#life.tally
   }
 
   get epoch(): number {
-    return this.#epoch
+    return this.#mapping.epoch
   }
 
-  /** The sequence is one of the last that we sent: bounds what a replayed answer can do. */
+  /** A peer's answer to this sequence is an answer to one of our last messages. */
   isRecent(sequence: number): boolean {
-    return (this.#sequence - sequence) >>> 0 <= RECENT
+    return this.#mapping.isRecent(sequence)
   }
 
   /** A packet to a VIP that the kernel did not forward; already parsed, neither fragment nor damaged. */
@@ -92,7 +82,7 @@ export class ForwarderCore {
       return -1
     }
     if (this.flows.embryonic >= this.flows.embryonicCapacity) {
-      this.#purge(this.flows.table.oldest(LIST.EMBRYONIC), nowMs)
+      this.#life.purge(this.flows.table.oldest(LIST.EMBRYONIC), nowMs)
       this.counters.evictedEmbryonic++
     }
     const slot = this.flows.insert(key, service.index, nowMs)
@@ -111,107 +101,20 @@ export class ForwarderCore {
   #forward(slot: number, packet: PacketRef, nowMs: number): void {
     const { flows } = this
     flows.slowPackets[slot]++
-    this.#transition(slot, packet.view.tcpFlags, nowMs)
+    this.#life.transition(slot, packet.view.tcpFlags, nowMs)
     const current = this.#directory.host(flows.host[slot])
     if (current === undefined || (!current.live && isSyn(packet.view.tcpFlags))) {
       if (!this.#settings.hasClassifier) return this.#askClassifier(slot, packet, nowMs)
       const service = this.#directory.directory.services[flows.service[slot]]
       const chosen = this.#allotment.choose(service, flows.table.keys, slot * 10)
       if (chosen === 0) {
-        if (current === undefined) this.#purge(slot, nowMs)
+        if (current === undefined) this.#life.purge(slot, nowMs)
         return this.#ports.drop(DROP.NO_HOST)
       }
-      if (!this.#assign(slot, chosen, nowMs)) return this.#ports.drop(DROP.IDENTIFIERS_EXHAUSTED)
+      if (!this.#life.assign(slot, chosen, this.#mapping.nextSequence, nowMs))
+        return this.#ports.drop(DROP.IDENTIFIERS_EXHAUSTED)
     }
     this.#send(slot, packet, nowMs)
-  }
-
-  /** Moves a flow between lists on what its packet says; every packet that passes is a sign of life. */
-  #transition(slot: number, tcpFlags: number, nowMs: number): void {
-    const { flows } = this
-    const { table } = flows
-    const protocol = table.keyWord(slot, 9)
-    const list = table.listOf(slot)
-    if (protocol === UDP) {
-      if (list === LIST.EMBRYONIC && flows.slowPackets[slot] > 1) return this.#promote(slot, LIST.UDP, nowMs)
-      return table.touch(slot, nowMs)
-    }
-    const closes = tcpFlags & (TCP_FIN | TCP_RST)
-    if (list === LIST.EMBRYONIC) {
-      if (closes === 0 && !isSyn(tcpFlags) && (tcpFlags & TCP_ACK) !== 0) {
-        if (!flows.has(slot, FLOW_FLAG.ADOPTED) || flows.slowPackets[slot] > 1) {
-          return this.#promote(slot, LIST.TCP, nowMs)
-        }
-      }
-      return table.touch(slot, nowMs)
-    }
-    if (closes !== 0) {
-      flows.set(slot, (closes & TCP_FIN) !== 0 ? FLOW_FLAG.FIN : FLOW_FLAG.RST)
-      flows.clear(slot, FLOW_FLAG.SYN_AGAIN)
-      return table.move(slot, this.#closingList(slot, nowMs), nowMs)
-    }
-    if (list === LIST.TCP) return table.touch(slot, nowMs)
-    if (isSyn(tcpFlags)) {
-      if (!flows.has(slot, FLOW_FLAG.SYN_AGAIN)) {
-        this.counters.reusedFlows++
-        this.tally.reused(flows.host[slot], flows.service[slot])
-      }
-      flows.set(slot, FLOW_FLAG.SYN_AGAIN)
-      flows.slowPackets[slot] = 1
-      return table.touch(slot, nowMs)
-    }
-    // Data after a RST: the RST was forged or stale. Data after SYN: the ports live again. After FIN: half-closed.
-    if (flows.has(slot, FLOW_FLAG.SYN_AGAIN) || !flows.has(slot, FLOW_FLAG.FIN)) {
-      flows.clear(slot, FLOW_FLAG.SYN_AGAIN | FLOW_FLAG.FIN | FLOW_FLAG.RST)
-      return table.move(slot, LIST.TCP, nowMs)
-    }
-    table.move(slot, this.#closingList(slot, nowMs), nowMs)
-  }
-
-  #closingList(slot: number, nowMs: number): number {
-    return this.flows.plumbedUntilMs[slot] > nowMs ? LIST.CLOSING_PLUMBED : LIST.CLOSING
-  }
-
-  #promote(slot: number, list: number, nowMs: number): void {
-    const { flows } = this
-    while (flows.routes >= flows.routeCapacity) {
-      const victim = flows.victim()
-      if (victim < 0) break
-      this.#purge(victim, nowMs)
-      this.counters.evictedRoutes++
-    }
-    this.counters.promotedFlows++
-    flows.table.move(slot, list, nowMs)
-  }
-
-  /** Gives the flow a host and a fresh identifier; an old one is taken out of the kernel and quarantined. */
-  #assign(slot: number, hostIndex: number, nowMs: number): boolean {
-    const { flows } = this
-    this.#release(slot, nowMs)
-    const host = this.#directory.host(hostIndex)
-    if (host === undefined) return false
-    flows.clear(slot, FLOW_FLAG.MAPPED | FLOW_FLAG.TUNNELLED)
-    if (!host.self) {
-      const identifier = this.#identifiers.allocate(hostIndex, flows.table.keyWord(slot, 8), slot, nowMs)
-      if (identifier === 0) return false
-      flows.identifier[slot] = identifier
-      flows.firstSequence[slot] = (this.#sequence + 1) >>> 0
-    }
-    flows.host[slot] = hostIndex
-    this.tally.assigned(hostIndex, flows.service[slot])
-    return true
-  }
-
-  #release(slot: number, nowMs: number): void {
-    const { flows } = this
-    if (flows.plumbedUntilMs[slot] > nowMs) this.#ports.unplumb(slot)
-    flows.plumbedUntilMs[slot] = 0
-    if (flows.identifier[slot] !== 0) {
-      this.#identifiers.free(flows.identifier[slot], nowMs, flows.has(slot, FLOW_FLAG.TUNNELLED))
-      flows.identifier[slot] = 0
-    }
-    if (flows.host[slot] !== 0) this.tally.released(flows.host[slot], flows.service[slot])
-    flows.host[slot] = 0
   }
 
   #send(slot: number, packet: PacketRef, nowMs: number): void {
@@ -228,10 +131,9 @@ export class ForwarderCore {
       this.#ports.tunnel(packet, flows.identifier[slot], host.index)
       return this.#maybePlumb(slot, packet, nowMs)
     }
-    const fits = packet.gsoSize === 0 && packet.length + MAPPING_OVERHEAD_IPV4 <= this.#settings.mtuBytes
-    if (fits && !this.#held.has(slot)) return this.#sendMapping(slot, packet)
+    if (this.#fits(packet) && !this.#held.has(slot)) return this.#mapping.sendMapping(slot, packet)
     this.#hold(slot, packet, nowMs)
-    if (this.#held.queues.get(slot)?.packets.length === 1) this.#sendMapping(slot, null)
+    if (this.#held.queues.get(slot)?.packets.length === 1) this.#mapping.sendMapping(slot, null)
   }
 
   #hold(slot: number, packet: PacketRef, nowMs: number): void {
@@ -239,54 +141,30 @@ export class ForwarderCore {
     this.counters.heldPackets++
   }
 
-  #sendMapping(slot: number, packet: PacketRef | null): void {
-    const host = this.#directory.host(this.flows.host[slot])!
-    const header = this.#headerFor(slot, KIND.MAP)
-    header.identifier = this.flows.identifier[slot]
-    header.hostIndex = host.index
-    this.counters.mappingsSent++
-    this.#ports.datagram(header, host.ipv4, packet)
-  }
-
-  #headerFor(slot: number, kind: number): MappingHeader {
-    const header = this.#header
-    const { keys } = this.flows.table
-    const at = slot * 10
-    header.kind = kind
-    header.epoch = this.#epoch
-    this.#sequence = (this.#sequence + 1) >>> 0
-    header.sequence = this.#sequence
-    header.identifier = 0
-    header.hostIndex = 0
-    header.protocol = keys[at + 9]
-    header.ports = keys[at + 8]
-    for (let i = 0; i < 4; i++) {
-      header.client[i] = keys[at + i]
-      header.vip[i] = keys[at + 4 + i]
-      header.node[i] = this.#settings.tunnelWords[i]
-    }
-    return header
-  }
-
   /** The default route (R-A3): the packet travels to the classifier, or waits when it is too large. */
   #askClassifier(slot: number, packet: PacketRef, nowMs: number): void {
     const classifier = this.#directory.classifier()
     if (classifier === undefined) {
-      this.#purge(slot, nowMs)
+      this.#life.purge(slot, nowMs)
       return this.#ports.drop(DROP.NO_CLASSIFIER)
     }
-    const fits = packet.gsoSize === 0 && packet.length + MAPPING_OVERHEAD_IPV4 <= this.#settings.mtuBytes
-    if (!fits || this.#held.has(slot)) this.#hold(slot, packet, nowMs)
-    this.counters.classifySent++
-    const carried = fits && !this.#held.has(slot) ? packet : null
-    this.#ports.datagram(this.#headerFor(slot, KIND.CLASSIFY), classifier.ipv4, carried)
+    if (this.#fits(packet) && !this.#held.has(slot))
+      return this.#mapping.askClassifier(slot, classifier.ipv4, packet)
+    if (!decrementTtl(packet.buf, packet.offset, packet.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    this.#hold(slot, packet, nowMs)
+    this.#mapping.askClassifier(slot, classifier.ipv4, null)
+  }
+
+  /** Behind a mapping header, within the MTU. */
+  #fits(packet: PacketRef): boolean {
+    return packet.gsoSize === 0 && packet.length + MAPPING_OVERHEAD_IPV4 <= this.#settings.mtuBytes
   }
 
   /** The classifier's answer by datagram, with the packet when it travelled (R-A3). */
   classified(header: MappingHeader, inner: PacketRef | null, nowMs: number): void {
     const host = this.#directory.hostAt(ipv4Word(header.node, 0))
     if (host === undefined) return this.#ports.drop(DROP.NO_HOST)
-    if (header.epoch !== this.#epoch) return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
+    if (header.epoch !== this.epoch) return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
     if (!this.isRecent(header.sequence)) return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
     headerKey(header, this.#key)
     const slot = this.#route(this.#key, host.index, inner === null ? TCP_SYN : inner.view.tcpFlags, nowMs)
@@ -299,7 +177,7 @@ export class ForwarderCore {
   #sendFirst(slot: number, inner: PacketRef): void {
     if (this.#directory.host(this.flows.host[slot])?.self) return this.#ports.deliverLocal(inner)
     if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
-    this.#sendMapping(slot, inner)
+    this.#mapping.sendMapping(slot, inner)
   }
 
   /** A route from the classifier's kept stream; the datagram that said the same may have been lost. */
@@ -316,7 +194,7 @@ export class ForwarderCore {
     if (slot < 0) return -1
     const current = this.#directory.host(this.flows.host[slot])
     if (current === undefined || (!current.live && current.index !== hostIndex)) {
-      if (!this.#assign(slot, hostIndex, nowMs)) {
+      if (!this.#life.assign(slot, hostIndex, this.#mapping.nextSequence, nowMs)) {
         this.#ports.drop(DROP.IDENTIFIERS_EXHAUSTED)
         return -1
       }
@@ -326,13 +204,13 @@ export class ForwarderCore {
 
   #sendMappingOrFlush(slot: number, nowMs: number): void {
     if (this.#directory.host(this.flows.host[slot])?.self) this.#flushHeld(slot, nowMs)
-    else this.#sendMapping(slot, null)
+    else this.#mapping.sendMapping(slot, null)
   }
 
   /** The host holds the mapping: packets may go in tunnelled form from here on. */
   acknowledged(header: MappingHeader, fromHostIpv4: number, nowMs: number): void {
     const slot = this.#identifiers.owner(header.identifier)
-    if (slot < 0 || header.epoch !== this.#epoch) return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
+    if (slot < 0 || header.epoch !== this.epoch) return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
     if (this.#directory.host(this.flows.host[slot])?.ipv4 !== fromHostIpv4) {
       return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
     }
@@ -368,21 +246,10 @@ export class ForwarderCore {
     const slot = this.#identifiers.owner(identifier)
     if (slot >= 0 && this.#directory.host(this.flows.host[slot])?.ipv4 === fromHostIpv4) {
       this.counters.asksAnswered++
-      return this.#sendMapping(slot, null)
+      return this.#mapping.sendMapping(slot, null)
     }
     this.counters.asksUnknown++
-    const header = this.#header
-    header.kind = KIND.UNKNOWN
-    header.epoch = this.#epoch
-    header.sequence = this.#sequence
-    header.identifier = identifier
-    header.hostIndex = 0
-    header.protocol = 0
-    header.ports = 0
-    header.client.set(NO_ADDRESS)
-    header.vip.set(NO_ADDRESS)
-    header.node.set(this.#settings.tunnelWords)
-    this.#ports.datagram(header, fromHostIpv4, null)
+    this.#mapping.sendUnknown(identifier, fromHostIpv4)
   }
 
   #maybePlumb(slot: number, packet: PacketRef, nowMs: number): void {
@@ -408,7 +275,7 @@ export class ForwarderCore {
   /** Forget a route by key (unplumb order of a classifier). */
   unplumbed(key: Uint32Array, nowMs: number): void {
     const slot = this.flows.table.find(key)
-    if (slot >= 0) this.#purge(slot, nowMs)
+    if (slot >= 0) this.#life.purge(slot, nowMs)
   }
 
   /**
@@ -416,8 +283,8 @@ export class ForwarderCore {
    * mapping is established anew before anything is tunnelled again.
    */
   advanceEpoch(epoch: number, nowMs: number): boolean {
-    if ((epoch - this.#epoch) >> 0 < 0) return false
-    this.#epoch = (epoch + 1) >>> 0
+    if ((epoch - this.epoch) >> 0 < 0) return false
+    this.#mapping.epoch = (epoch + 1) >>> 0
     const { flows } = this
     for (const list of Object.values(LIST)) {
       for (let slot = flows.table.oldest(list); slot >= 0; slot = flows.table.newer(slot)) {
@@ -431,27 +298,8 @@ export class ForwarderCore {
 
   /** Time-outs and retries; bounded work a call. Call at least every `RETRY_MS` while packets are held. */
   tick(nowMs: number, maxWork = 4096): void {
-    const { timeouts } = this.#settings
-    let work = maxWork
-    work = this.#expire(LIST.EMBRYONIC, timeouts.embryonic, nowMs, work)
-    work = this.#expire(LIST.CLOSING, timeouts.linger, nowMs, work)
-    work = this.#expire(LIST.CLOSING_PLUMBED, timeouts.routeLease + timeouts.linger, nowMs, work)
-    const margin = timeouts.routeLease + timeouts.linger
-    work = this.#expire(LIST.UDP, Math.max(timeouts.udpIdle, margin), nowMs, work)
-    work = this.#expire(LIST.TCP, Math.max(timeouts.tcpIdle, margin), nowMs, work)
-    this.#identifiers.expire(nowMs, work)
+    this.#identifiers.expire(nowMs, this.#life.tick(nowMs, maxWork))
     if (this.#held.size > 0) this.#retry(nowMs)
-  }
-
-  #expire(list: number, timeoutMs: number, nowMs: number, work: number): number {
-    const { table } = this.flows
-    while (work > 0) {
-      const slot = table.oldest(list)
-      if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
-      this.#purge(slot, nowMs)
-      work--
-    }
-    return work
   }
 
   #retry(nowMs: number): void {
@@ -463,23 +311,11 @@ export class ForwarderCore {
       }
       queue.retryAtMs = nowMs + RETRY_MS * Math.min(2 ** (queue.tries >> 1), 16)
       const classifier = this.#directory.classifier()
-      if (this.flows.host[slot] !== 0) this.#sendMapping(slot, null)
-      else if (classifier !== undefined) {
-        this.#ports.datagram(this.#headerFor(slot, KIND.CLASSIFY), classifier.ipv4, null)
-      }
+      if (this.flows.host[slot] !== 0) this.#mapping.sendMapping(slot, null)
+      else if (classifier !== undefined) this.#mapping.askClassifier(slot, classifier.ipv4, null)
     }
   }
-
-  #purge(slot: number, nowMs: number): void {
-    for (const _ of this.#held.take(slot)) this.#ports.drop(DROP.HOLD_TIMEOUT)
-    this.#ports.ended(slot)
-    this.#release(slot, nowMs)
-    this.counters.endedFlows++
-    this.flows.table.remove(slot)
-  }
 }
-
-const isSyn = (tcpFlags: number): boolean => (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN
 
 const headerKey = (header: MappingHeader, key: Uint32Array): void => {
   for (let i = 0; i < 4; i++) {

@@ -33,3 +33,6 @@ export const TCP_FIN = 0x01
 export const TCP_SYN = 0x02
 export const TCP_RST = 0x04
 export const TCP_ACK = 0x10
+
+/** A first packet of a connection: SYN without ACK. */
+export const isSyn = (tcpFlags: number): boolean => (tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN

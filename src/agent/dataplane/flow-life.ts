@@ -1,0 +1,164 @@
+import type { DirectoryIndex } from './directory.ts'
+import { DROP } from './drops.ts'
+import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
+import type { ForwarderCounters, ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
+import type { HeldPackets } from './held.ts'
+import type { IdentifierAllocator } from './identifiers.ts'
+import { isSyn, TCP_ACK, TCP_FIN, TCP_RST } from './packet-ref.ts'
+import { Tally } from './tally.ts'
+
+const UDP = 17
+
+export interface FlowLifeParts {
+  readonly flows: FlowTable
+  readonly identifiers: IdentifierAllocator
+  readonly held: HeldPackets
+  readonly directory: DirectoryIndex
+  readonly ports: ForwarderPorts
+  readonly settings: ForwarderSettings
+}
+
+/**
+ * The life of a forwarder's flows (decision 4): EMBRYONIC (identifier and mapping travel with each packet) -> the
+ * handshake's ACK, or a second packet of UDP or of an adopted flow -> TCP or UDP -> FIN or RST -> CLOSING -> purged. A host
+ * and an identifier come with `assign` and go with `purge`, the identifier into quarantine if it was ever tunnelled.
+ */
+export class FlowLife {
+  readonly tally = new Tally()
+  readonly flows: FlowTable
+  readonly counters: ForwarderCounters
+  readonly #identifiers: IdentifierAllocator
+  readonly #held: HeldPackets
+  readonly #directory: DirectoryIndex
+  readonly #ports: ForwarderPorts
+  readonly #timeouts: ForwarderSettings['timeouts']
+
+  constructor(parts: FlowLifeParts, counters: ForwarderCounters) {
+    this.flows = parts.flows
+    this.counters = counters
+    this.#identifiers = parts.identifiers
+    this.#held = parts.held
+    this.#directory = parts.directory
+    this.#ports = parts.ports
+    this.#timeouts = parts.settings.timeouts
+  }
+
+  /** Moves a flow between lists on what its packet says; every packet that passes is a sign of life. */
+  transition(slot: number, tcpFlags: number, nowMs: number): void {
+    const { flows } = this
+    const { table } = flows
+    const protocol = table.keyWord(slot, 9)
+    const list = table.listOf(slot)
+    if (protocol === UDP) {
+      if (list === LIST.EMBRYONIC && flows.slowPackets[slot] > 1) return this.#promote(slot, LIST.UDP, nowMs)
+      return table.touch(slot, nowMs)
+    }
+    const closes = tcpFlags & (TCP_FIN | TCP_RST)
+    if (list === LIST.EMBRYONIC) {
+      if (closes === 0 && !isSyn(tcpFlags) && (tcpFlags & TCP_ACK) !== 0) {
+        if (!flows.has(slot, FLOW_FLAG.ADOPTED) || flows.slowPackets[slot] > 1) {
+          return this.#promote(slot, LIST.TCP, nowMs)
+        }
+      }
+      return table.touch(slot, nowMs)
+    }
+    if (closes !== 0) {
+      flows.set(slot, (closes & TCP_FIN) !== 0 ? FLOW_FLAG.FIN : FLOW_FLAG.RST)
+      flows.clear(slot, FLOW_FLAG.SYN_AGAIN)
+      return table.move(slot, this.#closingList(slot, nowMs), nowMs)
+    }
+    if (list === LIST.TCP) return table.touch(slot, nowMs)
+    if (isSyn(tcpFlags)) {
+      if (!flows.has(slot, FLOW_FLAG.SYN_AGAIN)) {
+        this.counters.reusedFlows++
+        this.tally.reused(flows.host[slot], flows.service[slot])
+      }
+      flows.set(slot, FLOW_FLAG.SYN_AGAIN)
+      flows.slowPackets[slot] = 1
+      return table.touch(slot, nowMs)
+    }
+    // Data after a RST: the RST was forged or stale. Data after SYN: the ports live again. After FIN: half-closed.
+    if (flows.has(slot, FLOW_FLAG.SYN_AGAIN) || !flows.has(slot, FLOW_FLAG.FIN)) {
+      flows.clear(slot, FLOW_FLAG.SYN_AGAIN | FLOW_FLAG.FIN | FLOW_FLAG.RST)
+      return table.move(slot, LIST.TCP, nowMs)
+    }
+    table.move(slot, this.#closingList(slot, nowMs), nowMs)
+  }
+
+  #closingList(slot: number, nowMs: number): number {
+    return this.flows.plumbedUntilMs[slot] > nowMs ? LIST.CLOSING_PLUMBED : LIST.CLOSING
+  }
+
+  #promote(slot: number, list: number, nowMs: number): void {
+    const { flows } = this
+    while (flows.routes >= flows.routeCapacity) {
+      const victim = flows.victim()
+      if (victim < 0) break
+      this.purge(victim, nowMs)
+      this.counters.evictedRoutes++
+    }
+    this.counters.promotedFlows++
+    flows.table.move(slot, list, nowMs)
+  }
+
+  /** Gives the flow a host and a fresh identifier; an old one is taken out of the kernel and quarantined. */
+  assign(slot: number, hostIndex: number, firstSequence: number, nowMs: number): boolean {
+    const { flows } = this
+    this.#release(slot, nowMs)
+    const host = this.#directory.host(hostIndex)
+    if (host === undefined) return false
+    flows.clear(slot, FLOW_FLAG.MAPPED | FLOW_FLAG.TUNNELLED)
+    if (!host.self) {
+      const identifier = this.#identifiers.allocate(hostIndex, flows.table.keyWord(slot, 8), slot, nowMs)
+      if (identifier === 0) return false
+      flows.identifier[slot] = identifier
+      flows.firstSequence[slot] = firstSequence
+    }
+    flows.host[slot] = hostIndex
+    this.tally.assigned(hostIndex, flows.service[slot])
+    return true
+  }
+
+  #release(slot: number, nowMs: number): void {
+    const { flows } = this
+    if (flows.plumbedUntilMs[slot] > nowMs) this.#ports.unplumb(slot)
+    flows.plumbedUntilMs[slot] = 0
+    if (flows.identifier[slot] !== 0) {
+      this.#identifiers.free(flows.identifier[slot], nowMs, flows.has(slot, FLOW_FLAG.TUNNELLED))
+      flows.identifier[slot] = 0
+    }
+    if (flows.host[slot] !== 0) this.tally.released(flows.host[slot], flows.service[slot])
+    flows.host[slot] = 0
+  }
+
+  #expire(list: number, timeoutMs: number, nowMs: number, work: number): number {
+    const { table } = this.flows
+    while (work > 0) {
+      const slot = table.oldest(list)
+      if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
+      this.purge(slot, nowMs)
+      work--
+    }
+    return work
+  }
+
+  /** Time-outs of all lists; does at most `maxWork` purges and answers how many are left of them. */
+  tick(nowMs: number, maxWork: number): number {
+    const { embryonic, linger, routeLease, udpIdle, tcpIdle } = this.#timeouts
+    const margin = routeLease + linger
+    let work = this.#expire(LIST.EMBRYONIC, embryonic, nowMs, maxWork)
+    work = this.#expire(LIST.CLOSING, linger, nowMs, work)
+    work = this.#expire(LIST.CLOSING_PLUMBED, margin, nowMs, work)
+    work = this.#expire(LIST.UDP, Math.max(udpIdle, margin), nowMs, work)
+    return this.#expire(LIST.TCP, Math.max(tcpIdle, margin), nowMs, work)
+  }
+
+  /** Ends a flow: what it holds is dropped, its route leaves the kernel, its classifier is told. */
+  purge(slot: number, nowMs: number): void {
+    for (const _ of this.#held.take(slot)) this.#ports.drop(DROP.HOLD_TIMEOUT)
+    this.#ports.ended(slot)
+    this.#release(slot, nowMs)
+    this.counters.endedFlows++
+    this.flows.table.remove(slot)
+  }
+}

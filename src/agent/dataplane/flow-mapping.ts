@@ -1,0 +1,100 @@
+import type { DirectoryIndex } from './directory.ts'
+import type { FlowTable } from './flows.ts'
+import type { ForwarderCounters, ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
+import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
+import type { PacketRef } from './packet-ref.ts'
+
+const NO_ADDRESS = [0, 0, 0xffff, 0]
+/** Answers to one of the last so many messages are taken for answers to ours. */
+const RECENT = 65_536
+
+/** The mapping datagrams that a forwarder sends (decision 3): epoch, sequence, and the headers of its flows. */
+export class FlowMapping {
+  epoch: number
+  #sequence = 0
+  readonly #flows: FlowTable
+  readonly #directory: DirectoryIndex
+  readonly #ports: ForwarderPorts
+  readonly #tunnelWords: Uint32Array
+  readonly #counters: ForwarderCounters
+  readonly #header: MappingHeader = createMappingHeader()
+
+  constructor(
+    parts: {
+      flows: FlowTable
+      directory: DirectoryIndex
+      ports: ForwarderPorts
+      settings: ForwarderSettings
+    },
+    counters: ForwarderCounters,
+  ) {
+    this.epoch = parts.settings.epoch
+    this.#flows = parts.flows
+    this.#directory = parts.directory
+    this.#ports = parts.ports
+    this.#tunnelWords = parts.settings.tunnelWords
+    this.#counters = counters
+  }
+
+  /** The sequence that the next message will have. */
+  get nextSequence(): number {
+    return (this.#sequence + 1) >>> 0
+  }
+
+  /** The sequence is one of the last that we sent: bounds what a replayed answer can do. */
+  isRecent(sequence: number): boolean {
+    return (this.#sequence - sequence) >>> 0 <= RECENT
+  }
+
+  /** MAP for the flow of `slot`, to its host, with the packet behind it when given. */
+  sendMapping(slot: number, packet: PacketRef | null): void {
+    const host = this.#directory.host(this.#flows.host[slot])!
+    const header = this.#headerFor(slot, KIND.MAP)
+    header.identifier = this.#flows.identifier[slot]
+    header.hostIndex = host.index
+    this.#counters.mappingsSent++
+    this.#ports.datagram(header, host.ipv4, packet)
+  }
+
+  /** CLASSIFY for the flow of `slot`. */
+  askClassifier(slot: number, classifierIpv4: number, packet: PacketRef | null): void {
+    this.#counters.classifySent++
+    this.#ports.datagram(this.#headerFor(slot, KIND.CLASSIFY), classifierIpv4, packet)
+  }
+
+  /** UNKNOWN: the identifier is nobody's. */
+  sendUnknown(identifier: number, hostIpv4: number): void {
+    const header = this.#header
+    header.kind = KIND.UNKNOWN
+    header.epoch = this.epoch
+    header.sequence = this.#sequence
+    header.identifier = identifier
+    header.hostIndex = 0
+    header.protocol = 0
+    header.ports = 0
+    header.client.set(NO_ADDRESS)
+    header.vip.set(NO_ADDRESS)
+    header.node.set(this.#tunnelWords)
+    this.#ports.datagram(header, hostIpv4, null)
+  }
+
+  #headerFor(slot: number, kind: number): MappingHeader {
+    const header = this.#header
+    const { keys } = this.#flows.table
+    const at = slot * 10
+    this.#sequence = this.nextSequence
+    header.kind = kind
+    header.epoch = this.epoch
+    header.sequence = this.#sequence
+    header.identifier = 0
+    header.hostIndex = 0
+    header.protocol = keys[at + 9]
+    header.ports = keys[at + 8]
+    for (let i = 0; i < 4; i++) {
+      header.client[i] = keys[at + i]
+      header.vip[i] = keys[at + 4 + i]
+      header.node[i] = this.#tunnelWords[i]
+    }
+    return header
+  }
+}
