@@ -1,3 +1,4 @@
+import { nanoid } from 'nanoid'
 import type { NodeConfig } from '../config/schema.ts'
 import type {
   AgentView,
@@ -36,6 +37,7 @@ export class View implements AgentView {
   readonly #links: PeerLinks
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
+  readonly #instance = nanoid()
 
   constructor(parts: {
     config: NodeConfig
@@ -68,6 +70,7 @@ export class View implements AgentView {
       node: this.#config.node.name,
       version: VERSION,
       pid: process.pid,
+      instance: this.#instance,
       roles: this.#config.roles,
       state: this.#state(),
       uptimeMs: Math.round(performance.now() - this.#startedMs),

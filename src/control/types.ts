@@ -29,6 +29,8 @@ export interface StatusData {
   node: string
   version: string
   pid: number
+  /** Random, new at each start: tells a restarted agent from one that went on. */
+  instance: string
   roles: string[]
   state: 'starting' | 'running' | 'draining'
   uptimeMs: number

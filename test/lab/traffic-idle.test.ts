@@ -10,9 +10,11 @@ import { missingRoot, skip } from '../support/skip.ts'
 import { counters, flowsOf, grown, until } from '../support/traffic.ts'
 
 const it = suite('traffic-idle')
-const TCP_IDLE_MS = 2_500
+const TCP_IDLE_MS = 2_000
 const LEASE_MS = 1_000
 const LINGER_MS = 500
+/** Past this the hosts have forgotten the flow as well. */
+const SILENCE_MS = TCP_IDLE_MS + LEASE_MS + 1_500
 const timeouts = { tcpIdle: TCP_IDLE_MS, routeLease: LEASE_MS, linger: LINGER_MS, quarantine: 4_000 }
 
 interface Echo {
@@ -52,8 +54,8 @@ it('a slow but active flow outlives the idle time-out and the lease of its route
   assert.equal(trickle, { lines: Array.from({ length: 40 }, (_, i) => String(i)), error: null })
   assert.is(echo.error, null)
   assert.is(echo.echoed, 40)
-  // No packet of it was ever late: nothing had to be retransmitted.
-  assert.ok(echo.waitedMs < 190, `an answer took ${echo.waitedMs} ms`)
+  // No packet of it had to be sent again and again.
+  assert.ok(echo.waitedMs < 1_000, `an answer took ${echo.waitedMs} ms`)
   // The lease ran out several times, and was renewed by the flow's own packets.
   assert.is(grown(before, after, 'forwarder_new_flows'), 2)
   assert.ok(grown(before, after, 'forwarder_plumbs') >= 8, `${grown(before, after, 'forwarder_plumbs')} plumbs`)
@@ -63,7 +65,7 @@ it('a slow but active flow outlives the idle time-out and the lease of its route
 
 it('a flow that was silent for longer than the idle time-out is adopted when it goes on', async () => {
   const before = await counters(lab)
-  const running = rawClient<Echo>(lab, lab.client(), 'echo', 3 * TCP_IDLE_MS, 1)
+  const running = rawClient<Echo>(lab, lab.client(), 'echo', SILENCE_MS, 1)
   const [flow] = await until('the flow', async () => {
     const flows = await rawFlows()
     return flows.some(f => f.state === 'established') ? flows : undefined
@@ -78,12 +80,12 @@ it('a flow that was silent for longer than the idle time-out is adopted when it 
 })
 
 it('when the host of a forgotten flow is gone the client is told by a reset, and does not hang', async () => {
-  const running = rawClient<Echo>(lab, lab.client(), 'echo', 3 * TCP_IDLE_MS, 1)
+  const running = rawClient<Echo>(lab, lab.client(), 'echo', SILENCE_MS, 1)
   const [flow] = await until('the flow', async () => {
     const flows = await rawFlows()
     return flows.some(f => f.state === 'established') ? flows : undefined
   })
-  assert.ok(lab.kill(flow!.host, 'SIGKILL'))
+  await lab.setLink(flow!.host, 'down')
   await until('death of the host', async () => {
     const { hosts } = await lab.api<HostsData>('c1', '/v1/hosts')
     return hosts.find(h => h.name === flow!.host)!.state === 'dead' ? true : undefined
@@ -91,7 +93,6 @@ it('when the host of a forgotten flow is gone the client is told by a reset, and
   const echo = await running
   assert.is(echo.error, 'ECONNRESET')
   assert.is(echo.echoed, 0)
-  await lab.startAgent(flow!.host)
 })
 
 if (missingRoot() === undefined) it.run()

@@ -13,6 +13,7 @@ export const STATUS: StatusData = {
   node: 'f1',
   version: '0.1.0',
   pid: 4711,
+  instance: 'V1StGXR8_Z5jdHi6B-myT',
   roles: ['forwarder', 'classifier'],
   state: 'running',
   uptimeMs: 7_530_000,

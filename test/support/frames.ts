@@ -1,13 +1,14 @@
-/** Sends any bytes as Ethernet frames from inside a namespace: what no socket of higher layers would let out. */
-import { readFileSync } from 'node:fs'
+/** Sends any bytes as Ethernet frames from inside a namespace: what no socket of a higher layer would let out. */
+import { openSync } from 'node:fs'
 import { check, closeFd, libc, pinned } from '../../src/os/ffi.ts'
 import { enterNetns, enterNetnsPath } from '../../src/os/netns.ts'
-import { openSync } from 'node:fs'
 
 const AF_PACKET = 17
 const SOCK_RAW_CLOEXEC = 3 | 0x80000
 const ETH_P_IP = 0x0800
 const HEADER_BYTES = 14
+/** Nobody's hardware address, so that switches learn nothing wrong. */
+const NOBODY = [2, 0, 0, 0, 0xbe, 0xef]
 
 const home = openSync('/proc/thread-self/ns/net', 'r')
 
@@ -21,16 +22,9 @@ export const inside = <T>(netns: string, run: () => T): T => {
   }
 }
 
-/** The hardware address of a device. Call it inside the namespace. */
-const macOf = (device: string): Uint8Array =>
-  Uint8Array.from(
-    readFileSync(`/sys/class/net/${device}/address`, 'latin1')
-      .trim()
-      .split(':'),
-    byte => Number.parseInt(byte, 16),
-  )
-
-export const parseMac = (text: string): Uint8Array => Uint8Array.from(text.split(':'), byte => Number.parseInt(byte, 16))
+/** `02:00:00:00:be:ef` as bytes. */
+export const parseMac = (text: string): Uint8Array =>
+  Uint8Array.from(text.split(':'), byte => Number.parseInt(byte, 16))
 
 export class FrameSender {
   readonly #fd: number
@@ -54,10 +48,10 @@ export class FrameSender {
     })
   }
 
-  /** One frame with the IPv4 ethertype; the source address is nobody's, so that switches learn nothing wrong. */
+  /** One frame with the IPv4 ethertype. */
   send(to: Uint8Array, packet: Uint8Array): void {
     this.#frame.set(to, 0)
-    this.#frame.set([2, 0, 0, 0, 0xbe, 0xef], 6)
+    this.#frame.set(NOBODY, 6)
     this.#frame.writeUInt16BE(ETH_P_IP, 12)
     this.#frame.set(packet, HEADER_BYTES)
     check('send(AF_PACKET)', libc.send(this.#fd, this.#frame, BigInt(HEADER_BYTES + packet.length), 0))
@@ -68,5 +62,3 @@ export class FrameSender {
     closeFd(this.#fd)
   }
 }
-
-export { macOf }
