@@ -15,7 +15,7 @@ import { short } from './lib/stats.ts'
 import { wrk } from './lib/wrk.ts'
 
 const SECONDS = Number(process.argv[2] ?? 6)
-const HZ = 5000
+const HZ = 1999
 const ROOT = join(import.meta.dirname, '..')
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`)

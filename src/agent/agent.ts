@@ -15,6 +15,8 @@ import { type AgentState, View } from './view.ts'
 
 const HOP_REFRESH_MS = 5000
 const DRAIN_POLL_MS = 100
+/** Two heartbeats: what peers sent before they heard of the drain has arrived by then. */
+const DRAIN_SETTLE_MS = 500
 
 /**
  * Runs an agent until SIGTERM or SIGINT, which end it after what is in flight has ended, at most `timeouts.drain`
@@ -148,8 +150,9 @@ class Agent {
     this.#state = 'draining'
     if (this.#hops !== null) clearInterval(this.#hops)
     if (wasRunning) {
+      this.#links?.setDraining(true)
+      await this.#drain(drainMs)
       await this.#links?.goodbye('stopping')
-      await this.#drain(performance.now() + drainMs)
     }
     for (const [part, close] of [
       ['control', () => this.#control?.close()],
@@ -167,11 +170,13 @@ class Agent {
     this.#log.info('agent stopped')
   }
 
-  /** Waits until no established flow passes through this node, or the bound is reached. */
-  async #drain(untilMs: number): Promise<void> {
-    while (!this.#hurry && performance.now() < untilMs) {
+  /** Waits until no established flow passes through this node (peers stop choosing it meanwhile), within the bound. */
+  async #drain(boundMs: number): Promise<void> {
+    const startMs = performance.now()
+    const settledMs = startMs + Math.min(DRAIN_SETTLE_MS, boundMs)
+    while (!this.#hurry && performance.now() < startMs + boundMs) {
       const active = (await this.#dataplane?.status().catch(() => null))?.counters.active_flows ?? 0
-      if (active === 0) return
+      if (active === 0 && performance.now() >= settledMs) return
       await new Promise(resolve => setTimeout(resolve, DRAIN_POLL_MS))
     }
   }

@@ -5,7 +5,6 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import type { Logger } from 'pino'
-import type { PeerConfig, Role } from '../config/schema.ts'
 import { errorText, ShuntError } from '../errors.ts'
 import { createGater, dialsTo } from './admission.ts'
 import { Alarm } from './alarm.ts'
@@ -26,50 +25,17 @@ import { loadIdentity } from './identity.ts'
 import { networkKey } from './keys.ts'
 import { Link } from './link.ts'
 import { type LinkCounter, newCounters } from './link-counters.ts'
+import type { PeerLinks, PeerLinksOptions } from './links-api.ts'
 import { type LivenessAction, type LivenessEvent, step } from './liveness.ts'
 import { createLinkNode, type LinkNode } from './node.ts'
 import { newPeer, type Peer, type PeerState, stateOf } from './peer.ts'
 import { roleMask } from './roles.ts'
 
+export type { PeerLinks, PeerLinksOptions } from './links-api.ts'
 export type { PeerState } from './peer.ts'
 
 const DIAL_TIMEOUT_MS = 3000
 const STRANGER_LOG_MS = 10_000
-
-export interface PeerLinksOptions {
-  name: string
-  identityFile: string
-  /** The first cluster secret, 32 bytes. */
-  secret: Uint8Array
-  /** Where peers call; they are called at the same port of their own addresses. */
-  listen: { address: string; port: number }
-  roles: Role[]
-  /** u32, told to peers. */
-  epoch: number
-  peers: PeerConfig[]
-  log: Logger
-}
-
-export interface PeerLinks {
-  /** Rejects if the port cannot be listened on. */
-  start(): Promise<void>
-  /** Closes everything at once, so that nothing of it keeps the process alive. */
-  stop(): Promise<void>
-  /** Tells all peers that this node leaves, closes the links, and neither makes nor takes new ones. */
-  goodbye(reason: string): Promise<void>
-  /** Own peer id. */
-  readonly id: string
-  states(): PeerState[]
-  /** Heartbeats say from now on whether this node wants nothing new. */
-  setDraining(draining: boolean): void
-  /** Queues an encoded frame. False (and counted) if the peer is unknown or not alive, or more than 4 MB wait. */
-  send(peer: string, frame: Uint8Array): boolean
-  /** Frames that carry records, from peers with the role for them, in the order in which they were sent. */
-  onFrame(callback: (peer: string, frame: DecodedFrame) => void): void
-  /** A peer's state or draining has changed. A link that was replaced shows as dead, then alive: send again what it knew. */
-  onChange(callback: (peer: PeerState) => void): void
-  counters(): Record<string, number>
-}
 
 /** Throws SHUNT_ERR_IDENTITY if the identity or the secret is unusable, SHUNT_ERR_CONFIG if a peer has our own id. */
 export const createPeerLinks = (options: PeerLinksOptions): PeerLinks => new Links(options)
