@@ -7,6 +7,7 @@ import type { StatusData } from '../../src/control/types.ts'
 import { Lab } from '../../src/lab/lab.ts'
 import { isAlive } from '../../src/lab/processes.ts'
 import { labName, leftovers } from '../support/lab.ts'
+import { rawClient, startRaw, withRaw } from '../support/raw.ts'
 import { missingRoot, skip } from '../support/skip.ts'
 import { accessLog, assertWhole, load, until, VIP, webFile } from '../support/traffic.ts'
 
@@ -64,12 +65,13 @@ it.before(async () => {
   lab = await Lab.up({
     name: labName(),
     clients: 2,
-    configure: (config, node) => {
+    configure: withRaw((config, node) => {
       config.timeouts = { drain: DRAIN_MS }
       // The network is there, no agent yet.
       if (node.name === 'f1') for (const n of ['f1', 'h1', 'c1']) before.set(n, kernelState(node.netns.replace(/f1$/, n)))
-    },
+    }),
   })
+  await startRaw(lab)
 })
 
 it.after(async () => {
@@ -95,6 +97,9 @@ it('a forwarder leaves without a failed request: out of the router first, then S
       ...(i % 2 === 0 ? [`${url}/10m`] : ['-T', lab.files('client1').dir.replace(/client1$/, 'files/10m'), `${url}/upload/slow-${i}`]),
     ]),
   )
+  const talks = Array.from({ length: 6 }, () =>
+    rawClient<{ echoed: number; error: string | null }>(lab, lab.client(2), 'echo', 50, 160),
+  )
   const status = () => lab.api<StatusData>('f1', '/v1/status')
   await until('traffic on f1', async () => ((await status()).counters.forwarder_new_flows! > 200 ? true : undefined))
   await lab.setForwarders(VIP, [f2!])
@@ -115,6 +120,7 @@ it('a forwarder leaves without a failed request: out of the router first, then S
     assert.ok(result.done > 500, `only ${result.done} requests`)
   }
   for (const ended of await Promise.all(slow)) assert.is(ended.code, 0, ended.stderr)
+  for (const { echoed, error } of await Promise.all(talks)) assert.equal({ echoed, error }, { echoed: 160, error: null })
 })
 
 it('an agent that was killed cleans up at its next start, works, and at its end leaves everything as it was', async () => {
@@ -170,7 +176,8 @@ it('after the agent of a host was killed, new connections go to the others, with
 it('stopped agents leave rules, addresses, links, routes and settings as they were', async () => {
   for (const node of ['f1', 'h1', 'c1']) {
     assert.ok(lab.kill(node, 'SIGTERM'))
-    // A second signal does not wait for flows that still pass.
+    // A second signal does not wait for flows that still pass; at once it might become one with the first.
+    await until(`${node} to drain`, async () => ((await lab.agentState(node)) === 'running' ? undefined : true))
     lab.kill(node, 'SIGTERM')
     await stopped(node, 3_000)
     assertAsBefore(node)

@@ -1,7 +1,7 @@
 /** A lab under attack: good requests all the while, an attacker inside and outside, and what the nodes say of it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -82,6 +82,11 @@ export class HostileLab {
       const device = place === 'router' ? 'br1' : 'eth0'
       const text = await mustRun(['ip', '-n', lab.netns(place), '-j', 'link', 'show', device])
       this.#macs.set(place, parseMac((JSON.parse(text) as [{ address: string }])[0].address))
+    }
+    // Where the module br_netfilter is loaded, bridges drop what is malformed; a rack's switch does not.
+    if (existsSync('/proc/sys/net/bridge')) {
+      const setting = 'net.bridge.bridge-nf-call-iptables=0'
+      await mustRun(['ip', 'netns', 'exec', lab.netns('switch'), 'sysctl', '-qw', setting])
     }
     // Where the answers to forged sources go: nowhere, and nobody complains.
     await mustRun(['ip', '-n', lab.netns('router'), 'route', 'add', 'blackhole', '198.18.0.0/15'])

@@ -26,6 +26,7 @@ export class Dataplane {
   #ready: () => void = () => {}
   #broken: (error: Error) => void = () => {}
   #stopped: () => void = () => {}
+  #stopping = false
   #over = false
 
   private constructor(plan: DataplanePlan, events: DataplaneEvents) {
@@ -43,7 +44,9 @@ export class Dataplane {
       'code' in source ? new Worker(source.code, { ...options, eval: true }) : new Worker(source.url, options)
     this.#worker.on('error', (error: unknown) => this.#fail(errorText(error)))
     this.#worker.on('exit', () => {
-      if (!this.#over) this.#fail('the worker ended by itself')
+      // Its last message may come after its end.
+      if (this.#stopping) this.#take({ type: 'stopped' })
+      else if (!this.#over) this.#fail('the worker ended by itself')
     })
   }
 
@@ -100,6 +103,7 @@ export class Dataplane {
 
   async stop(): Promise<void> {
     if (this.#over) return
+    this.#stopping = true
     const done = new Promise<void>(resolve => {
       this.#stopped = resolve
     })
