@@ -6,7 +6,7 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { mustRun } from '../src/lab/run.ts'
+import { mustRun, run } from '../src/lab/run.ts'
 import { removeBalancers } from './lib/balancers.ts'
 import { BALANCER_CPU, CpuMeter } from './lib/cpu.ts'
 import { classify, parseSamples, projectFrame } from './lib/samples.ts'
@@ -34,7 +34,23 @@ const pids = lab.nodes.map(node => lab.process(node.name)!.pid)
 try {
   const pid = lab.process(FORWARDER)!.pid
   await wrk(lab, lab.client(1), `http://${VIP_SHUNT}/`, 32, 4)
+  const tids = new Set(readdirSync(`/proc/${pid}/task`).map(Number))
+  const worker = [...tids].find(t =>
+    readFileSync(`/proc/${pid}/task/${t}/comm`, 'utf8').startsWith('WorkerThread'),
+  )!
+  const calls = ['poll', 'recvmmsg', 'sendmmsg', 'sendmsg', 'recvfrom', 'read', 'getsockopt', 'writev', 'sendto', 'futex', 'write']
+  const events = calls.map(call => `syscalls:sys_enter_${call}`).join(',')
+  const counting = run(['perf', 'stat', '-x', ',', '-e', events, '-t', String(worker), '--', 'sleep', '3'])
+  const counted = await wrk(lab, lab.client(1), `http://${VIP_SHUNT}/`, 32, 3)
+  say('--- system calls of the worker a connection')
+  for (const line of (await counting).stderr.split('\n')) {
+    const [n, , event] = line.split(',')
+    if (Number(n) > 0) say(`${(Number(n) / counted.connections).toFixed(2).padStart(8)}     ${event.split('sys_enter_')[1]}`)
+  }
   const data = join(dir, 'perf.data')
+  // The idle task is not sampled, nor what interrupts it: something of lowest priority runs in its place.
+  const soak = ['chrt', '-i', '0', 'taskset', '-c', String(BALANCER_CPU), 'sh', '-c', 'while :; do :; done']
+  const idle = lab.spawn('switch', soak)
   const record = ['perf', 'record', '-q', '-e', 'cpu-clock', '-F', String(HZ), '-C', String(BALANCER_CPU)]
   const meter = new CpuMeter(BALANCER_CPU, lab.name)
   const sampling = mustRun([...record, '-g', '-o', data, '--', 'sleep', String(SECONDS)], {
@@ -44,8 +60,7 @@ try {
     wrk(lab, lab.client(2), `http://${VIP_SHUNT}/`, 32, SECONDS),
   )
   await sampling
-  const tids = new Set(readdirSync(`/proc/${pid}/task`).map(Number))
-  const worker = [...tids].find(t => readFileSync(`/proc/${pid}/task/${t}/comm`, 'utf8').startsWith('WorkerThread'))!
+  idle.kill('SIGKILL')
   const text = await mustRun(['perf', 'script', '-i', data, '-F', 'comm,tid,ip,sym'], { timeoutMs: 120_000 })
   const samples = parseSamples(text)
   const classes = new Map<string, number>()
@@ -53,7 +68,7 @@ try {
   const inner = new Map<string, number>()
   const count = (map: Map<string, number>, key: string): void => void map.set(key, (map.get(key) ?? 0) + 1)
   for (const sample of samples) {
-    const kind = classify(sample, worker, tids)
+    const kind = classify(sample, worker, tids, idle.pid!)
     count(classes, kind)
     if (!kind.startsWith('worker')) continue
     count(inner, `${sample.stack[0]}`)

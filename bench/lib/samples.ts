@@ -30,9 +30,22 @@ const CALLS: [string, RegExp][] = [
   ['futex', /sys_futex/],
 ]
 
-/** @param workerTid thread of the data plane; @param agentTids all threads of the agent */
-export const classify = (sample: Sample, workerTid: number, agentTids: ReadonlySet<number>): string => {
+/**
+ * @param workerTid thread of the data plane
+ * @param agentTids all threads of the agent
+ * @param idleTid the process that stands for the idle task
+ */
+export const classify = (
+  sample: Sample,
+  workerTid: number,
+  agentTids: ReadonlySet<number>,
+  idleTid: number,
+): string => {
   const { stack, tid } = sample
+  if (has(stack, /^net_rps_send_ipi$/)) return 'wake-up sent to the other CPU (of the steering)'
+  // An interrupt's own time is booked where interrupts are let in again: at the begin of the softirqs.
+  if (/^handle_softirqs/.test(stack[0]) && has(stack, /^(asm_)?sysvec_call_function_single$/))
+    return 'wake-up received from the other CPU (of the steering)'
   const inSoftirq = has(stack, /^(handle_softirqs|__do_softirq|run_ksoftirqd)/)
   if (inSoftirq) {
     if (has(stack, /^packet_rcv|^tpacket_rcv/)) return 'softirq: packet ring'
@@ -42,10 +55,9 @@ export const classify = (sample: Sample, workerTid: number, agentTids: ReadonlyS
     if (has(stack, /^rcu_/)) return 'softirq: RCU'
     return 'softirq: other'
   }
-  if (!agentTids.has(tid)) return 'outside the agent'
+  if (tid === idleTid) return 'idle'
+  if (!agentTids.has(tid)) return 'other processes'
   if (tid !== workerTid) return 'agent: other threads'
-  const rps = has(stack, /^net_rps_send_ipi|^net_rps_action|native_write_msr|x2apic|smp_call_single_queue/)
-  if (rps) return 'worker: wake-up of the other CPU (an artefact of steering)'
   const call = CALLS.find(([, name]) => has(stack, name))
   if (call !== undefined) return `worker: ${call[0]}`
   if (has(stack, /entry_SYSCALL|do_syscall|asm_sysvec|irqentry/)) return 'worker: kernel, other'

@@ -6,6 +6,7 @@ import { errorText, ShuntError } from '../errors.ts'
 import { readSecret } from '../gossip/identity.ts'
 import { createPeerLinks, type PeerLinks } from '../gossip/links.ts'
 import { createLogger } from '../log.ts'
+import { releaseStartupPages } from '../os/memory.ts'
 import { Dataplane } from './dataplane/dataplane.ts'
 import { nextEpoch, saveEpoch } from './epoch.ts'
 import { KernelSetup } from './kernel-setup.ts'
@@ -14,6 +15,8 @@ import { RoutesExchange } from './routes-exchange.ts'
 import { type AgentState, View } from './view.ts'
 
 const HOP_REFRESH_MS = 5000
+/** After the start, when the code that only starting needs will not be needed again soon. */
+const SETTLED_MS = 3000
 const DRAIN_POLL_MS = 100
 /** Two heartbeats: what peers sent before they heard of the drain has arrived by then. */
 const DRAIN_SETTLE_MS = 500
@@ -56,6 +59,7 @@ class Agent {
   #links: PeerLinks | null = null
   #control: { close(): Promise<void> } | null = null
   #hops: NodeJS.Timeout | null = null
+  #settled: NodeJS.Timeout | null = null
   #stopping: Promise<void> | null = null
   #hurry = false
 
@@ -132,6 +136,11 @@ class Agent {
         error => this.#log.error({ error: errorText(error) }, 'next hops not refreshed'),
       )
     }, HOP_REFRESH_MS)
+    this.#settled = setTimeout(
+      () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
+      SETTLED_MS,
+    )
+    this.#settled.unref()
     this.#state = 'running'
     this.#log.info(
       { roles: config.roles, epoch, services: config.services.length, peers: config.peers.length },
@@ -149,6 +158,7 @@ class Agent {
     const wasRunning = this.#state === 'running'
     this.#state = 'draining'
     if (this.#hops !== null) clearInterval(this.#hops)
+    if (this.#settled !== null) clearTimeout(this.#settled)
     if (wasRunning) {
       this.#links?.setDraining(true)
       await this.#drain(drainMs)

@@ -76,16 +76,14 @@ export class View implements AgentView {
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       dataplane: 'nftables',
       epoch: worker.epoch,
-      peers: this.#links
-        .states()
-        .map(({ name, roles, address, state, lastHeardMs, rttMs }) => ({
-          name,
-          roles,
-          address,
-          state,
-          lastHeardMs,
-          rttMs,
-        })),
+      peers: this.#links.states().map(({ name, roles, address, state, lastHeardMs, rttMs }) => ({
+        name,
+        roles,
+        address,
+        state,
+        lastHeardMs,
+        rttMs,
+      })),
       limits: [...worker.limits],
       counters: { ...worker.counters, ...kernel, ...links },
       memory: { rssBytes: process.memoryUsage.rss() },

@@ -19,6 +19,7 @@ export const libc = dlopen(null, {
   getsockopt: { return: 'int32', arguments: ['int32', 'int32', 'int32', 'pointer', 'pointer'] },
   if_nametoindex: { return: 'uint32', arguments: ['string'] },
   ioctl: { return: 'int32', arguments: ['int32', 'uint64', 'pointer'] },
+  madvise: { return: 'int32', arguments: ['pointer', 'uint64', 'int32'] },
   mmap: { return: 'pointer', arguments: ['pointer', 'uint64', 'int32', 'int32', 'int32', 'int64'] },
   munmap: { return: 'int32', arguments: ['pointer', 'uint64'] },
   open: { return: 'int32', arguments: ['string', 'int32', 'int32'] },

@@ -27,7 +27,9 @@ interface Echo {
 let lab: Lab
 const forwarders = (): string[] => lab.forwarders.map(f => f.name)
 const rawFlows = async () =>
-  (await Promise.all(forwarders().map(f => flowsOf(lab, f)))).flat().filter(f => f.vip.endsWith(`:${RAW_PORT}`))
+  (await Promise.all(forwarders().map(f => flowsOf(lab, f))))
+    .flat()
+    .filter(f => f.vip.endsWith(`:${RAW_PORT}`))
 const rawFlowsOver = (): Promise<true> =>
   until('the end of the flows', async () => ((await rawFlows()).length === 0 ? true : undefined))
 
@@ -58,7 +60,10 @@ it('a slow but active flow outlives the idle time-out and the lease of its route
   assert.ok(echo.waitedMs < 1_000, `an answer took ${echo.waitedMs} ms`)
   // The lease ran out several times, and was renewed by the flow's own packets.
   assert.is(grown(before, after, 'forwarder_new_flows'), 2)
-  assert.ok(grown(before, after, 'forwarder_plumbs') >= 8, `${grown(before, after, 'forwarder_plumbs')} plumbs`)
+  assert.ok(
+    grown(before, after, 'forwarder_plumbs') >= 8,
+    `${grown(before, after, 'forwarder_plumbs')} plumbs`,
+  )
   assert.ok(grown(before, after, 'kernel_route_hit') > 40)
   await rawFlowsOver()
 })

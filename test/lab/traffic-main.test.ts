@@ -1,13 +1,16 @@
 /** Real traffic through a cluster in which every node has one role: nothing is lost, mixed up, or slower than it must be. */
+
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { HostsData } from '../../src/control/types.ts'
 import { Lab } from '../../src/lab/lab.ts'
 import { labName, leftovers } from '../support/lab.ts'
-import { pattern } from '../support/raw-pattern.ts'
 import { rawClient, startRaw, withRaw } from '../support/raw.ts'
+import { pattern } from '../support/raw-pattern.ts'
 import { missingRoot, skip } from '../support/skip.ts'
 import {
   accessLog,
@@ -22,8 +25,6 @@ import {
   VIP,
   webFile,
 } from '../support/traffic.ts'
-import { createHash } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
 
 const it = suite('traffic-main')
 const CAPACITIES = [10, 30, 60]
@@ -62,7 +63,10 @@ it('10,000 connections, 200 at once, small and of 10 MB both ways: none fails, e
     ),
   )
   for (const result of results) assertWhole(lab, result)
-  assert.is(results.reduce((sum, r) => sum + r.done, 0), 10_000)
+  assert.is(
+    results.reduce((sum, r) => sum + r.done, 0),
+    10_000,
+  )
 
   const after = await counters(lab)
   const opened = (names: string[]): number =>
@@ -104,7 +108,10 @@ it('answers go straight from the host to the client (R-A4)', async () => {
   const tx = async (names: string[]): Promise<number> =>
     (await Promise.all(names.map(n => lab.linkCounters(n)))).reduce((sum, c) => sum + c.txBytes, 0)
   const before = { hosts: await tx(hosts()), forwarders: await tx(forwarders()) }
-  const result = await load(lab, lab.client(), { concurrency: 5, jobs: [{ kind: 'get', count: 10, path, sha256 }] })
+  const result = await load(lab, lab.client(), {
+    concurrency: 5,
+    jobs: [{ kind: 'get', count: 10, path, sha256 }],
+  })
   assertWhole(lab, result)
   const byHosts = (await tx(hosts())) - before.hosts
   const byForwarders = (await tx(forwarders())) - before.forwarders
@@ -146,9 +153,18 @@ it('bulk bytes take the kernel path: a few slow packets a flow, at the forwarder
 
 it('a half-closed download of 10 MB is whole and takes the kernel path', async () => {
   const before = await counters(lab)
-  const got = await rawClient<{ bytes: number; sha256: string; error: string | null }>(lab, lab.client(), 'download', BIG)
+  const got = await rawClient<{ bytes: number; sha256: string; error: string | null }>(
+    lab,
+    lab.client(),
+    'download',
+    BIG,
+  )
   const after = await counters(lab)
-  assert.equal(got, { bytes: BIG, sha256: createHash('sha256').update(pattern(BIG)).digest('hex'), error: null })
+  assert.equal(got, {
+    bytes: BIG,
+    sha256: createHash('sha256').update(pattern(BIG)).digest('hex'),
+    error: null,
+  })
   const slow = grown(before, after, 'forwarder_slow_packets')
   const hits = grown(before, after, 'kernel_route_hit')
   process.stdout.write(`\n  half-closed: ${slow} slow packets, ${hits} in the kernel\n`)
@@ -171,7 +187,17 @@ it('full-size segments cross as they are: no fragment, no other MTU or MSS (R-E8
     await Promise.all(captures.map(c => c.ready))
     writeFileSync(file, pattern(BIG))
     const url = `http://${VIP}/upload/mtu`
-    const curl = lab.spawn(lab.client(), ['curl', '-sS', '-T', file, '--limit-rate', '20M', '-w', '%header{x-host}', url])
+    const curl = lab.spawn(lab.client(), [
+      'curl',
+      '-sS',
+      '-T',
+      file,
+      '--limit-rate',
+      '20M',
+      '-w',
+      '%header{x-host}',
+      url,
+    ])
     const answer = once(curl.stdout!, 'data') as Promise<[Buffer]>
     const mss = await until('the MSS of the upload', async () => {
       const { stdout } = await lab.exec(lab.client(), ['ss', '-tinH', 'dst', VIP])
@@ -185,7 +211,8 @@ it('full-size segments cross as they are: no fragment, no other MTU or MSS (R-E8
     await captured.ended // 1000 full-size packets came
     await until('1000 lines', () => (captured.seen.length >= 1_000 ? true : undefined))
     const { address } = lab.place(String(host))
-    for (const line of captured.seen) assert.match(line, new RegExp(`IP 10\\.10\\.1\\.\\d+\\.\\d+ > ${address}\\.`))
+    for (const line of captured.seen)
+      assert.match(line, new RegExp(`IP 10\\.10\\.1\\.\\d+\\.\\d+ > ${address}\\.`))
   } finally {
     for (const { child } of captures) child.kill()
   }

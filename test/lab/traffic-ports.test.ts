@@ -51,7 +51,7 @@ test('two forwarders carry flows of equal ports and equal identifiers at once: n
     assert.ok(twice.length > 0, 'no identifier was in use at both forwarders: nothing was tried')
 
     child.stdin!.end('go\n')
-    const result = JSON.parse((await lines.next()).value) as LoadResult
+    const result = JSON.parse((await lines.next()).value!) as LoadResult
     assertWhole(lab, result)
     assert.is(result.uploads.length, CLIENTS)
     await (child.exitCode ?? once(child, 'exit'))
@@ -107,7 +107,9 @@ test('a freed identifier rests before another client gets it, and those outside 
     assert.equal(early, [])
     const after = await counters(lab)
     const fixed = grown(before, after, 'forwarder_identifiers_not_neutral')
-    process.stdout.write(`\n  ${last.size} identifiers, ${reused} given to another client later, ${fixed} not neutral\n`)
+    process.stdout.write(
+      `\n  ${last.size} identifiers, ${reused} given to another client later, ${fixed} not neutral\n`,
+    )
     assert.ok(reused > 0, 'no identifier was used again: nothing was tried')
     assert.ok(fixed > 0, 'the neutral identifiers were never short: nothing was tried')
     assert.is(grown(before, after, 'forwarder_identifiers_exhausted'), 0)

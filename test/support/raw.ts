@@ -1,7 +1,7 @@
 /** The application of raw-server.ts on the hosts of a lab, at a port where the lab's own web servers do not listen. */
 import { once } from 'node:events'
-import type { Configure } from '../../src/lab/nodes.ts'
 import type { Lab } from '../../src/lab/lab.ts'
+import type { Configure } from '../../src/lab/nodes.ts'
 import { program, VIP } from './traffic.ts'
 
 export const RAW_PORT = 9000
@@ -27,6 +27,7 @@ export const startRaw = async (lab: Lab): Promise<void> => {
 export const rawClient = async <T>(lab: Lab, client: string, ...args: (string | number)[]): Promise<T> => {
   const argv = [...program('raw-client.ts'), VIP, String(RAW_PORT), ...args.map(String)]
   const ended = await lab.exec(client, argv)
-  if (ended.code !== 0) throw new Error(`raw-client ${args.join(' ')}: exit code ${ended.code}: ${ended.stderr}`)
+  if (ended.code !== 0)
+    throw new Error(`raw-client ${args.join(' ')}: exit code ${ended.code}: ${ended.stderr}`)
   return JSON.parse(ended.stdout) as T
 }
