@@ -24,10 +24,7 @@ const say = (text: string): void => {
 const dir = mkdtempSync(join(tmpdir(), 'shunt-profile-'))
 const binary = join(dir, 'agent')
 const flags = '--no-warnings --perf-basic-prof --interpreted-frames-native-stack'
-writeFileSync(
-  binary,
-  `#!/bin/sh\nexec ${ROOT}/node_modules/.bin/node ${flags} ${ROOT}/src/main.ts "$@"\n`,
-)
+writeFileSync(binary, `#!/bin/sh\nexec ${ROOT}/node_modules/.bin/node ${flags} ${ROOT}/src/main.ts "$@"\n`)
 chmodSync(binary, 0o755)
 const lab = await comparisonLab(2, { binary })
 const pids = lab.nodes.map(node => lab.process(node.name)!.pid)
@@ -38,14 +35,27 @@ try {
   const worker = [...tids].find(t =>
     readFileSync(`/proc/${pid}/task/${t}/comm`, 'utf8').startsWith('WorkerThread'),
   )!
-  const calls = ['poll', 'recvmmsg', 'sendmmsg', 'sendmsg', 'recvfrom', 'read', 'getsockopt', 'writev', 'sendto', 'futex', 'write']
+  const calls = [
+    'poll',
+    'recvmmsg',
+    'sendmmsg',
+    'sendmsg',
+    'recvfrom',
+    'read',
+    'getsockopt',
+    'writev',
+    'sendto',
+    'futex',
+    'write',
+  ]
   const events = calls.map(call => `syscalls:sys_enter_${call}`).join(',')
   const counting = run(['perf', 'stat', '-x', ',', '-e', events, '-t', String(worker), '--', 'sleep', '3'])
   const counted = await wrk(lab, lab.client(1), `http://${VIP_SHUNT}/`, 32, 3)
   say('--- system calls of the worker a connection')
   for (const line of (await counting).stderr.split('\n')) {
     const [n, , event] = line.split(',')
-    if (Number(n) > 0) say(`${(Number(n) / counted.connections).toFixed(2).padStart(8)}     ${event.split('sys_enter_')[1]}`)
+    if (Number(n) > 0)
+      say(`${(Number(n) / counted.connections).toFixed(2).padStart(8)}     ${event.split('sys_enter_')[1]}`)
   }
   const data = join(dir, 'perf.data')
   // The idle task is not sampled, nor what interrupts it: something of lowest priority runs in its place.
@@ -86,7 +96,11 @@ try {
     `${result.connections} connections, ${short(cpu.usedUs / result.connections)} us each with perf, others took ${foreign} % of the CPU, ${samples.length} samples`,
   )
   show('microseconds a connection, by class', classes, 0.05)
-  show('worker thread, by innermost function of the project (with all it calls in the runtime and the kernel)', functions, 0.2)
+  show(
+    'worker thread, by innermost function of the project (with all it calls in the runtime and the kernel)',
+    functions,
+    0.2,
+  )
   show('worker thread, by innermost function', inner, 0.4)
   if (process.env.KEEP_SCRIPT !== undefined) writeFileSync(process.env.KEEP_SCRIPT, text)
 } finally {

@@ -33,6 +33,7 @@ export const libc = dlopen(null, {
   setns: { return: 'int32', arguments: ['int32', 'int32'] },
   setsockopt: { return: 'int32', arguments: ['int32', 'int32', 'int32', 'pointer', 'uint32'] },
   socket: { return: 'int32', arguments: ['int32', 'int32', 'int32'] },
+  usleep: { return: 'int32', arguments: ['uint32'] },
   write: { return: 'int32', arguments: ['int32', 'pointer', 'uint64'] },
   writev: { return: 'int32', arguments: ['int32', 'pointer', 'int32'] },
 }).functions

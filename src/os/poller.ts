@@ -55,3 +55,8 @@ export class Poller {
     return events !== 0
   }
 }
+
+/** Stops this thread for some microseconds (the kernel adds its timer slack, about 50). */
+export const sleepUs = (microseconds: number): void => {
+  libc.usleep(microseconds)
+}

@@ -24,7 +24,7 @@ export interface LoadPlan {
   jobs: LoadJob[]
   /** Connections at once. */
   concurrency: number
-  /** A lane each; a lane's connections all come from its address and port. Replaces `concurrency`. */
+  /** Where connections come from: lane i of n takes i, i + n, … in turn, so none is in use twice. */
   locals?: { address: string; port: number }[]
   /** Go through the jobs again and again for so long. */
   forMs?: number
@@ -68,7 +68,7 @@ const main = async (plan: LoadPlan): Promise<LoadResult> => {
   const queue = interleave(plan.jobs)
   const result: LoadResult = { done: 0, failed: 0, errors: [], byHost: {}, uploads: [], records: [], ms: 0 }
   const startedMs = performance.now()
-  const lanes = plan.locals?.length ?? plan.concurrency
+  const lanes = plan.concurrency
   let next = 0
   let atHalf = 0
   const input = plan.pauseAtHalf ? createInterface(process.stdin) : null
@@ -92,11 +92,11 @@ const main = async (plan: LoadPlan): Promise<LoadResult> => {
     req.end(bytes.subarray(bytes.length >> 1))
   }
 
-  const one = async (job: LoadJob, number: number, lane: number): Promise<string> => {
+  const one = async (job: LoadJob, number: number, place: number): Promise<string> => {
     const name = `${plan.tag ?? 'load'}-${number}`
     const bytes = job.kind === 'put' ? randomBytes(job.bytes) : null
     const path = job.kind === 'small' ? '/' : job.kind === 'get' ? job.path : `/upload/${name}`
-    const local = plan.locals?.[lane]
+    const local = plan.locals?.[place % plan.locals.length]
     const req = request({
       host: plan.vip,
       port: plan.port ?? 80,
@@ -125,7 +125,9 @@ const main = async (plan: LoadPlan): Promise<LoadResult> => {
   }
 
   const lane = async (number: number): Promise<void> => {
-    while (plan.forMs === undefined ? next < queue.length : performance.now() - startedMs < plan.forMs) {
+    const more = (): boolean =>
+      plan.forMs === undefined ? next < queue.length : performance.now() - startedMs < plan.forMs
+    for (let turn = 0; more(); turn++) {
       const at = next++
       const job = queue[at % queue.length]!
       const record: LoadRecord = {
@@ -137,7 +139,7 @@ const main = async (plan: LoadPlan): Promise<LoadResult> => {
       }
       const began = performance.now()
       try {
-        record.host = await one(job, at, number)
+        record.host = await one(job, at, number + turn * lanes)
         result.byHost[record.host] = (result.byHost[record.host] ?? 0) + 1
       } catch (error) {
         const { cause, message } = error as Error

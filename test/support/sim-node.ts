@@ -109,6 +109,7 @@ export class SimNode {
         if (payload !== null) datagram.set(payload.subarray(offset, offset + bytes), length)
         out.datagram(this.address, to, datagram)
       },
+      flush: () => 0,
     } as unknown as UdpBatchSocket
     const raw = {
       queue: (buf: Uint8Array, offset: number, length: number, to: number) =>

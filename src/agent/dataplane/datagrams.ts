@@ -100,6 +100,11 @@ export class Datagrams {
     this.#offsets.set(ipv4, peerTimeS - nowS)
   }
 
+  /** Sends what is queued. */
+  flush(): void {
+    for (let refused = this.#socket.flush(); refused > 0; refused--) this.#drops.add(DROP.SEND_FAILED)
+  }
+
   receive(max: number): number {
     return this.#socket.receive(max, this.#handle)
   }

@@ -182,7 +182,12 @@ export class Engine {
       },
       ports: {
         restore: (packet, slot) => output.restore(packet, mappings.tuples, slot * TUPLE_WORDS),
-        inject: packet => output.inject(packet),
+        inject: packet => {
+          // The acknowledgement goes first: what the packet sets off (a SYN-ACK, the client's answer) is faster than
+          // the end of this turn, and finds the forwarder ready to tunnel.
+          datagrams.flush()
+          output.inject(packet)
+        },
         datagram: (header, to) => datagrams.send(header, ipv4Word(header.node, 0), to, null, nowS()),
         commit: slot => {
           const at = slot * TUPLE_WORDS
