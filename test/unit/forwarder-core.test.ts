@@ -319,7 +319,9 @@ it('adopts a mid-flow packet by the deterministic choice; one packet alone makes
   t.core.packet(tcp(ACK), 0)
   assert.is(t.flows.embryonic, 1)
   t.core.packet(tcp(ACK), 1)
-  assert.equal([t.flows.embryonic, t.flows.table.length(LIST.TCP)], [0, 1])
+  assert.equal([t.flows.embryonic, t.flows.table.length(LIST.TCP_YOUNG)], [0, 1])
+  for (let i = 0; i < 3; i++) t.core.packet(tcp(ACK), 2)
+  assert.is(t.flows.table.length(LIST.TCP), 1, 'proven')
   assert.is(t.core.counters.adoptedFlows, 1)
 })
 

@@ -19,6 +19,8 @@ import { type PacketOutput, readRingPacket } from './slow-path.ts'
 
 /** Slow-path packets after which a flow is worth a kernel route: a small request and its answer need fewer. */
 const PLUMB_AFTER_PACKETS = 8
+/** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
+const IDENTIFIERS_PER_FLOW = 4
 /** Half of the quarantine, so that an old message can never contradict a newer owner of its identifier. */
 const timeWindowS = (quarantineMs: number): number =>
   Math.max(1, Math.min(30, Math.floor(quarantineMs / 2000)))
@@ -65,7 +67,7 @@ export class Engine {
     this.heldByHost = new HeldPackets(plan.limits.heldPackets)
     const allotment = new CapacityAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
     const { limits, timeouts } = plan
-    const capacity = 2 * (limits.flows + limits.embryonicFlows)
+    const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
     this.identifiers =
       plan.forwarder === null
         ? null

@@ -20,7 +20,7 @@ export interface FlowLifeParts {
 
 /**
  * The life of a forwarder's flows (decision 4): EMBRYONIC (identifier and mapping travel with each packet) -> the
- * handshake's ACK, or a second packet of UDP or of an adopted flow -> TCP or UDP -> FIN or RST -> CLOSING -> purged. A host
+ * handshake's ACK, or a second packet of UDP or of an adopted flow -> young -> some more packets -> TCP or UDP -> FIN or RST -> CLOSING -> purged. A host
  * and an identifier come with `assign` and go with `purge`, the identifier into quarantine if it was ever tunnelled.
  */
 export class FlowLife {
@@ -32,6 +32,7 @@ export class FlowLife {
   readonly #directory: DirectoryIndex
   readonly #ports: ForwarderPorts
   readonly #timeouts: ForwarderSettings['timeouts']
+  readonly #provenAfterPackets: number
 
   constructor(parts: FlowLifeParts, counters: ForwarderCounters) {
     this.flows = parts.flows
@@ -41,6 +42,7 @@ export class FlowLife {
     this.#directory = parts.directory
     this.#ports = parts.ports
     this.#timeouts = parts.settings.timeouts
+    this.#provenAfterPackets = parts.settings.plumbAfterPackets
   }
 
   /** Moves a flow between lists on what its packet says; every packet that passes is a sign of life. */
@@ -50,14 +52,15 @@ export class FlowLife {
     const protocol = table.keyWord(slot, 9)
     const list = table.listOf(slot)
     if (protocol === UDP) {
-      if (list === LIST.EMBRYONIC && flows.slowPackets[slot] > 1) return this.#promote(slot, LIST.UDP, nowMs)
-      return table.touch(slot, nowMs)
+      if (list === LIST.EMBRYONIC && flows.slowPackets[slot] > 1)
+        return this.#promote(slot, LIST.UDP_YOUNG, nowMs)
+      return table.move(slot, list === LIST.UDP_YOUNG && this.isProven(slot) ? LIST.UDP : list, nowMs)
     }
     const closes = tcpFlags & (TCP_FIN | TCP_RST)
     if (list === LIST.EMBRYONIC) {
       if (closes === 0 && !isSyn(tcpFlags) && (tcpFlags & TCP_ACK) !== 0) {
         if (!flows.has(slot, FLOW_FLAG.ADOPTED) || flows.slowPackets[slot] > 1) {
-          return this.#promote(slot, LIST.TCP, nowMs)
+          return this.#promote(slot, LIST.TCP_YOUNG, nowMs)
         }
       }
       return table.touch(slot, nowMs)
@@ -67,7 +70,9 @@ export class FlowLife {
       flows.clear(slot, FLOW_FLAG.SYN_AGAIN)
       return table.move(slot, this.#closingList(slot, nowMs), nowMs)
     }
-    if (list === LIST.TCP) return table.touch(slot, nowMs)
+    if (list === LIST.TCP || list === LIST.TCP_YOUNG) {
+      return table.move(slot, this.isProven(slot) ? LIST.TCP : list, nowMs)
+    }
     if (isSyn(tcpFlags)) {
       if (!flows.has(slot, FLOW_FLAG.SYN_AGAIN)) {
         this.counters.reusedFlows++
@@ -80,9 +85,14 @@ export class FlowLife {
     // Data after a RST: the RST was forged or stale. Data after SYN: the ports live again. After FIN: half-closed.
     if (flows.has(slot, FLOW_FLAG.SYN_AGAIN) || !flows.has(slot, FLOW_FLAG.FIN)) {
       flows.clear(slot, FLOW_FLAG.SYN_AGAIN | FLOW_FLAG.FIN | FLOW_FLAG.RST)
-      return table.move(slot, LIST.TCP, nowMs)
+      return table.move(slot, this.isProven(slot) ? LIST.TCP : LIST.TCP_YOUNG, nowMs)
     }
     table.move(slot, this.#closingList(slot, nowMs), nowMs)
+  }
+
+  /** More packets than a forger would spend on one flow, and enough to be worth a kernel route. */
+  isProven(slot: number): boolean {
+    return this.flows.slowPackets[slot] >= this.#provenAfterPackets || this.flows.plumbedUntilMs[slot] !== 0
   }
 
   #closingList(slot: number, nowMs: number): number {
@@ -149,7 +159,9 @@ export class FlowLife {
     let work = this.#expire(LIST.EMBRYONIC, embryonic, nowMs, maxWork)
     work = this.#expire(LIST.CLOSING, linger, nowMs, work)
     work = this.#expire(LIST.CLOSING_PLUMBED, margin, nowMs, work)
+    work = this.#expire(LIST.UDP_YOUNG, udpIdle, nowMs, work)
     work = this.#expire(LIST.UDP, Math.max(udpIdle, margin), nowMs, work)
+    work = this.#expire(LIST.TCP_YOUNG, tcpIdle, nowMs, work)
     return this.#expire(LIST.TCP, Math.max(tcpIdle, margin), nowMs, work)
   }
 

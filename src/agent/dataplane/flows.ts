@@ -4,12 +4,16 @@ import { SlotTable } from './slot-table.ts'
 export const LIST = {
   /** A first packet was seen; nothing confirms that the client is real (decision 4). */
   EMBRYONIC: 0,
+  /** Proven: more than a few packets passed (FlowLife.provenAfterPackets). */
   TCP: 1,
   UDP: 2,
   /** FIN or RST seen, and never plumbed: expires after the linger. */
   CLOSING: 3,
   /** FIN or RST seen, and the kernel may still forward: expires after lease and linger. */
   CLOSING_PLUMBED: 4,
+  /** Past the handshake as far as a forwarder can see, which with direct return a forger can feign: gives way first. */
+  TCP_YOUNG: 5,
+  UDP_YOUNG: 6,
 } as const
 
 export const FLOW_FLAG = {
@@ -50,7 +54,7 @@ export class FlowTable {
     const capacity = routeCapacity + embryonicCapacity
     this.routeCapacity = routeCapacity
     this.embryonicCapacity = embryonicCapacity
-    this.table = new SlotTable({ capacity, keyWords: FLOW_KEY_WORDS, lists: 5, k0, k1 })
+    this.table = new SlotTable({ capacity, keyWords: FLOW_KEY_WORDS, lists: 7, k0, k1 })
     this.host = new Uint8Array(capacity)
     this.identifier = new Uint32Array(capacity)
     this.service = new Uint16Array(capacity)
@@ -93,17 +97,25 @@ export class FlowTable {
     this.flags[slot] &= ~flag
   }
 
-  /** Which route goes when the table is full: the longest closed, else the longest unused (either kind). */
+  /**
+   * Which route goes when the table is full: the longest closed, else the longest unused of those that never proved
+   * themselves, else the longest unused. A route that only the kernel still sees counts as used when it was last renewed.
+   */
   victim(): number {
     for (const list of CLOSED_LISTS) {
       const slot = this.table.oldest(list)
       if (slot >= 0) return slot
     }
-    const tcp = this.table.oldest(LIST.TCP)
-    const udp = this.table.oldest(LIST.UDP)
-    if (tcp < 0) return udp
-    if (udp < 0) return tcp
-    return this.table.lastUse[tcp] <= this.table.lastUse[udp] ? tcp : udp
+    const young = this.#older(LIST.TCP_YOUNG, LIST.UDP_YOUNG)
+    return young >= 0 ? young : this.#older(LIST.TCP, LIST.UDP)
+  }
+
+  #older(one: number, other: number): number {
+    const a = this.table.oldest(one)
+    const b = this.table.oldest(other)
+    if (a < 0) return b
+    if (b < 0) return a
+    return this.table.lastUse[a] <= this.table.lastUse[b] ? a : b
   }
 }
 

@@ -125,8 +125,7 @@ export class ForwarderCore {
       return this.#maybePlumb(slot, packet, nowMs)
     }
     if (!decrementTtl(packet.buf, packet.offset, packet.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
-    const embryonic = flows.table.listOf(slot) === LIST.EMBRYONIC
-    if (flows.has(slot, FLOW_FLAG.MAPPED) && !embryonic && !this.#held.has(slot)) {
+    if (flows.has(slot, FLOW_FLAG.MAPPED) && this.#mayTunnel(slot) && !this.#held.has(slot)) {
       flows.set(slot, FLOW_FLAG.TUNNELLED)
       this.#ports.tunnel(packet, flows.identifier[slot], host.index)
       return this.#maybePlumb(slot, packet, nowMs)
@@ -134,6 +133,17 @@ export class ForwarderCore {
     if (this.#fits(packet) && !this.#held.has(slot)) return this.#mapping.sendMapping(slot, packet)
     this.#hold(slot, packet, nowMs)
     if (this.#held.queues.get(slot)?.packets.length === 1) this.#mapping.sendMapping(slot, null)
+  }
+
+  /**
+   * The tunnelled form costs a quarantine when the flow ends. A half-open flow never gets it; once half of the identifiers
+   * are taken, neither do flows that have not proven themselves: their packets go on in the self-describing form. So
+   * quarantine never fills more than that half, and the other half has room for every flow of a full table.
+   */
+  #mayTunnel(slot: number): boolean {
+    if (this.flows.table.listOf(slot) === LIST.EMBRYONIC) return false
+    const { inUse, quarantined, capacity } = this.#identifiers
+    return (inUse + quarantined) * 2 < capacity || this.#life.isProven(slot)
   }
 
   #hold(slot: number, packet: PacketRef, nowMs: number): void {

@@ -271,6 +271,8 @@ export class HostCore {
     if ((tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return
     mappings.committedUntilMs[slot] = nowMs + this.#settings.timeouts.routeLease
     this.counters.commits++
+    if (mappings.table.listOf(slot) === MAPPING_LIST.ESTABLISHED)
+      mappings.table.move(slot, MAPPING_LIST.COMMITTED, nowMs)
     this.#ports.commit(slot)
   }
 
@@ -370,12 +372,9 @@ export class HostCore {
     const { timeouts } = this.#settings
     let work = this.#expire(MAPPING_LIST.EMBRYONIC, timeouts.embryonic, nowMs, maxWork)
     work = this.#expire(MAPPING_LIST.CLOSING, timeouts.routeLease + timeouts.linger, nowMs, work)
-    this.#expire(
-      MAPPING_LIST.ESTABLISHED,
-      Math.max(timeouts.mapping, timeouts.routeLease + timeouts.linger),
-      nowMs,
-      work,
-    )
+    const unused = Math.max(timeouts.mapping, timeouts.routeLease + timeouts.linger)
+    work = this.#expire(MAPPING_LIST.ESTABLISHED, unused, nowMs, work)
+    this.#expire(MAPPING_LIST.COMMITTED, unused, nowMs, work)
     for (const [number, queue] of this.#held.queues) {
       if (queue.retryAtMs > nowMs) continue
       const waiting = this.#waitingOf.get(number)

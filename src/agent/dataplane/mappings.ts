@@ -6,6 +6,8 @@ export const MAPPING_LIST = {
   ESTABLISHED: 1,
   /** FIN or RST passed. */
   CLOSING: 2,
+  /** Busy enough for the kernel: gives way last. */
+  COMMITTED: 3,
 } as const
 
 /** Tunnel address (four words), identifier. */
@@ -32,7 +34,7 @@ export class MappingTable {
   constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number) {
     const total = capacity + embryonicCapacity
     this.embryonicCapacity = embryonicCapacity
-    this.table = new SlotTable({ capacity: total, keyWords: MAPPING_KEY_WORDS, lists: 3, k0, k1 })
+    this.table = new SlotTable({ capacity: total, keyWords: MAPPING_KEY_WORDS, lists: 4, k0, k1 })
     this.tuples = new Uint32Array(total * TUPLE_WORDS)
     this.epoch = new Uint32Array(total)
     this.sequence = new Uint32Array(total)
@@ -48,7 +50,9 @@ export class MappingTable {
       return table.oldest(MAPPING_LIST.EMBRYONIC)
     if (table.size < table.capacity) return -1
     const closing = table.oldest(MAPPING_LIST.CLOSING)
-    return closing >= 0 ? closing : table.oldest(MAPPING_LIST.ESTABLISHED)
+    if (closing >= 0) return closing
+    const established = table.oldest(MAPPING_LIST.ESTABLISHED)
+    return established >= 0 ? established : table.oldest(MAPPING_LIST.COMMITTED)
   }
 
   sameTuple(slot: number, tuple: Uint32Array): boolean {

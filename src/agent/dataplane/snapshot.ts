@@ -8,13 +8,26 @@ const STATES = {
   [LIST.EMBRYONIC]: 'embryonic',
   [LIST.TCP]: 'established',
   [LIST.UDP]: 'established',
+  [LIST.TCP_YOUNG]: 'established',
+  [LIST.UDP_YOUNG]: 'established',
   [LIST.CLOSING]: 'closing',
   [LIST.CLOSING_PLUMBED]: 'closing',
 } as const
+/** Neither half-open nor closing. */
+const OPEN = [LIST.TCP, LIST.UDP, LIST.TCP_YOUNG, LIST.UDP_YOUNG] as const
+
 /** Flows looked at for one answer at most, so that a listing never stalls the packet path. */
 const MAX_SCAN = 200_000
 
-const NEWEST_FIRST = [LIST.TCP, LIST.UDP, LIST.CLOSING_PLUMBED, LIST.CLOSING, LIST.EMBRYONIC] as const
+const SHOWN_FIRST = [
+  LIST.TCP,
+  LIST.UDP,
+  LIST.TCP_YOUNG,
+  LIST.UDP_YOUNG,
+  LIST.CLOSING_PLUMBED,
+  LIST.CLOSING,
+  LIST.EMBRYONIC,
+] as const
 
 /** The forwarder's flows that match, oldest first within each state, up to `query.limit`. */
 export const flowRows = (
@@ -27,7 +40,7 @@ export const flowRows = (
   const { flows } = engine.forwarder
   const { table } = flows
   let scanned = 0
-  for (const list of NEWEST_FIRST) {
+  for (const list of SHOWN_FIRST) {
     for (
       let slot = table.oldest(list);
       slot >= 0 && rows.length < query.limit && scanned < MAX_SCAN;
@@ -68,10 +81,11 @@ export const workerStatus = (engine: Engine, extra: Record<string, number>): Wor
   add('classifier', classifier?.counters)
   add('host', host?.counters)
   counters.active_flows =
-    (forwarder === null
+    (forwarder === null ? 0 : OPEN.reduce((sum, list) => sum + forwarder.flows.table.length(list), 0)) +
+    (host === null
       ? 0
-      : forwarder.flows.table.length(LIST.TCP) + forwarder.flows.table.length(LIST.UDP)) +
-    (host === null ? 0 : host.mappings.table.length(MAPPING_LIST.ESTABLISHED))
+      : host.mappings.table.length(MAPPING_LIST.ESTABLISHED) +
+        host.mappings.table.length(MAPPING_LIST.COMMITTED))
   const limits: WorkerStatus['limits'][number][] = []
   const limit = (name: string, used: number, capacity: number, evicted: number): void => {
     limits.push({ name, used, capacity, evicted })
