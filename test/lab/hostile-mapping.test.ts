@@ -7,7 +7,7 @@ import { createMappingHeader, KIND, type MappingHeader } from '../../src/agent/d
 import type { FlowsData } from '../../src/control/types.ts'
 import { fixIpChecksum } from '../support/hostile.ts'
 import { HostileLab, MAPPING_PORT, VIP } from '../support/hostile-lab.ts'
-import { addressWords, buildIp4, buildTcp4, buildUdp4, FLAG, pattern, type TcpOptions } from '../support/packets.ts'
+import { addressWords, buildIp4, buildTcp4, buildUdp4, FLAG, type TcpOptions } from '../support/packets.ts'
 import { integers, seeded } from '../support/random.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
 import { Tap } from '../support/tap.ts'
@@ -46,15 +46,33 @@ const tunnelled = (host: string, identifier: number, options: TcpOptions = {}): 
 test('a host answers nothing to identifiers that nobody knows: no RST, no ICMP', async () => {
   const tap = await Tap.open(at.lab.netns('h1'), 'icmp or tcp[tcpflags] & tcp-rst != 0', { direction: 'out' })
   try {
-    const flags = [FLAG.SYN, FLAG.ACK, FLAG.RST, FLAG.FIN | FLAG.ACK, FLAG.SYN | FLAG.ACK, FLAG.RST | FLAG.ACK, 0, 255]
+    const flags = [
+      FLAG.SYN,
+      FLAG.ACK,
+      FLAG.RST,
+      FLAG.FIN | FLAG.ACK,
+      FLAG.SYN | FLAG.ACK,
+      FLAG.RST | FLAG.ACK,
+      0,
+      255,
+    ]
     await at.dropped('h1', { [DROP.UNKNOWN_IDENTIFIER]: 8 * 20 + 8 + 3 }, () => {
       for (const [i, one] of flags.entries()) {
         // Distinct, and not of a host index that a forwarder gives to h1.
         for (let n = 0; n < 20; n++)
-          at.toNode('h1', buildTcp4(tunnelled('h1', 0x7f000000 + i * 65_536 + 7 * n + 1, { flags: one, source: tunnelOf(n % 2 ? 'f1' : 'f2') })))
+          at.toNode(
+            'h1',
+            buildTcp4(
+              tunnelled('h1', 0x7f000000 + i * 65_536 + 7 * n + 1, {
+                flags: one,
+                source: tunnelOf(n % 2 ? 'f1' : 'f2'),
+              }),
+            ),
+          )
         at.toNode('h1', buildTcp4(tunnelled('h1', i, { flags: one })))
       }
-      for (const identifier of [0x7f100001, 0x0100ffff, 0xffffffff]) at.toNode('h1', buildUdp4(tunnelled('h1', identifier)))
+      for (const identifier of [0x7f100001, 0x0100ffff, 0xffffffff])
+        at.toNode('h1', buildUdp4(tunnelled('h1', identifier)))
     })
     // The tap does see such answers where they are due: from closed ports of the host's own address.
     const closed = { source: ROUTER, destination: at.address('h1'), sourcePort: 999, destinationPort: 9 }
@@ -78,18 +96,26 @@ test('tunnelled fragments, other protocols and damaged packets are counted, none
     at.toNode('h1', buildIp4(6, random(8), { ...base, moreFragments: true }))
   })
   await at.dropped('h1', { [DROP.UNSUPPORTED_PROTOCOL]: 8 }, () => {
-    for (const protocol of [0, 1, 2, 4, 41, 47, 132, 255]) at.toNode('h1', buildIp4(protocol, random(40), base))
+    for (const protocol of [0, 1, 2, 4, 41, 47, 132, 255])
+      at.toNode('h1', buildIp4(protocol, random(40), base))
   })
-  const damaged: [number, (packet: Uint8Array) => Uint8Array][] = [
-    [DROP.BAD_HEADER_LENGTH, p => ((p[0] = 0x44), p)],
-    [DROP.BAD_HEADER_LENGTH, p => ((p[32] = 0x40), p)],
-    [DROP.BAD_TOTAL_LENGTH, p => ((p[3] = 19), fixIpChecksum(p), p)],
-    [DROP.TRUNCATED, p => ((p[2] = 9), fixIpChecksum(p), p)],
-    [DROP.TRUNCATED, p => ((p[3] = 30), fixIpChecksum(p), p)],
-    [DROP.BAD_VERSION, p => ((p[0] = 0x55), fixIpChecksum(p), p)],
-    [DROP.BAD_CHECKSUM, p => ((p[10]! ^= 1), p)],
+  /** Reason, offset and value of a byte, and whether the header checksum is made right again. */
+  const damaged: [number, number, number, boolean][] = [
+    [DROP.BAD_HEADER_LENGTH, 0, 0x44, false],
+    [DROP.BAD_HEADER_LENGTH, 32, 0x40, false],
+    [DROP.BAD_TOTAL_LENGTH, 3, 19, true],
+    [DROP.TRUNCATED, 2, 9, true],
+    [DROP.TRUNCATED, 3, 30, true],
+    [DROP.BAD_VERSION, 0, 0x55, true],
+    [DROP.BAD_CHECKSUM, 10, 0, false],
   ]
-  for (const [reason, damage] of damaged) await at.dropped('h1', { [reason]: 1 }, () => at.toNode('h1', damage(tcp())))
+  for (const [reason, offset, value, checksum] of damaged)
+    await at.dropped('h1', { [reason]: 1 }, () => {
+      const packet = tcp({ identification: 0x5555 })
+      packet[offset] = packet[offset] === value ? value ^ 0xff : value
+      if (checksum) fixIpChecksum(packet)
+      at.toNode('h1', packet)
+    })
 })
 
 test('a flood of 5,000 unknown identifiers is held within bounds and counted to the last', async () => {
@@ -105,7 +131,8 @@ const liveFlow = async (clientPort: number): Promise<Live> => {
   await at.until(`port ${clientPort} has a route in the kernel`, async () => {
     for (const { name } of at.lab.forwarders) {
       const { flows } = await at.lab.api<FlowsData>(name, `/v1/flows?client=10.20.0.11:${clientPort}`)
-      if (flows[0]?.plumbed) found = { ...flows[0], forwarder: name, number: Number.parseInt(flows[0].identifier, 16) }
+      if (flows[0]?.plumbed)
+        found = { ...flows[0], forwarder: name, number: Number.parseInt(flows[0].identifier, 16) }
     }
     return found !== undefined
   })
@@ -116,17 +143,28 @@ const liveFlow = async (clientPort: number): Promise<Live> => {
 const duringUpload = async (clientPort: number, attack: (flow: Live) => Promise<void>): Promise<void> => {
   const file = at.lab.webFiles.find(f => f.path === '/10m')!
   const curl = ['curl', '-sS', '--max-time', '60', '--local-port', String(clientPort), '--limit-rate', '3M']
-  const upload = at.lab.exec('client1', [...curl, '-T', `${at.lab.files('f1').dir}/../files/10m`, `http://${VIP}/upload/u${clientPort}`])
+  const upload = at.lab.exec('client1', [
+    ...curl,
+    '-T',
+    `${at.lab.files('f1').dir}/../files/10m`,
+    `http://${VIP}/upload/u${clientPort}`,
+  ])
   const flow = await liveFlow(clientPort)
   const before = (await at.status(flow.host)).counters.kernel_decap_hit!
-  await at.until('the mapping is in the kernel', async () => (await at.status(flow.host)).counters.kernel_decap_hit! > before)
+  await at.until(
+    'the mapping is in the kernel',
+    async () => (await at.status(flow.host)).counters.kernel_decap_hit! > before,
+  )
   try {
     await attack(flow)
   } finally {
     const { code, stderr } = await upload
     assert.is(code, 0, stderr)
   }
-  const sum = await at.lab.exec(flow.host, ['sha256sum', `${at.lab.files(flow.host).web}/uploads/u${clientPort}`])
+  const sum = await at.lab.exec(flow.host, [
+    'sha256sum',
+    `${at.lab.files(flow.host).web}/uploads/u${clientPort}`,
+  ])
   assert.is(sum.stdout.split(' ')[0], file.sha256)
 }
 
@@ -134,18 +172,29 @@ test('forged tunnelled packets with a live identifier do not harm its connection
   duringUpload(6101, async flow => {
     for (let i = 0; i < 60; i++)
       for (const flags of [FLAG.SYN, FLAG.RST, FLAG.RST | FLAG.ACK, FLAG.FIN, FLAG.ACK | FLAG.PSH, 0, 255])
-        at.toNode(flow.host, buildTcp4(tunnelled(flow.host, flow.number, { source: tunnelOf(flow.forwarder), flags })))
+        at.toNode(
+          flow.host,
+          buildTcp4(tunnelled(flow.host, flow.number, { source: tunnelOf(flow.forwarder), flags })),
+        )
   }))
 
 test('a live identifier with another protocol goes nowhere', () =>
   duringUpload(6102, async flow => {
-    const tap = await Tap.open(at.lab.netns(flow.host), `icmp and (src host ${VIP} or dst host ${ROUTER})`, { direction: 'out' })
+    const tap = await Tap.open(at.lab.netns(flow.host), `icmp and (src host ${VIP} or dst host ${ROUTER})`, {
+      direction: 'out',
+    })
     try {
       await at.dropped(flow.host, { [DROP.MAPPING_TUPLE_MISMATCH]: 10 }, () => {
         for (let i = 0; i < 10; i++)
-          at.toNode(flow.host, buildUdp4(tunnelled(flow.host, flow.number, { source: tunnelOf(flow.forwarder) })))
+          at.toNode(
+            flow.host,
+            buildUdp4(tunnelled(flow.host, flow.number, { source: tunnelOf(flow.forwarder) })),
+          )
       })
-      at.toNode(flow.host, buildUdp4({ source: ROUTER, destination: at.address(flow.host), destinationPort: 9 }))
+      at.toNode(
+        flow.host,
+        buildUdp4({ source: ROUTER, destination: at.address(flow.host), destinationPort: 9 }),
+      )
       await tap.first('ICMP of a closed port', packet => packet[12] === 10 && packet[13] === 10)
       assert.is(tap.packets.length, 1, 'the stack answered what should not have reached it')
     } finally {
@@ -162,7 +211,12 @@ for (const length of lengths) await send(randomBytes(Number(length)), host)
 socket.close()`
 
 const spray = async (node: string, lengths: number[]): Promise<void> => {
-  const argv = [process.execPath, '--input-type=module', '-e', `import { createRequire } from 'node:module'; const require = createRequire('/'); ${SPRAY}`]
+  const argv = [
+    process.execPath,
+    '--input-type=module',
+    '-e',
+    `import { createRequire } from 'node:module'; const require = createRequire('/'); ${SPRAY}`,
+  ]
   const { code, stderr } = await at.lab.exec('router', [...argv, at.address(node), ...lengths.map(String)])
   assert.is(code, 0, stderr)
 }
@@ -179,7 +233,16 @@ test('datagrams that are longer than any mapping are counted too', async () => {
 
 /** A header about a flow of the second client, as f1 would write it. */
 const header = (change: Partial<MappingHeader> = {}): MappingHeader => {
-  const made = { ...createMappingHeader(), kind: KIND.MAP as number, epoch: 1, sequence: 1, protocol: 6, identifier: 0x01000001, ports: 40_000 * 65_536 + 80, ...change }
+  const made = {
+    ...createMappingHeader(),
+    kind: KIND.MAP as number,
+    epoch: 1,
+    sequence: 1,
+    protocol: 6,
+    identifier: 0x01000001,
+    ports: 40_000 * 65_536 + 80,
+    ...change,
+  }
   made.timeS = change.timeS ?? Math.floor(Date.now() / 1000)
   made.client.set(addressWords('10.20.0.12'))
   made.vip.set(addressWords(VIP))
@@ -198,20 +261,31 @@ test('true structure with a false tag, an unknown key, or a kind that nobody kno
     const kinds = Object.values(KIND).filter(kind => node === 'f1' || kind !== KIND.CLASSIFIED)
     const signed = (kind: number): Uint8Array => at.sign(header({ kind }), tunnelOf('f1'))
     await at.dropped(node, { [DROP.MAPPING_BAD_TAG]: kinds.length * 8 }, () => {
-      for (const kind of kinds) for (let i = 0; i < 8; i++) send(signed(kind), bytes => (bytes[40 + i]! ^= 1 << below(8)))
+      for (const kind of kinds)
+        for (let i = 0; i < 8; i++) send(signed(kind), bytes => (bytes[40 + i]! ^= 1 << below(8)))
     })
     await at.dropped(node, { [DROP.MAPPING_UNKNOWN_KEY]: kinds.length }, () => {
       for (const kind of kinds) send(signed(kind), bytes => (bytes[2] = 2 + below(254)))
     })
     await at.dropped(node, { [DROP.MAPPING_BAD_KIND]: 8 }, () => {
-      for (const kind of [0, 9, 10, 11, 12, 13, 14, 15]) send(signed(KIND.MAP), bytes => (bytes[1] = 0x10 | kind))
+      for (const kind of [0, 9, 10, 11, 12, 13, 14, 15])
+        send(signed(KIND.MAP), bytes => (bytes[1] = 0x10 | kind))
     })
-    await at.dropped(node, { [DROP.MAPPING_BAD_VERSION]: 2, [DROP.MAPPING_BAD_MAGIC]: 1, [DROP.MAPPING_BAD_FLAGS]: 1, [DROP.MAPPING_BAD_LENGTH]: 1 }, () => {
-      for (const version of [0, 2]) send(signed(KIND.MAP), bytes => (bytes[1] = (version << 4) | KIND.MAP))
-      send(signed(KIND.MAP), bytes => (bytes[0] = 0x54))
-      send(signed(KIND.MAP), bytes => (bytes[3] = 0x80))
-      send(signed(KIND.MAP), bytes => (bytes[23] = 9))
-    })
+    await at.dropped(
+      node,
+      {
+        [DROP.MAPPING_BAD_VERSION]: 2,
+        [DROP.MAPPING_BAD_MAGIC]: 1,
+        [DROP.MAPPING_BAD_FLAGS]: 1,
+        [DROP.MAPPING_BAD_LENGTH]: 1,
+      },
+      () => {
+        for (const version of [0, 2]) send(signed(KIND.MAP), bytes => (bytes[1] = (version << 4) | KIND.MAP))
+        send(signed(KIND.MAP), bytes => (bytes[0] = 0x54))
+        send(signed(KIND.MAP), bytes => (bytes[3] = 0x80))
+        send(signed(KIND.MAP), bytes => (bytes[23] = 9))
+      },
+    )
   }
 })
 
@@ -223,7 +297,12 @@ test('true messages at a node without the role for them, or from one without', a
   }
   for (const [node, kinds] of Object.entries(roles))
     await at.dropped(node, { [DROP.MAPPING_WRONG_ROLE]: kinds.length }, () => {
-      for (const kind of kinds) at.toMappingPort(node, at.sign(header({ kind }), tunnelOf('f1')), at.address(node === 'f1' ? 'h1' : 'f1'))
+      for (const kind of kinds)
+        at.toMappingPort(
+          node,
+          at.sign(header({ kind }), tunnelOf('f1')),
+          at.address(node === 'f1' ? 'h1' : 'f1'),
+        )
     })
   await at.dropped('f1', { [DROP.MAPPING_WRONG_ROLE]: 5 }, () => {
     for (const kind of [KIND.MAP_ACK, KIND.ASK, KIND.STALE_TIME, KIND.REFUSED, KIND.CLASSIFIED])
@@ -233,22 +312,34 @@ test('true messages at a node without the role for them, or from one without', a
     for (const source of [ROUTER, at.address('f2'), at.address('h2'), '203.0.113.5'])
       at.toMappingPort('h1', at.sign(header({ epoch: 2 ** 31 }), tunnelOf('f1')), source)
     for (const off of [-40, 40])
-      at.toMappingPort('h1', at.sign(header({ timeS: Math.floor(Date.now() / 1000) + off }), tunnelOf('f1')), at.address('f1'))
+      at.toMappingPort(
+        'h1',
+        at.sign(header({ timeS: Math.floor(Date.now() / 1000) + off }), tunnelOf('f1')),
+        at.address('f1'),
+      )
   })
 })
 
 /** Mapping datagrams as they come in at a node, without IP and UDP headers. */
-const listen = (node: string): Promise<Tap> => Tap.open(at.lab.netns(node), `udp dst port ${MAPPING_PORT}`, { direction: 'in' })
+const listen = (node: string): Promise<Tap> =>
+  Tap.open(at.lab.netns(node), `udp dst port ${MAPPING_PORT}`, { direction: 'in' })
 const payloadOf = (packet: Uint8Array): Uint8Array => packet.slice(28)
-const isKind = (kind: number, from: string) => (packet: Uint8Array): boolean =>
-  (packet[29]! & 15) === kind && packet.slice(12, 16).join('.') === from
+const isKind =
+  (kind: number, from: string) =>
+  (packet: Uint8Array): boolean =>
+    (packet[29]! & 15) === kind && packet.slice(12, 16).join('.') === from
 
 /** A MAP with a SYN inside, of a request that is over. */
 const captureMap = async (forwarder: string, host: string): Promise<Uint8Array> => {
   const tap = await listen(host)
   try {
     const wanted = isKind(KIND.MAP, at.address(forwarder))
-    return payloadOf(await tap.first('MAP', packet => wanted(packet) && packet.length > 28 + 48 + 40 && packet[28 + 48 + 33] === FLAG.SYN))
+    return payloadOf(
+      await tap.first(
+        'MAP',
+        packet => wanted(packet) && packet.length > 28 + 48 + 40 && packet[28 + 48 + 33] === FLAG.SYN,
+      ),
+    )
   } finally {
     await tap.close()
   }
@@ -266,7 +357,13 @@ test('a captured MAP: again from elsewhere, altered in every byte, with another 
       at.toMappingPort('h1', altered, at.address('f1'))
     }
   })
-  const other: [number, number][] = [[12, 1], [15, 3], [19, 2], [21, 1], [23, 1]]
+  const other: [number, number][] = [
+    [12, 1],
+    [15, 3],
+    [19, 2],
+    [21, 1],
+    [23, 1],
+  ]
   await at.dropped('h1', { [DROP.MAPPING_TUPLE_MISMATCH]: other.length }, () => {
     for (const [offset, bits] of other) {
       const inner = map.slice(48)
@@ -282,7 +379,8 @@ test('a captured MAP again, at once and after the flow has ended: nobody gets an
   await at.dropped('h2', {}, () => {
     for (let i = 0; i < 50; i++) at.toMappingPort('h2', map, at.address('f2'))
   })
-  const used = async (): Promise<number> => (await at.status('h2')).limits.find(limit => limit.name === 'mappings')!.used
+  const used = async (): Promise<number> =>
+    (await at.status('h2')).limits.find(limit => limit.name === 'mappings')!.used
   const client = new DataView(map.buffer).getUint16(24)
   await at.until('the flow is over', async () => {
     const { flows } = await at.lab.api<FlowsData>('f2', `/v1/flows?client=10.20.0.11:${client}`)
@@ -309,9 +407,11 @@ test('a captured MAP is of no use at another host', async () => {
   try {
     assert.is((await lines.next()).value, 'connected')
     // The SYN, and the ACK of the handshake: at a host without the connection that one would be answered by a RST.
-    const mine = (packet: Uint8Array): boolean => ((packet[52]! << 8) | packet[53]!) === 6201 && (packet[29]! & 15) === KIND.MAP
+    const mine = (packet: Uint8Array): boolean =>
+      ((packet[52]! << 8) | packet[53]!) === 6201 && (packet[29]! & 15) === KIND.MAP
     const host = await Promise.any(taps.map((tap, i) => tap.first('MAP', mine).then(() => i)))
-    const ack = (packet: Uint8Array): boolean => mine(packet) && packet.length > 110 && packet[28 + 48 + 33] === FLAG.ACK
+    const ack = (packet: Uint8Array): boolean =>
+      mine(packet) && packet.length > 110 && packet[28 + 48 + 33] === FLAG.ACK
     await taps[host]!.first('MAP with the ACK', ack)
     const maps = taps[host]!.packets.filter(mine)
     const other = at.lab.hosts[1 - host]!.name
@@ -352,20 +452,33 @@ test('captured answers again at a forwarder, at once, from elsewhere, and when t
   const tap = await listen('f1')
   const captured: [number, string, Uint8Array][] = []
   try {
-    for (const [kind, from] of [[KIND.MAP_ACK, 'h1'], [KIND.MAP_ACK, 'h2'], [KIND.CLASSIFIED, 'c1']] as const)
-      captured.push([kind, from, payloadOf(await tap.first(`${kind} of ${from}`, isKind(kind, at.address(from))))])
+    for (const [kind, from] of [
+      [KIND.MAP_ACK, 'h1'],
+      [KIND.MAP_ACK, 'h2'],
+      [KIND.CLASSIFIED, 'c1'],
+    ] as const)
+      captured.push([
+        kind,
+        from,
+        payloadOf(await tap.first(`${kind} of ${from}`, isKind(kind, at.address(from)))),
+      ])
     // An ASK of h1, which it is made to send.
     at.toNode('h1', buildTcp4(tunnelled('h1', 0x7d000001)))
     captured.push([KIND.ASK, 'h1', payloadOf(await tap.first('ASK', isKind(KIND.ASK, at.address('h1'))))])
     // A STALE_TIME of h1: a MAP of another time makes it speak.
     at.toMappingPort('h1', at.sign(header({ timeS: 1 }), tunnelOf('f1')), at.address('f1'))
-    captured.push([KIND.STALE_TIME, 'h1', payloadOf(await tap.first('STALE_TIME', isKind(KIND.STALE_TIME, at.address('h1'))))])
+    captured.push([
+      KIND.STALE_TIME,
+      'h1',
+      payloadOf(await tap.first('STALE_TIME', isKind(KIND.STALE_TIME, at.address('h1')))),
+    ])
   } finally {
     await tap.close()
   }
   const { epoch } = await at.status('f1')
   const strike = (): void => {
-    for (let i = 0; i < 20; i++) for (const [, from, bytes] of captured) at.toMappingPort('f1', bytes, at.address(from))
+    for (let i = 0; i < 20; i++)
+      for (const [, from, bytes] of captured) at.toMappingPort('f1', bytes, at.address(from))
   }
   strike()
   await at.unharmed()
@@ -373,9 +486,13 @@ test('captured answers again at a forwarder, at once, from elsewhere, and when t
     for (const [, , bytes] of captured) at.toMappingPort('f1', bytes, at.address('f2'))
   })
   await at.until('the flows are over', async () => {
-    const ports = captured.map(([, , bytes]) => new DataView(bytes.buffer).getUint16(24)).filter(port => port !== 0)
+    const ports = captured
+      .map(([, , bytes]) => new DataView(bytes.buffer).getUint16(24))
+      .filter(port => port !== 0)
     const { flows } = await at.lab.api<FlowsData>('f1', '/v1/flows?limit=10000')
-    return !flows.some(flow => ports.includes(Number(flow.client.split(':')[1])) && flow.client.startsWith('10.20.0.11:'))
+    return !flows.some(
+      flow => ports.includes(Number(flow.client.split(':')[1])) && flow.client.startsWith('10.20.0.11:'),
+    )
   })
   strike()
   await at.unharmed()

@@ -31,7 +31,10 @@ const counter = async (node: string, name: string): Promise<number> => {
  * Runs h2's agent with a changed node file until `refused` holds; nobody may take it for alive, and everybody else
  * must go on. Then the true h2 comes back.
  */
-const impostor = async (change: (config: NodeConfigInput) => void, refused: () => Promise<boolean>): Promise<void> => {
+const impostor = async (
+  change: (config: NodeConfigInput) => void,
+  refused: () => Promise<boolean>,
+): Promise<void> => {
   const others = at.lab.nodes.map(n => n.name).filter(n => n !== 'h2')
   let original: NodeConfigInput | undefined
   at.lab.kill('h2', 'SIGTERM')
@@ -47,7 +50,12 @@ const impostor = async (change: (config: NodeConfigInput) => void, refused: () =
       said += chunk
     })
   try {
-    await at.until('the impostor runs', () => at.status('h2').then(s => s.state === 'running', () => false))
+    await at.until('the impostor runs', () =>
+      at.status('h2').then(
+        s => s.state === 'running',
+        () => false,
+      ),
+    )
     await at.until(`it is refused (it says: ${said.slice(-2000)})`, refused)
     for (const node of others) {
       const seen = (await at.status(node)).peers.find(peer => peer.name === 'h2')
@@ -55,7 +63,11 @@ const impostor = async (change: (config: NodeConfigInput) => void, refused: () =
     }
     const { state, peers } = await at.status('h2')
     assert.is(state, 'running', said)
-    assert.equal(peers.filter(peer => peer.state === 'alive').map(peer => peer.name), [], 'peers of the impostor')
+    assert.equal(
+      peers.filter(peer => peer.state === 'alive').map(peer => peer.name),
+      [],
+      'peers of the impostor',
+    )
     const before = at.answers.length
     await at.unharmed(['h2'])
     assert.equal([...new Set(at.answers.slice(before).map(answer => answer.body))], ['h1\n'])
@@ -84,7 +96,8 @@ test('a node with another cluster secret is not let in', async () => {
     },
     // Who calls whom depends on the identities, which are other ones in each lab.
     async () =>
-      (await counter('f1', 'link_inbound_handshake_failed')) > failed + 1 || (await counter('f1', 'link_dial_failures')) > dials + 1,
+      (await counter('f1', 'link_inbound_handshake_failed')) > failed + 1 ||
+      (await counter('f1', 'link_dial_failures')) > dials + 1,
   )
 })
 
@@ -94,7 +107,8 @@ test('a node with the secret, but with an identity that nobody knows, is not let
   const at0 = async (): Promise<number> => {
     let sum = 0
     for (const node of ['f1', 'f2', 'c1', 'h1'])
-      sum += (await counter(node, 'link_inbound_unknown_identity')) + (await counter(node, 'link_dial_failures'))
+      sum +=
+        (await counter(node, 'link_inbound_unknown_identity')) + (await counter(node, 'link_dial_failures'))
     return sum
   }
   const before = await at0()
@@ -127,10 +141,38 @@ test('the right identity under another name is not let in', async () => {
   await impostor(
     config => {
       config.node.name = 'h9'
-      for (const service of config.services!) for (const host of service.hosts) if (host.name === 'h2') host.name = 'h9'
+      for (const service of config.services!)
+        for (const host of service.hosts) if (host.name === 'h2') host.name = 'h9'
     },
     async () => (await helloRefused()) > before + 3,
   )
+})
+
+/** Strangers that say as much as opens a connection's cipher (24 bytes), and leave. */
+const NONCES = `
+import { connect } from 'node:net'
+import { randomBytes } from 'node:crypto'
+let left = 12_000
+let gone = 0
+const open = () => {
+  if (left-- <= 0) return
+  const socket = connect(${CONTROL_PORT}, process.argv[1])
+  socket.on('error', () => {}).on('close', () => { if (++gone === 12_000) console.log('done'); open() })
+  socket.on('connect', () => socket.write(randomBytes(24))).on('data', () => socket.destroy())
+}
+for (let i = 0; i < 20; i++) open()`
+
+test('12,000 connections that come and go leave nothing behind in the agent', async () => {
+  const child = at.lab.spawn('router', [...NODE, '--input-type=module', '-e', NONCES, at.address('h1')])
+  try {
+    await once(child.stdout!, 'data')
+    await at.unharmed()
+    await at.lab.restartAgent('h2', { graceMs: 0 })
+    await at.expectPid('h2')
+    await at.unharmed()
+  } finally {
+    child.kill()
+  }
 })
 
 /** Opens connections and keeps them open: some silent, some with garbage, some with a byte now and then. */
@@ -140,16 +182,16 @@ import { randomBytes } from 'node:crypto'
 let closed = 0
 const open = kind => {
   const socket = connect(${CONTROL_PORT}, process.argv[1])
-  socket.on('error', () => {}).on('close', () => { closed++; setTimeout(open, 50, kind) })
+  socket.on('error', () => {}).on('close', () => { closed++; setTimeout(open, 200, kind) })
   socket.on('connect', () => {
     if (kind === 0) return
     if (kind === 1) return void socket.write(randomBytes(1 + Math.floor(Math.random() * 3000)))
-    if (kind === 2) return void socket.write(Buffer.concat([randomBytes(24), Buffer.alloc(100_000, 0x41)]))
+    if (kind === 2) return void socket.write(Buffer.concat([randomBytes(24), Buffer.alloc(4_000, 0x41)]))
     const timer = setInterval(() => socket.write(randomBytes(1)), 100)
     socket.on('close', () => clearInterval(timer))
   })
 }
-for (let i = 0; i < 200; i++) open(i % 4)
+for (let i = 0; i < 100; i++) open(i % 4)
 setInterval(() => console.log(closed), 200)`
 
 test('garbage, silence and slow bytes at the control port keep nobody out, also not who comes back', async () => {
@@ -171,7 +213,9 @@ test('garbage, silence and slow bytes at the control port keep nobody out, also 
       await at.expectPid(node)
       await at.unharmed()
     }
-    const failed = (await counter('f1', 'link_inbound_handshake_failed')) + (await counter('f1', 'link_inbound_handshake_evicted'))
+    const failed =
+      (await counter('f1', 'link_inbound_handshake_failed')) +
+      (await counter('f1', 'link_inbound_handshake_evicted'))
     assert.ok(failed > 50, `${failed} handshakes failed`)
     assert.ok((await memory()) < rss + 150e6, 'the agent grew')
   } finally {

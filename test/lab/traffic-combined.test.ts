@@ -13,6 +13,8 @@ const it = suite('traffic-combined')
 const test = (name: string, body: () => Promise<void>): void => testIf(missingRoot(), it, name, body)
 const BIG = 10 * 1024 * 1024
 const CONNECTIONS = 2_000
+/** Forwarder and host together, until the route is plumbed, later on a busy machine; all 7,000 twice if it never is. */
+const SLOW_PER_FLOW = 800
 
 /** Small and large, both ways, 200 at once. */
 const mixed = async (lab: Lab): Promise<LoadResult> => {
@@ -50,14 +52,14 @@ const assertBulkInKernel = async (lab: Lab): Promise<void> => {
     const slow = grown(before, after, 'forwarder_slow_packets') + grown(before, after, 'host_slow_packets')
     const hits = grown(before, after, 'kernel_route_hit')
     process.stdout.write(`\n  ${what}: ${slow} slow packets, ${hits} in the kernel\n`)
-    assert.ok(slow < 200, `${what}: ${slow} slow packets`)
+    assert.ok(slow < SLOW_PER_FLOW, `${what}: ${slow} slow packets`)
     assert.ok(hits > least, `${what}: ${hits} packets in the kernel`)
   }
   await measure('upload', 5_000, async () => {
     const jobs = [{ kind: 'put', count: 1, bytes: BIG } as const]
     assertWhole(lab, await load(lab, lab.client(), { concurrency: 1, tag: 'kernel', jobs }))
   })
-  await measure('half-closed download', 200, async () => {
+  await measure('half-closed download', 60, async () => {
     const got = await rawClient<{ sha256: string }>(lab, lab.client(), 'download', BIG)
     assert.is(got.sha256, createHash('sha256').update(pattern(BIG)).digest('hex'))
   })

@@ -40,7 +40,7 @@ test('two forwarders carry flows of equal ports and equal identifiers at once: n
     const locals = addresses.map(address => ({ address, port: PORT }))
     const plan = {
       ...{ vip: VIP, tag: 'ports', concurrency: count, locals, pauseAtHalf: true },
-      jobs: [{ kind: 'put', count, bytes: 60_000 }],
+      jobs: [{ kind: 'put', count, bytes: 160_000 }],
     }
     const child = lab.spawn(lab.client(), [...program('load-client.ts'), JSON.stringify(plan)])
     const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()

@@ -1,6 +1,7 @@
 /** Agents that stop, are killed, and start again under traffic; and what they leave behind (R-A5, R-D6). */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { StatusData } from '../../src/control/types.ts'
@@ -9,7 +10,7 @@ import { isAlive } from '../../src/lab/processes.ts'
 import { labName, leftovers } from '../support/lab.ts'
 import { rawClient, startRaw, withRaw } from '../support/raw.ts'
 import { missingRoot, skip } from '../support/skip.ts'
-import { accessLog, assertWhole, load, until, VIP, webFile } from '../support/traffic.ts'
+import { accessLog, assertWhole, load, startLoad, until, VIP, webFile } from '../support/traffic.ts'
 
 const it = suite('traffic-stop')
 const DRAIN_MS = 3_000
@@ -92,7 +93,7 @@ it('a forwarder leaves without a failed request: out of the router first, then S
   ]
   const [f1, f2] = lab.forwarders.map(f => f.address!)
   const streams = [lab.client(1), lab.client(2)].map(client =>
-    load(lab, client, { concurrency: 10, gapMs: 5, forMs: 9_000, jobs }),
+    startLoad(lab, client, { concurrency: 10, gapMs: 5, jobs }),
   )
   // Downloads and uploads that are under way all the time.
   const file = `${lab.files(lab.client()).dir}/10m`
@@ -127,7 +128,7 @@ it('a forwarder leaves without a failed request: out of the router first, then S
   await until('traffic on f1 again', async () =>
     (await status()).counters.forwarder_new_flows! > 50 ? true : undefined,
   )
-  for (const result of await Promise.all(streams)) {
+  for (const result of await Promise.all(streams.map(stream => stream.stop()))) {
     assertWhole(lab, result)
     assert.ok(result.done > 500, `only ${result.done} requests`)
   }
@@ -167,13 +168,13 @@ it('an agent that was killed cleans up at its next start, works, and at its end 
 
 it('after the agent of a host was killed, new connections go to the others, within 1.5 s', async () => {
   const jobs = [{ kind: 'small', count: 1 } as const]
-  const stream = load(lab, lab.client(), { concurrency: 8, gapMs: 5, forMs: 6_000, jobs })
-  stream.catch(() => {}) // awaited below, if the test gets there
+  const stream = startLoad(lab, lab.client(), { concurrency: 8, gapMs: 5, jobs })
   const seen = accessLog(lab, 'h2').length
   await until('traffic on h2', () => (accessLog(lab, 'h2').length > seen + 50 ? true : undefined))
   assert.ok(lab.kill('h2', 'SIGKILL'))
   const killedMs = Date.now()
-  const result = await stream
+  await delay(5_000)
+  const result = await stream.stop()
   const late = result.records.filter(r => r.startMs > killedMs + 1_500)
   assert.ok(late.length > 300, `only ${late.length} requests`)
   assert.equal(

@@ -43,8 +43,15 @@ for (const remoteClassifier of [false, true])
       sim.run(6500)
       assert.equal(sim.problems, [])
       const broken = good.filter(flow => new Set(flow.received).size !== flow.sent)
-      const drops = sim.nodes.get(sim.forwarders[0]!)!.drops.snapshot().map(row => `${row.count}x ${row.reason}`)
-      assert.is(broken.length, 0, `${broken.length} of ${good.length} connections lost packets; drops: ${drops.join(', ')}`)
+      const drops = sim.nodes
+        .get(sim.forwarders[0]!)!
+        .drops.snapshot()
+        .map(row => `${row.count}x ${row.reason}`)
+      assert.is(
+        broken.length,
+        0,
+        `${broken.length} of ${good.length} connections lost packets; drops: ${drops.join(', ')}`,
+      )
     })
 
 it.run()

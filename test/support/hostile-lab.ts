@@ -147,7 +147,10 @@ export class HostileLab {
   /** A datagram to a node's mapping port from any address. */
   toMappingPort(node: string, payload: Uint8Array, source: string): void {
     const destination = this.address(node)
-    this.toNode(node, buildUdp4({ source, destination, sourcePort: MAPPING_PORT, destinationPort: MAPPING_PORT, payload }))
+    this.toNode(
+      node,
+      buildUdp4({ source, destination, sourcePort: MAPPING_PORT, destinationPort: MAPPING_PORT, payload }),
+    )
   }
 
   /** A mapping datagram with a true tag, as only a node of the cluster could make it. */
@@ -167,7 +170,11 @@ export class HostileLab {
   }
 
   /** Waits until something holds, looking again and again; fails after a while with what it was. */
-  async until(what: string, holds: () => boolean | Promise<boolean>, patienceMs = PATIENCE_MS): Promise<void> {
+  async until(
+    what: string,
+    holds: () => boolean | Promise<boolean>,
+    patienceMs = PATIENCE_MS,
+  ): Promise<void> {
     const endAt = performance.now() + patienceMs
     while (!(await holds())) {
       if (performance.now() > endAt) throw new Error(`not within ${patienceMs} ms: ${what}`)
@@ -185,7 +192,9 @@ export class HostileLab {
     await attack()
     let grown: Record<number, number> = {}
     const look = async (): Promise<boolean> => {
-      const more = [...(await this.drops(node))].map(([n, count]) => [n, count - (before.get(n) ?? 0)] as const)
+      const more = [...(await this.drops(node))].map(
+        ([n, count]) => [n, count - (before.get(n) ?? 0)] as const,
+      )
       grown = Object.fromEntries(more.filter(([, count]) => count !== 0))
       return enough(grown)
     }
@@ -223,14 +232,21 @@ export class HostileLab {
       const { pid, state, peers } = await this.status(node.name)
       assert.is(pid, this.#pids.get(node.name), `the agent of ${node.name} is another one`)
       assert.is(state, 'running', node.name)
-      assert.equal(peers.filter(p => p.state !== 'alive' && !except.includes(p.name)).map(p => p.name), [], `peers of ${node.name}`)
+      assert.equal(
+        peers.filter(p => p.state !== 'alive' && !except.includes(p.name)).map(p => p.name),
+        [],
+        `peers of ${node.name}`,
+      )
     }
     const count = this.answers.length
     await this.until('five more good requests are answered', () => this.answers.length >= count + 5)
     const bad = this.answers.filter(a => a.status !== 200 || !/^h[12]\n$/.test(a.body ?? ''))
     assert.equal(bad, [], `of ${this.answers.length} good requests`)
     for (const lines of this.datagrams.values())
-      assert.equal(lines.filter(line => line !== 'ready' && !Buffer.from(line, 'hex').toString().startsWith('good')), [])
+      assert.equal(
+        lines.filter(line => line !== 'ready' && !Buffer.from(line, 'hex').toString().startsWith('good')),
+        [],
+      )
     assert.equal(this.strangeRequests(), [])
   }
 
@@ -241,7 +257,8 @@ export class HostileLab {
 
   /** Lines of the web servers' logs that no good client made. */
   strangeRequests(): string[] {
-    const good = /^10\.20\.0\.1[12] (200|201|204) (GET \/(1m|10m|addr)?|(PUT|POST) \/upload\S*) \d+ 10\.99\.0\.1 \d+$/
+    const good =
+      /^10\.20\.0\.1[12] (200|201|204) (GET \/(1m|10m|addr)?|(PUT|POST) \/upload\S*) \d+ 10\.99\.0\.1 \d+$/
     return this.lab.hosts.flatMap(host =>
       readFileSync(this.lab.files(host.name).webLog, 'utf8')
         .split('\n')
@@ -264,10 +281,25 @@ export class HostileLab {
 }
 
 /** The SHA-256 of what a client downloads, and how the download ended. */
-export const download = async (lab: Lab, client: string, path: string, curl: string[] = []): Promise<{ sha256: string; code: number; stderr: string }> => {
+export const download = async (
+  lab: Lab,
+  client: string,
+  path: string,
+  curl: string[] = [],
+): Promise<{ sha256: string; code: number; stderr: string }> => {
   const child = spawn(
     'ip',
-    ['netns', 'exec', lab.netns(client), 'sh', '-c', 'exec curl -sS --max-time 60 "$@" | sha256sum', 'sh', ...curl, `http://${VIP}${path}`],
+    [
+      'netns',
+      'exec',
+      lab.netns(client),
+      'sh',
+      '-c',
+      'exec curl -sS --max-time 60 "$@" | sha256sum',
+      'sh',
+      ...curl,
+      `http://${VIP}${path}`,
+    ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let stdout = ''

@@ -2,7 +2,12 @@
  * Packets and mapping datagrams as an attacker would make them: valid ones with a little damage, so that they come
  * far, and sheer noise. Seeded; with no code of the data plane but the header's encoder, which signs.
  */
-import { createMappingHeader, encodeMappingHeader, KIND, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
+import {
+  createMappingHeader,
+  encodeMappingHeader,
+  KIND,
+  type MappingHeader,
+} from '../../src/agent/dataplane/mapping-header.ts'
 import { addressWords, buildIp4, buildTcp4, buildTcp6, buildUdp4, pattern } from './packets.ts'
 
 export type Below = (limit: number) => number
@@ -24,7 +29,10 @@ export interface Cast {
 }
 
 /** What an eavesdropper knows of a mapping. */
-export type Known = Pick<MappingHeader, 'identifier' | 'sequence' | 'protocol' | 'ports' | 'client' | 'vip'> & { readonly host: string }
+export type Known = Pick<
+  MappingHeader,
+  'identifier' | 'sequence' | 'protocol' | 'ports' | 'client' | 'vip'
+> & { readonly host: string }
 
 /** What decides whether a header is believed, and what was heard so far. */
 export interface Near {
@@ -35,7 +43,14 @@ export interface Near {
 }
 
 export const pick = <T>(below: Below, from: readonly T[]): T => from[below(from.length)]!
-const everyone = (cast: Cast): string[] => [...cast.clients, ...cast.vips, ...cast.hosts, ...cast.forwarders, ...cast.tunnels, cast.classifier]
+const everyone = (cast: Cast): string[] => [
+  ...cast.clients,
+  ...cast.vips,
+  ...cast.hosts,
+  ...cast.forwarders,
+  ...cast.tunnels,
+  cast.classifier,
+]
 
 /** Makes the IPv4 header checksum right again after a change. */
 export const fixIpChecksum = (packet: Uint8Array): void => {
@@ -70,13 +85,24 @@ const wholePacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
     case 0:
     case 1:
     case 2:
-      return buildUdp4({ ...options, destinationPort: tunnelled ? options.destinationPort : 53, noChecksum: below(4) === 0 })
+      return buildUdp4({
+        ...options,
+        destinationPort: tunnelled ? options.destinationPort : 53,
+        noChecksum: below(4) === 0,
+      })
     case 3:
-      return buildIp4(pick(below, [0, 1, 2, 4, 41, 47, 50, 132, 255]), pattern(below(80), below(256)), options)
+      return buildIp4(
+        pick(below, [0, 1, 2, 4, 41, 47, 50, 132, 255]),
+        pattern(below(80), below(256)),
+        options,
+      )
     case 4:
       return buildTcp6({ flags: below(256), sourcePort: options.sourcePort, destinationPort: 80 })
     default:
-      return buildTcp4({ ...options, flags: below(8) === 0 ? below(256) : pick(below, [2, 16, 16, 16, 24, 24, 17, 4]) })
+      return buildTcp4({
+        ...options,
+        flags: below(8) === 0 ? below(256) : pick(below, [2, 16, 16, 16, 24, 24, 17, 4]),
+      })
   }
 }
 
@@ -102,7 +128,12 @@ export const hostilePacket = (below: Below, cast: Cast, near: Near): Uint8Array 
 export type Keys = (tunnel: string) => Uint32Array
 
 /** A header that could be true; `Near.known` gives it the identifiers, sequences and tuples that exist. */
-const credible = (header: MappingHeader, below: Below, cast: Cast, near: Near): { tunnel: string; source: string } => {
+const credible = (
+  header: MappingHeader,
+  below: Below,
+  cast: Cast,
+  near: Near,
+): { tunnel: string; source: string } => {
   const number = below(8) === 0 ? 1 : 0
   header.kind = pick(below, cast.kinds)
   header.keyNumber = 1
@@ -115,7 +146,9 @@ const credible = (header: MappingHeader, below: Below, cast: Cast, near: Near): 
   header.ports = ((pick(below, cast.ports) << 16) | (header.protocol === 6 ? 80 : 53)) >>> 0
   header.client.set(addressWords(pick(below, cast.clients)))
   header.vip.set(addressWords(cast.vips[0]!))
-  header.node.set(addressWords(header.kind === KIND.CLASSIFIED ? pick(below, cast.hosts) : cast.tunnels[number]!))
+  header.node.set(
+    addressWords(header.kind === KIND.CLASSIFIED ? pick(below, cast.hosts) : cast.tunnels[number]!),
+  )
   let source: string = cast.forwarders[number]!
   if (header.kind === KIND.CLASSIFIED) source = cast.classifier
   else if (ANSWERS.has(header.kind)) source = pick(below, cast.hosts)
@@ -152,7 +185,8 @@ const spoil = (header: MappingHeader, below: Below, cast: Cast): void => {
 
 const innerOf = (below: Below, header: MappingHeader, cast: Cast, near: Near): Uint8Array => {
   if (below(8) === 0) return hostilePacket(below, cast, near)
-  const dotted = (words: Uint32Array): string => [24, 16, 8, 0].map(shift => (words[3]! >>> shift) & 255).join('.')
+  const dotted = (words: Uint32Array): string =>
+    [24, 16, 8, 0].map(shift => (words[3]! >>> shift) & 255).join('.')
   const options = {
     source: dotted(header.client),
     destination: dotted(header.vip),
@@ -174,14 +208,22 @@ export interface HostileDatagram {
 /** A mapping datagram: mostly signed by the right key and from the right sender, so that what is behind is reached. */
 export const hostileDatagram = (below: Below, cast: Cast, keys: Keys, near: Near): HostileDatagram => {
   if (below(32) === 0)
-    return { bytes: Uint8Array.from({ length: below(200) }, () => below(256)), source: pick(below, everyone(cast)) }
+    return {
+      bytes: Uint8Array.from({ length: below(200) }, () => below(256)),
+      source: pick(below, everyone(cast)),
+    }
   const header = createMappingHeader()
   const { tunnel, source } = credible(header, below, cast, near)
   if (below(4) === 0) spoil(header, below, cast)
   const inner = below(3) === 0 ? new Uint8Array(0) : innerOf(below, header, cast, near)
   header.innerLength = inner.length
   const bytes = new Uint8Array(84 + inner.length)
-  const length = encodeMappingHeader(header, bytes, 0, keys(below(32) === 0 ? pick(below, cast.tunnels) : tunnel))
+  const length = encodeMappingHeader(
+    header,
+    bytes,
+    0,
+    keys(below(32) === 0 ? pick(below, cast.tunnels) : tunnel),
+  )
   bytes.set(inner, length)
   const datagram = bytes.slice(0, length + inner.length)
   return {

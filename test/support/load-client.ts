@@ -26,7 +26,7 @@ export interface LoadPlan {
   concurrency: number
   /** Where connections come from: lane i of n takes i, i + n, … in turn, so none is in use twice. */
   locals?: { address: string; port: number }[]
-  /** Go through the jobs again and again for so long. */
+  /** Go through the jobs again and again for so long; SIGTERM ends it earlier. */
   forMs?: number
   /** A lane's pause between two connections. */
   gapMs?: number
@@ -69,6 +69,9 @@ const main = async (plan: LoadPlan): Promise<LoadResult> => {
   const result: LoadResult = { done: 0, failed: 0, errors: [], byHost: {}, uploads: [], records: [], ms: 0 }
   const startedMs = performance.now()
   const lanes = plan.concurrency
+  const stop = new AbortController()
+  const enough = stop.signal
+  if (plan.forMs !== undefined) process.once('SIGTERM', () => stop.abort())
   let next = 0
   let atHalf = 0
   const input = plan.pauseAtHalf ? createInterface(process.stdin) : null
@@ -126,7 +129,9 @@ const main = async (plan: LoadPlan): Promise<LoadResult> => {
 
   const lane = async (number: number): Promise<void> => {
     const more = (): boolean =>
-      plan.forMs === undefined ? next < queue.length : performance.now() - startedMs < plan.forMs
+      plan.forMs === undefined
+        ? next < queue.length
+        : !enough.aborted && performance.now() - startedMs < plan.forMs
     for (let turn = 0; more(); turn++) {
       const at = next++
       const job = queue[at % queue.length]!

@@ -19,7 +19,7 @@ export class Tap {
   readonly packets: Uint8Array[] = []
   readonly #child: ChildProcess
   readonly #waiting = new Set<() => void>()
-  #rest = Buffer.alloc(0)
+  #rest: Buffer = Buffer.alloc(0)
   #started = false
 
   private constructor(child: ChildProcess) {
@@ -28,11 +28,29 @@ export class Tap {
   }
 
   /** Resolves when it listens. @param filter in tcpdump's language */
-  static async open(netns: string, filter: string, { direction, device = 'eth0' }: TapOptions = {}): Promise<Tap> {
+  static async open(
+    netns: string,
+    filter: string,
+    { direction, device = 'eth0' }: TapOptions = {},
+  ): Promise<Tap> {
     const child = spawn(
       'ip',
       [
-        ...['netns', 'exec', netns, 'tcpdump', '-i', device, '-n', '-U', '-s', '0', '--immediate-mode', '-w', '-'],
+        ...[
+          'netns',
+          'exec',
+          netns,
+          'tcpdump',
+          '-i',
+          device,
+          '-n',
+          '-U',
+          '-s',
+          '0',
+          '--immediate-mode',
+          '-w',
+          '-',
+        ],
         ...(direction === undefined ? [] : ['-Q', direction]),
         filter,
       ],

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import * as assert from 'uvu/assert'
 import type { FlowsData, StatusData } from '../../src/control/types.ts'
 import { Lab, type LabOptions } from '../../src/lab/lab.ts'
@@ -34,6 +35,25 @@ export const load = async (
   const ended = await lab.exec(client, argv, { timeoutMs: 120_000 })
   assert.is(ended.code, 0, ended.stderr)
   return JSON.parse(ended.stdout) as LoadResult
+}
+
+/** A load that goes on until it is stopped, a minute at most. */
+export const startLoad = (
+  lab: Lab,
+  client: string,
+  plan: Omit<LoadPlan, 'vip' | 'forMs'>,
+): { stop(): Promise<LoadResult> } => {
+  const whole: LoadPlan = { vip: VIP, tag: client, forMs: 60_000, ...plan }
+  const child = lab.spawn(client, [...program('load-client.ts'), JSON.stringify(whole)])
+  const output = Promise.all([text(child.stdout!), text(child.stderr!)])
+  return {
+    async stop() {
+      child.kill('SIGTERM')
+      const [stdout, stderr] = await output
+      assert.is.not(stdout, '', stderr)
+      return JSON.parse(stdout) as LoadResult
+    },
+  }
 }
 
 /** No request failed, and every upload is at its host as it was sent. */

@@ -55,7 +55,10 @@ const makePlan = (kind: Kind): DataplanePlan => {
       words: addressWords(host),
       ipv4: ipv4Of(host),
       self: host === address,
-      hash: createHash('sha256').update(`h${i + 1}`).digest().readUInt32BE(0),
+      hash: createHash('sha256')
+        .update(`h${i + 1}`)
+        .digest()
+        .readUInt32BE(0),
       live: true,
       draining: false,
     })),
@@ -67,8 +70,22 @@ const makePlan = (kind: Kind): DataplanePlan => {
     })),
     classifiers: kind === 'forwarder' ? [{ name: 'c1', ipv4: ipv4Of(CLASSIFIER), live: true }] : [],
     services: [
-      { index: 0, name: 'web', vipIpv4: ipv4Of('10.99.0.1'), port: 80, protocol: 6, hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })) },
-      { index: 1, name: 'dns', vipIpv4: ipv4Of('10.99.0.1'), port: 53, protocol: 17, hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })) },
+      {
+        index: 0,
+        name: 'web',
+        vipIpv4: ipv4Of('10.99.0.1'),
+        port: 80,
+        protocol: 6,
+        hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })),
+      },
+      {
+        index: 1,
+        name: 'dns',
+        vipIpv4: ipv4Of('10.99.0.1'),
+        port: 53,
+        protocol: 17,
+        hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })),
+      },
     ],
   }
   const forwards = kind === 'forwarder' || kind === 'forwarder+classifier' || kind === 'all'
@@ -80,14 +97,29 @@ const makePlan = (kind: Kind): DataplanePlan => {
     mappingPort: 6781,
     links: [],
     mtuBytes: 1500,
-    forwarder: forwards ? { tunnelIpv4: ipv4Of(TUNNELS[0]!), tunnelWords: addressWords(TUNNELS[0]!), epoch: EPOCH, hasClassifier: kind !== 'forwarder' } : null,
+    forwarder: forwards
+      ? {
+          tunnelIpv4: ipv4Of(TUNNELS[0]!),
+          tunnelWords: addressWords(TUNNELS[0]!),
+          epoch: EPOCH,
+          hasClassifier: kind !== 'forwarder',
+        }
+      : null,
     classifier: kind !== 'forwarder' && kind !== 'host',
     host: kind === 'host' || kind === 'all' ? { tun: 'sim' } : null,
     keys: buildMappingKeys(directory, [{ number: 1, bytes: SECRET }]),
     choiceKey: [11, 12],
     tableKey: [13, 14],
     limits: LIMITS,
-    timeouts: { embryonic: 3000, tcpIdle: 30_000, udpIdle: 10_000, linger: 2000, quarantine: 8000, routeLease: 4000, drain: 0 },
+    timeouts: {
+      embryonic: 3000,
+      tcpIdle: 30_000,
+      udpIdle: 10_000,
+      linger: 2000,
+      quarantine: 8000,
+      routeLease: 4000,
+      drain: 0,
+    },
   }
 }
 
@@ -110,7 +142,10 @@ class Victim {
       packet: (_from, to, bytes) => {
         this.packets++
         this.#wellFormed('sent', bytes)
-        assert.ok(this.plan.directory.hosts.some(host => host.ipv4 === to), `a packet went to ${to}, which is no host`)
+        assert.ok(
+          this.plan.directory.hosts.some(host => host.ipv4 === to),
+          `a packet went to ${to}, which is no host`,
+        )
       },
       datagram: (_from, to, bytes) => {
         this.datagrams++
@@ -138,7 +173,11 @@ class Victim {
   /** Damage may pass in the payload and its checksum, never in what the next one parses. */
   #wellFormed(how: string, bytes: Uint8Array): void {
     const reason = parsePacket(bytes, 0, bytes.length, this.#view)
-    assert.is(reason, DROP.NONE, `a packet was ${how} that cannot be parsed: ${Buffer.from(bytes).toString('hex')}`)
+    assert.is(
+      reason,
+      DROP.NONE,
+      `a packet was ${how} that cannot be parsed: ${Buffer.from(bytes).toString('hex')}`,
+    )
     assert.is(this.#view.end, bytes.length, `bytes after the packet were ${how}`)
   }
 
@@ -158,20 +197,27 @@ class Victim {
   }
 
   checkBounds(): void {
-    const { forwarder, host, classifier, identifiers, heldByForwarder, heldByHost, plumbs, ended } = this.node.engine
+    const { forwarder, host, classifier, identifiers, heldByForwarder, heldByHost, plumbs, ended } =
+      this.node.engine
     if (forwarder !== null) {
       const { flows } = forwarder
       assert.ok(flows.embryonic <= LIMITS.embryonicFlows, `${flows.embryonic} embryonic flows`)
       assert.ok(flows.routes <= LIMITS.flows, `${flows.routes} routes`)
       assert.ok(identifiers!.inUse + identifiers!.quarantined <= identifiers!.capacity)
-      assert.ok(identifiers!.inUse <= flows.table.size, `${identifiers!.inUse} identifiers for ${flows.table.size} flows`)
+      assert.ok(
+        identifiers!.inUse <= flows.table.size,
+        `${identifiers!.inUse} identifiers for ${flows.table.size} flows`,
+      )
     }
     if (host !== null) assert.ok(host.mappings.table.size <= LIMITS.mappings + LIMITS.embryonicFlows)
     if (classifier !== null) assert.ok(classifier.inventory.size <= LIMITS.flows)
     for (const held of [heldByForwarder, heldByHost]) {
       assert.ok(held.size <= LIMITS.heldPackets && held.bytes <= held.byteCapacity, `${held.size} held`)
       assert.ok(held.queues.size <= held.size, 'a queue without packets stays')
-      assert.is([...held.queues.values()].reduce((sum, queue) => sum + queue.packets.length, 0), held.size)
+      assert.is(
+        [...held.queues.values()].reduce((sum, queue) => sum + queue.packets.length, 0),
+        held.size,
+      )
     }
     // The worker takes them every few milliseconds.
     for (const batch of plumbs.values()) batch.take()
@@ -183,8 +229,25 @@ const INPUTS = 15_000
 const KINDS = Object.keys(ADDRESS) as Kind[]
 /** Counters that show that the input gets as far as it must for the rest to mean something. */
 const DEPTH: Record<Kind, readonly string[]> = {
-  forwarder: ['adoptedFlows', 'promotedFlows', 'reusedFlows', 'evictedEmbryonic', 'evictedRoutes', 'mappingsAcknowledged', 'asksAnswered', 'asksUnknown', 'heldPackets'],
-  'forwarder+classifier': ['promotedFlows', 'reusedFlows', 'evictedRoutes', 'mappingsAcknowledged', 'classified', 'inventoryEvicted'],
+  forwarder: [
+    'adoptedFlows',
+    'promotedFlows',
+    'reusedFlows',
+    'evictedEmbryonic',
+    'evictedRoutes',
+    'mappingsAcknowledged',
+    'asksAnswered',
+    'asksUnknown',
+    'heldPackets',
+  ],
+  'forwarder+classifier': [
+    'promotedFlows',
+    'reusedFlows',
+    'evictedRoutes',
+    'mappingsAcknowledged',
+    'classified',
+    'inventoryEvicted',
+  ],
   classifier: ['classified', 'inventoryEvicted'],
   host: ['mapsRefreshed', 'mapsReplaced', 'epochsSeen', 'asksSent', 'injected', 'evicted', 'heldPackets'],
   all: ['plumbs', 'promotedFlows', 'evictedRoutes', 'mapsReceived', 'injected', 'heldPackets'],
@@ -209,8 +272,13 @@ for (const kind of KINDS) {
       const below = integers(seeded(seed))
       const victim = new Victim(kind)
       const { node } = victim
-      const cast = castOf(ADDRESS[kind], hostsOf(kind), kind === 'host' ? [...EVERY_KIND, ...Array<number>(12).fill(KIND.MAP)] : EVERY_KIND)
-      const keyOf = (tunnel: string): Uint32Array => victim.plan.keys.find(key => key.tunnelIpv4 === ipv4Of(tunnel))!.words
+      const cast = castOf(
+        ADDRESS[kind],
+        hostsOf(kind),
+        kind === 'host' ? [...EVERY_KIND, ...Array<number>(12).fill(KIND.MAP)] : EVERY_KIND,
+      )
+      const keyOf = (tunnel: string): Uint32Array =>
+        victim.plan.keys.find(key => key.tunnelIpv4 === ipv4Of(tunnel))!.words
       let nowMs = 0
       for (let i = 0; i < INPUTS; i++) {
         nowMs += below(1024) === 0 ? below(5000) : below(4)
@@ -240,13 +308,21 @@ for (const kind of KINDS) {
           else if (forwarder === null && victim.drops === drops) victim.hear(input, victim.plan.clusterIpv4)
         }
         // What was held and is released leaves as a packet: the sum never stands still.
-        assert.ok(victim.traces + Math.max(victim.held, before) > traces, `input ${i} vanished: ${Buffer.from(input).toString('hex')}`)
+        assert.ok(
+          victim.traces + Math.max(victim.held, before) > traces,
+          `input ${i} vanished: ${Buffer.from(input).toString('hex')}`,
+        )
         if (below(16) === 0) node.tick(nowMs)
         if (i % 64 === 0) victim.checkBounds()
       }
       victim.checkBounds()
-      const reached: Record<string, number> = { ...node.engine.forwarder?.counters, ...node.engine.host?.counters, ...node.engine.classifier?.counters }
-      for (const counter of DEPTH[kind]) assert.ok(reached[counter]! > 0, `the input never reaches ${counter}`)
+      const reached: Record<string, number> = {
+        ...node.engine.forwarder?.counters,
+        ...node.engine.host?.counters,
+        ...node.engine.classifier?.counters,
+      }
+      for (const counter of DEPTH[kind])
+        assert.ok(reached[counter]! > 0, `the input never reaches ${counter}`)
       node.tick(nowMs + 200_000)
       for (let later = 0; later < 4; later++) node.tick(nowMs + 400_000 + later * 100_000)
       const { forwarder, host, identifiers } = node.engine
@@ -254,7 +330,11 @@ for (const kind of KINDS) {
       assert.is(forwarder?.flows.table.size ?? 0, 0, 'flows stay for ever')
       assert.is((identifiers?.inUse ?? 0) + (identifiers?.quarantined ?? 0), 0, 'identifiers leak')
       assert.is(host?.mappings.table.size ?? 0, 0, 'mappings stay for ever')
-      assert.is(forwarder?.tally.hostFlows.reduce((sum, n) => sum + n, 0) ?? 0, 0, 'the tally of flows drifts')
+      assert.is(
+        forwarder?.tally.hostFlows.reduce((sum, n) => sum + n, 0) ?? 0,
+        0,
+        'the tally of flows drifts',
+      )
     })
   }
 }

@@ -4,8 +4,8 @@ import { ipv4Word } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
 import { MAPPING_LIST, type MappingTable } from './mappings.ts'
-import { parsePacket } from './packet.ts'
-import { createPacketRef, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
+import { type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
+import { UnknownIdentifiers } from './unknown-identifiers.ts'
 
 /** What the host core may do to the world. */
 export interface HostPorts {
@@ -42,10 +42,6 @@ interface ForwarderState {
   readonly ipv4: number
 }
 
-const NO_ADDRESS = [0, 0, 0xffff, 0]
-const HOLD_MS = 1000
-const ASK_RETRY_MS = 50
-
 /**
  * A host's slow path (R-E8, decisions 2-4): learns mappings from datagrams, acknowledges them, restores the
  * 4-tuple of packets whose identifier the kernel does not know (yet), asks for identifiers that nobody told it,
@@ -57,29 +53,25 @@ export class HostCore {
     mapsRefreshed: 0,
     mapsReplaced: 0,
     epochsSeen: 0,
-    asksSent: 0,
     slowPackets: 0,
     injected: 0,
     commits: 0,
     commitFailures: 0,
     evicted: 0,
-    heldPackets: 0,
   }
   readonly mappings: MappingTable
-  readonly #held: HeldPackets
   readonly #ports: HostPorts
   readonly #settings: HostSettings
   readonly #forwarders = new Map<number, ForwarderState>()
   readonly #key = new Uint32Array(5)
   readonly #tuple = new Uint32Array(10)
   readonly #answer = createMappingHeader()
-  readonly #replay = createPacketRef()
-  /** Packets that wait for an identifier: a number for HeldPackets by (tunnel address, identifier). */
-  readonly #waiting = new Map<string, number>()
-  readonly #waitingOf = new Map<number, { tunnel: number; identifier: number; name: string }>()
-  #waitingNumber = 0
-  #askTokens: number
-  #askTokensAtMs = 0
+  readonly #unknown: UnknownIdentifiers
+
+  /** Requests for unknown identifiers, and packets that waited for them. */
+  get unknownCounters(): UnknownIdentifiers['counters'] {
+    return this.#unknown.counters
+  }
 
   constructor(parts: {
     mappings: MappingTable
@@ -89,10 +81,15 @@ export class HostCore {
     settings: HostSettings
   }) {
     this.mappings = parts.mappings
-    this.#held = parts.held
     this.#ports = parts.ports
     this.#settings = parts.settings
-    this.#askTokens = parts.settings.asksPerSecond
+    this.#unknown = new UnknownIdentifiers({
+      held: parts.held,
+      asksPerSecond: parts.settings.asksPerSecond,
+      forwarder: tunnel => this.#forwarders.get(tunnel),
+      datagram: parts.ports.datagram,
+      drop: parts.ports.drop,
+    })
     for (const forwarder of parts.directory.directory.forwarders) {
       this.#forwarders.set(forwarder.tunnelIpv4, { epoch: 0, ipv4: forwarder.ipv4 })
     }
@@ -126,7 +123,7 @@ export class HostCore {
     if (slot < 0) return
     this.#reply(header, KIND.MAP_ACK, sourceIpv4, nowS)
     if (inner !== null) this.#inject(slot, inner, nowMs)
-    this.#releaseWaiting(tunnel, header.identifier, slot, nowMs)
+    this.#unknown.release(tunnel, header.identifier, packet => this.#restore(slot, packet, nowMs))
   }
 
   #learn(header: MappingHeader, inner: PacketRef | null, nowMs: number): number {
@@ -223,7 +220,7 @@ export class HostCore {
         return this.#ports.drop(DROP.MAPPING_TUPLE_MISMATCH)
       return this.#restore(slot, packet, nowMs)
     }
-    this.#wait(forwarder, sourceIpv4, identifier, packet, nowMs)
+    this.#unknown.wait(sourceIpv4, identifier, packet, nowMs)
   }
 
   #tunnelKey(tunnel: number, identifier: number): void {
@@ -282,80 +279,11 @@ export class HostCore {
     this.mappings.slowPackets[slot] = 0
   }
 
-  #wait(
-    forwarder: ForwarderState,
-    tunnel: number,
-    identifier: number,
-    packet: PacketRef,
-    nowMs: number,
-  ): void {
-    const name = `${tunnel}/${identifier}`
-    let number = this.#waiting.get(name)
-    const fresh = number === undefined
-    if (number === undefined) number = ++this.#waitingNumber
-    if (!this.#held.hold(number, packet, nowMs, nowMs + ASK_RETRY_MS)) return this.#ports.drop(DROP.HOLD_FULL)
-    this.counters.heldPackets++
-    if (!fresh) return
-    this.#waiting.set(name, number)
-    this.#waitingOf.set(number, { tunnel, identifier, name })
-    this.#ask(forwarder, tunnel, identifier, nowMs)
-  }
-
-  #ask(forwarder: ForwarderState, tunnel: number, identifier: number, nowMs: number): void {
-    const perMs = this.#settings.asksPerSecond / 1000
-    this.#askTokens = Math.min(
-      this.#settings.asksPerSecond,
-      this.#askTokens + (nowMs - this.#askTokensAtMs) * perMs,
-    )
-    this.#askTokensAtMs = nowMs
-    if (this.#askTokens < 1) return
-    this.#askTokens--
-    this.counters.asksSent++
-    const header = this.#answer
-    header.kind = KIND.ASK
-    header.epoch = forwarder.epoch
-    header.sequence = 0
-    header.identifier = identifier
-    header.protocol = 0
-    header.hostIndex = 0
-    header.ports = 0
-    header.client.set(NO_ADDRESS)
-    header.vip.set(NO_ADDRESS)
-    header.node.set([0, 0, 0xffff, tunnel])
-    this.#ports.datagram(header, forwarder.ipv4)
-  }
-
-  #releaseWaiting(tunnel: number, identifier: number, slot: number, nowMs: number): void {
-    if (this.#waiting.size === 0) return
-    const number = this.#waiting.get(`${tunnel}/${identifier}`)
-    if (number === undefined) return
-    for (const held of this.#forget(number)) {
-      const packet = this.#replay
-      packet.buf = held.bytes
-      packet.offset = 0
-      packet.length = held.bytes.length
-      packet.partialChecksum = held.partialChecksum
-      packet.gsoSize = held.gsoSize
-      packet.gsoType = held.gsoType
-      parsePacket(held.bytes, 0, held.bytes.length, packet.view)
-      this.#restore(slot, packet, nowMs)
-    }
-  }
-
-  #forget(number: number): ReturnType<HeldPackets['take']> {
-    const waiting = this.#waitingOf.get(number)
-    if (waiting !== undefined) this.#waiting.delete(waiting.name)
-    this.#waitingOf.delete(number)
-    return this.#held.take(number)
-  }
-
   /** The forwarder does not know the identifier either: what waited for it belongs to nobody. */
   unknown(header: MappingHeader, sourceIpv4: number): void {
     const tunnel = ipv4Word(header.node, 0)
     if (this.#forwarders.get(tunnel)?.ipv4 !== sourceIpv4) return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
-    const number = this.#waiting.get(`${tunnel}/${header.identifier}`)
-    if (number === undefined) return
-    for (const _ of this.#forget(number)) this.#ports.drop(DROP.UNKNOWN_IDENTIFIER)
+    this.#unknown.belongsToNobody(tunnel, header.identifier)
   }
 
   #withdrawFrom(slot: number, nowMs: number): void {
@@ -375,17 +303,7 @@ export class HostCore {
     const unused = Math.max(timeouts.mapping, timeouts.routeLease + timeouts.linger)
     work = this.#expire(MAPPING_LIST.ESTABLISHED, unused, nowMs, work)
     this.#expire(MAPPING_LIST.COMMITTED, unused, nowMs, work)
-    for (const [number, queue] of this.#held.queues) {
-      if (queue.retryAtMs > nowMs) continue
-      const waiting = this.#waitingOf.get(number)
-      const forwarder = waiting === undefined ? undefined : this.#forwarders.get(waiting.tunnel)
-      if (waiting === undefined || forwarder === undefined || nowMs - queue.sinceMs > HOLD_MS) {
-        for (const _ of this.#forget(number)) this.#ports.drop(DROP.HOLD_TIMEOUT)
-        continue
-      }
-      queue.retryAtMs = nowMs + ASK_RETRY_MS * 2 ** Math.min(++queue.tries, 4)
-      this.#ask(forwarder, waiting.tunnel, waiting.identifier, nowMs)
-    }
+    this.#unknown.tick(nowMs)
   }
 
   #expire(list: number, timeoutMs: number, nowMs: number, work: number): number {

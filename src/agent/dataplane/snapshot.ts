@@ -80,6 +80,7 @@ export const workerStatus = (engine: Engine, extra: Record<string, number>): Wor
   add('forwarder', forwarder?.counters)
   add('classifier', classifier?.counters)
   add('host', host?.counters)
+  add('host', host?.unknownCounters)
   counters.active_flows =
     (forwarder === null ? 0 : OPEN.reduce((sum, list) => sum + forwarder.flows.table.length(list), 0)) +
     (host === null
