@@ -65,6 +65,13 @@ const QUIET = {
   'net.ipv6.conf.default.disable_ipv6': '1',
 }
 
+const CLIENT_SYSCTLS = {
+  ...QUIET,
+  // veth hands the socket's own hash to the router, which takes it for the packet's: without this a retransmission would
+  // change a flow's path, as no router on a wire does.
+  'net.core.txrehash': '0',
+}
+
 interface Member {
   name: string
   roles: Role[]
@@ -123,7 +130,7 @@ export const planLab = (options: TopologyOptions): LabPlan => {
       links: [],
       addresses: [['eth0', `${address}/24`]],
       routes: [`default via ${ROUTER_CLIENT_ADDRESS}`],
-      sysctls: QUIET,
+      sysctls: CLIENT_SYSCTLS,
     }
   })
   const plan: LabPlan = {

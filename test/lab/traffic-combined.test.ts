@@ -13,7 +13,7 @@ const it = suite('traffic-combined')
 const test = (name: string, body: () => Promise<void>): void => testIf(missingRoot(), it, name, body)
 const BIG = 10 * 1024 * 1024
 const CONNECTIONS = 2_000
-/** Forwarder and host together, until the route is plumbed, later on a busy machine; all 7,000 twice if it never is. */
+/** Forwarder and host together, until the route is plumbed (later on a busy machine); of 14,000 if never. */
 const SLOW_PER_FLOW = 800
 
 /** Small and large, both ways, 200 at once. */

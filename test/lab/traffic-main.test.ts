@@ -29,7 +29,7 @@ import {
 const it = suite('traffic-main')
 const CAPACITIES = [10, 30, 60]
 const BIG = 10 * 1024 * 1024
-/** Slow-path packets of one bulk flow: what passes until the route is plumbed, later on a busy machine; all 7,000 if it never is. */
+/** Slow-path packets of one bulk flow, until its route is plumbed (later on a busy machine); of 7,000 if never. */
 const SLOW_PER_FLOW = 400
 
 let lab: Lab
