@@ -66,24 +66,35 @@ export const buildDirectory = (config: NodeConfig): Directory => {
   return { hosts, forwarders, classifiers, services }
 }
 
-/** Tag keys of every tunnel address under every secret; the first secret's come first and sign. */
+/** Sixteen bytes of an IPv4 address as keys are derived from it. */
+const mapped = (ipv4: number): Uint8Array => {
+  const view = new DataView(new ArrayBuffer(16))
+  view.setUint16(10, 0xffff)
+  view.setUint32(12, ipv4)
+  return new Uint8Array(view.buffer)
+}
+
+/**
+ * Tag keys of one node under every secret, the first secret's first: of what it may receive (any tunnel address, to itself)
+ * and of what it may send (about its own tunnel address to hosts and classifiers; about any to its forwarder).
+ */
 export const buildMappingKeys = (
   directory: Directory,
   secrets: readonly { number: number; bytes: Uint8Array }[],
-): MappingKey[] =>
-  secrets.flatMap(secret =>
-    directory.forwarders.map(forwarder => {
-      const address = new DataView(new ArrayBuffer(16))
-      forwarder.tunnelWords.forEach((word, i) => {
-        address.setUint32(i * 4, word)
-      })
-      return {
-        number: secret.number,
-        tunnelIpv4: forwarder.tunnelIpv4,
-        words: mappingKey(secret.bytes, new Uint8Array(address.buffer)),
-      }
-    }),
+  ownIpv4: number,
+): MappingKey[] => {
+  const { forwarders, hosts, classifiers } = directory
+  const pairs = forwarders.flatMap(({ tunnelIpv4, ipv4 }) => {
+    const others = ipv4 === ownIpv4 ? [...hosts, ...classifiers].map(node => node.ipv4) : [ipv4]
+    return [ownIpv4, ...others].map(recipientIpv4 => ({ tunnelIpv4, recipientIpv4 }))
+  })
+  return secrets.flatMap(({ number, bytes }) =>
+    pairs.map(({ tunnelIpv4, recipientIpv4 }) => ({
+      ...{ number, tunnelIpv4, recipientIpv4 },
+      words: mappingKey(bytes, mapped(tunnelIpv4), mapped(recipientIpv4)),
+    })),
   )
+}
 
 export interface PlanInputs {
   readonly config: NodeConfig
@@ -124,7 +135,7 @@ export const buildPlan = ({
       : null,
     classifier: config.roles.includes('classifier'),
     host: config.roles.includes('host') ? { tun: TUN_NAME } : null,
-    keys: buildMappingKeys(directory, secrets),
+    keys: buildMappingKeys(directory, secrets, ipv4Of(config.addresses.cluster)),
     choiceKey: choiceKey(secrets[0].bytes),
     tableKey,
     limits: config.limits,

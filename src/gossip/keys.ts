@@ -32,16 +32,21 @@ export const networkKey = (secret: Uint8Array): Uint8Array => {
 }
 
 /**
- * The 128-bit SipHash key that authenticates the mapping datagrams of one forwarder's tunnel address (architecture
- * decision 3), as four little-endian words (k0 low, k0 high, k1 low, k1 high). The epoch is not part of it: the tag
- * covers the epoch, and a key an epoch would let a forger make us derive keys.
- * `tunnelAddressBytes`: 16 bytes in network order, IPv4 as ::ffff:a.b.c.d.
+ * The 128-bit SipHash key of mapping datagrams about one forwarder's tunnel address to one recipient (architecture
+ * decision 3), as four little-endian words (k0 low, k0 high, k1 low, k1 high). A datagram that was captured on its way to one
+ * node is therefore of no use at another. The epoch is not part of it: the tag covers the epoch, and a key an epoch would
+ * let a forger make us derive keys. Addresses: 16 bytes in network order, IPv4 as ::ffff:a.b.c.d.
  * Throws RangeError on other sizes, SHUNT_ERR_IDENTITY if the secret is not 32 bytes.
  */
-export const mappingKey = (secret: Uint8Array, tunnelAddressBytes: Uint8Array): Uint32Array => {
-  if (tunnelAddressBytes.length !== ADDRESS_BYTES)
-    throw new RangeError(`a tunnel address is ${ADDRESS_BYTES} bytes, not ${tunnelAddressBytes.length}`)
-  const info = Buffer.concat([Buffer.from(MAPPING_LABEL), tunnelAddressBytes])
+export const mappingKey = (
+  secret: Uint8Array,
+  tunnelAddress: Uint8Array,
+  recipient: Uint8Array,
+): Uint32Array => {
+  for (const address of [tunnelAddress, recipient])
+    if (address.length !== ADDRESS_BYTES)
+      throw new RangeError(`an address is ${ADDRESS_BYTES} bytes, not ${address.length}`)
+  const info = Buffer.concat([Buffer.from(MAPPING_LABEL), tunnelAddress, recipient])
   const bytes = Buffer.from(derive(secret, info, 16))
   return Uint32Array.from([0, 4, 8, 12], at => bytes.readUInt32LE(at))
 }

@@ -24,7 +24,7 @@ it.before(async () => {
   at = await HostileLab.up({
     configure: config => {
       config.limits = LIMITS
-      config.timeouts = { embryonic: 3000, linger: 1000, routeLease: 4000, tcpIdle: 20_000, udpIdle: 5000 }
+      config.timeouts = { embryonic: 3000, linger: 1000, routeLease: 4000, tcpIdle: 8000, udpIdle: 5000 }
     },
   })
 })

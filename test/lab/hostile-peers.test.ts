@@ -148,33 +148,6 @@ test('the right identity under another name is not let in', async () => {
   )
 })
 
-/** Strangers that say as much as opens a connection's cipher (24 bytes), and leave. */
-const NONCES = `
-import { connect } from 'node:net'
-import { randomBytes } from 'node:crypto'
-let left = 12_000
-let gone = 0
-const open = () => {
-  if (left-- <= 0) return
-  const socket = connect(${CONTROL_PORT}, process.argv[1])
-  socket.on('error', () => {}).on('close', () => { if (++gone === 12_000) console.log('done'); open() })
-  socket.on('connect', () => socket.write(randomBytes(24))).on('data', () => socket.destroy())
-}
-for (let i = 0; i < 20; i++) open()`
-
-test('12,000 connections that come and go leave nothing behind in the agent', async () => {
-  const child = at.lab.spawn('router', [...NODE, '--input-type=module', '-e', NONCES, at.address('h1')])
-  try {
-    await once(child.stdout!, 'data')
-    await at.unharmed()
-    await at.lab.restartAgent('h2', { graceMs: 0 })
-    await at.expectPid('h2')
-    await at.unharmed()
-  } finally {
-    child.kill()
-  }
-})
-
 /** Opens connections and keeps them open: some silent, some with garbage, some with a byte now and then. */
 const STRANGERS = `
 import { connect } from 'node:net'
@@ -226,6 +199,33 @@ test('garbage, silence and slow bytes at the control port keep nobody out, also 
     }
   }
   await at.unharmed()
+})
+
+/** Strangers that say as much as opens a connection's cipher (24 bytes), and leave. */
+const NONCES = `
+import { connect } from 'node:net'
+import { randomBytes } from 'node:crypto'
+let left = 12_000
+let gone = 0
+const open = () => {
+  if (left-- <= 0) return
+  const socket = connect(${CONTROL_PORT}, process.argv[1])
+  socket.on('error', () => {}).on('close', () => { if (++gone === 12_000) console.log('done'); open() })
+  socket.on('connect', () => socket.write(randomBytes(24))).on('data', () => socket.destroy())
+}
+for (let i = 0; i < 20; i++) open()`
+
+test('12,000 connections that come and go leave nothing behind in the agent', async () => {
+  const child = at.lab.spawn('router', [...NODE, '--input-type=module', '-e', NONCES, at.address('h1')])
+  try {
+    await once(child.stdout!, 'data')
+    await at.unharmed()
+    await at.lab.restartAgent('h2', { graceMs: 0 })
+    await at.expectPid('h2')
+    await at.unharmed()
+  } finally {
+    child.kill()
+  }
 })
 
 it.run()

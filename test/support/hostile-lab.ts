@@ -153,14 +153,14 @@ export class HostileLab {
     )
   }
 
-  /** A mapping datagram with a true tag, as only a node of the cluster could make it. */
-  sign(header: MappingHeader, tunnel: string, inner: Uint8Array = new Uint8Array(0)): Uint8Array {
+  /** A mapping datagram with a true tag, as only a node of the cluster could make it for the node `to`. */
+  sign(header: MappingHeader, tunnel: string, to: string, inner: Uint8Array = new Uint8Array(0)): Uint8Array {
     const directory = {
       ...{ hosts: [], classifiers: [], services: [] },
       forwarders: [{ name: 'f', tunnelWords: addressWords(tunnel), tunnelIpv4: ipv4Of(tunnel), ipv4: 0 }],
     }
     const secret = readSecret(join(this.lab.files('f1').dir, '..', 'cluster.secret'))
-    const [key] = buildMappingKeys(directory, [{ number: 1, bytes: secret }])
+    const [key] = buildMappingKeys(directory, [{ number: 1, bytes: secret }], ipv4Of(this.address(to)))
     header.keyNumber = 1
     header.innerLength = inner.length
     const bytes = new Uint8Array(84 + inner.length)

@@ -144,7 +144,7 @@ export class SimCluster {
         : null,
       classifier: address === ip(10, 10, 0, 50),
       host: this.hosts.includes(address) ? { tun: 'sim' } : null,
-      keys: buildMappingKeys(directory, [{ number: 1, bytes: SECRET }]),
+      keys: buildMappingKeys(directory, [{ number: 1, bytes: SECRET }], address),
       choiceKey: choiceKey(SECRET),
       tableKey: [this.#options.seed, 99],
       limits: { ...LIMITS, ...this.#options.limits },

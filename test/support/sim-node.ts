@@ -128,6 +128,7 @@ export class SimNode {
       plan.mappingPort,
       plan.keys,
       plan.forwarder?.tunnelIpv4 ?? 0,
+      plan.clusterIpv4,
       this.drops,
     )
     this.#plumber = new Plumber(this.kernel, plan.table, {
@@ -193,7 +194,8 @@ export class SimNode {
       this.#out.packet(this.address, host.ipv4, buf.slice(10, view.end))
       return true
     }
-    const dec = new Uint8Array(8)
+    const dec = new Uint8Array(12)
+    dec[8] = view.protocol
     dec.set(source, 0)
     dec.set(ports, 4)
     const mark = this.kernel.find('dec', dec)?.data

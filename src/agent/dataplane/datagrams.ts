@@ -20,7 +20,7 @@ export type DatagramReceiver = (header: MappingHeader, inner: PacketRef | null, 
 
 /**
  * Mapping datagrams in and out (decision 3). Out: key number, time and tag are added here. In, step by step:
- * (1) structure; (2) a key that we have, of the tunnel address it speaks for; (3) tag; (4) a packet inside must parse
+ * (1) structure; (2) a key that we have, of the tunnel address it speaks for and to us; (3) tag; (4) a packet inside must parse
  * and carry the header's own tuple; (5) the receiver for its kind, which checks epoch, sequence, time and sender.
  */
 export class Datagrams {
@@ -30,13 +30,16 @@ export class Datagrams {
   readonly #port: number
   readonly #drops: DropCounters
   readonly #keys = new Map<number, Map<number, Uint32Array>>()
-  readonly #signing = new Map<number, MappingKey>()
+  /** By tunnel address, then recipient. */
+  readonly #signing = new Map<number, Map<number, MappingKey>>()
   /** Tunnel address that CLASSIFIED answers speak of: ours. */
   readonly #ownTunnel: number
   readonly #receivers = new Map<number, DatagramReceiver>()
   readonly #incoming = createMappingHeader()
   readonly #inner = createPacketRef()
   readonly #bytes = new Uint8Array(128)
+  /** Datagrams longer than any of ours, as far as they were counted. */
+  #oversize = 0
   /** Seconds to add to our clock for a peer whose clock differs, learnt from STALE_TIME. */
   readonly #offsets = new Map<number, number>()
 
@@ -45,6 +48,7 @@ export class Datagrams {
     port: number,
     keys: readonly MappingKey[],
     ownTunnel: number,
+    ownIpv4: number,
     drops: DropCounters,
   ) {
     this.#socket = socket
@@ -52,10 +56,14 @@ export class Datagrams {
     this.#drops = drops
     this.#ownTunnel = ownTunnel
     for (const key of keys) {
-      const numbered = this.#keys.get(key.tunnelIpv4) ?? new Map<number, Uint32Array>()
-      if (numbered.size === 0) this.#signing.set(key.tunnelIpv4, key)
-      numbered.set(key.number, key.words)
-      this.#keys.set(key.tunnelIpv4, numbered)
+      const { tunnelIpv4, recipientIpv4, number, words } = key
+      const signing = this.#signing.get(tunnelIpv4) ?? new Map<number, MappingKey>()
+      this.#signing.set(tunnelIpv4, signing)
+      if (!signing.has(recipientIpv4)) signing.set(recipientIpv4, key)
+      if (recipientIpv4 !== ownIpv4) continue
+      const numbered = this.#keys.get(tunnelIpv4) ?? new Map<number, Uint32Array>()
+      this.#keys.set(tunnelIpv4, numbered)
+      numbered.set(number, words)
     }
   }
 
@@ -73,7 +81,7 @@ export class Datagrams {
     packet: PacketRef | null,
     nowS: number,
   ): void {
-    const key = this.#signing.get(tunnelIpv4)
+    const key = this.#signing.get(tunnelIpv4)?.get(destination)
     if (key === undefined) return this.#drops.add(DROP.MAPPING_UNKNOWN_KEY)
     header.keyNumber = key.number
     header.timeS = (nowS + (this.#offsets.get(destination) ?? 0)) >>> 0
@@ -106,7 +114,9 @@ export class Datagrams {
   }
 
   receive(max: number): number {
-    return this.#socket.receive(max, this.#handle)
+    const taken = this.#socket.receive(max, this.#handle)
+    for (; this.#oversize < this.#socket.truncated; this.#oversize++) this.#drops.add(DROP.TOO_BIG)
+    return taken
   }
 
   readonly #handle = (buf: Uint8Array, offset: number, length: number, source: number): void => {

@@ -164,6 +164,7 @@ export class Engine {
       return {
         tunnel: keys[slot * 5 + 3],
         identifier,
+        protocol: mappings.tuples[slot * TUPLE_WORDS + 9],
         neutral: isNeutral(identifier, mappings.tuples[slot * TUPLE_WORDS + 8]),
       }
     }

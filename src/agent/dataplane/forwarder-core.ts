@@ -293,7 +293,8 @@ export class ForwarderCore {
    * mapping is established anew before anything is tunnelled again.
    */
   advanceEpoch(epoch: number, nowMs: number): boolean {
-    if ((epoch - this.epoch) >> 0 < 0) return false
+    // Not for one that is ours: a host refuses an old message of ours, replayed by somebody, in the name of the newest.
+    if ((epoch - this.epoch) >> 0 <= 0) return false
     this.#mapping.epoch = (epoch + 1) >>> 0
     const { flows } = this
     for (const list of Object.values(LIST)) {

@@ -8,10 +8,11 @@ export interface LinkRef {
   readonly index: number
 }
 
-/** A tag key: for messages about one forwarder's tunnel address, under one numbered secret. */
+/** A tag key: for messages about one forwarder's tunnel address to one recipient, under one numbered secret. */
 export interface MappingKey {
   readonly number: number
   readonly tunnelIpv4: number
+  readonly recipientIpv4: number
   readonly words: Uint32Array
 }
 
@@ -32,7 +33,7 @@ export interface DataplanePlan {
   } | null
   readonly classifier: boolean
   readonly host: { readonly tun: string } | null
-  /** Keys of every tunnel address; of each address the first one signs. */
+  /** Of what this node may send and receive; of each pair of addresses the first one signs. */
   readonly keys: readonly MappingKey[]
   /** Shared by the cluster: the deterministic choice. */
   readonly choiceKey: readonly [number, number]

@@ -79,6 +79,7 @@ class Worker {
       plan.mappingPort,
       plan.keys,
       plan.forwarder?.tunnelIpv4 ?? 0,
+      plan.clusterIpv4,
       this.#drops,
     )
     this.#plumber = new Plumber(this.#elements, plan.table, {

@@ -7,6 +7,7 @@ const it = suite('gossip keys')
 const secret = Uint8Array.from({ length: 32 }, (_, i) => i)
 const other = Uint8Array.from(secret, byte => byte ^ 1)
 const address = new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 10, 1, 11])
+const host = new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 10, 0, 71])
 const refused = (error: unknown) => error instanceof ShuntError && error.code === 'SHUNT_ERR_IDENTITY'
 
 // The vectors were computed by another implementation of RFC 5869 (Python's hmac, by the RFC's two steps).
@@ -21,14 +22,19 @@ it('network key: the 95 bytes that libp2p wants, fixed vector', () => {
 })
 
 it('mapping key: fixed vector', () => {
-  assert.equal(mappingKey(secret, address), Uint32Array.of(0x85f0445b, 0x0f207332, 0x05b70691, 0xf2708540))
+  assert.equal(
+    mappingKey(secret, address, host),
+    Uint32Array.of(0xb29dd27a, 0x3ed46114, 0xe28e9f57, 0x6f9acc2b),
+  )
 })
 
-it('mapping key: another key for another secret or tunnel address', () => {
+it('mapping key: another key for another secret, tunnel address or recipient', () => {
   const keys = [
-    mappingKey(secret, address),
-    mappingKey(other, address),
-    mappingKey(secret, address.with(15, 12)),
+    mappingKey(secret, address, host),
+    mappingKey(other, address, host),
+    mappingKey(secret, address.with(15, 12), host),
+    mappingKey(secret, address, host.with(15, 72)),
+    mappingKey(secret, host, address),
   ]
   assert.is(new Set(keys.map(key => key.join())).size, keys.length)
 })
@@ -40,11 +46,13 @@ it('choice key: fixed vector', () => {
 it('sizes are checked', () => {
   for (const length of [0, 31, 33]) {
     assert.throws(() => networkKey(new Uint8Array(length)), refused)
-    assert.throws(() => mappingKey(new Uint8Array(length), address), refused)
+    assert.throws(() => mappingKey(new Uint8Array(length), address, host), refused)
     assert.throws(() => choiceKey(new Uint8Array(length)), refused)
   }
-  for (const length of [4, 15, 17])
-    assert.throws(() => mappingKey(secret, new Uint8Array(length)), RangeError)
+  for (const length of [4, 15, 17]) {
+    assert.throws(() => mappingKey(secret, new Uint8Array(length), host), RangeError)
+    assert.throws(() => mappingKey(secret, address, new Uint8Array(length)), RangeError)
+  }
 })
 
 it.run()

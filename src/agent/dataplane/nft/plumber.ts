@@ -36,6 +36,10 @@ const bytesOf = (...parts: (readonly [value: number, order: 'net' | 'host'])[]):
 /** A 16-bit field in a concatenation or as data: two network-order bytes, padded to four in a key. */
 const portBytes = (port: number): Uint8Array => Uint8Array.of(port >> 8, port & 255)
 
+/** Tunnel address, identifier, protocol (one byte, padded). */
+const decKey = (tunnel: number, identifier: number, protocol: number): Uint8Array =>
+  bytesOf([tunnel, 'net'], [identifier, 'net'], [protocol << 24, 'net'])
+
 const flowKeyBytes = (key: Uint32Array, at: number): Uint8Array => {
   const view = new DataView(new ArrayBuffer(20))
   view.setUint32(0, key[at + 3])
@@ -156,7 +160,7 @@ export class Plumber {
             ]),
         {
           set: neutral ? 'dec' : 'dec_fixed',
-          key: bytesOf([tunnel, 'net'], [identifier, 'net']),
+          key: decKey(tunnel, identifier, tuple[at + 9]),
           data: mark,
           timeoutMs: leaseMs,
         },
@@ -167,14 +171,19 @@ export class Plumber {
 
   /** Host: takes mappings out; their look-up is gone from the kernel when this returns. */
   unmap(
-    entries: readonly { readonly tunnel: number; readonly identifier: number; readonly neutral: boolean }[],
+    entries: readonly {
+      readonly tunnel: number
+      readonly identifier: number
+      readonly protocol: number
+      readonly neutral: boolean
+    }[],
   ): void {
     this.flush()
-    for (const { tunnel, identifier, neutral } of entries) {
+    for (const { tunnel, identifier, protocol, neutral } of entries) {
       this.#writer.delete({
         table: this.#table,
         set: neutral ? 'dec' : 'dec_fixed',
-        key: bytesOf([tunnel, 'net'], [identifier, 'net']),
+        key: decKey(tunnel, identifier, protocol),
       })
       this.#writer.commit()
     }

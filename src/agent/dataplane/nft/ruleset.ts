@@ -9,7 +9,7 @@
  * nftables would fix a checksum that UDP left out). SYN, FIN, RST and every miss get the mark SLOW, are seen by
  * the packet ring, and are dropped before the stack would answer them.
  *
- * Host, per packet from a tunnel address (R-E8): `dec` (tunnel address . identifier -> mark) -> ports, client and
+ * Host, per packet from a tunnel address (R-E8): `dec` (tunnel address . identifier . protocol -> mark) -> ports, client and
  * VIP by mark -> the own stack, by its own address. A miss goes the slow way; no tunnelled packet is ever reset.
  *
  * Elements have a time-out, the lease: the kernel forgets a route by itself and its flow's next packet comes to
@@ -139,8 +139,8 @@ ${maps(
 const hostPart = (
   plan: NonNullable<RulesetPlan['host']>,
 ): string => ` set tunnels { typeof ip saddr; ${list(plan.tunnels)} }
- map dec { typeof ip saddr . @th,0,32 : meta mark; flags timeout; size ${plan.mappingCapacity}; }
- map dec_fixed { typeof ip saddr . @th,0,32 : meta mark; flags timeout; size ${plan.mappingCapacity}; }
+ map dec { typeof ip saddr . @th,0,32 . ip protocol : meta mark; flags timeout; size ${plan.mappingCapacity}; }
+ map dec_fixed { typeof ip saddr . @th,0,32 . ip protocol : meta mark; flags timeout; size ${plan.mappingCapacity}; }
  map ports { typeof meta mark : @th,0,32; flags timeout; size ${plan.mappingCapacity}; }
  map ports_hi { typeof meta mark : tcp sport; flags timeout; size ${plan.mappingCapacity}; }
  map ports_lo { typeof meta mark : tcp dport; flags timeout; size ${plan.mappingCapacity}; }
@@ -150,8 +150,8 @@ const hostPart = (
   ip frag-off & 0x3fff != 0 counter name fragment_tunnel drop
   meta l4proto != { tcp, udp } counter name tunnel_protocol drop
   tcp flags & (fin | syn | rst) != 0 goto slow_tunnel
-  meta mark set ip saddr . @th,0,32 map @dec goto restore
-  meta mark set ip saddr . @th,0,32 map @dec_fixed goto restore_fixed
+  meta mark set ip saddr . @th,0,32 . ip protocol map @dec goto restore
+  meta mark set ip saddr . @th,0,32 . ip protocol map @dec_fixed goto restore_fixed
   goto slow_tunnel
  }
  chain restore {
