@@ -39,6 +39,8 @@ export const runAgent = async (config: NodeConfig): Promise<void> => {
     process.on('SIGINT', onSignal)
     agent.onFailure = reject
   })
+  // A failure while starting is start()'s to report.
+  ended.catch(() => {})
   try {
     await agent.start()
   } catch (error) {
@@ -80,6 +82,7 @@ class Agent {
     const directory = buildDirectory(config)
     const kernel = new KernelSetup(config, directory)
     this.#kernel = kernel
+    for (const warning of kernel.check()) this.#log.warn(warning)
     const { links, mtuBytes } = kernel.links()
     const epoch = config.roles.includes('forwarder')
       ? nextEpoch(config.node.stateDir, Math.floor(Date.now() / 1000))

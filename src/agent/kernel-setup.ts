@@ -1,8 +1,16 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeConfig } from '../config/schema.ts'
-import { ShuntError } from '../errors.ts'
-import { addAddress, deleteAddress, link, routeGet, setLinkUp } from '../os/netlink/route.ts'
+import { errorText, ShuntError } from '../errors.ts'
+import {
+  addAddress,
+  addresses,
+  deleteAddress,
+  type Link,
+  link,
+  routeGet,
+  setLinkUp,
+} from '../os/netlink/route.ts'
 import { applyRuleset, deleteTable } from '../os/nft.ts'
 import { readSysctl, writeSysctl } from '../os/sysctl.ts'
 import { SysctlGuard } from '../os/sysctl-guard.ts'
@@ -32,13 +40,27 @@ export class KernelSetup {
 
   constructor(config: NodeConfig, directory: Directory) {
     const { stateDir } = config.node
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+    prepareStateDir(stateDir)
     this.#config = config
     this.#directory = directory
     this.#ownedPath = join(stateDir, 'addresses.json')
     SysctlGuard.recover(join(stateDir, 'sysctls.json'))
     this.#recoverAddresses()
     this.#sysctls = new SysctlGuard(join(stateDir, 'sysctls.json'))
+  }
+
+  /** What the node file says of this machine, held against it; answers warnings. */
+  check(): string[] {
+    const { addresses: own, interfaces } = this.#config
+    if (!addresses().some(({ address }) => address === own.cluster)) {
+      throw new ShuntError(
+        'SHUNT_ERR_CAPABILITY',
+        `${own.cluster} is not an address of this machine; correct addresses.cluster in the node file (ip address shows them)`,
+      )
+    }
+    return [...new Set([...interfaces.uplink, ...interfaces.cluster])]
+      .filter(name => !this.#link(name).up)
+      .map(name => `interface ${name} is down; nothing passes until it is up (ip link set ${name} up)`)
   }
 
   /** The interfaces that the rings listen on, and the smallest MTU of the cluster's in bytes. */
@@ -53,7 +75,7 @@ export class KernelSetup {
     return { links, mtuBytes }
   }
 
-  #link(name: string): { index: number; mtu: number } {
+  #link(name: string): Link {
     try {
       return link(name)
     } catch (cause) {
@@ -120,12 +142,7 @@ export class KernelSetup {
   }
 
   #recoverAddresses(): void {
-    let left: OwnedAddress[] = []
-    try {
-      left = JSON.parse(readFileSync(this.#ownedPath, 'utf8')) as OwnedAddress[]
-    } catch {
-      return
-    }
+    const left = readOwned(this.#ownedPath)
     this.#owned = left
     this.#releaseAddresses()
   }
@@ -228,5 +245,37 @@ export class KernelSetup {
       }
     }
     return errors
+  }
+}
+
+const prepareStateDir = (path: string): void => {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+    accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw new ShuntError(
+      'SHUNT_ERR_CAPABILITY',
+      `the state directory cannot be used (${errorText(cause)}); correct node.stateDir, or make ${path} a directory that root can write`,
+      { cause },
+    )
+  }
+}
+
+const readOwned = (path: string): OwnedAddress[] => {
+  if (!existsSync(path)) return []
+  try {
+    const list = JSON.parse(readFileSync(path, 'utf8')) as unknown
+    const isOwned = (entry: unknown): entry is OwnedAddress => {
+      const { link: device, cidr } = (entry ?? {}) as Partial<OwnedAddress>
+      return typeof device === 'string' && typeof cidr === 'string'
+    }
+    if (Array.isArray(list) && list.every(isOwned)) return list
+    throw new Error('it has another form')
+  } catch (cause) {
+    throw new ShuntError(
+      'SHUNT_ERR_OS',
+      `${path} should hold addresses that an earlier agent added, but cannot be read; check them (ip address) and remove it`,
+      { cause },
+    )
   }
 }

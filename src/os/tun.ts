@@ -49,7 +49,11 @@ export class Tun {
       const request = pinned(40) // struct ifreq
       request.write(name, 0)
       request.writeUInt16LE(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, NAME_BYTES)
-      check(`ioctl(TUNSETIFF ${name})`, libc.ioctl(fd, TUNSETIFF, request))
+      check(
+        `ioctl(TUNSETIFF ${name})`,
+        libc.ioctl(fd, TUNSETIFF, request),
+        `something else has an interface ${name}; remove it (ip link delete ${name})`,
+      )
       const actual = request.toString('latin1', 0, request.indexOf(0))
       return new Tun(fd, actual, libc.if_nametoindex(actual))
     } catch (error) {

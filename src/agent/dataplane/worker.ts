@@ -3,6 +3,7 @@
  * tables of the packet path. It sleeps in poll(2) and never in an event loop; the main thread wakes it by an eventfd.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { errorText, ShuntError } from '../../errors.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import { SetElements } from '../../os/netlink/nftables-elements.ts'
 import { PacketRing } from '../../os/packet-ring.ts'
@@ -251,7 +252,11 @@ try {
 } catch (error) {
   data.port.postMessage({
     type: 'failed',
-    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    // A coded error speaks for itself; of anything else the place is wanted.
+    message:
+      error instanceof Error && !(error instanceof ShuntError)
+        ? (error.stack ?? error.message)
+        : errorText(error),
   })
   data.port.close()
 }
