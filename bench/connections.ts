@@ -104,7 +104,7 @@ export const isQuiet = (run: { foreign: number }): boolean => run.foreign <= QUI
 
 /**
  * All targets in turn, `rounds` times. Round i uses client i + 1, the warm-up the client after the last. Waits until
- * others leave the balancer's CPU alone, up to 90 s in all; a run that they disturbed is done again, at most
+ * others leave the balancer's CPU alone, up to 12 s a round in all; a run that they disturbed is done again, at most
  * `rounds * 2` times in all, and the quietest counts.
  */
 export const measureConnections = async (
@@ -121,7 +121,7 @@ export const measureConnections = async (
     const url = `http://${targetAddress(lab, target)}/`
     await wrk(lab, lab.client(rounds + 1), url, PARALLEL, target === 'shunt' ? 3 : 1)
   }
-  const budget: Budget = { waitMs: 90_000, repeats: rounds * 2 }
+  const budget: Budget = { waitMs: rounds * 12_000, repeats: rounds * 2 }
   for (let round = 0; round < rounds; round++)
     for (const target of targets) {
       let run = await one(lab, meter, round, target, seconds, budget)

@@ -95,7 +95,11 @@ try {
   say(
     `${result.connections} connections, ${short(cpu.usedUs / result.connections)} us each with perf, others took ${foreign} % of the CPU, ${samples.length} samples`,
   )
-  show('microseconds a connection, by class', classes, 0.05)
+  show(
+    'microseconds a connection, by class (wake-ups are overstated: samples due meanwhile are booked there)',
+    classes,
+    0.05,
+  )
   show(
     'worker thread, by innermost function of the project (with all it calls in the runtime and the kernel)',
     functions,

@@ -75,13 +75,14 @@ export const processesInside = (netnsNames: string[]): ProcessId[] => {
   return inside
 }
 
+const KILL_MS = 5_000
 const sleepCell = new Int32Array(new SharedArrayBuffer(4))
 /** Blocks the thread: for the clean-up, which must also work in an 'exit' handler, where nothing can be awaited. */
 export const sleepSync = (ms: number): void => {
   Atomics.wait(sleepCell, 0, 0, ms)
 }
 
-/** Asks all of them to end, then makes them; blocks for at most `graceMs` plus half a second. */
+/** Asks all of them to end, then makes them; blocks for at most `graceMs` plus KILL_MS. */
 export const endProcesses = (find: () => ProcessId[], graceMs: number): void => {
   const wait = (boundMs: number): ProcessId[] => {
     const endAt = performance.now() + boundMs
@@ -93,5 +94,6 @@ export const endProcesses = (find: () => ProcessId[], graceMs: number): void => 
   }
   if (graceMs > 0) for (const p of find()) signalProcess(p, 'SIGTERM')
   for (const p of wait(graceMs)) signalProcess(p, 'SIGKILL')
-  wait(500)
+  // A killed process is gone at once, or, on a machine that has much else to do, a little later.
+  wait(KILL_MS)
 }
