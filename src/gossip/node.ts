@@ -4,11 +4,11 @@
  */
 import type { Connection, ConnectionGater, PrivateKey, Stream } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
-import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
+import { privateNetwork } from './protector.ts'
 
 export const LINK_PROTOCOL = '/shunt/link/1'
 /** Yamux's smallest window, kept: it bounds what one stream may have in flight in either direction. */
@@ -50,7 +50,7 @@ const build = (options: LinkNodeOptions): Promise<Libp2p> => {
     privateKey: options.privateKey,
     addresses: { listen: [tcpAddress(address, port)] },
     transports: [tcp({ dialOpts })],
-    connectionProtector: preSharedKey({ psk: options.networkKey }),
+    connectionProtector: privateNetwork(options.networkKey),
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
