@@ -25,11 +25,12 @@ const BURST = 64
 const TICK_MS = 100
 const IMPATIENT_TICK_MS = 10
 /**
- * Under load, packets gather this long before a turn: one set of system calls then serves several. Load is when the wait
- * before the turn was shorter than BUSY_MS; a packet that comes alone is not kept waiting.
+ * Under load, packets gather this long before a turn: one set of system calls then serves several. Load is when the turn
+ * before had several packets and the wait since was short; the packets of a connection that is alone are not kept waiting.
  */
 const COALESCE_US = 40
 const BUSY_MS = 0.1
+const BUSY_PACKETS = 6
 /** Routes gather this long before they cross to the main thread. */
 const BATCH_MS = 5
 
@@ -111,10 +112,12 @@ class Worker {
     const mappings = poller.add(this.#socket.fd)
     const wake = poller.add(this.#wake.fd)
     this.#post({ type: 'ready' })
+    let packets = 0
     while (this.#running) {
       const sinceMs = performance.now()
       const ready = poller.wait(this.#patience())
-      if (ready > 0 && performance.now() - sinceMs < BUSY_MS) sleepUs(COALESCE_US)
+      if (ready > 0 && packets >= BUSY_PACKETS && performance.now() - sinceMs < BUSY_MS) sleepUs(COALESCE_US)
+      packets = 0
       const nowMs = performance.now()
       this.#nowS = Math.floor(Date.now() / 1000)
       this.#engine.turn(nowMs)
@@ -122,8 +125,13 @@ class Worker {
       let busy = true
       for (let round = 0; busy && round < 32; round++) {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
-        busy = (round > 0 || poller.ready(mappings)) && this.#datagrams.receive(BURST) === BURST
-        for (const ring of this.#rings) busy = ring.receive(BURST, this.#engine.ringPacket) === BURST || busy
+        busy = false
+        const take = (count: number): void => {
+          packets += count
+          busy ||= count === BURST
+        }
+        if (round > 0 || poller.ready(mappings)) take(this.#datagrams.receive(BURST))
+        for (const ring of this.#rings) take(ring.receive(BURST, this.#engine.ringPacket))
         this.#send()
       }
       this.#timers(nowMs)
