@@ -6,10 +6,9 @@ import { FlowLife, type FlowLifeParts } from './flow-life.ts'
 import { FlowMapping } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
-import type { HeldPackets } from './held.ts'
+import { type HeldPackets, loadHeld } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { MAPPING_OVERHEAD_IPV4, type MappingHeader } from './mapping-header.ts'
-import { parsePacket } from './packet.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { decrementTtl } from './rewrite.ts'
 
@@ -236,13 +235,7 @@ export class ForwarderCore {
   #flushHeld(slot: number, nowMs: number): void {
     const packet = this.#replay
     for (const held of this.#held.take(slot)) {
-      packet.buf = held.bytes
-      packet.offset = 0
-      packet.length = held.bytes.length
-      packet.partialChecksum = held.partialChecksum
-      packet.gsoSize = held.gsoSize
-      packet.gsoType = held.gsoType
-      parsePacket(held.bytes, 0, held.bytes.length, packet.view)
+      loadHeld(packet, held)
       this.flows.set(slot, FLOW_FLAG.TUNNELLED)
       const host = this.#directory.host(this.flows.host[slot])!
       if (host.self) this.#ports.deliverLocal(packet)

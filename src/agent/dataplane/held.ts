@@ -1,3 +1,4 @@
+import { parsePacket } from './packet.ts'
 import type { PacketRef } from './packet-ref.ts'
 
 /** A copy of a packet that waits for its flow's mapping. */
@@ -6,6 +7,17 @@ export interface HeldPacket {
   readonly partialChecksum: boolean
   readonly gsoSize: number
   readonly gsoType: number
+}
+
+/** Makes `packet` the held one again; it parsed when it was held. */
+export const loadHeld = (packet: PacketRef, held: HeldPacket): void => {
+  packet.buf = held.bytes
+  packet.offset = 0
+  packet.length = held.bytes.length
+  packet.partialChecksum = held.partialChecksum
+  packet.gsoSize = held.gsoSize
+  packet.gsoType = held.gsoType
+  parsePacket(held.bytes, 0, held.bytes.length, packet.view)
 }
 
 export interface HeldQueue {

@@ -1,7 +1,6 @@
 import { DROP } from './drops.ts'
-import type { HeldPackets } from './held.ts'
+import { type HeldPackets, loadHeld } from './held.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
-import { parsePacket } from './packet.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
 
 const NO_ADDRESS = [0, 0, 0xffff, 0]
@@ -94,13 +93,7 @@ export class UnknownIdentifiers {
     if (number === undefined) return
     const packet = this.#replay
     for (const held of this.#forget(number)) {
-      packet.buf = held.bytes
-      packet.offset = 0
-      packet.length = held.bytes.length
-      packet.partialChecksum = held.partialChecksum
-      packet.gsoSize = held.gsoSize
-      packet.gsoType = held.gsoType
-      parsePacket(held.bytes, 0, held.bytes.length, packet.view)
+      loadHeld(packet, held)
       deliver(packet)
     }
   }
