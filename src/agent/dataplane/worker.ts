@@ -25,12 +25,12 @@ const BURST = 64
 const TICK_MS = 100
 const IMPATIENT_TICK_MS = 10
 /**
- * Under load, packets gather this long before a turn: one set of system calls then serves several. Load is when the turn
- * before had several packets and the wait since was short; the packets of a connection that is alone are not kept waiting.
+ * Under load, packets gather this long before a turn: one set of system calls, and one wake-up, then serves several. Load
+ * is more packets in the last window than one connection alone sends; the packets of a lone one are not kept waiting.
  */
 const COALESCE_US = 40
-const BUSY_MS = 0.1
-const BUSY_PACKETS = 6
+const WINDOW_MS = 2
+const BUSY_PACKETS = 24
 /** Routes gather this long before they cross to the main thread. */
 const BATCH_MS = 5
 
@@ -113,12 +113,17 @@ class Worker {
     const wake = poller.add(this.#wake.fd)
     this.#post({ type: 'ready' })
     let packets = 0
+    let windowMs = 0
+    let busyUntilMs = 0
     while (this.#running) {
-      const sinceMs = performance.now()
-      const ready = poller.wait(this.#patience())
-      if (ready > 0 && packets >= BUSY_PACKETS && performance.now() - sinceMs < BUSY_MS) sleepUs(COALESCE_US)
-      packets = 0
+      if (poller.wait(this.#patience()) > 0 && busyUntilMs > performance.now()) sleepUs(COALESCE_US)
       const nowMs = performance.now()
+      if (nowMs - windowMs >= WINDOW_MS) {
+        // A wait longer than the window ends the load as well.
+        busyUntilMs = packets >= BUSY_PACKETS && nowMs - windowMs < 2 * WINDOW_MS ? nowMs + 2 * WINDOW_MS : 0
+        windowMs = nowMs
+        packets = 0
+      }
       this.#nowS = Math.floor(Date.now() / 1000)
       this.#engine.turn(nowMs)
       if (poller.ready(wake)) this.#takeMessages(nowMs)
