@@ -22,14 +22,8 @@ const derive = (secret: Uint8Array, info: Uint8Array, length: number): Uint8Arra
   return new Uint8Array(hkdfSync('sha256', secret, NO_SALT, info, length))
 }
 
-/**
- * The pre-shared key of the libp2p private network: 95 bytes of text in the format of libp2p's swarm.key.
- * Throws SHUNT_ERR_IDENTITY if the secret is not 32 bytes.
- */
-export const networkKey = (secret: Uint8Array): Uint8Array => {
-  const key = Buffer.from(derive(secret, Buffer.from(NETWORK_LABEL), 32)).toString('hex')
-  return new Uint8Array(Buffer.from(`/key/swarm/psk/1.0.0/\n/base16/\n${key}`))
-}
+/** The key of the private network (protector.ts), 32 bytes. Throws SHUNT_ERR_IDENTITY if the secret is not 32 bytes. */
+export const networkKey = (secret: Uint8Array): Uint8Array => derive(secret, Buffer.from(NETWORK_LABEL), 32)
 
 /**
  * The 128-bit SipHash key of mapping datagrams about one forwarder's tunnel address to one recipient (architecture

@@ -19,7 +19,7 @@ const WILDCARDS = new Set(['0.0.0.0', '::'])
 
 export interface LinkNodeOptions {
   privateKey: PrivateKey
-  /** The 95-byte private network key. */
+  /** Of the private network, 32 bytes. */
   networkKey: Uint8Array
   listen: { address: string; port: number }
   gater: ConnectionGater

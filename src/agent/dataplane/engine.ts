@@ -196,15 +196,7 @@ export class Engine {
           const at = slot * TUPLE_WORDS
           const { tunnel, identifier, neutral } = where(slot)
           if (!neutral && mappings.tuples[at + 9] !== 6) return
-          mappings.mark[slot] = plumber.mapping(
-            slot,
-            tunnel,
-            identifier,
-            mappings.tuples,
-            at,
-            neutral,
-            timeouts.routeLease,
-          )
+          plumber.mapping(slot, tunnel, identifier, mappings.tuples, at, neutral, timeouts.routeLease)
         },
         withdraw: slots => plumber.unmap(slots.map(where)),
         drop: reason => drops.add(reason),

@@ -165,7 +165,6 @@ export class HostCore {
       }
       mappings.slowPackets[slot] = 0
       mappings.committedUntilMs[slot] = 0
-      mappings.mark[slot] = 0
     }
     mappings.setTuple(slot, tuple)
     mappings.epoch[slot] = header.epoch

@@ -28,8 +28,6 @@ export class MappingTable {
   readonly slowPackets: Uint32Array
   /** Milliseconds until which the kernel may hold the mapping; 0 = not committed. */
   readonly committedUntilMs: Float64Array
-  /** Number under which the kernel's maps hold the mapping; fresh at each commit. */
-  readonly mark: Uint32Array
 
   constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number) {
     const total = capacity + embryonicCapacity
@@ -40,7 +38,6 @@ export class MappingTable {
     this.sequence = new Uint32Array(total)
     this.slowPackets = new Uint32Array(total)
     this.committedUntilMs = new Float64Array(total)
-    this.mark = new Uint32Array(total)
   }
 
   /** The slot to give up for a new entry, or -1 when there is room. Embryonic entries never displace others. */

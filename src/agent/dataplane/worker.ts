@@ -130,13 +130,14 @@ class Worker {
       let busy = true
       for (let round = 0; busy && round < 32; round++) {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
-        busy = false
-        const take = (count: number): void => {
-          packets += count
-          busy ||= count === BURST
+        let taken = round > 0 || poller.ready(mappings) ? this.#datagrams.receive(BURST) : 0
+        busy = taken === BURST
+        packets += taken
+        for (const ring of this.#rings) {
+          taken = ring.receive(BURST, this.#engine.ringPacket)
+          busy ||= taken === BURST
+          packets += taken
         }
-        if (round > 0 || poller.ready(mappings)) take(this.#datagrams.receive(BURST))
-        for (const ring of this.#rings) take(ring.receive(BURST, this.#engine.ringPacket))
         this.#send()
       }
       this.#timers(nowMs)

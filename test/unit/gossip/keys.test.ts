@@ -11,14 +11,13 @@ const host = new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 10, 0, 
 const refused = (error: unknown) => error instanceof ShuntError && error.code === 'SHUNT_ERR_IDENTITY'
 
 // The vectors were computed by another implementation of RFC 5869 (Python's hmac, by the RFC's two steps).
-it('network key: the 95 bytes that libp2p wants, fixed vector', () => {
+it('network key: fixed vector', () => {
   const key = networkKey(secret)
-  assert.is(key.length, 95)
   assert.is(
-    Buffer.from(key).toString('latin1'),
-    '/key/swarm/psk/1.0.0/\n/base16/\nefe3d8bb51d716da67ce7885841a379ab6a9519918bbebc7420bd8202251b953',
+    Buffer.from(key).toString('hex'),
+    'efe3d8bb51d716da67ce7885841a379ab6a9519918bbebc7420bd8202251b953',
   )
-  assert.is.not(Buffer.from(networkKey(other)).toString(), Buffer.from(key).toString())
+  assert.is.not(Buffer.from(networkKey(other)).toString('hex'), Buffer.from(key).toString('hex'))
 })
 
 it('mapping key: fixed vector', () => {

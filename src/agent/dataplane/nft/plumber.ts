@@ -132,7 +132,7 @@ export class Plumber {
     this.#writer.commit()
   }
 
-  /** Host: (tunnel address, identifier) -> tuple (ten words at `at`). Returns the mark it stands under. */
+  /** Host: (tunnel address, identifier) -> tuple (ten words at `at`). */
   mapping(
     slot: number,
     tunnel: number,
@@ -141,7 +141,7 @@ export class Plumber {
     at: number,
     neutral: boolean,
     leaseMs: number,
-  ): number {
+  ): void {
     this.#mark = this.#mark >= 0x40000000 ? 1 : this.#mark + 1
     const number = this.#mark
     const mark = bytesOf([number, 'host'])
@@ -166,7 +166,6 @@ export class Plumber {
         },
       ],
     )
-    return number
   }
 
   /** Host: takes mappings out; their look-up is gone from the kernel when this returns. */
