@@ -1,6 +1,7 @@
 /** A simulated cluster under seeded loss, duplication, delay and restarts; checks its invariants at each delivery. */
 import { createHash } from 'node:crypto'
 import type { Directory } from '../../src/agent/dataplane/directory.ts'
+import { assignIndexes, emptyBook } from '../../src/agent/dataplane/index-book.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { buildMappingKeys } from '../../src/agent/plan.ts'
 import { choiceKey } from '../../src/gossip/keys.ts'
@@ -21,13 +22,24 @@ export interface SimOptions {
   readonly remoteClassifier: boolean
   readonly faults: SimFaults
   readonly limits?: Partial<DataplanePlan['limits']>
+  /** Host indexes there are; few make them be used again soon. */
+  readonly hostIndexes?: number
 }
 
-interface Flow {
+export interface Service {
+  readonly name: string
+  readonly vip: number
+  readonly port: number
+  /** Names of hosts; undefined: all. */
+  readonly pool?: readonly string[]
+}
+
+export interface Flow {
   readonly id: number
   readonly client: number
   readonly port: number
   readonly forwarder: number
+  readonly service: Service
   sent: number
   readonly received: number[]
   readonly hosts: Set<string>
@@ -45,6 +57,7 @@ const TIMEOUTS = {
 }
 const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64 }
 const VIP = 0x0a630001
+export const WEB: Service = { name: 'web', vip: VIP, port: 80 }
 const ip = (a: number, b: number, c: number, d: number): number =>
   ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
 const words = (ipv4: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, ipv4)
@@ -70,6 +83,13 @@ export class SimCluster {
   readonly hosts: number[] = []
   readonly random: () => number
   readonly #options: SimOptions
+  services: readonly Service[] = [WEB]
+  secrets: readonly { number: number; bytes: Uint8Array }[] = [{ number: 1, bytes: SECRET }]
+  timeouts: DataplanePlan['timeouts'] = TIMEOUTS
+  /** Called when a node has taken another configuration. */
+  onReconfigured: (address: number) => void = () => {}
+  #gone: ReadonlySet<number> = new Set()
+  readonly #directories = new Map<number, Directory>()
   readonly #queue: { atMs: number; order: number; run: () => void }[] = []
   readonly #epochs = new Map<number, number>()
   readonly #isolated = new Set<number>()
@@ -85,48 +105,72 @@ export class SimCluster {
   }
 
   #directory(own: number): Directory {
-    return {
-      hosts: this.hosts.map((ipv4, i) => ({
-        index: i + 1,
-        name: `h${i + 1}`,
-        words: words(ipv4),
-        ipv4,
-        self: ipv4 === own,
-        hash: createHash('sha256')
-          .update(`h${i + 1}`)
-          .digest()
-          .readUInt32BE(0),
+    const all = this.hosts
+      .map(ipv4 => ({ name: `h${(ipv4 & 255) - 100}`, ipv4 }))
+      .filter(({ ipv4 }) => !this.#gone.has(ipv4))
+    const previous = this.#directories.get(own)
+    const hostKey = (host: { name: string; ipv4: number }): string => `${host.name} ${host.ipv4}`
+    const serviceKey = (vip: number, port: number): string => `${vip} ${port}`
+    const book = assignIndexes(
+      all.map(hostKey),
+      new Map((previous?.hosts ?? []).map(host => [hostKey(host), host.index])),
+      previous?.hostIndexes ?? emptyBook(1),
+      this.#options.hostIndexes ?? 255,
+    )
+    const hosts = all.filter(host => book.indexes.has(hostKey(host)))
+    const services = assignIndexes(
+      this.services.map(service => serviceKey(service.vip, service.port)),
+      new Map(
+        (previous?.services ?? []).map(service => [serviceKey(service.vipIpv4, service.port), service.index]),
+      ),
+      previous?.serviceIndexes ?? emptyBook(0),
+      1000,
+    )
+    const indexOf = (host: { name: string; ipv4: number }): number => book.indexes.get(hostKey(host))!
+    const directory: Directory = {
+      hosts: hosts.map(host => ({
+        index: indexOf(host),
+        name: host.name,
+        words: words(host.ipv4),
+        ipv4: host.ipv4,
+        self: host.ipv4 === own,
+        hash: createHash('sha256').update(host.name).digest().readUInt32BE(0),
+        leaving: false,
         live: true,
         draining: false,
       })),
-      forwarders: this.forwarders.map((ipv4, i) => ({
-        name: `f${i + 1}`,
-        tunnelWords: words(ipv4 + 256),
-        tunnelIpv4: ipv4 + 256,
-        ipv4,
-      })),
+      forwarders: this.forwarders
+        .filter(ipv4 => !this.#gone.has(ipv4))
+        .map((ipv4, i) => ({
+          name: `f${i + 1}`,
+          tunnelWords: words(ipv4 + 256),
+          tunnelIpv4: ipv4 + 256,
+          ipv4,
+        })),
       classifiers: this.#options.remoteClassifier
         ? [{ name: 'c1', ipv4: ip(10, 10, 0, 50), live: true }]
         : [],
-      services: [
-        {
-          index: 0,
-          name: 'web',
-          vipIpv4: VIP,
-          port: 80,
-          protocol: 6,
-          hosts: this.hosts.map((_, i) => ({ index: i + 1, capacity: 50 })),
-        },
-      ],
+      services: this.services.map(service => ({
+        index: services.indexes.get(serviceKey(service.vip, service.port))!,
+        name: service.name,
+        vipIpv4: service.vip,
+        port: service.port,
+        protocol: 6,
+        hosts: hosts
+          .filter(({ name }) => service.pool === undefined || service.pool.includes(name))
+          .map(host => ({ index: indexOf(host), capacity: 50 })),
+      })),
+      hostIndexes: book.book,
+      serviceIndexes: services.book,
     }
+    this.#directories.set(own, directory)
+    return directory
   }
 
-  #start(address: number): void {
+  #plan(address: number, epoch: number): DataplanePlan {
     const directory = this.#directory(address)
-    const forwarder = this.forwarders.includes(address)
-    const epoch = (this.#epochs.get(address) ?? 1000) + 1
-    this.#epochs.set(address, epoch)
-    const plan: DataplanePlan = {
+    const forwarder = this.forwarders.includes(address) && !this.#gone.has(address)
+    return {
       table: 'sim',
       directory,
       clusterAddress: dotted(address),
@@ -143,13 +187,21 @@ export class SimCluster {
           }
         : null,
       classifier: address === ip(10, 10, 0, 50),
-      host: this.hosts.includes(address) ? { tun: 'sim' } : null,
-      keys: buildMappingKeys(directory, [{ number: 1, bytes: SECRET }], address),
+      host: this.hosts.includes(address) && !this.#gone.has(address) ? { tun: 'sim' } : null,
+      keys: buildMappingKeys(directory, this.secrets, address),
       choiceKey: choiceKey(SECRET),
       tableKey: [this.#options.seed, 99],
       limits: { ...LIMITS, ...this.#options.limits },
-      timeouts: TIMEOUTS,
+      timeouts: this.timeouts,
     }
+  }
+
+  #start(address: number): void {
+    // A new process begins with new indexes.
+    this.#directories.delete(address)
+    const epoch = (this.#epochs.get(address) ?? 1000) + 1
+    this.#epochs.set(address, epoch)
+    const plan = this.#plan(address, epoch)
     this.nodes.set(
       address,
       new SimNode(dotted(address), plan, {
@@ -164,6 +216,29 @@ export class SimCluster {
         delivered: (name, bytes) => this.#delivered(name, bytes),
       }),
     )
+  }
+
+  /**
+   * Another configuration reaches every node, each after a delay of its own, as statements do in a cluster. The nodes
+   * in `gone` are in it no more (their roles end); with the same epoch as before, so that the engine must go past it.
+   */
+  reconfigure(change: {
+    services?: readonly Service[]
+    secrets?: readonly { number: number; bytes: Uint8Array }[]
+    timeouts?: Partial<DataplanePlan['timeouts']>
+    gone?: readonly number[]
+    spreadMs?: number
+  }): void {
+    this.services = change.services ?? this.services
+    this.secrets = change.secrets ?? this.secrets
+    this.timeouts = { ...this.timeouts, ...change.timeouts }
+    if (change.gone !== undefined) this.#gone = new Set(change.gone)
+    for (const address of this.nodes.keys()) {
+      this.at(this.random() * (change.spreadMs ?? 0), () => {
+        this.nodes.get(address)!.reconfigure(this.#plan(address, this.#epochs.get(address)!), this.nowMs)
+        this.onReconfigured(address)
+      })
+    }
   }
 
   /** The node's agent dies and comes back with nothing but its identity; the kernel's tables are remade. */
@@ -210,7 +285,7 @@ export class SimCluster {
     }
   }
 
-  open(): Flow {
+  open(service: Service = WEB): Flow {
     const id = this.flows.length
     // Few ports over many clients: identifiers of the same checksum class are in demand.
     const flow: Flow = {
@@ -218,6 +293,7 @@ export class SimCluster {
       client: ip(10, 20, 1 + (id >> 6), 1 + (id & 63)),
       port: 40_000 + (id % 3),
       forwarder: this.forwarders[id % this.forwarders.length],
+      service,
       sent: 0,
       received: [],
       hosts: new Set(),
@@ -232,9 +308,9 @@ export class SimCluster {
     new DataView(payload.buffer).setUint32(4, flow.sent++)
     const bytes = buildTcp4({
       source: dotted(flow.client),
-      destination: dotted(VIP),
+      destination: dotted(flow.service.vip),
       sourcePort: flow.port,
-      destinationPort: 80,
+      destinationPort: flow.service.port,
       flags,
       payload,
     })
@@ -264,7 +340,8 @@ export class SimCluster {
       flow === undefined ||
       text(source) !== dotted(flow.client) ||
       port !== flow.port ||
-      text(destination) !== dotted(VIP)
+      text(destination) !== dotted(flow.service.vip) ||
+      ((l4[2] << 8) | l4[3]) !== flow.service.port
     ) {
       this.problems.push(
         `${this.nowMs} ms: bytes of flow ${flow?.id} reached ${host} as ${text(source)}:${port} -> ${text(destination)}`,

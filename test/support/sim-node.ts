@@ -30,6 +30,8 @@ interface Element {
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const FLAGS_SLOW = 7
+const FORWARDER_SETS = ['route', 'fixed', 'fixed_hi', 'fixed_lo', 'local']
+const HOST_SETS = ['dec', 'dec_fixed', 'ports', 'ports_hi', 'ports_lo', 'client', 'vip_of']
 
 /** The kernel's sets with their time-outs, and the rules of ruleset.ts that use them. */
 export class SimKernel implements ElementWriter {
@@ -85,8 +87,8 @@ export class SimNode {
   readonly #output: PacketOutput
   readonly #plumber: Plumber
   readonly #out: SimOut
-  readonly #tunnel: Uint32Array
-  readonly #directory: Directory
+  #tunnel: Uint32Array
+  #directory: Directory
   #nowS = 0
 
   constructor(name: string, plan: DataplanePlan, out: SimOut) {
@@ -146,6 +148,18 @@ export class SimNode {
     })
   }
 
+  /** What KernelSetup and worker do: the kernel's rules first (a part that goes takes its sets along), then the engine. */
+  reconfigure(plan: DataplanePlan, nowMs: number): void {
+    this.clock(nowMs)
+    this.#directory = plan.directory
+    this.#tunnel = plan.forwarder?.tunnelWords ?? this.#tunnel
+    if (plan.forwarder === null) for (const set of FORWARDER_SETS) this.kernel.sets.delete(set)
+    if (plan.host === null) for (const set of HOST_SETS) this.kernel.sets.delete(set)
+    this.#plumber.flush()
+    this.engine.reconfigure(plan, nowMs)
+    this.#plumber.flush()
+  }
+
   clock(nowMs: number): void {
     this.kernel.nowMs = nowMs
     this.#nowS = Math.floor(1_000_000 + nowMs / 1000)
@@ -188,7 +202,9 @@ export class SimNode {
     const route = this.kernel.find('route', flow)
     if (route?.data !== undefined) {
       const identifier = new DataView(route.data.buffer, route.data.byteOffset).getUint32(0)
-      const host = this.#directory.hosts.find(h => h.index === identifier >>> 24)!
+      const host = this.#directory.hosts.find(h => h.index === identifier >>> 24)
+      // half_restored of ruleset.ts
+      if (host === undefined) return true
       rewriteTuple(buf, 10, view, this.#tunnel, 0, host.words, 0, identifier, false)
       this.kernel.forwarded++
       this.#out.packet(this.address, host.ipv4, buf.slice(10, view.end))

@@ -1,0 +1,74 @@
+/** Facts of a node that asks to join: the shape, and what stands against them in a cluster. Pure. */
+import { z } from 'zod'
+import { ROLES } from '../config/schema.ts'
+import type { ClusterView, NodeFacts, TokenBody } from './types.ts'
+
+const address = z.ipv4().refine(
+  ip => {
+    const first = Number(ip.split('.')[0])
+    return first > 0 && first < 224
+  },
+  { error: 'must be a unicast IPv4 address' },
+)
+
+export const factsShape: z.ZodType<NodeFacts> = z
+  .strictObject({
+    id: z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/, { error: 'must be a peer id' }),
+    name: z.string().regex(/^[a-z0-9-]{1,63}$/, { error: 'must be 1 to 63 of a-z, 0-9 and -' }),
+    address,
+    tunnel: address.optional(),
+    roles: z.array(z.enum(ROLES)).min(1).max(ROLES.length),
+  })
+  .refine(facts => new Set(facts.roles).size === facts.roles.length, { error: 'roles must name a role once' })
+  .refine(facts => facts.tunnel !== facts.address, { error: 'tunnel and address must differ' })
+  .refine(facts => !facts.roles.includes('forwarder') || facts.tunnel !== undefined, {
+    error: 'the role forwarder needs a tunnel address (--tunnel)',
+  })
+
+/** Why these facts are none, or undefined. */
+export const factsFault = (facts: NodeFacts): string | undefined => {
+  const issue = factsShape.safeParse(facts).error?.issues[0]
+  if (issue === undefined) return undefined
+  return issue.path.length === 0 ? issue.message : `${issue.path.map(String).join('.')} ${issue.message}`
+}
+
+const sameFacts = (a: NodeFacts, b: NodeFacts): boolean =>
+  a.id === b.id && a.name === b.name && a.address === b.address && a.tunnel === b.tunnel
+
+export type Standing =
+  /** Asks again, or lost its state: it is told what there is, and needs no place. */
+  { kind: 'member' } | { kind: 'free' } | { kind: 'refused'; why: string }
+
+/** How a node that asks to join stands to the cluster and the token. Its roles count only where it is new. */
+export const standingOf = (view: ClusterView, token: TokenBody, facts: NodeFacts): Standing => {
+  const refused = (why: string): Standing => ({ kind: 'refused', why })
+  const member = view.members.find(m => m.id === facts.id)
+  if (member !== undefined)
+    return sameFacts(member, facts)
+      ? { kind: 'member' }
+      : refused(
+          `${facts.id} is a member already, as ${member.name} at ${member.address}; join with the same name and addresses, or with a new identity`,
+        )
+  const gone = view.departed.find(d => d.id === facts.id)
+  if (gone !== undefined)
+    return refused(
+      `the identity ${facts.id} ${gone.reason === 'left' ? 'has left the cluster' : 'was evicted'}, which is for ever: remove its identity file and join with a new one`,
+    )
+  const beyond = facts.roles.filter(role => !token.roles.includes(role))
+  if (beyond.length > 0)
+    return refused(`the token allows the roles ${token.roles.join(', ')}, not ${beyond.join(', ')}`)
+  const claims = [facts.address, facts.tunnel].filter(a => a !== undefined)
+  for (const other of view.members) {
+    if (other.name === facts.name)
+      return refused(`the name ${facts.name} is taken (by ${other.address}); give another --name`)
+    for (const claim of claims)
+      if (other.address === claim || other.tunnel === claim)
+        return refused(`the address ${claim} is that of ${other.name}; give another`)
+  }
+  const service = view.document?.services.find(s => claims.includes(s.vip))
+  if (service !== undefined)
+    return refused(
+      `the address ${service.vip} is the virtual IP of the service ${service.name}; give another`,
+    )
+  return { kind: 'free' }
+}

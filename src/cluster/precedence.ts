@@ -1,0 +1,70 @@
+/**
+ * Which statement supersedes which. Every rule is a total order over statements of one place and a number of them that are
+ * kept: the best k of a set do not depend on the order in which it was gathered, so all nodes keep the same ones.
+ */
+import type { Statement } from './types.ts'
+
+export interface Entry {
+  /** SHA-256 of the statement, hexadecimal. */
+  hash: string
+  statement: Statement
+}
+/** Negative: `a` comes before `b`, and supersedes it. */
+export type Order = (a: Entry, b: Entry) => number
+export interface Place {
+  key: string
+  keep: number
+  order: Order
+}
+
+/** Later ones than these are not in force and only tell what was once said. */
+export const KEPT_REVISIONS = 32
+export const KEPT_SECRETS = 8
+
+const textOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+export const byHash: Order = (a, b) => textOrder(a.hash, b.hash)
+/** Earliest first. */
+export const byTime: Order = (a, b) =>
+  a.statement.body.atMs - b.statement.body.atMs || textOrder(a.hash, b.hash)
+
+/** The operator's word first: a node cannot make its eviction look like its own leave. */
+const removalOrder: Order = (a, b) =>
+  Number(b.statement.by === 'operator') - Number(a.statement.by === 'operator') || byTime(a, b)
+
+const bodyOf = <K extends Statement['body']['kind']>(entry: Entry, _kind: K) =>
+  entry.statement.body as Extract<Statement['body'], { kind: K }>
+
+const rolesOrder: Order = (a, b) =>
+  bodyOf(b, 'roles').revision - bodyOf(a, 'roles').revision || textOrder(b.hash, a.hash)
+
+/** Of two with one number the one that keeps out more wins: the other may have reached a node that is evicted. */
+export const secretOrder: Order = (a, b) => {
+  const [x, y] = [bodyOf(a, 'secret'), bodyOf(b, 'secret')]
+  return y.number - x.number || y.excludes.length - x.excludes.length || textOrder(b.hash, a.hash)
+}
+
+export const configOrder: Order = (a, b) => {
+  const [x, y] = [bodyOf(a, 'config'), bodyOf(b, 'config')]
+  return y.revision - x.revision || y.atMs - x.atMs || textOrder(b.hash, a.hash)
+}
+
+/** The place that a statement competes for. */
+export const placeOf = ({ body }: Statement): Place => {
+  switch (body.kind) {
+    case 'genesis':
+      return { key: 'genesis', keep: 1, order: byTime }
+    case 'admit':
+      // The second one of a token place stays as well: it tells why its node is no member.
+      return body.token === undefined
+        ? { key: `admit ${body.node.id}`, keep: 1, order: byTime }
+        : { key: `slot ${body.token.body.token} ${body.token.slot}`, keep: 2, order: byHash }
+    case 'roles':
+      return { key: `roles ${body.id}`, keep: 1, order: rolesOrder }
+    case 'remove':
+      return { key: `remove ${body.id}`, keep: 1, order: removalOrder }
+    case 'secret':
+      return { key: 'secret', keep: KEPT_SECRETS, order: secretOrder }
+    case 'config':
+      return { key: 'config', keep: KEPT_REVISIONS, order: configOrder }
+  }
+}

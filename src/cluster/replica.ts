@@ -1,0 +1,201 @@
+/**
+ * Replication of the ledger, as a pure core: new statements are published to all members at once; nodes whose digests differ
+ * tell each other what they hold and send what is missing.
+ *
+ * Secrets go only over links, from one node to another, and after the removals that the sender knows: a publication is passed
+ * on by nodes that may not know yet who was evicted, and a secret must never come to an evicted node.
+ */
+import { createHash } from 'node:crypto'
+import { errorText } from '../errors.ts'
+import type { Ledger } from './ledger.ts'
+import { REPLICA_DEFAULTS, ReplicaPeer, type ReplicaSettings } from './replica-peer.ts'
+import { decodeStatement, encodeStatement, statementHash, UNKNOWN_KIND } from './statement.ts'
+import type { Statement, StatementKind } from './types.ts'
+
+export type ReplicaFrame =
+  | { type: 'ledger-list' | 'ledger-want'; hashes: string[] }
+  | { type: 'ledger-entries'; entries: Uint8Array[] }
+
+export type ReplicaEvent =
+  | { on: 'up'; peer: string }
+  | { on: 'down'; peer: string }
+  /** From its heartbeat. */
+  | { on: 'digest'; peer: string; digest: bigint }
+  | { on: 'frame'; peer: string; frame: ReplicaFrame }
+  /** By gossip; `peer` signed it. */
+  | { on: 'published'; peer: string; entries: Uint8Array[] }
+  /** The operator's or this node's own; compare-and-set has been checked. */
+  | { on: 'submit'; statements: Statement[] }
+  | { on: 'wake' }
+
+export type ReplicaAction =
+  | { do: 'send'; peer: string; frame: ReplicaFrame }
+  | { do: 'publish'; entries: Uint8Array[] }
+  /** Persist the ledger, and compute the view anew. */
+  | { do: 'changed'; statements: Statement[] }
+  /** `peer` is '' for what was submitted here. */
+  | { do: 'refused'; peer: string; why: string }
+
+export interface ReplicaStep {
+  actions: ReplicaAction[]
+  /** Infinite when nothing is due. */
+  wakeAtMs: number
+}
+
+const MAX_HASHES = 8_192
+/** Sum of the entries of a frame or a publication, each with four bytes before it; one of the greatest size fits. */
+const MAX_BATCH_BYTES = 199_000
+const MAX_BATCH_ENTRIES = 1_024
+
+/** Admissions before removals, since a leave counts only beside one; removals before secrets. */
+const SENDING_ORDER: Record<StatementKind, number> = {
+  genesis: 0,
+  admit: 1,
+  remove: 2,
+  roles: 3,
+  secret: 4,
+  config: 5,
+}
+const inSendingOrder = (statements: Statement[]): Statement[] =>
+  statements.sort((a, b) => SENDING_ORDER[a.body.kind] - SENDING_ORDER[b.body.kind])
+
+const batches = (entries: Uint8Array[]): Uint8Array[][] => {
+  const all: Uint8Array[][] = []
+  let room = 0
+  for (const entry of entries) {
+    if (entry.length + 4 > room || all.at(-1)!.length === MAX_BATCH_ENTRIES) {
+      all.push([])
+      room = MAX_BATCH_BYTES
+    }
+    all.at(-1)!.push(entry)
+    room -= entry.length + 4
+  }
+  return all
+}
+
+export class Replica {
+  readonly ledger: Ledger
+  readonly #settings: ReplicaSettings
+  readonly #peers = new Map<string, ReplicaPeer>()
+
+  constructor(ledger: Ledger, settings: Partial<ReplicaSettings> = {}) {
+    this.ledger = ledger
+    this.#settings = { ...REPLICA_DEFAULTS, ...settings }
+  }
+
+  /** `jitter`: 0 <= j < 1, random. Never throws for what a peer sent. */
+  step(event: ReplicaEvent, nowMs: number, jitter: number): ReplicaStep {
+    const actions: ReplicaAction[] = []
+    this.#handle(event, nowMs, actions)
+    const digest = this.ledger.digest()
+    for (const [peer, state] of this.#peers) {
+      if (state.dueMs <= nowMs) this.#list(peer, state, nowMs, actions)
+      state.plan(digest, nowMs, jitter)
+    }
+    const wakeAtMs = Math.min(Number.POSITIVE_INFINITY, ...[...this.#peers.values()].map(p => p.dueMs))
+    return { actions, wakeAtMs }
+  }
+
+  #handle(event: ReplicaEvent, nowMs: number, actions: ReplicaAction[]): void {
+    if (event.on === 'wake') return
+    if (event.on === 'submit') return this.#submit(event.statements, nowMs, actions)
+    const { peer } = event
+    if (event.on === 'down' || this.ledger.removed(peer)) return void this.#peers.delete(peer)
+    if (event.on === 'published') return this.#take(peer, event.entries, nowMs, actions)
+    if (event.on === 'up') {
+      const state = new ReplicaPeer(this.#settings, nowMs)
+      this.#peers.set(peer, state)
+      return this.#list(peer, state, nowMs, actions)
+    }
+    const state = this.#peers.get(peer)
+    if (state === undefined) return
+    if (event.on === 'digest') return state.heard(event.digest)
+    const { frame } = event
+    if (frame.type === 'ledger-entries') return this.#take(peer, frame.entries, nowMs, actions)
+    if (!state.mayAsk(nowMs)) return
+    const theirs = frame.hashes.slice(0, MAX_HASHES)
+    if (frame.type === 'ledger-want') return this.#send(peer, state, theirs, nowMs, actions)
+    const held = new Set(theirs)
+    const lacking = this.ledger.hashes().filter(hash => !held.has(hash))
+    this.#send(peer, state, lacking, nowMs, actions)
+    const wanted = theirs.filter(hash => !this.ledger.has(hash))
+    if (wanted.length > 0 && !state.isIgnored(nowMs))
+      actions.push({ do: 'send', peer, frame: { type: 'ledger-want', hashes: wanted } })
+  }
+
+  #list(peer: string, state: ReplicaPeer, nowMs: number, actions: ReplicaAction[]): void {
+    state.listed(nowMs)
+    const hashes = this.ledger.hashes().slice(0, MAX_HASHES)
+    actions.push({ do: 'send', peer, frame: { type: 'ledger-list', hashes } })
+  }
+
+  #send(peer: string, state: ReplicaPeer, hashes: string[], nowMs: number, actions: ReplicaAction[]): void {
+    const statements = [...new Set(hashes)]
+      .filter(hash => !state.wasSent(hash, nowMs))
+      .flatMap(hash => this.ledger.get(hash) ?? [])
+    const entries: Uint8Array[] = []
+    for (const statement of inSendingOrder(statements)) {
+      const bytes = encodeStatement(statement)
+      // Nothing after the first that does not fit: what must come before a secret must not be left out.
+      if (!state.send(statementHash(statement), bytes.length, nowMs)) break
+      entries.push(bytes)
+    }
+    for (const batch of batches(entries))
+      actions.push({ do: 'send', peer, frame: { type: 'ledger-entries', entries: batch } })
+  }
+
+  #take(peer: string, entries: Uint8Array[], nowMs: number, actions: ReplicaAction[]): void {
+    const state = this.#peers.get(peer)
+    if (state?.isIgnored(nowMs)) return
+    const faults: string[] = []
+    const statements: Statement[] = []
+    for (const bytes of entries) {
+      if (this.ledger.has(createHash('sha256').update(bytes).digest('hex'))) continue
+      try {
+        statements.push(decodeStatement(bytes))
+      } catch (error) {
+        // A newer version may say what this one cannot read; that is no misbehaviour.
+        if ((error as Error).cause === UNKNOWN_KIND) continue
+        faults.push(errorText(error))
+        if (state?.refuse(nowMs) ?? true) break
+      }
+    }
+    const added: Statement[] = []
+    for (const statement of inSendingOrder(statements)) {
+      const result = this.ledger.add(statement)
+      if (result === 'new') added.push(statement)
+      if (typeof result !== 'object') continue
+      faults.push(result.refused)
+      if (state?.refuse(nowMs) ?? true) break
+    }
+    if (faults.length > 0) {
+      const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more)`
+      const ignored = state?.isIgnored(nowMs) ? '; its statements are ignored for a while' : ''
+      actions.push({ do: 'refused', peer, why: `${faults[0]}${more}${ignored}` })
+    }
+    this.#changed(added, actions)
+  }
+
+  #submit(statements: Statement[], nowMs: number, actions: ReplicaAction[]): void {
+    const added: Statement[] = []
+    for (const statement of statements) {
+      const result = this.ledger.add(statement)
+      if (result === 'new') added.push(statement)
+      else if (typeof result === 'object') actions.push({ do: 'refused', peer: '', why: result.refused })
+    }
+    const open = inSendingOrder(added.filter(s => s.body.kind !== 'secret'))
+    for (const entries of batches(open.map(encodeStatement))) actions.push({ do: 'publish', entries })
+    this.#changed(added, actions)
+    if (open.length === added.length) return
+    for (const [peer, state] of this.#peers) this.#list(peer, state, nowMs, actions)
+  }
+
+  #changed(added: Statement[], actions: ReplicaAction[]): void {
+    if (added.length === 0) return
+    for (const [peer, state] of this.#peers) {
+      if (this.ledger.removed(peer)) this.#peers.delete(peer)
+      else state.changed()
+    }
+    actions.push({ do: 'changed', statements: added })
+  }
+}
