@@ -1,0 +1,153 @@
+/** Checks that ask the running agent: itself, the other nodes, the cluster document, its tables, what was dropped. */
+
+import { DROP } from '../../agent/dataplane/drops.ts'
+import { count, percent } from '../../cli/format.ts'
+import { type Check, type Facts, type Finding, fail, pass, skip, valueIn, warn } from '../facts.ts'
+import { from, type WithAgent, withAgent } from './with-agent.ts'
+
+const agent = ({ agent: known, version }: Facts): Finding[] => {
+  if ('error' in known)
+    return [
+      fail(
+        `No agent can be asked: ${known.error}`,
+        'systemctl start shunt; journalctl -u shunt says why it ended',
+      ),
+    ]
+  const { status } = known.value
+  if (status.version !== version)
+    return [
+      warn(
+        `The agent is of version ${status.version}, this command of ${version}.`,
+        'restart the agent to finish the upgrade (systemctl restart shunt)',
+      ),
+    ]
+  if (status.state !== 'running')
+    return [warn(`The agent of ${status.node} is ${status.state}.`, 'wait, and look again')]
+  return [pass(`The agent of ${status.node} runs (pid ${status.pid}, version ${status.version}).`)]
+}
+
+const nodes: WithAgent = ({ nodes: known }) =>
+  from(known, ({ nodes: rows }) => {
+    const others = rows.filter(row => !row.self)
+    const bad = others.flatMap((row): Finding[] => {
+      const who = `${row.name} (${row.address})`
+      if (row.node === 'dead' || row.node === 'suspect')
+        return [
+          fail(
+            `Machine ${who} answers no probes.`,
+            'look at its power and links; if it is gone for good: shunt evict',
+          ),
+        ]
+      if (row.agent !== 'alive')
+        return [
+          fail(
+            `The agent on ${who} is ${row.agent}.`,
+            'run shunt doctor there; check the control port (TCP) between the nodes',
+          ),
+        ]
+      if (row.node === 'unknown')
+        return [
+          warn(
+            `Machine ${who} never answered an echo request, though its agent is alive.`,
+            'let ICMP echo pass between the nodes; without it the death of a machine is only seen by its agent',
+          ),
+        ]
+      if (!row.synced)
+        return [
+          warn(
+            `${who} does not hold the same statements as this node.`,
+            'look again in a few seconds; then at shunt events',
+          ),
+        ]
+      return []
+    })
+    return bad.length > 0 ? bad : [pass(`${count(others.length, 'other node')}, all alive.`)]
+  })
+
+const cluster: WithAgent = ({ cluster: known, config }) =>
+  from(known, data => {
+    if (data.mode === 'static') return [skip('A static cluster has no statements.')]
+    const document = valueIn(config)
+    const behind = (document?.rollout ?? []).filter(
+      ({ revision }) => revision !== null && revision !== document?.revision,
+    )
+    const bad = [
+      ...data.conflicts.map(({ name, why }) =>
+        warn(
+          `The admission of ${name} is in conflict: ${why}.`,
+          `let it leave, and join again with other facts`,
+        ),
+      ),
+      ...behind.map(({ node, revision }) =>
+        warn(
+          `${node} has revision ${revision} of the cluster document in force, not ${document?.revision}.`,
+          `look at shunt events --node ${node}`,
+        ),
+      ),
+      ...(document?.warnings ?? []).map(text =>
+        warn(`The cluster document: ${text}.`, 'correct it with shunt apply'),
+      ),
+    ]
+    if (bad.length > 0) return bad
+    return [
+      pass(
+        `Revision ${document?.revision ?? '-'} of the cluster document is in force on every node that answers.`,
+      ),
+    ]
+  })
+
+/** Reasons that speak of a fault of ours or of the set-up; the others are mostly the traffic's own. */
+const SERIOUS: ReadonlySet<number> = new Set([
+  DROP.NO_CLASSIFIER,
+  DROP.NO_HOST,
+  DROP.TABLE_FULL,
+  DROP.IDENTIFIERS_EXHAUSTED,
+  DROP.HOLD_FULL,
+  DROP.SEND_FAILED,
+  DROP.MAPPING_BAD_TAG,
+  DROP.MAPPING_UNKNOWN_KEY,
+  DROP.MAPPING_TIME,
+  DROP.MAPPING_NOT_A_PEER,
+  DROP.MAPPING_WRONG_ROLE,
+  DROP.RING_FULL,
+  DROP.TOO_BIG,
+])
+
+const drops: WithAgent = ({ drops: known }) =>
+  from(known, ({ drops: rows }) => {
+    const bad = rows.filter(row => row.count > 0 && row.where === 'agent' && SERIOUS.has(row.number))
+    if (bad.length === 0) return [pass('Nothing was dropped for a reason that needs you.')]
+    return bad.map(row =>
+      warn(`${row.count} packets dropped since the agent started: ${row.reason}.`, row.hint),
+    )
+  })
+
+const FAILURES = ['kernel_batch_failures', 'kernel_change_failures'] as const
+const FULL = 0.9
+
+const tables: WithAgent = ({ status }) => {
+  const failures = FAILURES.filter(name => (status.counters[name] ?? 0) > 0).map(name =>
+    warn(
+      `The kernel refused changes of its tables (${name} ${status.counters[name]}).`,
+      'flows go on through the agent; look for another program that changes nftables (nft monitor)',
+    ),
+  )
+  const full = status.limits
+    .filter(limit => limit.used >= limit.capacity * FULL)
+    .map(limit =>
+      warn(
+        `Table ${limit.name} is ${percent(limit.used, limit.capacity)} full.`,
+        'raise its entry in limits: of the node file and restart the agent',
+      ),
+    )
+  const bad = [...failures, ...full]
+  return bad.length > 0 ? bad : [pass('No table is nearly full, and the kernel takes all changes.')]
+}
+
+export const CLUSTER_CHECKS: readonly Check[] = [
+  { id: 'agent', run: agent },
+  { id: 'nodes', run: withAgent(nodes) },
+  { id: 'cluster', run: withAgent(cluster) },
+  { id: 'tables', run: withAgent(tables) },
+  { id: 'drops', run: withAgent(drops) },
+]

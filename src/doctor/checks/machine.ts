@@ -1,0 +1,84 @@
+/** Checks of the machine itself: kernel, privileges, nftables, TUN, clock. */
+import { type Check, type Facts, fail, pass, skip, valueIn, warn } from '../facts.ts'
+
+/** The oldest kernel that shunt was tested on. */
+const TESTED: readonly [number, number] = [6, 18]
+/** <linux/capability.h> */
+const CAPABILITIES: readonly (readonly [bit: bigint, name: string])[] = [
+  [12n, 'CAP_NET_ADMIN'],
+  [13n, 'CAP_NET_RAW'],
+]
+
+const olderThan = (release: string, [major, minor]: readonly [number, number]): boolean => {
+  const [, a, b] = /^(\d+)\.(\d+)/.exec(release) ?? []
+  return Number(a) < major || (Number(a) === major && Number(b) < minor)
+}
+
+const kernel = ({ kernel: { system, release, machine } }: Facts) => {
+  if (system !== 'Linux')
+    return [fail(`This is ${system}, and shunt needs Linux.`, 'run it on a Linux machine')]
+  if (!/^\d+\.\d+/.test(release) || olderThan(release, TESTED))
+    return [
+      warn(
+        `Linux ${release} is older than what shunt was tested on (${TESTED.join('.')}).`,
+        'prefer a newer kernel, or try your services on this one first',
+      ),
+    ]
+  return [pass(`Linux ${release} on ${machine}.`)]
+}
+
+const privileges = ({ capabilities }: Facts) => {
+  const missing = CAPABILITIES.filter(([bit]) => (capabilities & (1n << bit)) === 0n).map(([, name]) => name)
+  return missing.length === 0
+    ? [pass('This user may configure the network and open raw sockets.')]
+    : [
+        fail(
+          `This user lacks ${missing.join(' and ')}.`,
+          'run shunt as root, or give the service these capabilities; other checks may have failed for want of them',
+        ),
+      ]
+}
+
+const nftables = ({ nftVersion, nftRuleset }: Facts) => {
+  if ('error' in nftVersion)
+    return [fail(`The nft command cannot be run: ${nftVersion.error}.`, 'install the nftables package')]
+  if ('error' in nftRuleset)
+    return [
+      fail(
+        `nft, or the kernel, refuses the kind of ruleset that shunt needs: ${nftRuleset.error}`,
+        'run as root; use nftables 1.0.6 or newer and a kernel with nf_tables (netdev and inet families)',
+      ),
+    ]
+  return [pass(`${nftVersion.value} takes our kind of ruleset.`)]
+}
+
+const tun = ({ hasTun }: Facts) =>
+  hasTun
+    ? [pass('/dev/net/tun is there.')]
+    : [
+        fail(
+          'There is no /dev/net/tun, which a host needs.',
+          'modprobe tun, or pass the device into the container',
+        ),
+      ]
+
+const clock = ({ clock: known }: Facts) => {
+  const value = valueIn(known)
+  if (value === null) return [skip('The state of the clock cannot be read.')]
+  if (!value.synchronised)
+    return [
+      warn(
+        'No time service keeps this clock; the expiry of tokens and the age of mapping datagrams go by it.',
+        'run a time service such as chrony or systemd-timesyncd',
+      ),
+    ]
+  return [pass(`The clock is synchronised, to about ${Math.ceil(value.maxErrorMs)} ms.`)]
+}
+
+export const MACHINE_CHECKS: readonly Check[] = [
+  { id: 'kernel', run: kernel },
+  { id: 'privileges', run: privileges },
+  { id: 'nftables', run: nftables },
+  { id: 'tun', run: tun },
+  { id: 'clock', run: clock },
+]

@@ -1,0 +1,346 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { DROP } from '../../../src/agent/dataplane/drops.ts'
+import { parseNodeFile } from '../../../src/config/load.ts'
+import { CHECKS, countByStatus, type Diagnosis, examine } from '../../../src/doctor/examine.ts'
+import type { AgentFacts, Facts } from '../../../src/doctor/facts.ts'
+import { healthyAgent, healthyFacts, NODE_FILE } from '../../support/doctor-facts.ts'
+
+const it = suite('doctor/checks')
+
+/** What is found of a machine that differs from a healthy one by `change` only. */
+const found = (change: Partial<Facts>): Diagnosis[] =>
+  examine({ ...healthyFacts(), ...change }).filter(({ status }) => status === 'warn' || status === 'fail')
+const foundOfAgent = (change: Partial<AgentFacts>): Diagnosis[] =>
+  found({ agent: { value: { ...healthyAgent(), ...change } } })
+const withFile = (text: string): Partial<Facts> => ({ config: { value: parseNodeFile(text, 'node.yaml') } })
+const withSysctl = (name: string, value: string): Partial<Facts> => ({
+  sysctls: new Map([...healthyFacts().sysctls, [name, value]]),
+})
+const withAddress = (link: string, address: string, prefixLength: number): Partial<Facts> => {
+  const { addresses } = healthyFacts()
+  assert.ok('value' in addresses)
+  const others = addresses.value.filter(entry => entry.address !== address)
+  return { addresses: { value: [...others, { link, address, prefixLength }] } }
+}
+const row = (change: object): Partial<AgentFacts> => {
+  const { nodes } = healthyAgent()
+  assert.ok('value' in nodes)
+  return {
+    nodes: {
+      value: {
+        ...nodes.value,
+        nodes: nodes.value.nodes.map(node => (node.name === 'h2' ? { ...node, ...change } : node)),
+      },
+    },
+  }
+}
+const vip = (change: object): Partial<AgentFacts> => {
+  const { vips } = healthyAgent()
+  assert.ok('value' in vips)
+  return { vips: { value: { vips: vips.value.vips.map(entry => ({ ...entry, ...change })) } } }
+}
+const drop = (number: number): Partial<AgentFacts> => ({
+  drops: { value: { drops: [{ number, reason: 'why', where: 'agent', count: 7, hint: 'what to do' }] } },
+})
+
+it('finds nothing wrong with a healthy machine, and every check has a say', () => {
+  const all = examine(healthyFacts())
+  assert.equal(
+    all.filter(({ status }) => status === 'warn' || status === 'fail'),
+    [],
+  )
+  assert.equal(
+    all.map(({ check }) => check),
+    CHECKS.map(({ id }) => id),
+  )
+  assert.equal(countByStatus(all), { pass: CHECKS.length - 1, warn: 0, fail: 0, skip: 1 })
+})
+
+const running = healthyAgent().status
+const CASES: [what: string, found: () => Diagnosis[], check: string, status: string, text: RegExp][] = [
+  [
+    'another system',
+    () => found({ kernel: { system: 'Darwin', release: '24.0', machine: 'arm64' } }),
+    'kernel',
+    'fail',
+    /Darwin/,
+  ],
+  [
+    'an older kernel',
+    () => found({ kernel: { system: 'Linux', release: '6.9.12-generic', machine: 'x64' } }),
+    'kernel',
+    'warn',
+    /6\.9\.12/,
+  ],
+  ['no capability', () => found({ capabilities: 1n << 12n }), 'privileges', 'fail', /lacks CAP_NET_RAW\./],
+  ['no nft', () => found({ nftVersion: { error: 'spawn nft ENOENT' } }), 'nftables', 'fail', /ENOENT/],
+  [
+    'an nft that refuses',
+    () => found({ nftRuleset: { error: 'Operation not supported' } }),
+    'nftables',
+    'fail',
+    /not supp/,
+  ],
+  ['no TUN', () => found({ hasTun: false }), 'tun', 'fail', /tun/],
+  [
+    'a free-running clock',
+    () => found({ clock: { value: { synchronised: false, maxErrorMs: 16_000 } } }),
+    'clock',
+    'warn',
+    /No time service/,
+  ],
+  [
+    'an open key',
+    () => found({ files: [{ path: '/k', what: 'identity', required: true, mode: 0o644 }] }),
+    'private-files',
+    'fail',
+    /\/k is open to other users \(mode 644\)/,
+  ],
+  [
+    'a missing key',
+    () => found({ files: [{ path: '/k', what: 'identity', required: true, mode: null }] }),
+    'private-files',
+    'fail',
+    /missing/,
+  ],
+  [
+    'an open state directory',
+    () =>
+      found({ stateDir: { path: '/s', mode: 0o777, isDirectory: true, writable: true, freeBytes: 1e10 } }),
+    'state-dir',
+    'fail',
+    /Others may write/,
+  ],
+  [
+    'a full disk',
+    () => found({ stateDir: { path: '/s', mode: 0o700, isDirectory: true, writable: true, freeBytes: 1e6 } }),
+    'state-dir',
+    'warn',
+    /1\.0 MB/,
+  ],
+  [
+    'a state directory yet to come',
+    () => found({ stateDir: { path: '/s', mode: null, isDirectory: false, writable: false, freeBytes: 0 } }),
+    'state-dir',
+    'warn',
+    /not there yet/,
+  ],
+  [
+    'a link that is down',
+    () =>
+      found({
+        links: { value: ['eth0', 'eth1'].map(name => ({ name, up: name === 'eth0', mtuBytes: 1500 })) },
+      }),
+    'interfaces',
+    'fail',
+    /eth1 is down/,
+  ],
+  [
+    'a link that is not there',
+    () => found({ links: { value: [{ name: 'eth0', up: true, mtuBytes: 1500 }] } }),
+    'interfaces',
+    'fail',
+    /no interface eth1/,
+  ],
+  [
+    'unequal MTUs',
+    () =>
+      found({
+        links: {
+          value: [
+            { name: 'eth0', up: true, mtuBytes: 1500 },
+            { name: 'eth1', up: true, mtuBytes: 9000 },
+          ],
+        },
+      }),
+    'mtu',
+    'warn',
+    /eth0 1500, eth1 9000/,
+  ],
+  [
+    'a tiny MTU',
+    () => found({ links: { value: ['eth0', 'eth1'].map(name => ({ name, up: true, mtuBytes: 576 })) } }),
+    'mtu',
+    'fail',
+    /576/,
+  ],
+  [
+    'a foreign cluster address',
+    () => found(withFile(NODE_FILE.replace('cluster: 10.10.0.31', 'cluster: 10.10.0.99'))),
+    'address',
+    'fail',
+    /10\.10\.0\.99 is not an address/,
+  ],
+  [
+    'the cluster address on another link',
+    () => found(withAddress('eth9', '10.10.0.31', 24)),
+    'address',
+    'warn',
+    /eth9/,
+  ],
+  [
+    'a tunnel address that is configured',
+    () => found(withAddress('eth0', '10.10.0.131', 24)),
+    'tunnel-address',
+    'fail',
+    /\/24/,
+  ],
+  [
+    'a tunnel address in use',
+    () =>
+      found({
+        sockets: { value: [{ protocol: 'udp', address: '10.10.0.131', port: 53, listening: false }] },
+      }),
+    'tunnel-address',
+    'fail',
+    /udp socket/,
+  ],
+  [
+    'low arp_ignore',
+    () => found(withSysctl('net.ipv4.conf.all.arp_ignore', '0')),
+    'arp',
+    'fail',
+    /arp_ignore on eth0/,
+  ],
+  [
+    'strict rp_filter',
+    () => found(withSysctl('net.ipv4.conf.eth1.rp_filter', '1')),
+    'reverse-path',
+    'fail',
+    /eth1/,
+  ],
+  ['no echo', () => found(withSysctl('net.ipv4.icmp_echo_ignore_all', '1')), 'echo', 'fail', /no echo/],
+  ['no agent', () => found({ agent: { error: 'nobody listens there' } }), 'agent', 'fail', /nobody listens/],
+  [
+    'an agent of another version',
+    () => foundOfAgent({ status: { ...running, version: '0.0.1' } }),
+    'agent',
+    'warn',
+    /0\.0\.1/,
+  ],
+  [
+    'a draining agent',
+    () => foundOfAgent({ status: { ...running, state: 'draining' } }),
+    'agent',
+    'warn',
+    /draining/,
+  ],
+  [
+    'a dead machine',
+    () => foundOfAgent(row({ node: 'dead', agent: 'dead' })),
+    'nodes',
+    'fail',
+    /h2 .*no probes/,
+  ],
+  ['a dead agent', () => foundOfAgent(row({ agent: 'dead' })), 'nodes', 'fail', /agent on h2/],
+  [
+    'a machine that drops echoes',
+    () => foundOfAgent(row({ node: 'unknown' })),
+    'nodes',
+    'warn',
+    /never answered/,
+  ],
+  ['other statements', () => foundOfAgent(row({ synced: false })), 'nodes', 'warn', /same statements/],
+  ['a service without hosts', () => foundOfAgent(vip({ live: 0 })), 'services', 'fail', /web has no live/],
+  ['a service with fewer hosts', () => foundOfAgent(vip({ live: 1 })), 'services', 'warn', /1 of 2/],
+  ['a virtual IP that is missing', () => found(missingVip()), 'virtual-ips', 'fail', /not on lo/],
+  [
+    'a virtual IP on a link',
+    () => found(withAddress('eth0', '10.99.0.1', 32)),
+    'virtual-ips',
+    'fail',
+    /claims it on the wire/,
+  ],
+  [
+    'refused kernel changes',
+    () => foundOfAgent({ status: { ...running, counters: { kernel_change_failures: 3 } } }),
+    'tables',
+    'warn',
+    /kernel_change_failures 3/,
+  ],
+  [
+    'a full table',
+    () =>
+      foundOfAgent({
+        status: { ...running, limits: [{ name: 'flows', used: 95, capacity: 100, evicted: 0 }] },
+      }),
+    'tables',
+    'warn',
+    /flows is 95%/,
+  ],
+  ['serious drops', () => foundOfAgent(drop(DROP.RING_FULL)), 'drops', 'warn', /7 packets dropped.*why/],
+]
+
+const missingVip = (): Partial<Facts> => {
+  const { addresses } = healthyFacts()
+  assert.ok('value' in addresses)
+  return { addresses: { value: addresses.value.filter(entry => entry.address !== '10.99.0.1') } }
+}
+
+for (const [what, diagnose, check, status, text] of CASES) {
+  it(`finds ${what}, and nothing else`, () => {
+    const findings = diagnose()
+    assert.is(findings.length, 1, JSON.stringify(findings))
+    const [finding] = findings
+    assert.is(finding?.check, check)
+    assert.is(finding?.status, status)
+    assert.match(finding?.text ?? '', text)
+    assert.ok((finding?.fix ?? '').length > 3, 'says what to do')
+  })
+}
+
+it('leaves drops that are the traffic’s own alone', () => {
+  assert.equal(foundOfAgent(drop(DROP.NOT_A_SERVICE)), [])
+})
+
+it('a forwarder that is no host must not hold a virtual IP', () => {
+  const agent = { ...healthyAgent(), status: { ...running, node: 'f1', roles: ['forwarder'] } }
+  const [finding] = found({ agent: { value: agent } })
+  assert.is(finding?.check, 'virtual-ips')
+  assert.match(finding?.text ?? '', /answers its clients itself/)
+})
+
+it('looks for the agent’s ports only while it does not run', () => {
+  const taken = [
+    { protocol: 'tcp', address: '0.0.0.0', port: 6780, listening: true },
+    { protocol: 'tcp', address: '10.10.0.31', port: 6780, listening: false },
+    { protocol: 'udp', address: '10.10.0.31', port: 6781, listening: false },
+    { protocol: 'udp', address: '192.0.2.1', port: 6781, listening: false },
+  ] as const
+  assert.equal(found({ sockets: { value: taken } }), [])
+  const findings = found({ sockets: { value: taken }, agent: { error: 'away' } })
+  assert.equal(
+    findings.map(({ check, text }) => `${check} ${text}`),
+    [
+      'ports Another process holds tcp port 6780.',
+      'ports Another process holds udp port 6781.',
+      'agent No agent can be asked: away',
+    ],
+  )
+})
+
+it('without a node file it says why, and skips what rests on it', () => {
+  const all = examine({
+    ...healthyFacts(),
+    config: { error: 'node.yaml:1:1 version: is missing' },
+    stateDir: null,
+    files: [],
+    agent: { error: 'away' },
+  })
+  assert.equal(
+    all.filter(({ status }) => status === 'fail').map(({ check }) => check),
+    ['node-file', 'agent'],
+  )
+  assert.ok(all.filter(({ status }) => status === 'skip').length >= 10)
+})
+
+it('only kernel settings and modes are offered to --fix', () => {
+  const remedies = CASES.flatMap(([, diagnose]) => diagnose()).flatMap(({ remedy }) => remedy ?? [])
+  assert.equal(
+    remedies.map(remedy => (remedy.kind === 'mode' ? `mode ${remedy.path}` : remedy.name.at(-1))),
+    ['mode /k', 'mode /s', 'arp_ignore', 'rp_filter', 'icmp_echo_ignore_all'],
+  )
+})
+
+it.run()
