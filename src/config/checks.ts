@@ -1,5 +1,6 @@
 /** Rules of the node file that span several places; they run on a file whose every value is valid by itself. */
-import { MAX_HOSTS, type NodeConfig, type Role, type ServiceConfig } from './schema.ts'
+import { MAX_HOSTS } from './fields.ts'
+import type { NodeConfig, NodeFile, Role, ServiceConfig } from './schema.ts'
 import { didYouMean } from './suggest.ts'
 
 export type Path = readonly (string | number)[]
@@ -16,7 +17,7 @@ interface Node {
 }
 
 /** Reports a second use of a value that must be used once. */
-const unique = (problems: Problem[], what: string) => {
+export const unique = (problems: Problem[], what: string) => {
   const seen = new Map<string, Path>()
   return (value: string, path: Path): void => {
     const first = seen.get(value)
@@ -94,7 +95,8 @@ const checkNodes = (config: NodeConfig, nodes: readonly Node[], problems: Proble
 }
 
 /** An address that no service or node can have: unspecified, loopback is allowed for tests, multicast and above. */
-const isUnusable = (ip: string): boolean => Number(ip.split('.')[0]) === 0 || Number(ip.split('.')[0]) >= 224
+export const isUnusable = (ip: string): boolean =>
+  Number(ip.split('.')[0]) === 0 || Number(ip.split('.')[0]) >= 224
 
 const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Path> => {
   const places: [string, Path][] = [[config.addresses.cluster, ['addresses', 'cluster']]]
@@ -155,11 +157,50 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
       })
     checkServiceHosts(service, path, nodes, problems)
   })
-  const { routeLease, tcpIdle } = config.timeouts
-  if (routeLease > tcpIdle / 2)
+  return [...problems, ...leaseProblems(config.timeouts)]
+}
+
+/** A lease that ends only after the flow did would keep dead flows (decision 2). */
+export const leaseProblems = ({ routeLease, tcpIdle }: { routeLease: number; tcpIdle: number }): Problem[] =>
+  routeLease <= tcpIdle / 2
+    ? []
+    : [
+        {
+          path: ['timeouts', 'routeLease'],
+          message: `is ${routeLease} and must be at most half of timeouts.tcpIdle (${tcpIdle})`,
+        },
+      ]
+
+/** What must not stand in a managed node's file, where one copy of it would differ from what the cluster agreed on. */
+const AGREED: Record<string, string> = {
+  roles: 'shunt roles changes roles',
+  peers: 'shunt nodes shows the nodes',
+  services: 'shunt apply changes services',
+}
+
+/** Keys of a file without `cluster.secrets` that only a file with them may have. */
+export const managedShape = (data: object): Problem[] =>
+  Object.entries(AGREED)
+    .filter(([key]) => key in data)
+    .map(([key, how]) => ({
+      path: [key],
+      message: `must not be here: this file has no cluster.secrets, so it is of a managed cluster, whose nodes agree on ${key} (${how}); for a static cluster give cluster.secrets`,
+    }))
+
+/** Every broken rule of a managed node's file. */
+export const checkManagedFile = (file: NodeFile): Problem[] => {
+  const problems: Problem[] = []
+  const { cluster, tunnel } = file.addresses
+  const once = unique(problems, 'address')
+  once(cluster, ['addresses', 'cluster'])
+  if (tunnel !== undefined) once(tunnel, ['addresses', 'tunnel'])
+  for (const [key, ip] of Object.entries(file.addresses))
+    if (ip !== undefined && isUnusable(ip))
+      problems.push({ path: ['addresses', key], message: `${ip} is not a unicast address` })
+  if (tunnel !== undefined && file.interfaces.uplink.length === 0)
     problems.push({
-      path: ['timeouts', 'routeLease'],
-      message: `is ${routeLease} and must be at most half of timeouts.tcpIdle (${tcpIdle})`,
+      path: ['interfaces'],
+      message: `addresses.tunnel lets this node be a forwarder, which needs interfaces.uplink, where packets for a virtual IP arrive`,
     })
-  return problems
+  return [...problems, ...leaseProblems(file.timeouts)]
 }

@@ -1,111 +1,54 @@
-/** Reads the node file (YAML or JSON) and reports every error in it with its position. */
-import { readFileSync, statSync } from 'node:fs'
-import { LineCounter, parseDocument } from 'yaml'
-import { z } from 'zod'
-import { errorText, ShuntError } from '../errors.ts'
-import { checkNodeConfig, type Path, pathText } from './checks.ts'
-import { explain } from './explain.ts'
-import { locate } from './locate.ts'
-import { type NodeConfig, nodeConfigSchema } from './schema.ts'
+/** Reads the node file of either kind and reports every error in it with its position. */
+import { ShuntError } from '../errors.ts'
+import { checkManagedFile, checkNodeConfig, managedShape } from './checks.ts'
+import { isManaged } from './compose.ts'
+import { type NodeConfig, type NodeFile, nodeConfigSchema, nodeFileSchema } from './schema.ts'
+import { type FileKind, parseFile, readText } from './yaml-file.ts'
 
 /** More than this is not a node file. */
 const MAX_BYTES = 4 * 1024 * 1024
-/** A file with more errors than this shows only these. */
-const MAX_ERRORS = 50
 
-interface Finding {
-  line: number
-  column: number
-  text: string
+/** A file whose `cluster` has the key `secrets` describes a static cluster, and must do so whole. */
+const saysStatic = (data: unknown): boolean => {
+  const cluster = (data as { cluster?: unknown } | null)?.cluster
+  return typeof cluster === 'object' && cluster !== null && 'secrets' in cluster
 }
 
-const refuse = (file: string, findings: Finding[]): ShuntError => {
-  const sorted = findings.toSorted((a, b) => a.line - b.line || a.column - b.column)
-  const lines = sorted.slice(0, MAX_ERRORS).map(f => `${file}:${f.line}:${f.column} ${f.text}`)
-  if (sorted.length > MAX_ERRORS) lines.push(`${file}: and ${sorted.length - MAX_ERRORS} more errors`)
-  return new ShuntError('SHUNT_ERR_CONFIG', lines.join('\n'))
+const KIND: FileKind<typeof nodeFileSchema> = {
+  page: 'shunt-node.yaml(5)',
+  shape: data => (saysStatic(data) ? [] : managedShape(data)),
+  schema: data =>
+    // The strict schema's output is the other's with nothing left out.
+    saysStatic(data) ? (nodeConfigSchema as unknown as typeof nodeFileSchema) : nodeFileSchema,
+  check: file => (isManaged(file) ? checkManagedFile(file) : checkNodeConfig(file as NodeConfig)),
 }
 
-/** The keys that the schema knows at a place. */
-const knownKeys = (path: Path): string[] => {
-  let schema: z.core.$ZodType | undefined = nodeConfigSchema
-  const unwrap = (s: z.core.$ZodType | undefined): z.core.$ZodType | undefined => {
-    const inner = (s as z.ZodDefault | undefined)?.def?.innerType
-    return inner === undefined ? s : unwrap(inner)
-  }
-  for (const part of path) {
-    schema = unwrap(schema)
-    if (schema instanceof z.ZodArray) schema = schema.element
-    else if (schema instanceof z.ZodObject) schema = schema.shape[String(part)]
-    else return []
-  }
-  schema = unwrap(schema)
-  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : []
-}
-
-/** The library measures the length of a value of the wrong type too; then its type is what is wrong. */
-const typedFirst = (issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] => {
-  const wrongType = new Set(issues.filter(i => i.code === 'invalid_type').map(i => i.path.join('.')))
-  return issues.filter(i => i.code === 'invalid_type' || !wrongType.has(i.path.join('.')))
-}
+export { composeConfig, isManaged } from './compose.ts'
 
 /**
  * Parses and checks a node file's text; `file` is only used in messages.
- * Cross checks need valid values, so they are reported once every value is valid by itself.
  * @throws ShuntError SHUNT_ERR_CONFIG, one line an error: `file:line:col path: message`
  */
-export const parseNodeConfig = (text: string, file: string): NodeConfig => {
-  const lines = new LineCounter()
-  const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  if (doc.errors.length > 0)
-    throw refuse(
-      file,
-      doc.errors.map(e => {
-        const { line, col } = lines.linePos(e.pos[0])
-        return { line, column: col, text: `not valid YAML: ${e.message}` }
-      }),
-    )
-  let data: unknown
-  try {
-    data = doc.toJS({ maxAliasCount: 100 })
-  } catch (cause) {
-    throw new ShuntError('SHUNT_ERR_CONFIG', `${file}:1:1 not usable YAML: ${errorText(cause)}`, { cause })
-  }
-  if (data === null || data === undefined)
-    throw refuse(file, [{ line: 1, column: 1, text: 'the file is empty; shunt-node.yaml(5) has an example' }])
-  const find = (path: Path, at: 'key' | 'value', message: string): Finding => ({
-    ...locate(doc, lines, path, at),
-    text: `${pathText(path)}: ${message}`,
-  })
-  const parsed = nodeConfigSchema.safeParse(data)
-  if (!parsed.success)
-    throw refuse(
-      file,
-      typedFirst(parsed.error.issues)
-        .flatMap(issue => explain(issue, data, knownKeys))
-        .map(e => find(e.path, e.at, e.message)),
-    )
-  const problems = checkNodeConfig(parsed.data)
-  if (problems.length > 0)
-    throw refuse(
-      file,
-      problems.map(p => find(p.path, 'value', p.message)),
-    )
-  return parsed.data
-}
+export const parseNodeFile = (text: string, file: string): NodeFile => parseFile(text, file, KIND)
 
 /**
  * Reads, parses and checks the node file at `path`.
  * @throws ShuntError SHUNT_ERR_CONFIG, also when the file cannot be read
  */
-export const loadNodeConfig = (path: string): NodeConfig => {
-  let text: string
-  try {
-    const { size } = statSync(path)
-    if (size > MAX_BYTES) throw new Error(`it has ${size} bytes, a node file has at most ${MAX_BYTES}`)
-    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
-  } catch (cause) {
-    throw new ShuntError('SHUNT_ERR_CONFIG', `cannot read ${path}: ${errorText(cause)}`, { cause })
-  }
-  return parseNodeConfig(text, path)
+export const loadNodeFile = (path: string): NodeFile =>
+  parseNodeFile(readText(path, 'a node file', MAX_BYTES), path)
+
+/** As parseNodeFile, of a static cluster only. */
+export const parseNodeConfig = (text: string, file: string): NodeConfig => {
+  const parsed = parseNodeFile(text, file)
+  if (isManaged(parsed))
+    throw new ShuntError(
+      'SHUNT_ERR_CONFIG',
+      `${file}: has no cluster.secrets and so is of a managed cluster; here one of a static cluster is needed`,
+    )
+  return parsed as NodeConfig
 }
+
+/** As loadNodeFile, of a static cluster only. */
+export const loadNodeConfig = (path: string): NodeConfig =>
+  parseNodeConfig(readText(path, 'a node file', MAX_BYTES), path)

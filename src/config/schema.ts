@@ -1,53 +1,33 @@
 /**
- * The node file: what one agent reads at start. The zod schema is the one source of the TypeScript types,
- * of the published JSON Schema (schema/node.schema.json) and of shunt-node.yaml(5); descriptions end up in
- * all of them. All times are milliseconds. Rules that span several places are in checks.ts.
+ * The node file: what one agent reads at start. With `cluster.secrets` it describes a static cluster whole; without them
+ * roles, peers and services come from the statements of a managed cluster (compose.ts). The zod schema is the one source
+ * of the TypeScript types, of the published JSON Schema (schema/node.schema.json) and of shunt-node.yaml(5); descriptions
+ * end up in all of them. All times are milliseconds. Rules that span several places are in checks.ts.
  */
-import { isIPv6 } from 'node:net'
 import { z } from 'zod'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
+import {
+  capacity,
+  endpoint,
+  file,
+  linkName,
+  MAX_HOSTS,
+  MAX_SERVICES,
+  name,
+  nodeAddress,
+  type PROTOCOLS,
+  port,
+  type ROLES,
+  roles,
+  whole,
+} from './fields.ts'
 
-/** A function that a node carries (R-A2). */
-export const ROLES = ['forwarder', 'classifier', 'host'] as const
-export const PROTOCOLS = ['tcp', 'udp'] as const
+export { MAX_HOSTS, PROTOCOLS, ROLES } from './fields.ts'
+
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
-/** Host indexes are one byte and 0 is not used, so a cluster carries at most this many hosts. */
-export const MAX_HOSTS = 255
-
 const DEFAULT_STATE_DIR = '/var/lib/shunt'
-
-const name = (what: string) =>
-  z
-    .string()
-    .regex(/^[a-z0-9-]{1,63}$/, { error: 'must be 1 to 63 of a-z, 0-9 and -' })
-    .describe(what)
-
-const address = (what: string, ipv6: string) =>
-  z
-    .ipv4({
-      error: issue =>
-        typeof issue.input === 'string' && isIPv6(issue.input)
-          ? ipv6
-          : 'must be an IPv4 address such as 10.10.0.11',
-    })
-    .describe(what)
-const nodeAddress = (what: string) =>
-  address(what, 'an IPv6 node address is not carried yet; give an IPv4 address')
-
-const file = (what: string) =>
-  z
-    .string()
-    .regex(/^\/[^\0]{0,4094}$/, { error: 'must be an absolute path' })
-    .describe(what)
-
-const whole = (min: number, max: number, what: string) => z.int().min(min).max(max).describe(what)
-const port = (what: string) => whole(1, 65_535, what)
-
-const linkName = z
-  .string()
-  .regex(/^[^\s/:\0]{1,15}$/, { error: 'must be the name of a network interface (1 to 15 characters)' })
-const roles = z.array(z.enum(ROLES)).min(1).max(ROLES.length)
+const DEFAULT_APP_SOCKET = '/run/shunt/app.sock'
 
 const nodeSection = z
   .strictObject({
@@ -55,6 +35,9 @@ const nodeSection = z
     identityFile: file("The node's private key (made by shunt keygen); its public half gives the peer id."),
     stateDir: file('Directory for what must survive a restart of the agent.').default(DEFAULT_STATE_DIR),
     controlSocket: file('Unix socket of the local control API.').default(DEFAULT_CONTROL_SOCKET),
+    appSocket: file('Unix socket at which applications of this machine ask about themselves.').default(
+      DEFAULT_APP_SOCKET,
+    ),
   })
   .describe('Who this node is, and where it keeps its files.')
 
@@ -89,17 +72,18 @@ const secret = z.strictObject({
   file: file('File that holds the secret (made by shunt keygen).'),
 })
 
-const cluster = z
-  .strictObject({
-    secrets: z
-      .array(secret)
-      .min(1)
-      .max(8)
-      .describe('Cluster secrets: the first one signs, all of them verify, so that secrets can be rotated.'),
-    controlPort: port('TCP port of the control links.').default(6780),
-    mappingPort: port('UDP port of the mapping datagrams.').default(6781),
-  })
-  .describe('What all nodes of the cluster share.')
+const secrets = z
+  .array(secret)
+  .min(1)
+  .max(8)
+  .describe(
+    'Static clusters only: cluster secrets; the first one signs, all of them verify, so that secrets can be rotated.',
+  )
+const clusterPorts = {
+  controlPort: port('TCP port of the control links.').default(6780),
+  mappingPort: port('UDP port of the mapping datagrams.').default(6781),
+}
+const CLUSTER = 'What all nodes of the cluster share.'
 
 const peer = z.strictObject({
   name: name('Name of the node.'),
@@ -116,17 +100,11 @@ const peer = z.strictObject({
 
 const serviceHost = z.strictObject({
   name: name('A peer, or this node, that has the role host.'),
-  capacity: whole(0, 99, 'Unit-less relative capacity; 0 takes no new connections.').default(50),
+  capacity,
 })
 
 const service = z.strictObject({
-  name: name('Name of the service, unique.'),
-  vip: address(
-    'The virtual IP that clients address.',
-    'an IPv6 virtual IP is not carried by the nftables data plane yet; give an IPv4 address',
-  ),
-  port: port('Port that clients address.'),
-  protocol: z.enum(PROTOCOLS).describe('Transport protocol.'),
+  ...endpoint,
   hosts: z.array(serviceHost).min(1).max(MAX_HOSTS).describe('Hosts that run the application.'),
 })
 
@@ -153,52 +131,70 @@ const limits = z
   .describe('Capacities of the tables. Each has a row in shunt status.')
 
 const DAY_MS = 86_400_000
-const timeouts = z
-  .strictObject({
-    embryonic: whole(100, DAY_MS, 'Life of a half-open flow.').default(10_000),
-    tcpIdle: whole(1_000, DAY_MS, 'Life of a TCP flow that carries nothing.').default(900_000),
-    udpIdle: whole(1_000, DAY_MS, 'Life of a UDP flow that carries nothing.').default(60_000),
-    linger: whole(100, DAY_MS, 'How long a flow stays after a FIN or RST was seen.').default(30_000),
-    quarantine: whole(
-      1_000,
-      DAY_MS,
-      "How long a freed flow identifier stays unused; longer than a packet's life.",
-    ).default(60_000),
-    routeLease: whole(
-      1_000,
-      DAY_MS,
-      'Life of a route in the kernel without renewal; at most half of tcpIdle.',
-    ).default(60_000),
-    drain: whole(0, DAY_MS, 'How long a stopping agent lets work in flight end.').default(10_000),
-  })
-  .prefault({})
-  .describe('Times in milliseconds.')
+export const timeoutFields = {
+  embryonic: whole(100, DAY_MS, 'Life of a half-open flow.').default(10_000),
+  tcpIdle: whole(1_000, DAY_MS, 'Life of a TCP flow that carries nothing.').default(900_000),
+  udpIdle: whole(1_000, DAY_MS, 'Life of a UDP flow that carries nothing.').default(60_000),
+  linger: whole(100, DAY_MS, 'How long a flow stays after a FIN or RST was seen.').default(30_000),
+  quarantine: whole(
+    1_000,
+    DAY_MS,
+    "How long a freed flow identifier stays unused; longer than a packet's life.",
+  ).default(60_000),
+  routeLease: whole(
+    1_000,
+    DAY_MS,
+    'Life of a route in the kernel without renewal; at most half of tcpIdle.',
+  ).default(60_000),
+  drain: whole(0, DAY_MS, 'How long a stopping agent lets work in flight end.').default(10_000),
+}
+const timeouts = z.strictObject(timeoutFields).prefault({}).describe('Times in milliseconds.')
 
 const log = z
   .strictObject({ level: z.enum(LOG_LEVELS).default('info').describe('Least severe level that is logged.') })
   .prefault({})
   .describe('Logging, as JSON lines on standard error.')
 
+const version = z.literal(1).describe('Version of this format.')
+const peers = z.array(peer).max(1_023).describe('Static clusters only: every other node of the cluster.')
+const services = z
+  .array(service)
+  .max(MAX_SERVICES)
+  .describe('Static clusters only: what clients reach at virtual IPs; the same on every node.')
+const ownRoles = roles.describe('Static clusters only, and required there: what this node does.')
+
+/** A static cluster's node file, and what the agent makes of a managed one's: everything is there. */
 export const nodeConfigSchema = z
   .strictObject({
-    version: z.literal(1).describe('Version of this format.'),
+    version,
     node: nodeSection,
-    roles: roles.describe('What this node does.'),
+    roles: ownRoles,
     interfaces,
     addresses,
-    cluster,
-    peers: z.array(peer).max(1_023).default([]).describe('Every other node of the cluster.'),
-    services: z
-      .array(service)
-      .max(1_024)
-      .default([])
-      .describe('What clients reach at virtual IPs; the same on every node.'),
+    cluster: z.strictObject({ secrets, ...clusterPorts }).describe(CLUSTER),
+    peers: peers.default([]),
+    services: services.default([]),
     limits,
     timeouts,
     log,
   })
   .describe('Configuration of one shunt node.')
 
+/** A node file of either kind; that a static one is whole, and a managed one has no more, is checked apart. */
+export const nodeFileSchema = nodeConfigSchema.extend({
+  roles: ownRoles.optional(),
+  cluster: z
+    .strictObject({ secrets: secrets.optional(), ...clusterPorts })
+    .prefault({})
+    .describe(CLUSTER),
+  peers: peers.optional(),
+  services: services.optional(),
+})
+
+/** As a node file says it; `roles`, `cluster.secrets`, `peers` and `services` only in a static cluster. */
+export type NodeFile = z.output<typeof nodeFileSchema>
+export type NodeFileInput = z.input<typeof nodeFileSchema>
+/** What the agent runs by: of a managed node composed from the node file and what the cluster agreed on. */
 export type NodeConfig = z.output<typeof nodeConfigSchema>
 /** What a file may leave out is optional here. */
 export type NodeConfigInput = z.input<typeof nodeConfigSchema>

@@ -2,14 +2,18 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { nodeJsonSchema } from '../../../src/config/json-schema.ts'
+import { clusterJsonSchema, nodeJsonSchema } from '../../../src/config/json-schema.ts'
 import { ROOT } from '../../support/cli.ts'
 
 const it = suite('config/schema')
 
-it('the published schema is of these sources (make schema)', () => {
-  const published = JSON.parse(readFileSync(join(ROOT, 'schema', 'node.schema.json'), 'utf8'))
-  assert.equal(published, JSON.parse(JSON.stringify(nodeJsonSchema())))
+const SCHEMAS = { 'node.schema.json': nodeJsonSchema, 'cluster.schema.json': clusterJsonSchema }
+
+it('the published schemas are of these sources (make schema)', () => {
+  for (const [file, schema] of Object.entries(SCHEMAS)) {
+    const published = JSON.parse(readFileSync(join(ROOT, 'schema', file), 'utf8'))
+    assert.equal(published, JSON.parse(JSON.stringify(schema())), file)
+  }
 })
 
 it('every key has a description, and unknown keys are refused everywhere', () => {
@@ -23,7 +27,7 @@ it('every key has a description, and unknown keys are refused everywhere', () =>
     }
     if (schema.items !== undefined) walk(schema.items as Record<string, unknown>, `${path}[]`)
   }
-  walk(nodeJsonSchema() as Record<string, unknown>, '')
+  for (const schema of Object.values(SCHEMAS)) walk(schema() as Record<string, unknown>, '')
   assert.equal(missing, [])
 })
 

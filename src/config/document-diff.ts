@@ -1,0 +1,109 @@
+/** What one cluster document changes in another: by what it means, not by how it is written. Pure. */
+import type { ClusterDocument } from './document.ts'
+
+export interface Change {
+  action: 'add' | 'remove' | 'change'
+  kind: 'service' | 'pool' | 'host' | 'timeout'
+  /** `web`; of a host `pool/host`. */
+  name: string
+  /** `port 80 -> 8080`, or what is added or removed. */
+  text: string
+}
+
+type Service = ClusterDocument['services'][number]
+type Pool = ClusterDocument['pools'][number]
+
+const EMPTY: ClusterDocument = { version: 1, pools: [], services: [], timeouts: {} }
+
+/** Names of both sides, those of `before` first. */
+const namesOf = (before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): string[] => [
+  ...new Set([...before.keys(), ...after.keys()]),
+]
+
+const compare = <T>(
+  kind: Change['kind'],
+  before: ReadonlyMap<string, T>,
+  after: ReadonlyMap<string, T>,
+  describe: (value: T) => string,
+  difference: (from: T, to: T) => string,
+  prefix = '',
+): Change[] =>
+  namesOf(before, after).flatMap((name): Change[] => {
+    const from = before.get(name)
+    const to = after.get(name)
+    if (from === undefined && to !== undefined)
+      return [{ action: 'add', kind, name: prefix + name, text: describe(to) }]
+    if (to === undefined && from !== undefined)
+      return [{ action: 'remove', kind, name: prefix + name, text: describe(from) }]
+    const text = from === undefined || to === undefined ? '' : difference(from, to)
+    return text === '' ? [] : [{ action: 'change', kind, name: prefix + name, text }]
+  })
+
+const byName = <T extends { name: string }>(list: readonly T[]): Map<string, T> =>
+  new Map(list.map(each => [each.name, each]))
+
+const endpointOf = (s: Service): string => `${s.vip}:${s.port}/${s.protocol}`
+
+const serviceDifference = (from: Service, to: Service): string =>
+  [
+    endpointOf(from) === endpointOf(to) ? '' : `${endpointOf(from)} -> ${endpointOf(to)}`,
+    from.pool === to.pool ? '' : `pool ${from.pool} -> ${to.pool}`,
+  ]
+    .filter(Boolean)
+    .join(', ')
+
+const hostsOf = (pool: Pool | undefined): Map<string, Pool['hosts'][number]> => byName(pool?.hosts ?? [])
+
+const poolChanges = (before: ReadonlyMap<string, Pool>, after: ReadonlyMap<string, Pool>): Change[] =>
+  namesOf(before, after).flatMap(name => [
+    ...compare(
+      'pool',
+      new Map([...before].filter(([n]) => n === name)),
+      new Map([...after].filter(([n]) => n === name)),
+      () => '',
+      () => '',
+    ),
+    ...compare(
+      'host',
+      hostsOf(before.get(name)),
+      hostsOf(after.get(name)),
+      host => `capacity ${host.capacity}`,
+      (from, to) => (from.capacity === to.capacity ? '' : `capacity ${from.capacity} -> ${to.capacity}`),
+      `${name}/`,
+    ),
+  ])
+
+const timeoutsOf = (doc: ClusterDocument): Map<string, number> =>
+  new Map(Object.entries(doc.timeouts).filter((entry): entry is [string, number] => entry[1] !== undefined))
+
+/** Services first, then pools with their hosts, then timeouts. `null`: there was no document yet. */
+export const diffDocuments = (before: ClusterDocument | null, after: ClusterDocument): Change[] => {
+  const from = before ?? EMPTY
+  return [
+    ...compare(
+      'service',
+      byName(from.services),
+      byName(after.services),
+      s => `${endpointOf(s)} pool ${s.pool}`,
+      serviceDifference,
+    ),
+    ...poolChanges(byName(from.pools), byName(after.pools)),
+    ...compare(
+      'timeout',
+      timeoutsOf(from),
+      timeoutsOf(after),
+      ms => `${ms} ms`,
+      (a, b) => (a === b ? '' : `${a} -> ${b} ms`),
+    ),
+  ]
+}
+
+const SIGNS = { add: '+', remove: '-', change: '~' } as const
+
+/** A line a change: `~ service web: 10.99.0.1:80/tcp -> 10.99.0.1:8080/tcp`; '' without changes. */
+export const renderChanges = (changes: readonly Change[]): string =>
+  changes
+    .map(
+      ({ action, kind, name, text }) => `${SIGNS[action]} ${kind} ${name}${text === '' ? '' : `: ${text}`}\n`,
+    )
+    .join('')

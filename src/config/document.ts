@@ -1,0 +1,162 @@
+/**
+ * The cluster document: what the operator describes once for the whole cluster (architecture decision 13). The zod schema is
+ * the one source of the TypeScript type, of schema/cluster.schema.json and of shunt-cluster.yaml(5). Every node parses the
+ * same signed text, so what it means depends on nothing else: rules that need the members are in document-members.ts.
+ */
+import { z } from 'zod'
+import { ShuntError } from '../errors.ts'
+import { isUnusable, leaseProblems, type Problem, unique } from './checks.ts'
+import { type DocumentMember, documentProblems } from './document-members.ts'
+import { capacity, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
+import { type ServiceConfig, timeoutFields } from './schema.ts'
+import { didYouMean } from './suggest.ts'
+import { parseFile, readText } from './yaml-file.ts'
+
+export { type DocumentMember, documentProblems, documentWarnings } from './document-members.ts'
+
+/** A document travels in one statement. */
+export const MAX_DOCUMENT_BYTES = 131_072
+export const MAX_POOLS = 256
+
+const poolHost = z.strictObject({
+  name: name('A node that has the role host; it may join later.'),
+  capacity,
+})
+
+const pool = z.strictObject({
+  name: name('Name of the pool, unique.'),
+  hosts: z
+    .array(poolHost)
+    .min(1)
+    .max(MAX_HOSTS)
+    .describe("Hosts that run the application of the pool's services."),
+})
+
+const service = z.strictObject({
+  ...endpoint,
+  pool: name('Pool whose hosts run the application.'),
+})
+
+/** Without the defaults of the node file: what is left out here is decided there. */
+const timeouts = z
+  .strictObject(
+    Object.fromEntries(
+      Object.entries(timeoutFields).map(([key, field]) => [
+        key,
+        field
+          .unwrap()
+          .optional()
+          .describe(field.description ?? ''),
+      ]),
+    ) as { [K in keyof typeof timeoutFields]: z.ZodOptional<z.ZodInt> },
+  )
+  .prefault({})
+  .describe("Times in milliseconds, for all nodes; one that is left out is as each node's file says.")
+
+export const documentSchema = z
+  .strictObject({
+    version: z.literal(1).describe('Version of this format.'),
+    pools: z
+      .array(pool)
+      .max(MAX_POOLS)
+      .default([])
+      .describe('Groups of hosts that run the same application.'),
+    services: z.array(service).max(MAX_SERVICES).default([]).describe('What clients reach at virtual IPs.'),
+    timeouts,
+  })
+  .describe('Configuration of a shunt cluster.')
+
+export type ClusterDocument = z.output<typeof documentSchema>
+/** What a document may leave out is optional here. */
+export type ClusterDocumentInput = z.input<typeof documentSchema>
+
+const checkPools = (doc: ClusterDocument, problems: Problem[]): void => {
+  const poolOnce = unique(problems, 'pool name')
+  const all = new Set<string>()
+  doc.pools.forEach((pool, i) => {
+    poolOnce(pool.name, ['pools', i, 'name'])
+    const hostOnce = unique(problems, 'host')
+    pool.hosts.forEach((host, j) => {
+      const at = ['pools', i, 'hosts', j, 'name']
+      hostOnce(host.name, at)
+      all.add(host.name)
+      if (all.size === MAX_HOSTS + 1)
+        problems.push({
+          path: at,
+          message: `is host number ${all.size}; a cluster carries at most ${MAX_HOSTS}`,
+        })
+    })
+  })
+}
+
+const checkServices = (doc: ClusterDocument, problems: Problem[]): void => {
+  const serviceOnce = unique(problems, 'service name')
+  const endpointOnce = unique(problems, 'virtual IP, port and protocol')
+  const pools = doc.pools.map(p => p.name)
+  doc.services.forEach((service, i) => {
+    const path = ['services', i]
+    serviceOnce(service.name, [...path, 'name'])
+    endpointOnce(`${service.vip}:${service.port}/${service.protocol}`, path)
+    if (isUnusable(service.vip))
+      problems.push({ path: [...path, 'vip'], message: `${service.vip} is not a unicast address` })
+    if (!pools.includes(service.pool))
+      problems.push({
+        path: [...path, 'pool'],
+        message: `there is no pool ${service.pool}${didYouMean(service.pool, pools)}`,
+      })
+  })
+}
+
+/** Every broken rule that spans several places. */
+export const checkDocument = (doc: ClusterDocument): Problem[] => {
+  const problems: Problem[] = []
+  checkPools(doc, problems)
+  checkServices(doc, problems)
+  const routeLease = doc.timeouts.routeLease ?? timeoutFields.routeLease.parse(undefined)
+  const tcpIdle = doc.timeouts.tcpIdle ?? timeoutFields.tcpIdle.parse(undefined)
+  return [...problems, ...leaseProblems({ routeLease, tcpIdle })]
+}
+
+/**
+ * Parses and checks a document's text; `file` is only used in messages. With `members`, what does not fit them is an
+ * error too (documentProblems).
+ * @throws ShuntError SHUNT_ERR_CONFIG, one line an error: `file:line:col path: message`
+ */
+export const parseDocument = (
+  text: string,
+  file: string,
+  members: readonly DocumentMember[] = [],
+): ClusterDocument => {
+  const bytes = Buffer.byteLength(text)
+  if (bytes > MAX_DOCUMENT_BYTES)
+    throw new ShuntError(
+      'SHUNT_ERR_CONFIG',
+      `${file}: has ${bytes} bytes, a cluster document has at most ${MAX_DOCUMENT_BYTES}`,
+    )
+  return parseFile(text, file, {
+    page: 'shunt-cluster.yaml(5)',
+    schema: () => documentSchema,
+    check: doc => [...checkDocument(doc), ...documentProblems(doc, members)],
+  })
+}
+
+/**
+ * Reads, parses and checks the cluster document at `path`; `text` is what to sign.
+ * @throws ShuntError SHUNT_ERR_CONFIG, also when the file cannot be read
+ */
+export const loadDocument = (
+  path: string,
+  members: readonly DocumentMember[] = [],
+): { text: string; document: ClusterDocument } => {
+  const text = readText(path, 'a cluster document', MAX_DOCUMENT_BYTES)
+  return { text, document: parseDocument(text, path, members) }
+}
+
+/** The services with their hosts, as the node configuration has them. */
+export const servicesOf = (doc: ClusterDocument): ServiceConfig[] => {
+  const pools = new Map(doc.pools.map(p => [p.name, p.hosts]))
+  return doc.services.map(({ pool, ...service }) => ({
+    ...service,
+    hosts: (pools.get(pool) ?? []).map(host => ({ ...host })),
+  }))
+}

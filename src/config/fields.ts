@@ -1,0 +1,55 @@
+/** Kinds of values that the node file and the cluster document share. */
+import { isIPv6 } from 'node:net'
+import { z } from 'zod'
+
+export const name = (what: string) =>
+  z
+    .string()
+    .regex(/^[a-z0-9-]{1,63}$/, { error: 'must be 1 to 63 of a-z, 0-9 and -' })
+    .describe(what)
+
+export const address = (what: string, ipv6: string) =>
+  z
+    .ipv4({
+      error: issue =>
+        typeof issue.input === 'string' && isIPv6(issue.input)
+          ? ipv6
+          : 'must be an IPv4 address such as 10.10.0.11',
+    })
+    .describe(what)
+export const nodeAddress = (what: string) =>
+  address(what, 'an IPv6 node address is not carried yet; give an IPv4 address')
+
+export const file = (what: string) =>
+  z
+    .string()
+    .regex(/^\/[^\0]{0,4094}$/, { error: 'must be an absolute path' })
+    .describe(what)
+
+export const whole = (min: number, max: number, what: string) => z.int().min(min).max(max).describe(what)
+export const port = (what: string) => whole(1, 65_535, what)
+
+/** A function that a node carries (R-A2). */
+export const ROLES = ['forwarder', 'classifier', 'host'] as const
+export const PROTOCOLS = ['tcp', 'udp'] as const
+
+/** Host indexes are one byte and 0 is not used, so a cluster carries at most this many hosts. */
+export const MAX_HOSTS = 255
+export const MAX_SERVICES = 1_024
+
+export const linkName = z
+  .string()
+  .regex(/^[^\s/:\0]{1,15}$/, { error: 'must be the name of a network interface (1 to 15 characters)' })
+export const roles = z.array(z.enum(ROLES)).min(1).max(ROLES.length)
+
+/** Fields of a service that say where clients find it. */
+export const endpoint = {
+  name: name('Name of the service, unique.'),
+  vip: address(
+    'The virtual IP that clients address.',
+    'an IPv6 virtual IP is not carried by the nftables data plane yet; give an IPv4 address',
+  ),
+  port: port('Port that clients address.'),
+  protocol: z.enum(PROTOCOLS).describe('Transport protocol.'),
+}
+export const capacity = whole(0, 99, 'Unit-less relative capacity; 0 takes no new connections.').default(50)
