@@ -4,12 +4,20 @@
  * milliseconds while idle connections would otherwise fill every place and keep real peers out.
  */
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
+import type { BucketSettings } from './bucket.ts'
+import { RateByKey } from './rate-by-key.ts'
 
 export interface AdmissionLimits {
   pending: number
   pendingPerAddress: number
+  /** New connections of one address; more are closed before anything is read. */
+  perAddress: BucketSettings
 }
-export const ADMISSION: Readonly<AdmissionLimits> = { pending: 256, pendingPerAddress: 64 }
+export const ADMISSION: Readonly<AdmissionLimits> = {
+  pending: 256,
+  pendingPerAddress: 64,
+  perAddress: { ratePerS: 50, burst: 100 },
+}
 
 export type AdmissionCount =
   | 'inbound_connections'
@@ -17,6 +25,7 @@ export type AdmissionCount =
   | 'inbound_handshake_failed'
   | 'inbound_unknown_identity'
   | 'inbound_wrong_direction'
+  | 'inbound_rate_limited'
 
 export interface AdmissionOptions {
   ownId: string
@@ -26,6 +35,8 @@ export interface AdmissionOptions {
   count(what: AdmissionCount): void
   /** A node that has the network key, but whose identity is not configured. */
   onStranger(id: string, address: string): void
+  /** A peer has called and is let in: what is left of an earlier connection of it has to go first. */
+  onAdmitted(id: string): void
   limits?: AdmissionLimits
 }
 
@@ -35,10 +46,16 @@ const addressOf = (connection: MultiaddrConnection): string =>
 /** The side with the lower peer id dials, so that a pair never has two links. */
 export const dialsTo = (ownId: string, peerId: string): boolean => ownId < peerId
 
-export const createGater = (options: AdmissionOptions): ConnectionGater => {
+export interface Admission extends ConnectionGater {
+  /** This connection has turned out to be something else than a peer's. */
+  release(connection: MultiaddrConnection): void
+}
+
+export const createGater = (options: AdmissionOptions): Admission => {
   const { ownId, count, limits = ADMISSION } = options
   // In order of arrival; a Map keeps it.
   const pending = new Map<MultiaddrConnection, string>()
+  const rate = new RateByKey(limits.perAddress)
 
   const makeRoom = (address: string): void => {
     let total = 0
@@ -68,6 +85,10 @@ export const createGater = (options: AdmissionOptions): ConnectionGater => {
       count('inbound_connections')
       if (options.closing()) return true
       const address = addressOf(connection)
+      if (!rate.take(address, performance.now())) {
+        count('inbound_rate_limited')
+        return true
+      }
       makeRoom(address)
       pending.set(connection, address)
       connection.addEventListener('close', () => {
@@ -91,9 +112,15 @@ export const createGater = (options: AdmissionOptions): ConnectionGater => {
       }
       return false
     },
-    denyInboundUpgradedConnection: (_peer: PeerId, connection: MultiaddrConnection) => {
+    denyInboundUpgradedConnection: (peer: PeerId, connection: MultiaddrConnection) => {
       pending.delete(connection)
+      const id = peer.toString()
+      // It may have been taken out of the peers in the meantime.
+      if (options.closing() || !options.isPeer(id)) return true
+      options.onAdmitted(id)
       return false
     },
+    denyOutboundUpgradedConnection: (peer: PeerId) => options.closing() || !options.isPeer(peer.toString()),
+    release: (connection: MultiaddrConnection) => void pending.delete(connection),
   }
 }

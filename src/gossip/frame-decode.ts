@@ -1,9 +1,11 @@
 /** From a peer's bytes, which are hostile input, to values (frame-format.ts). */
-import { ShuntError } from '../errors.ts'
+
+import { badFrame } from './frame-error.ts'
 import {
   type BatchFrame,
   type BatchType,
   type DecodedFrame,
+  DIGEST_BYTES,
   ECHO_BYTES,
   FLAG_DRAINING,
   FLAG_WANTS_ECHO,
@@ -16,13 +18,10 @@ import {
   MAX_BATCH_RECORDS,
   NAME_PATTERN,
 } from './frame-format.ts'
+import { ledgerEntries, ledgerHashes } from './frame-ledger.ts'
 import { type FlowRecord, readRecord } from './records.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-export const badFrame = (what: string): never => {
-  throw new ShuntError('SHUNT_ERR_FRAME', `${what}; the peer runs something else, or is hostile`)
-}
 
 const exactly = (body: DataView, bytes: number, what: string): void => {
   if (body.byteLength !== bytes) badFrame(`${what} of ${body.byteLength} bytes instead of ${bytes}`)
@@ -62,7 +61,8 @@ const clock = (body: DataView): HeartbeatEcho => {
 }
 
 const heartbeat = (body: DataView): DecodedFrame => {
-  exactly(body, HEARTBEAT_BYTES, 'HEARTBEAT')
+  const known = body.byteLength >= HEARTBEAT_BYTES + DIGEST_BYTES
+  if (!known) exactly(body, HEARTBEAT_BYTES, 'HEARTBEAT')
   const flags = body.getUint8(ECHO_BYTES)
   // Unknown flags are a newer peer's and are ignored.
   return {
@@ -70,6 +70,12 @@ const heartbeat = (body: DataView): DecodedFrame => {
     ...clock(body),
     draining: (flags & FLAG_DRAINING) !== 0,
     wantsEcho: (flags & FLAG_WANTS_ECHO) !== 0,
+    ...(known && {
+      knowledge: {
+        digest: body.getBigUint64(HEARTBEAT_BYTES),
+        revision: body.getUint32(HEARTBEAT_BYTES + 8),
+      },
+    }),
   }
 }
 
@@ -124,6 +130,12 @@ export const decodeFrame = (content: Uint8Array): DecodedFrame | undefined => {
       return batch('unplumb', body)
     case FRAME.ENDED:
       return batch('ended', body)
+    case FRAME.LEDGER_LIST:
+      return ledgerHashes('ledger-list', body)
+    case FRAME.LEDGER_WANT:
+      return ledgerHashes('ledger-want', body)
+    case FRAME.LEDGER_ENTRIES:
+      return ledgerEntries(body)
     default:
       return type > LAST_TYPE ? undefined : badFrame(`frame of impossible type ${type}`)
   }

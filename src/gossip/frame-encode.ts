@@ -1,5 +1,6 @@
 /** From values to bytes (frame-format.ts). Values that have no encoding throw RangeError: they are our own bugs. */
 import {
+  DIGEST_BYTES,
   ECHO_BYTES,
   FLAG_DRAINING,
   FLAG_WANTS_ECHO,
@@ -16,16 +17,19 @@ import {
 } from './frame-format.ts'
 import { type FlowRecord, MAX_RECORD_BYTES, writeRecord } from './records.ts'
 
-const BODY = LENGTH_BYTES + 1
+/** Where a body begins. */
+export const BODY = LENGTH_BYTES + 1
 const encoder = new TextEncoder()
 
-const frame = (type: number, bodyBytes: number): DataView => {
+/** A frame of this type whose body is yet to be filled in. */
+export const frame = (type: number, bodyBytes: number): DataView => {
   const view = new DataView(new ArrayBuffer(BODY + bodyBytes))
   view.setUint32(0, 1 + bodyBytes)
   view.setUint8(LENGTH_BYTES, type)
   return view
 }
-const bytesOf = (view: DataView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+export const bytesOf = (view: DataView): Uint8Array =>
+  new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
 const unsigned = (value: number, bits: 16 | 32, what: string): number => {
   if (!Number.isInteger(value) || value < 0 || value >= 2 ** bits)
     throw new RangeError(`${what} is a u${bits}: ${value}`)
@@ -53,10 +57,17 @@ const clock = (view: DataView, { sequence, sentMs }: HeartbeatEcho): void => {
 }
 
 export const encodeHeartbeat = (heartbeat: Heartbeat): Uint8Array => {
-  const view = frame(FRAME.HEARTBEAT, HEARTBEAT_BYTES)
+  const { knowledge } = heartbeat
+  const view = frame(FRAME.HEARTBEAT, HEARTBEAT_BYTES + (knowledge === undefined ? 0 : DIGEST_BYTES))
   clock(view, heartbeat)
   const flags = (heartbeat.draining ? FLAG_DRAINING : 0) | (heartbeat.wantsEcho ? FLAG_WANTS_ECHO : 0)
   view.setUint8(BODY + ECHO_BYTES, flags)
+  if (knowledge !== undefined) {
+    if (BigInt.asUintN(64, knowledge.digest) !== knowledge.digest)
+      throw new RangeError(`a digest is a u64: ${knowledge.digest}`)
+    view.setBigUint64(BODY + HEARTBEAT_BYTES, knowledge.digest)
+    view.setUint32(BODY + HEARTBEAT_BYTES + 8, unsigned(knowledge.revision, 32, 'revision'))
+  }
   return bytesOf(view)
 }
 

@@ -18,23 +18,31 @@
  * | epoch, low half               | name length   | name (a-z0-9-), 1 to 63 bytes
  * +-------------------------------+---------------+----------------
  *
- * HEARTBEAT (2); HEARTBEAT_ECHO (3) has the same first three words and no flags:
+ * HEARTBEAT (2); HEARTBEAT_ECHO (3) has the same first three words and nothing more:
  * +---------------------------------------------------------------+
  * | sequence                                                      |
  * +---------------------------------------------------------------+
  * | sender's own clock in ms (IEEE 754 double, finite, >= 0),     |
  * | for the sender to recognise; it means nothing to the receiver |
  * +---------------+-----------------------------------------------+
- * | zero    |E|D|   D draining, E an echo is wanted
- * +---------------+
+ * | zero    |E|D|   D draining, E an echo is wanted; then, only on links of version 2:
+ * +---------------+-----------------------------------------------+
+ * | digest of the ledger, 8 bytes                                 |
+ * |                                                               |
+ * +---------------------------------------------------------------+
+ * | revision of the cluster document in force, 0: none            |   a newer version may append fields
+ * +---------------------------------------------------------------+
  *
  * GOODBYE (4): one length byte, then a reason in UTF-8, 0 to 255 bytes.
  *
  * PLUMB (5), UNPLUMB (6), ENDED (7): u16 count, 1 to MAX_BATCH_RECORDS, then that many records (records.ts).
  *
+ * LEDGER_LIST (8), LEDGER_WANT (9): u16 count, to MAX_LEDGER_HASHES (from 0, WANT from 1), then that many SHA-256 hashes, 32 bytes each.
+ * LEDGER_ENTRIES (10): u16 count, 1 to MAX_LEDGER_ENTRIES, then for each a u32 length, 1 to MAX_ENTRY_BYTES, and so many bytes.
+ *
  * Receiver: 1. wait for 4 bytes, refuse a length of 0 or above the cap; 2. wait for that many bytes;
  * 3. refuse type 0, skip and count types above the known ones (a newer peer's); 4. decode the body, refuse it
- * if it is shorter or (but for HELLO) longer than its content. After a refusal nothing on that stream can be
+ * if it is shorter or (but for HELLO and a version 2 HEARTBEAT) longer than its content. After a refusal nothing on that stream can be
  * trusted, so it is closed. Type numbers are append-only.
  */
 import type { Role } from '../config/schema.ts'
@@ -48,22 +56,32 @@ export const FRAME = {
   PLUMB: 5,
   UNPLUMB: 6,
   ENDED: 7,
+  LEDGER_LIST: 8,
+  LEDGER_WANT: 9,
+  LEDGER_ENTRIES: 10,
 } as const
-export const LAST_TYPE: number = FRAME.ENDED
+export const LAST_TYPE: number = FRAME.LEDGER_ENTRIES
 
 /** The versions of this protocol that this program speaks, both inclusive. */
 export const MIN_VERSION = 1
-export const MAX_VERSION = 1
+export const MAX_VERSION = 2
+/** From this version on a HEARTBEAT carries the digest. */
+export const DIGEST_VERSION = 2
 
 export const LENGTH_BYTES = 4
-export const MAX_FRAME_BYTES = 256 * 1024
+export const MAX_FRAME_BYTES = 320 * 1024
 export const MAX_BATCH_RECORDS = 4096
 export const MAX_REASON_BYTES = 255
+export const HASH_BYTES = 32
+export const MAX_LEDGER_HASHES = 8192
+export const MAX_LEDGER_ENTRIES = 1024
+export const MAX_ENTRY_BYTES = 196_608
 export const NAME_PATTERN = /^[a-z0-9-]{1,63}$/
 
 export const HELLO_FIXED_BYTES = 2 + 2 + 2 + 4 + 1
 export const ECHO_BYTES = 4 + 8
 export const HEARTBEAT_BYTES = ECHO_BYTES + 1
+export const DIGEST_BYTES = 8 + 4
 export const FLAG_DRAINING = 1
 export const FLAG_WANTS_ECHO = 2
 
@@ -75,12 +93,18 @@ export interface Hello {
   roles: number
   epoch: number
 }
-/** `sequence` is a u32; `sentMs` the sender's own clock. */
+/** What a node knows of the cluster: digest of its ledger (u64), revision of the document in force there (u32). */
+export interface Knowledge {
+  digest: bigint
+  revision: number
+}
+/** `sequence` is a u32; `sentMs` the sender's own clock. `knowledge` needs a link of version 2. */
 export interface Heartbeat {
   sequence: number
   sentMs: number
   draining: boolean
   wantsEcho: boolean
+  knowledge?: Knowledge
 }
 export type HeartbeatEcho = Pick<Heartbeat, 'sequence' | 'sentMs'>
 
@@ -90,7 +114,11 @@ export type EchoFrame = { type: 'heartbeat-echo' } & HeartbeatEcho
 export type GoodbyeFrame = { type: 'goodbye'; reason: string }
 export type BatchType = 'plumb' | 'unplumb' | 'ended'
 export type BatchFrame = { type: BatchType; records: FlowRecord[] }
-export type DecodedFrame = HelloFrame | HeartbeatFrame | EchoFrame | GoodbyeFrame | BatchFrame
+/** Hashes in lowercase hexadecimal. */
+export type LedgerHashesFrame = { type: 'ledger-list' | 'ledger-want'; hashes: string[] }
+export type LedgerEntriesFrame = { type: 'ledger-entries'; entries: Uint8Array[] }
+export type LedgerFrame = LedgerHashesFrame | LedgerEntriesFrame
+export type DecodedFrame = HelloFrame | HeartbeatFrame | EchoFrame | GoodbyeFrame | BatchFrame | LedgerFrame
 
 /** The role that a sender of records needs (R-A3, architecture decision 9). */
 export const SENDER_ROLE: Readonly<Record<BatchType, Role>> = {

@@ -1,5 +1,6 @@
 /** Cuts a byte stream into frames, however the bytes were chopped up on their way. */
-import { badFrame, decodeFrame } from './frame-decode.ts'
+import { decodeFrame } from './frame-decode.ts'
+import { badFrame } from './frame-error.ts'
 import { type DecodedFrame, LENGTH_BYTES, MAX_FRAME_BYTES } from './frame-format.ts'
 
 const INITIAL_BYTES = 512

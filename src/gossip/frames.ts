@@ -10,5 +10,6 @@ export {
   encodeUnplumb,
 } from './frame-encode.ts'
 export * from './frame-format.ts'
+export { encodeLedgerEntries, encodeLedgerList, encodeLedgerWant } from './frame-ledger.ts'
 export { FrameReader } from './frame-reader.ts'
 export type { FlowRecord } from './records.ts'

@@ -23,6 +23,22 @@ const NAMES = [
   'inbound_handshake_failed',
   'inbound_unknown_identity',
   'inbound_wrong_direction',
+  'inbound_wrong_network_key',
+  'inbound_rate_limited',
+  'joins',
+  'joins_refused',
+  'joins_failed',
+  'published_out',
+  'published_in',
+  'publish_failed',
+  'publish_dropped_rate',
+  'publish_dropped_size',
+  'published_dropped_rate',
+  'published_unknown_signer',
+  'requests_out',
+  'requests_failed',
+  'requests_in',
+  'requests_in_failed',
 ] as const
 
 export type LinkCounter = (typeof NAMES)[number]

@@ -1,5 +1,7 @@
 /** One kept stream on its own connection: bytes in, frames out, bounded in both directions. */
 import type { Connection, Stream, StreamMessageEvent } from '@libp2p/interface'
+import { errorText } from '../errors.ts'
+import { abortConnection } from './abort.ts'
 import { type Bucket, type BucketSettings, takeTokens } from './bucket.ts'
 import type { DecodedFrame } from './frame-format.ts'
 import { FrameReader } from './frame-reader.ts'
@@ -47,6 +49,10 @@ export class Link {
     if (stream.status !== 'open') queueMicrotask(lost)
   }
 
+  get connection(): Connection {
+    return this.#connection
+  }
+
   /** False if the link is closed or more than MAX_QUEUED_BYTES would wait. */
   send(frame: Uint8Array): boolean {
     if (!this.#open) return false
@@ -85,7 +91,7 @@ export class Link {
   /** Closes at once; what is queued is lost. */
   close(reason: string): void {
     if (!this.#shut()) return
-    this.#connection.abort(new Error(reason))
+    abortConnection(this.#connection, reason)
   }
 
   /** Closes after what is queued has been handed to the kernel, or after half a second. */
@@ -97,7 +103,7 @@ export class Link {
       await this.#stream.close({ signal })
       await this.#connection.close({ signal })
     } catch (error) {
-      this.#connection.abort(error instanceof Error ? error : new Error(String(error)))
+      abortConnection(this.#connection, errorText(error))
     }
   }
 
@@ -110,7 +116,7 @@ export class Link {
 
   #lost(error?: unknown): void {
     if (!this.#shut()) return
-    this.#connection.abort(new Error('link lost'))
+    abortConnection(this.#connection, 'link lost')
     this.#handlers.onClosed(error)
   }
 

@@ -2,13 +2,14 @@
 import type { Logger } from 'pino'
 import type { PeerConfig, Role } from '../config/schema.ts'
 import type { DecodedFrame } from './frame-format.ts'
+import type { JoinHook } from './joins.ts'
 import type { PeerState } from './peer.ts'
 
 export interface PeerLinksOptions {
   name: string
   identityFile: string
-  /** The first cluster secret, 32 bytes. */
-  secret: Uint8Array
+  /** As networkKey() of keys.ts derives them, 32 bytes each. First: dialled with and told; all: accepted. */
+  networkKeys: readonly Uint8Array[]
   /** Where peers call; they are called at the same port of their own addresses. */
   listen: { address: string; port: number }
   roles: Role[]
@@ -16,6 +17,14 @@ export interface PeerLinksOptions {
   epoch: number
   peers: PeerConfig[]
   log: Logger
+  /** Static clusters (default true): a HELLO whose roles differ from the configuration is refused. Managed ones take roles from signed membership. */
+  checkRoles?: boolean
+  /** What HELLO says; default MIN_VERSION to MAX_VERSION. */
+  versions?: { min: number; max: number }
+  /** Serves machines that join; undefined: none can. */
+  joins?: JoinHook
+  /** Gossipsub topic, the same on all nodes; undefined: no gossipsub at all. */
+  topic?: string
 }
 
 export interface PeerLinks {
@@ -32,9 +41,34 @@ export interface PeerLinks {
   setDraining(draining: boolean): void
   /** Queues an encoded frame. False (and counted) if the peer is unknown or not alive, or more than 4 MB wait. */
   send(peer: string, frame: Uint8Array): boolean
-  /** Frames that carry records, from peers with the role for them, in the order in which they were sent. */
+  /** Frames that carry records (from peers with the role for them) or ledger hashes and entries, in the order in which they were sent. */
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void
-  /** A peer's state or draining has changed. A link that was replaced shows as dead, then alive: send again what it knew. */
+  /**
+   * A peer's state, draining, name, roles or address has changed. A link that was replaced shows as dead, then alive: send again what it
+   * knew. A peer that was renamed shows as dead under its old name first; one that was taken out of the peers, as dead.
+   */
   onChange(callback: (peer: PeerState) => void): void
   counters(): Record<string, number>
+
+  /**
+   * The peers from now on, known by their ids: new ones are linked; vanished ones are closed at once and refused from then on; name,
+   * roles and tunnel of others are taken over, also a new address, for which the link is made anew. Our own id is skipped.
+   */
+  setPeers(peers: PeerConfig[]): void
+  /** As the option; existing links stay. Throws SHUNT_ERR_IDENTITY if there is none, or one is not 32 bytes. */
+  setNetworkKeys(keys: readonly Uint8Array[]): void
+  /** Told in the HELLO of links made from now on. */
+  setSelf(self: { roles: Role[]; epoch: number }): void
+  /** Told in heartbeats: digest of the ledger (u64), and the revision of the cluster document in force here (u32, 0: none). */
+  setDigest(digest: bigint, revision: number): void
+  /** At every heartbeat that carries them (4 a second a peer), whether changed or not. */
+  onDigest(callback: (peer: string, digest: bigint, revision: number) => void): void
+  /** Sends a payload to all members that can be reached. False (and counted) without a topic, above 200,000 bytes, or above 4 a second (burst 32). */
+  publish(payload: Uint8Array): boolean
+  /** Payloads that current members have published, each once; `peer` is who published it, not who passed it on. */
+  onPublished(callback: (peer: string, payload: Uint8Array) => void): void
+  /** Asks a linked peer over a stream of its own: body at most 16 kB, answer at most 8 MB. Rejects with SHUNT_ERR_PEER. */
+  request(peer: string, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array>
+  /** Answers requests, at most 8 at once a peer; what the handler throws is told to the peer as text. */
+  onRequest(handler: (peer: string, body: Uint8Array) => Promise<Uint8Array>): void
 }

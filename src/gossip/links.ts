@@ -5,37 +5,47 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import type { Logger } from 'pino'
+import type { PeerConfig, Role } from '../config/schema.ts'
 import { errorText, ShuntError } from '../errors.ts'
-import { createGater, dialsTo } from './admission.ts'
+import { abortConnection } from './abort.ts'
+import { type Admission, createGater } from './admission.ts'
 import { Alarm } from './alarm.ts'
+import { ask, serve } from './ask.ts'
+import type { BusOptions } from './bus.ts'
 import { encodeGoodbye, encodeHeartbeat, encodeHeartbeatEcho, encodeHello } from './frame-encode.ts'
 import {
   type BatchFrame,
   type DecodedFrame,
+  DIGEST_VERSION,
   type EchoFrame,
   type HeartbeatEcho,
   type HeartbeatFrame,
   type HelloFrame,
-  MAX_VERSION,
-  MIN_VERSION,
+  type Knowledge,
+  type LedgerFrame,
   SENDER_ROLE,
 } from './frame-format.ts'
-import { refusalOf } from './greeting.ts'
+import { type GreetingRules, negotiated, refusalOf, VERSIONS } from './greeting.ts'
 import { loadIdentity } from './identity.ts'
-import { networkKey } from './keys.ts'
+import { Joins } from './joins.ts'
 import { Link } from './link.ts'
 import { type LinkCounter, newCounters } from './link-counters.ts'
 import type { PeerLinks, PeerLinksOptions } from './links-api.ts'
-import { type LivenessAction, type LivenessEvent, step } from './liveness.ts'
+import { type LivenessAction, type LivenessEvent, startLiveness, step } from './liveness.ts'
+import { checkNetworkKeys, dialKeyAt } from './network-keys.ts'
 import { createLinkNode, type LinkNode } from './node.ts'
-import { newPeer, type Peer, type PeerState, stateOf } from './peer.ts'
+import { type Peer, type PeerState, stateOf } from './peer.ts'
+import { PeerTable } from './peer-table.ts'
 import { roleMask } from './roles.ts'
 
+export type { JoinHook, JoinSession } from './joins.ts'
 export type { PeerLinks, PeerLinksOptions } from './links-api.ts'
 export type { PeerState } from './peer.ts'
 
 const DIAL_TIMEOUT_MS = 3000
 const STRANGER_LOG_MS = 10_000
+/** Bounds what answers in the making may hold, whoever asks. */
+const MAX_ASKED_IN_ALL = 32
 
 /** Throws SHUNT_ERR_IDENTITY if the identity or the secret is unusable, SHUNT_ERR_CONFIG if a peer has our own id. */
 export const createPeerLinks = (options: PeerLinksOptions): PeerLinks => new Links(options)
@@ -43,47 +53,82 @@ export const createPeerLinks = (options: PeerLinksOptions): PeerLinks => new Lin
 class Links implements PeerLinks {
   readonly id: string
   readonly #options: PeerLinksOptions
+  readonly #rules: GreetingRules
   readonly #log: Logger
   readonly #node: LinkNode
-  readonly #byId = new Map<string, Peer>()
-  readonly #byName = new Map<string, Peer>()
+  readonly #peers: PeerTable
   readonly #counters = newCounters()
   readonly #alarm = new Alarm(() => this.#wake())
   readonly #dialing = new AbortController()
   readonly #frameCallbacks: ((peer: string, frame: DecodedFrame) => void)[] = []
   readonly #changeCallbacks: ((peer: PeerState) => void)[] = []
+  readonly #digestCallbacks: ((peer: string, digest: bigint, revision: number) => void)[] = []
+  readonly #publishedCallbacks: ((peer: string, payload: Uint8Array) => void)[] = []
+  #requestHandler: ((peer: string, body: Uint8Array) => Promise<Uint8Array>) | undefined
   #phase: 'new' | 'running' | 'leaving' | 'stopped' = 'new'
+  #keys: readonly Uint8Array[]
+  #self: { roles: Role[]; epoch: number }
   #draining = false
+  #asked = 0
+  #knowledge: Knowledge | undefined
   #strangerLoggedMs = Number.NEGATIVE_INFINITY
 
   constructor(options: PeerLinksOptions) {
     this.#options = options
+    this.#rules = { versions: options.versions ?? VERSIONS, checkRoles: options.checkRoles ?? true }
     this.#log = options.log.child({ role: 'links' })
+    this.#keys = checkNetworkKeys(options.networkKeys)
+    this.#self = { roles: [...options.roles], epoch: options.epoch }
     const privateKey = loadIdentity(options.identityFile)
     this.id = peerIdFromPrivateKey(privateKey).toString()
-    for (const config of options.peers) {
-      if (config.id === this.id)
-        throw new ShuntError(
-          'SHUNT_ERR_CONFIG',
-          `peer ${config.name} has this node's own id ${this.id}; list only the other nodes, each with its own identity`,
-        )
-      const peer = newPeer(config, dialsTo(this.id, config.id), performance.now())
-      this.#byId.set(config.id, peer)
-      this.#byName.set(config.name, peer)
-    }
+    const self = options.peers.find(({ id }) => id === this.id)
+    if (self !== undefined)
+      throw new ShuntError(
+        'SHUNT_ERR_CONFIG',
+        `peer ${self.name} has this node's own id ${this.id}; list only the other nodes, each with its own identity`,
+      )
+    this.#peers = new PeerTable(this.id)
+    this.#peers.replace(options.peers, performance.now())
+    const count = (what: LinkCounter): void => this.#count(what)
+    const isPeer = (id: string): boolean => this.#peers.has(id)
+    const gater: Admission = createGater({
+      ownId: this.id,
+      isPeer,
+      closing: () => this.#phase !== 'running',
+      count,
+      onStranger: (id, address) => this.#onStranger(id, address),
+      // One connection a pair: gossipsub, too, takes up the new one only after the old one has gone.
+      onAdmitted: id => this.#node.disconnect(id),
+    })
     this.#node = createLinkNode({
       privateKey,
-      networkKey: networkKey(options.secret),
+      keys: {
+        dialKey: id => dialKeyAt(this.#keys, this.#peers.get(id)?.dialFailures ?? 0),
+        accepted: () => this.#keys,
+        joins: options.joins && new Joins(options.joins, count),
+        onWrongKey: () => this.#count('inbound_wrong_network_key'),
+        onJoin: connection => gater.release(connection),
+      },
       listen: options.listen,
-      gater: createGater({
-        ownId: this.id,
-        isPeer: id => this.#byId.has(id),
-        closing: () => this.#phase !== 'running',
-        count: what => this.#count(what),
-        onStranger: (id, address) => this.#onStranger(id, address),
-      }),
+      gater,
       onStream: (stream, connection) => this.#onInbound(stream, connection),
+      onAsk: (stream, connection) => void this.#onAsked(stream, connection),
+      bus: options.topic === undefined ? undefined : this.#busOptions(options.topic),
     })
+  }
+
+  #busOptions(topic: string): BusOptions {
+    return {
+      topic,
+      ownId: this.id,
+      isPeer: id => this.#peers.has(id),
+      count: what => this.#count(what),
+      onMessage: (id, payload) => {
+        const name = this.#peers.get(id)?.config.name
+        if (name === undefined || this.#phase !== 'running') return
+        for (const callback of this.#publishedCallbacks) this.#guarded(() => callback(name, payload))
+      },
+    }
   }
 
   async start(): Promise<void> {
@@ -102,8 +147,8 @@ class Links implements PeerLinks {
     }
     if (this.#phase !== 'running') return this.#node.stop()
     const nowMs = performance.now()
-    for (const peer of this.#byId.values()) {
-      peer.live = newPeer(peer.config, peer.live.dials, nowMs).live
+    for (const peer of this.#peers.all()) {
+      peer.live = startLiveness(peer.live.dials, nowMs)
       this.#drive(peer, { on: 'wake' })
     }
   }
@@ -113,7 +158,7 @@ class Links implements PeerLinks {
     this.#phase = 'stopped'
     this.#alarm.stop()
     this.#dialing.abort()
-    for (const peer of this.#byId.values()) {
+    for (const peer of this.#peers.all()) {
       peer.link?.close('stopped')
       peer.link = undefined
     }
@@ -126,7 +171,7 @@ class Links implements PeerLinks {
     this.#dialing.abort()
     const frame = encodeGoodbye(reason)
     const closing: Promise<void>[] = []
-    for (const peer of this.#byId.values()) {
+    for (const peer of this.#peers.all()) {
       const { link } = peer
       if (link === undefined) continue
       this.#write(link, frame)
@@ -140,15 +185,82 @@ class Links implements PeerLinks {
 
   states(): PeerState[] {
     const nowMs = performance.now()
-    return Array.from(this.#byId.values(), peer => stateOf(peer, nowMs))
+    return this.#peers.all().map(peer => stateOf(peer, nowMs))
   }
 
   setDraining(draining: boolean): void {
     this.#draining = draining
   }
 
+  setPeers(configs: PeerConfig[]): void {
+    const nowMs = performance.now()
+    const { added, removed, moved, renamed, changed } = this.#peers.replace(configs, nowMs)
+    for (const peer of removed) {
+      this.#drop(peer, 'no longer a peer')
+      this.#node.disconnect(peer.config.id)
+    }
+    for (const peer of moved) {
+      this.#drop(peer, 'another address')
+      this.#drive(peer, { on: 'closed' })
+      const { dials, status, draining, heardAtMs } = peer.live
+      // Whatever was failing has to do with the former address: try the new one now.
+      peer.live = { ...startLiveness(dials, nowMs), status, draining, heardAtMs }
+    }
+    for (const peer of [...added, ...moved]) this.#drive(peer, { on: 'wake' })
+    for (const peer of removed) if (peer.live.status !== 'dead') this.#tell(dead(stateOf(peer, nowMs)))
+    for (const { peer, before } of renamed)
+      if (peer.live.status !== 'dead') this.#tell(dead(stateOf({ ...peer, config: before }, nowMs)))
+    for (const peer of changed) this.#tell(stateOf(peer, nowMs))
+  }
+
+  setNetworkKeys(keys: readonly Uint8Array[]): void {
+    this.#keys = checkNetworkKeys(keys)
+  }
+
+  setSelf({ roles, epoch }: { roles: Role[]; epoch: number }): void {
+    this.#self = { roles: [...roles], epoch }
+  }
+
+  setDigest(digest: bigint, revision: number): void {
+    this.#knowledge = { digest, revision }
+  }
+
+  onDigest(callback: (peer: string, digest: bigint, revision: number) => void): void {
+    this.#digestCallbacks.push(callback)
+  }
+
+  publish(payload: Uint8Array): boolean {
+    return this.#phase === 'running' && this.#node.bus?.publish(payload) === true
+  }
+
+  onPublished(callback: (peer: string, payload: Uint8Array) => void): void {
+    this.#publishedCallbacks.push(callback)
+  }
+
+  async request(name: string, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    const peer = this.#peers.named(name)
+    this.#count('requests_out')
+    try {
+      if (peer?.link === undefined || peer.live.phase !== 'alive')
+        throw new ShuntError(
+          'SHUNT_ERR_PEER',
+          peer === undefined
+            ? `there is no node ${name}; see shunt nodes`
+            : `this node has no link to ${name} at present; see shunt nodes, and the log of its agent`,
+        )
+      return await ask(name, peer.link.connection, body, signal)
+    } catch (error) {
+      this.#count('requests_failed')
+      throw error
+    }
+  }
+
+  onRequest(handler: (peer: string, body: Uint8Array) => Promise<Uint8Array>): void {
+    this.#requestHandler = handler
+  }
+
   send(name: string, frame: Uint8Array): boolean {
-    const peer = this.#byName.get(name)
+    const peer = this.#peers.named(name)
     if (peer?.link === undefined || peer.live.phase !== 'alive') {
       this.#count('send_dropped_down')
       return false
@@ -183,7 +295,7 @@ class Links implements PeerLinks {
 
   /** The one place where a peer's state changes. */
   #drive(peer: Peer, event: LivenessEvent): void {
-    if (this.#phase === 'new' || this.#phase === 'stopped') return
+    if (this.#phase === 'new' || this.#phase === 'stopped' || !this.#peers.holds(peer)) return
     const { state, actions, wakeAtMs } = step(peer.live, event, performance.now(), Math.random())
     peer.live = state
     for (const action of actions) this.#act(peer, action)
@@ -192,7 +304,7 @@ class Links implements PeerLinks {
 
   #wake(): void {
     const nowMs = performance.now()
-    for (const peer of this.#byId.values()) {
+    for (const peer of this.#peers.all()) {
       if (peer.live.wakeAtMs <= nowMs) this.#drive(peer, { on: 'wake' })
       else this.#alarm.notAfter(peer.live.wakeAtMs)
     }
@@ -226,7 +338,20 @@ class Links implements PeerLinks {
     if (state.state === 'alive') peer.complaint = undefined
     else peer.rttMs = null
     this.#log.debug({ peer: state.name, state: state.state, draining: state.draining }, 'link state')
+    this.#tell(state)
+  }
+
+  #tell(state: PeerState): void {
     for (const callback of this.#changeCallbacks) this.#guarded(() => callback(state))
+  }
+
+  /** Closes the link, if there is one, without a word to the peer or to liveness. */
+  #drop(peer: Peer, reason: string): void {
+    const { link } = peer
+    if (link === undefined) return
+    peer.link = undefined
+    this.#count('links_closed')
+    link.close(reason)
   }
 
   /** What the users of this module throw is theirs: it must not tear a link down. */
@@ -241,29 +366,63 @@ class Links implements PeerLinks {
   #heartbeat(peer: Peer, sequence: number, wantsEcho: boolean): void {
     const sentMs = performance.now()
     if (wantsEcho) peer.probe = { sequence, atMs: sentMs }
-    if (peer.link !== undefined)
-      this.#write(peer.link, encodeHeartbeat({ sequence, sentMs, draining: this.#draining, wantsEcho }))
+    if (peer.link === undefined) return
+    const heartbeat = { sequence, sentMs, draining: this.#draining, wantsEcho }
+    const told = this.#knowledge !== undefined && (peer.version ?? 0) >= DIGEST_VERSION
+    this.#write(peer.link, encodeHeartbeat(told ? { ...heartbeat, knowledge: this.#knowledge! } : heartbeat))
   }
 
   async #dial(peer: Peer): Promise<void> {
     const { id, address } = peer.config
+    const outdated = (): boolean => !this.#peers.holds(peer) || peer.config.address !== address
     this.#count('dials')
     try {
       const signal = AbortSignal.any([this.#dialing.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
       const { stream, connection } = await this.#node.dial(id, address, this.#options.listen.port, signal)
-      if (this.#phase === 'running' && peer.live.phase === 'dialing') this.#attach(peer, stream, connection)
-      else connection.abort(new Error('no longer wanted'))
+      if (this.#phase === 'running' && peer.live.phase === 'dialing' && !outdated())
+        this.#attach(peer, stream, connection)
+      else abortConnection(connection, 'no longer wanted')
     } catch (error) {
       this.#count('dial_failures')
+      if (outdated()) return
+      peer.dialFailures++
       this.#log.debug({ peer: peer.config.name, error: errorText(error) }, 'dial failed')
       this.#drive(peer, { on: 'closed' })
     }
   }
 
   #onInbound(stream: Stream, connection: Connection): void {
-    const peer = this.#byId.get(connection.remotePeer.toString())
-    if (peer === undefined || this.#phase !== 'running') connection.abort(new Error('not wanted'))
+    const peer = this.#peers.get(connection.remotePeer.toString())
+    if (peer === undefined || this.#phase !== 'running') abortConnection(connection, 'not wanted')
     else this.#attach(peer, stream, connection)
+  }
+
+  /** Only over the connection of the link: what else a peer may have opened does not count as linked. */
+  async #onAsked(stream: Stream, connection: Connection): Promise<void> {
+    const peer = this.#peers.get(connection.remotePeer.toString())
+    const handler = this.#requestHandler
+    this.#count('requests_in')
+    try {
+      if (
+        peer?.link?.connection !== connection ||
+        peer.live.phase !== 'alive' ||
+        handler === undefined ||
+        this.#phase !== 'running' ||
+        this.#asked >= MAX_ASKED_IN_ALL
+      ) {
+        stream.abort(new Error('not answered here'))
+        throw new Error('not answered here')
+      }
+      this.#asked++
+      try {
+        await serve(stream, body => handler(peer.config.name, body))
+      } finally {
+        this.#asked--
+      }
+    } catch (error) {
+      this.#count('requests_in_failed')
+      this.#log.debug({ peer: peer?.config.name, error: errorText(error) }, 'request not answered')
+    }
   }
 
   #attach(peer: Peer, stream: Stream, connection: Connection): void {
@@ -282,11 +441,10 @@ class Links implements PeerLinks {
     peer.link = link
     peer.probe = undefined
     this.#drive(peer, { on: 'opened' })
-    const { name, roles, epoch } = this.#options
-    this.#write(
-      link,
-      encodeHello({ minVersion: MIN_VERSION, maxVersion: MAX_VERSION, name, roles: roleMask(roles), epoch }),
-    )
+    const { min: minVersion, max: maxVersion } = this.#rules.versions
+    const { roles, epoch } = this.#self
+    const { name } = this.#options
+    this.#write(link, encodeHello({ minVersion, maxVersion, name, roles: roleMask(roles), epoch }))
   }
 
   #onClosed(peer: Peer, link: Link, error: unknown): void {
@@ -317,9 +475,12 @@ class Links implements PeerLinks {
   }
 
   #onHello(peer: Peer, link: Link, hello: HelloFrame): void {
-    const refusal = refusalOf(hello, peer.config)
+    const refusal = refusalOf(hello, peer.config, this.#rules)
     if (refusal === undefined) {
       peer.epoch = hello.epoch
+      peer.version = negotiated(this.#rules.versions, hello)
+      peer.knowledge = null
+      peer.dialFailures = 0
       this.#drive(peer, { on: 'hello' })
       return
     }
@@ -336,16 +497,27 @@ class Links implements PeerLinks {
     this.#drive(peer, { on: 'goodbye' })
   }
 
-  #onGreeted(peer: Peer, link: Link, frame: HeartbeatFrame | EchoFrame | BatchFrame): void {
-    if (frame.type === 'heartbeat') {
-      if (frame.wantsEcho) this.#write(link, encodeHeartbeatEcho(frame))
-      this.#drive(peer, { on: 'heard', draining: frame.draining })
-      return
+  #onGreeted(peer: Peer, link: Link, frame: HeartbeatFrame | EchoFrame | BatchFrame | LedgerFrame): void {
+    if (frame.type === 'heartbeat') this.#onHeartbeat(peer, link, frame)
+    else {
+      this.#drive(peer, { on: 'heard' })
+      if (frame.type === 'heartbeat-echo') this.#onEcho(peer, frame)
+      else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
+        this.#count('frame_wrong_role')
+      else for (const callback of this.#frameCallbacks) this.#guarded(() => callback(peer.config.name, frame))
     }
-    this.#drive(peer, { on: 'heard' })
-    if (frame.type === 'heartbeat-echo') this.#onEcho(peer, frame)
-    else if (!peer.config.roles.includes(SENDER_ROLE[frame.type])) this.#count('frame_wrong_role')
-    else for (const callback of this.#frameCallbacks) this.#guarded(() => callback(peer.config.name, frame))
+  }
+
+  #onHeartbeat(peer: Peer, link: Link, heartbeat: HeartbeatFrame): void {
+    const { knowledge } = heartbeat
+    const told = knowledge !== undefined && (peer.version ?? 0) >= DIGEST_VERSION
+    if (told) peer.knowledge = knowledge
+    if (heartbeat.wantsEcho) this.#write(link, encodeHeartbeatEcho(heartbeat))
+    this.#drive(peer, { on: 'heard', draining: heartbeat.draining })
+    if (!told) return
+    const { digest, revision } = knowledge
+    for (const callback of this.#digestCallbacks)
+      this.#guarded(() => callback(peer.config.name, digest, revision))
   }
 
   /** The time is our own note of when we asked: what the echo says of it is the peer's word. */
@@ -367,10 +539,14 @@ class Links implements PeerLinks {
     this.#strangerLoggedMs = nowMs
     this.#log.warn(
       { id, address },
-      'a node that knows the cluster secret is not configured here: list it in peers, or change the secret if it has left',
+      this.#rules.checkRoles
+        ? 'a node that knows the cluster secret is not configured here: list it in peers, or change the secret if it has left'
+        : 'a node that knows the cluster secret is no member here; if it was not just admitted, change the secret with shunt keys rotate',
     )
   }
 }
+
+const dead = (state: PeerState): PeerState => ({ ...state, state: 'dead', rttMs: null })
 
 /** libp2p wraps the system's answer in advice about itself, over several lines with a stack. */
 const listenFailure = (error: unknown): string =>

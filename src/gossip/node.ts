@@ -1,34 +1,45 @@
 /**
- * The libp2p shell: TCP, private network key, Noise, Yamux, and one protocol. Everything that libp2p does by
- * itself (identify, reconnecting, pinging, keeping addresses) is left out: links.ts decides.
+ * The libp2p shell: TCP, private network key, Noise, Yamux, our protocols, and gossipsub (with identify, which it needs) if a bus
+ * is wanted. What else libp2p does by itself (reconnecting, pinging, keeping addresses) is left out: links.ts decides.
  */
 import type { Connection, ConnectionGater, PrivateKey, Stream } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
+import { peerIdFromString } from '@libp2p/peer-id'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p } from 'libp2p'
-import { privateNetwork } from './protector.ts'
+import { abortConnection } from './abort.ts'
+import { ASK_PROTOCOL, MAX_ASKED } from './ask.ts'
+import { Bus, type BusOptions, busServices, type Pubsub } from './bus.ts'
+import { type Keyring, privateNetwork } from './protector.ts'
 
 export const LINK_PROTOCOL = '/shunt/link/1'
 /** Yamux's smallest window, kept: it bounds what one stream may have in flight in either direction. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 const HANDSHAKE_TIMEOUT_MS = 3000
-const STREAMS_PER_CONNECTION = 2
+/** The link, identify and gossipsub both ways, questions. */
+const STREAMS_PER_CONNECTION = 4 + MAX_ASKED
 const WILDCARDS = new Set(['0.0.0.0', '::'])
 
 export interface LinkNodeOptions {
   privateKey: PrivateKey
-  /** Of the private network, 32 bytes. */
-  networkKey: Uint8Array
+  keys: Keyring
   listen: { address: string; port: number }
   gater: ConnectionGater
   onStream(stream: Stream, connection: Connection): void
+  /** A peer asks something (ask.ts). */
+  onAsk?(stream: Stream, connection: Connection): void
+  bus?: BusOptions | undefined
 }
 
 export interface LinkNode {
   start(): Promise<void>
   stop(): Promise<void>
+  /** Ends all connections with a peer at once, also those that carry no link. */
+  disconnect(id: string): void
+  /** Undefined unless one was wanted, and before the start. */
+  readonly bus: Bus | undefined
   /** A new connection to a peer and the link stream on it. Rejects when either fails. */
   dial(
     id: string,
@@ -41,7 +52,7 @@ export interface LinkNode {
 const tcpAddress = (address: string, port: number): string =>
   `/${address.includes(':') ? 'ip6' : 'ip4'}/${address}/tcp/${port}`
 
-const build = (options: LinkNodeOptions): Promise<Libp2p> => {
+const build = async (options: LinkNodeOptions): Promise<Libp2p> => {
   const { address, port } = options.listen
   // Links leave from the address that the peers' configuration knows, also on a node with several.
   const dialOpts: Record<string, unknown> = WILDCARDS.has(address) ? {} : { localAddress: address }
@@ -50,7 +61,7 @@ const build = (options: LinkNodeOptions): Promise<Libp2p> => {
     privateKey: options.privateKey,
     addresses: { listen: [tcpAddress(address, port)] },
     transports: [tcp({ dialOpts })],
-    connectionProtector: privateNetwork(options.networkKey),
+    connectionProtector: privateNetwork(options.keys),
     connectionEncrypters: [noise()],
     streamMuxers: [
       yamux({
@@ -61,6 +72,7 @@ const build = (options: LinkNodeOptions): Promise<Libp2p> => {
         streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES },
       }),
     ],
+    ...(options.bus !== undefined && { services: await busServices(options.bus.topic) }),
     connectionGater: options.gater,
     connectionMonitor: { enabled: false },
     connectionManager: {
@@ -102,7 +114,11 @@ const saveWindowUpdates = (stream: Stream): Stream => {
 
 export const createLinkNode = (options: LinkNodeOptions): LinkNode => {
   let node: Libp2p | undefined
+  let bus: Bus | undefined
   return {
+    get bus() {
+      return bus
+    },
     async start() {
       node = await build(options)
       const onStream = (stream: Stream, connection: Connection): void =>
@@ -111,11 +127,24 @@ export const createLinkNode = (options: LinkNodeOptions): LinkNode => {
         maxInboundStreams: 1,
         maxOutboundStreams: 1,
       })
+      const { onAsk } = options
+      if (onAsk !== undefined)
+        await node.handle(ASK_PROTOCOL, onAsk, {
+          maxInboundStreams: MAX_ASKED,
+          maxOutboundStreams: MAX_ASKED,
+        })
       await node.start()
+      const { pubsub } = node.services as { pubsub?: Pubsub }
+      if (options.bus !== undefined && pubsub !== undefined) bus = new Bus(pubsub, options.bus)
     },
     async stop() {
+      bus = undefined
       await node?.stop()
       node = undefined
+    },
+    disconnect(id) {
+      for (const connection of node?.getConnections(peerIdFromString(id)) ?? [])
+        abortConnection(connection, 'no longer wanted')
     },
     async dial(id, address, port, signal) {
       if (node === undefined) throw new Error('the node is not started')

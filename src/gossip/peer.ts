@@ -1,5 +1,6 @@
-/** What this node holds of one peer: its configuration, the state of its link, and what it said last. */
+/** What this node holds of one peer: who it is, the state of its link, and what it said last. */
 import type { PeerConfig } from '../config/schema.ts'
+import type { Knowledge } from './frame-format.ts'
 import type { Link } from './link.ts'
 import { type Liveness, type PeerStatus, startLiveness } from './liveness.ts'
 
@@ -7,7 +8,7 @@ export interface PeerState {
   name: string
   /** Peer id, 12D3KooW… */
   id: string
-  /** As configured; a peer that says otherwise is refused. */
+  /** As configured, or by signed membership. */
   roles: string[]
   address: string
   state: PeerStatus
@@ -19,16 +20,26 @@ export interface PeerState {
   rttMs: number | null
   /** As it said when its link began, or null if it has not yet. */
   epoch: number | null
+  /** Link version agreed on, or null before the first HELLO. */
+  version: number | null
+  /** What it said last of its ledger and of the cluster document in force there; null if this link has not carried it. */
+  digest: bigint | null
+  revision: number | null
 }
 
 export interface Peer {
-  readonly config: PeerConfig
+  /** Replaced as a whole; `id` never changes. */
+  config: PeerConfig
   live: Liveness
   link: Link | undefined
   epoch: number | null
+  version: number | null
+  knowledge: Knowledge | null
   rttMs: number | null
   /** The heartbeat whose echo is awaited. */
   probe: { sequence: number; atMs: number } | undefined
+  /** Failed dials in a row: each takes the next network key, since a peer that was away may know only an older one. */
+  dialFailures: number
   /** The complaint that was logged last, so that each is logged once and not at every try. */
   complaint: string | undefined
 }
@@ -38,12 +49,18 @@ export const newPeer = (config: PeerConfig, dials: boolean, nowMs: number): Peer
   live: startLiveness(dials, nowMs),
   link: undefined,
   epoch: null,
+  version: null,
+  knowledge: null,
   rttMs: null,
   probe: undefined,
+  dialFailures: 0,
   complaint: undefined,
 })
 
-export const stateOf = ({ config, live, rttMs, epoch }: Peer, nowMs: number): PeerState => ({
+export const stateOf = (
+  { config, live, rttMs, epoch, version, knowledge }: Peer,
+  nowMs: number,
+): PeerState => ({
   name: config.name,
   id: config.id,
   roles: [...config.roles],
@@ -53,4 +70,7 @@ export const stateOf = ({ config, live, rttMs, epoch }: Peer, nowMs: number): Pe
   lastHeardMs: live.heardAtMs === null ? null : Math.max(0, Math.round(nowMs - live.heardAtMs)),
   rttMs: rttMs === null ? null : Math.round(rttMs * 1000) / 1000,
   epoch,
+  version,
+  digest: knowledge?.digest ?? null,
+  revision: knowledge?.revision ?? null,
 })

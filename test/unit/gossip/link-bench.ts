@@ -8,12 +8,14 @@ import pino from 'pino'
 import type { PeerConfig, Role } from '../../../src/config/schema.ts'
 import type { DecodedFrame, FlowRecord } from '../../../src/gossip/frames.ts'
 import { createIdentity } from '../../../src/gossip/identity.ts'
+import { networkKey } from '../../../src/gossip/keys.ts'
 import {
   createPeerLinks,
   type PeerLinks,
   type PeerLinksOptions,
   type PeerState,
 } from '../../../src/gossip/links.ts'
+import type { Keyring } from '../../../src/gossip/protector.ts'
 
 export const PORT = 6780
 /** Far above what any step takes on a busy machine; a step that is done ends its wait at once. */
@@ -28,6 +30,14 @@ export const until = async (what: string, holds: () => boolean): Promise<void> =
     await new Promise(resolve => setTimeout(resolve, POLL_MS))
   }
 }
+
+/** What a raw node of a test's own needs of the private network. */
+export const keyring = (key: Uint8Array): Keyring => ({
+  dialKey: () => key,
+  accepted: () => [key],
+  onWrongKey: () => {},
+  onJoin: () => {},
+})
 
 export const flow = (number: number): FlowRecord => ({
   key: Uint32Array.of(0, 0, 0xffff, number, 0, 0, 0xffff, 0x0a630001, 0xc0010050, 6),
@@ -75,7 +85,7 @@ export class Bench {
     return {
       name,
       identityFile: this.#files.get(name)!,
-      secret: this.secret,
+      networkKeys: [networkKey(this.secret)],
       listen: { address, port: PORT },
       roles,
       epoch: 100 + index,
@@ -96,8 +106,9 @@ export class Bench {
     return node
   }
 
-  async startChild(index: number): Promise<ChildProcess> {
-    const options = { ...this.options(index), secret: Buffer.from(this.secret).toString('hex') }
+  async startChild(index: number, changes: Partial<PeerLinksOptions> = {}): Promise<ChildProcess> {
+    const { networkKeys, ...rest } = this.options(index, changes)
+    const options = { ...rest, networkKeys: networkKeys.map(key => Buffer.from(key).toString('hex')) }
     const child = spawn(
       process.execPath,
       ['--no-warnings', join(import.meta.dirname, 'link-child.ts'), JSON.stringify(options)],

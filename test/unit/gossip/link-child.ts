@@ -2,8 +2,12 @@
 import pino from 'pino'
 import { createPeerLinks } from '../../../src/gossip/links.ts'
 
-const { secret, ...rest } = JSON.parse(process.argv[2]!)
-const links = createPeerLinks({ ...rest, secret: Buffer.from(secret, 'hex'), log: pino({ level: 'silent' }) })
+const { networkKeys, ...rest } = JSON.parse(process.argv[2]!)
+const links = createPeerLinks({
+  ...rest,
+  networkKeys: networkKeys.map((key: string) => Buffer.from(key, 'hex')),
+  log: pino({ level: 'silent' }),
+})
 await links.start()
 process.on('disconnect', () => process.exit(1))
 process.on('message', async (order: 'stop' | 'goodbye') => {

@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { directionCipher, NONCE_BYTES } from '../../../src/gossip/protector.ts'
+import { NONCE_BYTES } from '../../../src/gossip/hello-nonce.ts'
+import { directionCipher } from '../../../src/gossip/protector.ts'
 
 const it = suite('private network cipher')
 const key = Uint8Array.from({ length: 95 }, (_, i) => i)
