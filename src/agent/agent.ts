@@ -1,20 +1,21 @@
-import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import type { NodeConfig } from '../config/schema.ts'
+import { isManaged } from '../config/compose.ts'
+import type { NodeConfig, NodeFile } from '../config/schema.ts'
 import { startControlServer } from '../control/server.ts'
 import { errorText, ShuntError } from '../errors.ts'
-import { readSecret } from '../gossip/identity.ts'
 import { createPeerLinks, type PeerLinks } from '../gossip/links.ts'
 import { createLogger } from '../log.ts'
 import { releaseStartupPages } from '../os/memory.ts'
-import { Dataplane } from './dataplane/dataplane.ts'
-import { nextEpoch, saveEpoch } from './epoch.ts'
-import { KernelSetup } from './kernel-setup.ts'
-import { buildDirectory, buildPlan, TUN_NAME } from './plan.ts'
-import { RoutesExchange } from './routes-exchange.ts'
+import { type AppServer, startAppServer } from './app-socket.ts'
+import { ClusterApi } from './cluster/api.ts'
+import { type Course, fingerprint, managedCourse, staticCourse } from './cluster/course.ts'
+import { joinCluster, type ManagedSide } from './cluster/managed-side.ts'
+import { EventLog } from './events.ts'
+import { Machines } from './machines.ts'
+import { PacketSide } from './packet-side.ts'
+import { serveRemote } from './remote.ts'
 import { type AgentState, View } from './view.ts'
 
-const HOP_REFRESH_MS = 5000
 /** After the start, when the code that only starting needs will not be needed again soon. */
 const SETTLED_MS = 3000
 const DRAIN_POLL_MS = 100
@@ -25,26 +26,27 @@ const DRAIN_SETTLE_MS = 500
  * Runs an agent until SIGTERM or SIGINT, which end it after what is in flight has ended, at most `timeouts.drain`
  * later; a second signal ends it at once. Throws before it takes any traffic when something is missing.
  */
-export const runAgent = async (config: NodeConfig): Promise<void> => {
-  const log = createLogger(config.node.name, config.log.level)
-  const agent = new Agent(config, log)
+export const runAgent = async (file: NodeFile): Promise<void> => {
+  const log = createLogger(file.node.name, file.log.level)
+  const agent = new Agent(file, log)
   const ended = new Promise<void>((resolve, reject) => {
     let signals = 0
     const onSignal = (signal: string): void => {
       signals++
       log.info({ signal }, signals === 1 ? 'stopping' : 'stopping at once')
-      agent.stop(signals === 1 ? config.timeouts.drain : 0).then(resolve, reject)
+      agent.stop(signals > 1).then(resolve, reject)
     }
     process.on('SIGTERM', onSignal)
     process.on('SIGINT', onSignal)
     agent.onFailure = reject
+    agent.onLeft = () => agent.stop(false).then(resolve, reject)
   })
   // A failure while starting is start()'s to report.
   ended.catch(() => {})
   try {
     await agent.start()
   } catch (error) {
-    await agent.stop(0)
+    await agent.stop(true)
     throw error
   }
   await ended
@@ -53,124 +55,223 @@ export const runAgent = async (config: NodeConfig): Promise<void> => {
 /** One node's parts in the order in which they start; `stop` undoes them in reverse. */
 class Agent {
   onFailure: (error: Error) => void = () => {}
-  readonly #config: NodeConfig
+  /** This node has signed itself out. */
+  onLeft: () => void = () => {}
+  readonly #file: NodeFile
   readonly #log: Logger
+  readonly #events = new EventLog(undefined, Date.now)
   #state: AgentState = 'starting'
-  #kernel: KernelSetup | null = null
-  #dataplane: Dataplane | null = null
+  #side: ManagedSide | null = null
+  #packets: PacketSide | null = null
   #links: PeerLinks | null = null
+  #machines: Machines | null = null
   #control: { close(): Promise<void> } | null = null
-  #hops: NodeJS.Timeout | null = null
+  #app: AppServer | null = null
   #settled: NodeJS.Timeout | null = null
   #stopping: Promise<void> | null = null
   #hurry = false
+  #leaving = false
+  #followed = ''
 
-  constructor(config: NodeConfig, log: Logger) {
-    this.#config = config
+  constructor(file: NodeFile, log: Logger) {
+    this.#file = file
     this.#log = log
   }
 
   async start(): Promise<void> {
-    const config = this.#config
+    const file = this.#file
     if (process.geteuid?.() !== 0) {
       throw new ShuntError(
         'SHUNT_ERR_CAPABILITY',
         'an agent needs root (CAP_NET_ADMIN, CAP_NET_RAW); run it as root or by the systemd unit',
       )
     }
-    const secrets = config.cluster.secrets.map(({ number, file }) => ({ number, bytes: readSecret(file) }))
-    const directory = buildDirectory(config)
-    const kernel = new KernelSetup(config, directory)
-    this.#kernel = kernel
-    for (const warning of kernel.check()) this.#log.warn(warning)
-    const { links, mtuBytes } = kernel.links()
-    const epoch = config.roles.includes('forwarder')
-      ? nextEpoch(config.node.stateDir, Math.floor(Date.now() / 1000))
-      : 0
-    await kernel.apply()
-    const peerLinks = createPeerLinks({
-      name: config.node.name,
-      identityFile: config.node.identityFile,
-      secret: secrets[0].bytes,
-      listen: { address: config.addresses.cluster, port: config.cluster.controlPort },
-      roles: config.roles,
-      epoch,
-      peers: config.peers,
-      log: this.#log,
+    const side = isManaged(file) ? joinCluster(file, this.#log, this.#events) : null
+    this.#side = side
+    const course = side === null ? staticCourse(file as NodeConfig) : managedCourse(side.managed.situation)
+    this.#followed = fingerprint(course)
+    const packets = new PacketSide(course, this.#log, {
+      nodes: states => this.#machines?.update(states),
+      failed: message =>
+        this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`)),
     })
-    this.#links = peerLinks
-    const exchange = new RoutesExchange({ links: peerLinks, directory, config, log: this.#log })
-    const seed = randomBytes(8)
-    const plan = buildPlan({
-      config,
-      directory,
-      secrets,
-      links,
-      mtuBytes,
-      epoch,
-      tableKey: [seed.readUInt32LE(0), seed.readUInt32LE(4)],
-    })
-    const dataplane = await Dataplane.start(plan, {
-      plumb: (forwarder, words) => exchange.plumb(forwarder, words),
-      ended: words => exchange.ended(words),
-      epoch: now => {
-        this.#log.warn({ epoch: now }, 'a host knew a later epoch of this tunnel address; went past it')
-        saveEpoch(config.node.stateDir, now)
-      },
-      failed: message => {
-        this.#log.fatal({ message }, 'data plane worker failed')
-        this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`))
-      },
-    })
-    this.#dataplane = dataplane
-    if (plan.host !== null) kernel.tunReady(TUN_NAME)
-    exchange.attach(dataplane)
-    await peerLinks.start()
-    const view = new View({ config, directory, dataplane, links: peerLinks, state: () => this.#state })
-    this.#control = await startControlServer({
-      socketPath: config.node.controlSocket,
-      view,
-      node: config.node.name,
-      log: this.#log,
-    })
-    this.#hops = setInterval(() => {
-      kernel.refreshHops().then(
-        changed => changed && this.#log.info('next hops to hosts changed'),
-        error => this.#log.error({ error: errorText(error) }, 'next hops not refreshed'),
-      )
-    }, HOP_REFRESH_MS)
+    this.#packets = packets
+    const links = this.#makeLinks(course, packets.epoch)
+    this.#links = links
+    this.#machines = new Machines(this.#events, dead => packets.machinesDead(dead))
+    await packets.start(links)
+    side?.managed.attach(links)
+    side?.managed.onSituation(() => void this.#follow())
+    this.#tellDigest()
+    await links.start()
+    await this.#serve(links, packets)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
     )
     this.#settled.unref()
     this.#state = 'running'
+    const { roles, services, peers } = course.config
+    this.#events.add(
+      'agent.started',
+      'info',
+      file.node.name,
+      `the agent started, roles ${roles.join(', ') || 'none'}`,
+    )
     this.#log.info(
-      { roles: config.roles, epoch, services: config.services.length, peers: config.peers.length },
+      {
+        roles,
+        epoch: packets.epoch,
+        services: services.length,
+        peers: peers.length,
+        revision: course.revision,
+      },
       'agent running',
     )
   }
 
-  stop(drainMs: number): Promise<void> {
-    if (drainMs === 0) this.#hurry = true
-    this.#stopping ??= this.#stop(drainMs)
+  #makeLinks({ config, networkKeys }: Course, epoch: number): PeerLinks {
+    const side = this.#side
+    const links = createPeerLinks({
+      name: config.node.name,
+      identityFile: config.node.identityFile,
+      networkKeys,
+      listen: { address: config.addresses.cluster, port: config.cluster.controlPort },
+      roles: config.roles,
+      epoch,
+      peers: config.peers,
+      log: this.#log,
+      checkRoles: side === null,
+      ...(side === null ? {} : { joins: side.joins, topic: side.topic }),
+    })
+    const known = new Map<string, string>()
+    links.onChange(({ name, state, draining }) => {
+      const now = state === 'alive' && draining ? 'draining' : state
+      if (known.get(name) === now) return
+      known.set(name, now)
+      if (now === 'alive') this.#events.add('agent.up', 'info', name, `the agent of ${name} is in touch`)
+      else if (now === 'draining')
+        this.#events.add('agent.draining', 'info', name, `${name} drains: it takes nothing new`)
+      else if (now === 'dead') {
+        const why = draining ? 'has said goodbye' : 'is not heard any more'
+        this.#events.add('agent.down', draining ? 'info' : 'warning', name, `the agent of ${name} ${why}`)
+      }
+    })
+    return links
+  }
+
+  async #serve(links: PeerLinks, packets: PacketSide): Promise<void> {
+    const { node } = this.#file
+    const cluster = new ClusterApi({
+      config: () => packets.config,
+      revision: () => packets.revision,
+      draining: () => this.#state === 'draining',
+      machine: name => this.#machines!.of(name),
+      links,
+      managed: this.#side?.managed ?? null,
+      registerToken: registration => this.#side?.registerToken(registration),
+      leave: () => this.#leave(),
+    })
+    const view = new View({
+      packets,
+      links,
+      cluster,
+      events: this.#events,
+      state: () => this.#state,
+    })
+    serveRemote(links, view, node.name, this.#log)
+    this.#control = await startControlServer({
+      socketPath: node.controlSocket,
+      view,
+      node: node.name,
+      log: this.#log,
+    })
+    this.#app = await startAppServer({
+      socketPath: node.appSocket,
+      node: node.name,
+      services: () => packets.config.services,
+      log: this.#log,
+    })
+  }
+
+  /** The cluster has changed: first who may speak, then the packets, then word of it to the others. */
+  async #follow(): Promise<void> {
+    const side = this.#side
+    const packets = this.#packets
+    if (side === null || packets === null || this.#stopping !== null) return
+    const why = side.managed.expelled()
+    if (why !== undefined) {
+      if (!this.#leaving) this.#expelled(why)
+      return
+    }
+    const course = managedCourse(side.managed.situation)
+    const now = fingerprint(course)
+    if (now === this.#followed) return this.#tellDigest()
+    this.#followed = now
+    this.#links?.setNetworkKeys(course.networkKeys)
+    this.#links?.setPeers(course.config.peers)
+    try {
+      await packets.follow(course)
+      this.#links?.setSelf({ roles: course.config.roles, epoch: packets.epoch })
+      if (this.#followed === now) this.#tellDigest()
+      this.#machines?.keep(course.config.peers.map(({ name }) => name))
+    } catch (error) {
+      // A later change tries again, also one that only undoes this one.
+      if (this.#followed === now) this.#followed = ''
+      this.#log.error({ error: errorText(error) }, 'a change of the cluster could not be put into force')
+      this.#events.add(
+        'config.failed',
+        'error',
+        this.#file.node.name,
+        `a change could not be put into force here: ${errorText(error)}; shunt doctor may tell more`,
+      )
+    }
+  }
+
+  /** What this node has in force, for the others: after the packet path has it, not when the words came in. */
+  #tellDigest(): void {
+    const side = this.#side
+    if (side !== null) this.#links?.setDigest(side.managed.ledger.digest(), this.#packets?.revision ?? 0)
+  }
+
+  #expelled(why: string): void {
+    this.#log.fatal(why)
+    this.onFailure(new ShuntError('SHUNT_ERR_STATE', why))
+    void this.stop(true)
+  }
+
+  async #leave(): Promise<void> {
+    this.#leaving = true
+    this.#side?.leave()
+    // The answer gets out first, and word of it to the peers.
+    setTimeout(() => this.onLeft(), DRAIN_SETTLE_MS)
+  }
+
+  /** @param hurry waits for nothing */
+  stop(hurry: boolean): Promise<void> {
+    if (hurry) this.#hurry = true
+    this.#stopping ??= this.#stop()
     return this.#stopping
   }
 
-  async #stop(drainMs: number): Promise<void> {
+  async #stop(): Promise<void> {
     const wasRunning = this.#state === 'running'
     this.#state = 'draining'
-    if (this.#hops !== null) clearInterval(this.#hops)
+    this.#packets?.pause()
     if (this.#settled !== null) clearTimeout(this.#settled)
     if (wasRunning) {
+      this.#events.add('agent.stopping', 'info', this.#file.node.name, 'the agent drains and stops')
       this.#links?.setDraining(true)
-      await this.#drain(drainMs)
+      await this.#drain()
       await this.#links?.goodbye('stopping')
     }
     for (const [part, close] of [
       ['control', () => this.#control?.close()],
-      ['dataplane', () => this.#dataplane?.stop()],
+      ['applications', () => this.#app?.close()],
+      ['packets', () => this.#packets?.stop()],
+      ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],
+      ['kernel', () => this.#packets?.undo()],
     ] as const) {
       try {
         await close()
@@ -178,17 +279,16 @@ class Agent {
         this.#log.error({ part, error: errorText(error) }, 'part did not stop cleanly')
       }
     }
-    for (const error of (await this.#kernel?.undo()) ?? [])
-      this.#log.error({ error: errorText(error) }, 'kernel state not restored')
     this.#log.info('agent stopped')
   }
 
   /** Waits until no established flow passes through this node (peers stop choosing it meanwhile), within the bound. */
-  async #drain(boundMs: number): Promise<void> {
+  async #drain(): Promise<void> {
+    const boundMs = this.#packets?.config.timeouts.drain ?? 0
     const startMs = performance.now()
     const settledMs = startMs + Math.min(DRAIN_SETTLE_MS, boundMs)
     while (!this.#hurry && performance.now() < startMs + boundMs) {
-      const active = (await this.#dataplane?.status().catch(() => null))?.counters.active_flows ?? 0
+      const active = (await this.#packets?.dataplane.status().catch(() => null))?.counters.active_flows ?? 0
       if (active === 0 && performance.now() >= settledMs) return
       await new Promise(resolve => setTimeout(resolve, DRAIN_POLL_MS))
     }

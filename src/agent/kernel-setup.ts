@@ -8,6 +8,7 @@ import {
   deleteAddress,
   type Link,
   link,
+  links,
   routeGet,
   setLinkUp,
 } from '../os/netlink/route.ts'
@@ -15,8 +16,10 @@ import { applyRuleset, deleteTable } from '../os/nft.ts'
 import { readSysctl, writeSysctl } from '../os/sysctl.ts'
 import { SysctlGuard } from '../os/sysctl-guard.ts'
 import type { Directory } from './dataplane/directory.ts'
+import { formatAddress } from './dataplane/flow-key.ts'
 import type { LinkRef } from './dataplane/messages.ts'
 import { buildRuleset, type RulesetPlan, tableName } from './dataplane/nft/ruleset.ts'
+import { changeRuleset } from './dataplane/nft/ruleset-change.ts'
 
 interface OwnedAddress {
   readonly link: string
@@ -25,18 +28,23 @@ interface OwnedAddress {
 
 /** Loose source validation: a client's packet may come in on another interface than the one that leads to it. */
 const RP_FILTER_LOOSE = 2
+/** Of a cluster whose links are all gone for the moment. */
+const MTU_BYTES = 1500
 
 /**
  * What the kernel needs before packets flow, and its undoing: the tunnel address, VIPs on `lo`, sysctls, nftables.
  * What was changed is recorded in the state directory first, so that a crash is cleaned up by the next start.
  */
 export class KernelSetup {
-  readonly #config: NodeConfig
-  readonly #directory: Directory
+  #config: NodeConfig
+  #directory: Directory
   readonly #sysctls: SysctlGuard
   readonly #ownedPath: string
   #owned: OwnedAddress[] = []
-  #hops = ''
+  /** In force, with the devices that its links were. */
+  #applied: { readonly rules: RulesetPlan; readonly devices: ReadonlyMap<string, number> } | null = null
+  /** Changes come one after the other. */
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(config: NodeConfig, directory: Directory) {
     const { stateDir } = config.node
@@ -63,16 +71,26 @@ export class KernelSetup {
       .map(name => `interface ${name} is down; nothing passes until it is up (ip link set ${name} up)`)
   }
 
-  /** The interfaces that the rings listen on, and the smallest MTU of the cluster's in bytes. */
+  /**
+   * The interfaces that the rings listen on, and the smallest MTU of the cluster's in bytes. At the start all must be there;
+   * later one that went away is left out, so that the rest can be reconfigured.
+   */
   links(): { links: LinkRef[]; mtuBytes: number } {
     const { interfaces, roles } = this.#config
+    const all = new Map(links().map(entry => [entry.name, entry]))
+    const find = (name: string): Link[] => {
+      const found = this.#applied === null ? this.#link(name) : all.get(name)
+      return found === undefined ? [] : [found]
+    }
     const names = new Set([
       ...(roles.includes('forwarder') ? interfaces.uplink : []),
       ...(roles.includes('host') ? interfaces.cluster : []),
     ])
-    const links = [...names].map(name => ({ name, index: this.#link(name).index }))
-    const mtuBytes = Math.min(...interfaces.cluster.map(name => this.#link(name).mtu))
-    return { links, mtuBytes }
+    const cluster = interfaces.cluster.flatMap(find)
+    return {
+      links: [...names].flatMap(find).map(({ name, index }) => ({ name, index })),
+      mtuBytes: cluster.length === 0 ? MTU_BYTES : Math.min(...cluster.map(({ mtu }) => mtu)),
+    }
   }
 
   #link(name: string): Link {
@@ -89,41 +107,102 @@ export class KernelSetup {
 
   /** Before the worker starts: addresses, sysctls, tables. */
   async apply(): Promise<void> {
-    const config = this.#config
-    const cluster = config.interfaces.cluster[0]
-    if (config.roles.includes('forwarder') && config.addresses.tunnel !== undefined)
-      this.#own(cluster, `${config.addresses.tunnel}/32`)
-    if (config.roles.includes('host')) {
-      // Hosts hold the VIP and must not claim it on the wire: that is the forwarders' place.
-      this.#sysctls.set(['net', 'ipv4', 'conf', 'all', 'arp_ignore'], 1)
-      this.#sysctls.set(['net', 'ipv4', 'conf', 'all', 'arp_announce'], 2)
-      for (const name of config.interfaces.cluster) {
-        const path = ['net', 'ipv4', 'conf', name, 'rp_filter']
-        if (
-          Number(readSysctl(path)) !== 0 ||
-          Number(readSysctl(['net', 'ipv4', 'conf', 'all', 'rp_filter'])) !== 0
-        )
-          this.#sysctls.set(path, RP_FILTER_LOOSE)
-      }
-      for (const vip of this.#ownVips()) this.#own('lo', `${vip}/32`)
-    }
-    await applyRuleset(buildRuleset(this.#ruleset()))
+    if (this.#config.roles.includes('host')) this.#setHostSysctls()
+    for (const { link: device, cidr } of this.#wantedAddresses(this.#config, new Set()))
+      this.#own(device, cidr)
+    const rules = this.#ruleset(this.#config, this.#directory)
+    const devices = this.#devices()
+    await applyRuleset(buildRuleset(rules))
+    this.#applied = { rules, devices }
   }
 
-  /** After the worker made its TUN device. */
+  /**
+   * Another configuration in the place of the one in force, while packets flow: what stays is not touched, and of the rules
+   * a packet meets all old or all new ones. Comes before Dataplane.reconfigure. When it throws (SHUNT_ERR_NFT,
+   * SHUNT_ERR_CAPABILITY, OsError), the configuration before is still in force.
+   * @param keepVips VIPs that stay on `lo` though no service here needs them: connections still use them
+   */
+  reconfigure(config: NodeConfig, directory: Directory, keepVips: ReadonlySet<string>): Promise<void> {
+    return this.#queue(() => this.#reconfigure(config, directory, keepVips))
+  }
+
+  async #reconfigure(config: NodeConfig, directory: Directory, keepVips: ReadonlySet<string>): Promise<void> {
+    const applied = this.#applied
+    if (applied === null) throw new ShuntError('SHUNT_ERR_DATAPLANE', 'reconfigure comes after apply')
+    const wanted = this.#wantedAddresses(config, keepVips)
+    const has = (list: readonly OwnedAddress[], entry: OwnedAddress): boolean =>
+      list.some(({ link: device, cidr }) => device === entry.link && cidr === entry.cidr)
+    const before = this.#owned
+    const isHost = config.roles.includes('host')
+    try {
+      const rules = this.#ruleset(config, directory)
+      const devices = this.#devices()
+      const renewed = new Set(
+        [...devices]
+          .filter(([name, index]) => (applied.devices.get(name) ?? index) !== index)
+          .map(([name]) => name),
+      )
+      if (isHost) this.#setHostSysctls()
+      for (const entry of wanted) if (!has(this.#owned, entry)) this.#own(entry.link, entry.cidr)
+      const changes = changeRuleset(applied.rules, rules, renewed)
+      if (changes !== '') await applyRuleset(changes)
+      this.#applied = { rules, devices }
+    } catch (error) {
+      this.#release(this.#owned.filter(entry => !has(before, entry)))
+      if (!this.#config.roles.includes('host')) this.#sysctls.restore()
+      throw error
+    }
+    this.#config = config
+    this.#directory = directory
+    this.#release(this.#owned.filter(entry => !has(wanted, entry)))
+    // While a VIP is still held, the machine must not claim it on the wire.
+    if (!isHost && !wanted.some(entry => entry.link === 'lo')) this.#sysctls.restore()
+  }
+
+  /** Runs after what is under way, whether that ends well or not. */
+  #queue<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(run, run)
+    this.#last = turn.catch(() => {})
+    return turn
+  }
+
+  #wantedAddresses(config: NodeConfig, keepVips: ReadonlySet<string>): OwnedAddress[] {
+    const { tunnel } = config.addresses
+    const { name } = config.node
+    const mine = config.services.filter(service => service.hosts.some(host => host.name === name))
+    const vips = new Set([
+      ...keepVips,
+      ...(config.roles.includes('host') ? mine.map(service => service.vip) : []),
+    ])
+    return [
+      ...(config.roles.includes('forwarder') && tunnel !== undefined
+        ? [{ link: config.interfaces.cluster[0], cidr: `${tunnel}/32` }]
+        : []),
+      ...[...vips].map(vip => ({ link: 'lo', cidr: `${vip}/32` })),
+    ]
+  }
+
+  /** Hosts hold the VIP and must not claim it on the wire: that is the forwarders' place. */
+  #setHostSysctls(): void {
+    this.#sysctls.set(['net', 'ipv4', 'conf', 'all', 'arp_ignore'], 1)
+    this.#sysctls.set(['net', 'ipv4', 'conf', 'all', 'arp_announce'], 2)
+    for (const name of this.#config.interfaces.cluster) {
+      const path = ['net', 'ipv4', 'conf', name, 'rp_filter']
+      if (
+        Number(readSysctl(path)) !== 0 ||
+        Number(readSysctl(['net', 'ipv4', 'conf', 'all', 'rp_filter'])) !== 0
+      )
+        this.#sysctls.set(path, RP_FILTER_LOOSE)
+    }
+  }
+
+  /** After the worker made its TUN device: at the start, and whenever the host role was gained. Harmless again. */
   tunReady(name: string): void {
     setLinkUp(name)
     // Loose validation refuses everything on an interface without an address (fib_validate_source), so it gets the
     // node's own, as unnumbered links do. Neither goes by the guard: both end with the device.
     addAddress(this.#link(name).index, `${this.#config.addresses.cluster}/32`)
     writeSysctl(['net', 'ipv4', 'conf', name, 'rp_filter'], RP_FILTER_LOOSE)
-  }
-
-  #ownVips(): Set<string> {
-    const mine = this.#config.services.filter(service =>
-      service.hosts.some(host => host.name === this.#config.node.name),
-    )
-    return new Set(mine.map(service => service.vip))
   }
 
   #own(device: string, cidr: string): void {
@@ -147,31 +226,46 @@ export class KernelSetup {
     this.#releaseAddresses()
   }
 
-  #releaseAddresses(): void {
-    for (const { link: device, cidr } of this.#owned) {
+  #release(entries: readonly OwnedAddress[]): void {
+    if (entries.length === 0) return
+    for (const { link: device, cidr } of entries) {
       try {
         deleteAddress(this.#link(device).index, cidr)
       } catch {
         // The interface went away, and its addresses with it.
       }
     }
-    this.#owned = []
+    this.#owned = this.#owned.filter(entry => !entries.includes(entry))
+    this.#saveOwned()
+  }
+
+  #releaseAddresses(): void {
+    this.#release(this.#owned)
     rmSync(this.#ownedPath, { force: true })
   }
 
-  #ruleset(): RulesetPlan {
-    const config = this.#config
+  #devices(): ReadonlyMap<string, number> {
+    const { interfaces } = this.#config
+    const present = new Map(links().map(({ name, index }) => [name, index]))
+    const names = [...interfaces.uplink, ...interfaces.cluster]
+    return new Map(names.flatMap(name => (present.has(name) ? [[name, present.get(name)!] as const] : [])))
+  }
+
+  #ruleset(config: NodeConfig, directory: Directory): RulesetPlan {
     const { tunnel } = config.addresses
     const forwarder = config.roles.includes('forwarder') && tunnel !== undefined
-    const hosts = forwarder ? this.#nextHops() : []
-    this.#hops = JSON.stringify(hosts)
     return {
       node: config.node.name,
       uplink: config.interfaces.uplink,
       cluster: config.interfaces.cluster,
       clusterAddress: config.addresses.cluster,
       forwarder: forwarder
-        ? { tunnelAddress: tunnel, services: config.services, hosts, routeCapacity: config.limits.flows }
+        ? {
+            tunnelAddress: tunnel,
+            services: config.services,
+            hosts: this.#nextHops(directory),
+            routeCapacity: config.limits.flows,
+          }
         : null,
       host: config.roles.includes('host')
         ? {
@@ -182,13 +276,12 @@ export class KernelSetup {
     }
   }
 
-  #nextHops(): { index: number; address: string; hop: string; link: string }[] {
+  #nextHops(directory: Directory): { index: number; address: string; hop: string; link: string }[] {
     const names = new Map<number, string>()
     for (const name of this.#config.interfaces.cluster) names.set(this.#link(name).index, name)
-    return this.#directory.hosts.flatMap(host => {
+    return directory.hosts.flatMap(host => {
       if (host.self) return []
-      const address = this.#config.peers.find(peer => peer.name === host.name)?.address
-      if (address === undefined) return []
+      const address = formatAddress(host.words, 0)
       try {
         const route = routeGet(address)
         const device = names.get(route.interfaceIndex)
@@ -202,34 +295,26 @@ export class KernelSetup {
   }
 
   /** Follows changed routes to hosts; call every few seconds on a forwarder. */
-  async refreshHops(): Promise<boolean> {
-    if (!this.#config.roles.includes('forwarder')) return false
-    const hosts = this.#nextHops()
-    const now = JSON.stringify(hosts)
-    if (now === this.#hops) return false
-    const table = `netdev ${tableName(this.#config.node.name)}`
-    const fill = (map: string, items: string[]): string =>
-      `flush map ${table} ${map}\n${items.length === 0 ? '' : `add element ${table} ${map} { ${items.join(', ')} }\n`}`
-    await applyRuleset(
-      fill(
-        'address',
-        hosts.map(h => `${h.index} : ${h.address}`),
-      ) +
-        fill(
-          'hop',
-          hosts.map(h => `${h.index} : ${h.hop}`),
-        ) +
-        fill(
-          'link',
-          hosts.map(h => `${h.index} : "${h.link}"`),
-        ),
-    )
-    this.#hops = now
-    return true
+  refreshHops(): Promise<boolean> {
+    return this.#queue(async () => {
+      const applied = this.#applied
+      if (applied === null || applied.rules.forwarder === null) return false
+      const rules = this.#ruleset(this.#config, this.#directory)
+      const changes = changeRuleset(applied.rules, rules)
+      if (changes === '') return false
+      await applyRuleset(changes)
+      this.#applied = { ...applied, rules }
+      return true
+    })
   }
 
   /** Everything back as it was; each step is tried though an earlier one failed. Answers what went wrong. */
-  async undo(): Promise<unknown[]> {
+  undo(): Promise<unknown[]> {
+    return this.#queue(() => this.#undo())
+  }
+
+  async #undo(): Promise<unknown[]> {
+    this.#applied = null
     const errors: unknown[] = []
     const name = tableName(this.#config.node.name)
     for (const step of [

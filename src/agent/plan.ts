@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import type { NodeConfig } from '../config/schema.ts'
-import { choiceKey, mappingKey } from '../gossip/keys.ts'
-import type { Directory, ForwarderEntry, HostEntry } from './dataplane/directory.ts'
+import { MAX_HOSTS, type NodeConfig, type ServiceConfig } from '../config/schema.ts'
+import { mappingKey } from '../gossip/keys.ts'
+import type { Directory, ForwarderEntry, HostEntry, ServiceEntry } from './dataplane/directory.ts'
 import { parseAddress } from './dataplane/flow-key.ts'
+import { assignIndexes, emptyBook, type IndexBook } from './dataplane/index-book.ts'
 import type { DataplanePlan, LinkRef, MappingKey } from './dataplane/messages.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
 
@@ -24,36 +25,66 @@ const nodesOf = (config: NodeConfig): NodeConfig['peers'] => {
   return [...peers, self].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** Who is who, from the configuration (pure). Host indexes count hosts in order of their names. */
-export const buildDirectory = (config: NodeConfig): Directory => {
-  const nodes = nodesOf(config)
-  const own = config.node.name
-  const hosts: HostEntry[] = nodes
-    .filter(node => node.roles.includes('host'))
-    .map((node, i) => ({
-      index: i + 1,
+/** Indexes of services are small numbers of this process; the number only bounds tallies. */
+const MAX_SERVICE_INDEX = 8_191
+
+type NodeEntry = { readonly name: string; readonly address: string }
+
+/** A host keeps its index as long as it has its name and address: with another address it is another machine. */
+const hostKey = (name: string, ipv4: number): string => `${name} ${ipv4}`
+/** A service is what clients address: renamed, it keeps its flows. */
+const serviceKey = (vipIpv4: number, protocol: number, port: number): string =>
+  `${vipIpv4} ${protocol} ${port}`
+
+const hostEntries = (
+  nodes: readonly NodeEntry[],
+  own: string,
+  previous: Directory | undefined,
+  leaving: ReadonlySet<string>,
+): { hosts: HostEntry[]; book: IndexBook } => {
+  const before = new Map((previous?.hosts ?? []).map(host => [hostKey(host.name, host.ipv4), host]))
+  const wanted = new Map(nodes.map(node => [hostKey(node.name, ipv4Of(node.address)), node]))
+  const gone = [...before].filter(([key, host]) => !wanted.has(key) && !host.self && leaving.has(host.name))
+  const keys = [...wanted.keys(), ...gone.map(([key]) => key)]
+  const held = new Map([...before].map(([key, host]) => [key, host.index]))
+  const { indexes, book } = assignIndexes(keys, held, previous?.hostIndexes ?? emptyBook(1), MAX_HOSTS)
+  const present = [...wanted].flatMap(([key, node]) => {
+    const index = indexes.get(key)
+    if (index === undefined) return []
+    const known = before.get(key)
+    const goes = leaving.has(node.name)
+    const entry = {
+      index,
       name: node.name,
       words: words(node.address),
       ipv4: ipv4Of(node.address),
       self: node.name === own,
       hash: createHash('sha256').update(node.name).digest().readUInt32BE(0),
-      live: node.name === own,
-      draining: false,
-    }))
-  const indexOf = new Map(hosts.map(host => [host.name, host.index]))
-  const forwarders: ForwarderEntry[] = nodes
-    .filter(node => node.roles.includes('forwarder') && node.tunnel !== undefined)
-    .map(node => ({
-      name: node.name,
-      tunnelWords: words(node.tunnel!),
-      tunnelIpv4: ipv4Of(node.tunnel!),
-      ipv4: ipv4Of(node.address),
-    }))
-  const classifiers = nodes
-    .filter(node => node.roles.includes('classifier') && node.name !== own)
-    .map(node => ({ name: node.name, ipv4: ipv4Of(node.address), live: false }))
-  const services = config.services.map((service, index) => ({
-    index,
+      leaving: goes,
+      live: known?.live ?? node.name === own,
+      draining: goes || (known?.draining === true && !known.leaving),
+    }
+    return [entry]
+  })
+  const kept = gone.map(([, host]) => ({ ...host, leaving: true, draining: true }))
+  return { hosts: [...present, ...kept], book }
+}
+
+const serviceEntries = (
+  config: NodeConfig,
+  hosts: readonly HostEntry[],
+  previous: Directory | undefined,
+): { services: ServiceEntry[]; book: IndexBook } => {
+  const indexOf = new Map(hosts.filter(host => !host.leaving).map(host => [host.name, host.index]))
+  const keyOf = (service: ServiceConfig): string =>
+    serviceKey(ipv4Of(service.vip), PROTOCOL_NUMBER[service.protocol], service.port)
+  const held = new Map(
+    (previous?.services ?? []).map(s => [serviceKey(s.vipIpv4, s.protocol, s.port), s.index]),
+  )
+  const book = previous?.serviceIndexes ?? emptyBook(0)
+  const assigned = assignIndexes(config.services.map(keyOf), held, book, MAX_SERVICE_INDEX)
+  const services = config.services.map(service => ({
+    index: assigned.indexes.get(keyOf(service))!,
     name: service.name,
     vipIpv4: ipv4Of(service.vip),
     port: service.port,
@@ -63,7 +94,41 @@ export const buildDirectory = (config: NodeConfig): Directory => {
       return host === undefined ? [] : [{ index: host, capacity: member.capacity }]
     }),
   }))
-  return { hosts, forwarders, classifiers, services }
+  return { services, book: assigned.book }
+}
+
+/**
+ * Who is who, from the configuration (pure). Host indexes count hosts in order of their names at first; given the `previous`
+ * directory of this process, hosts and services that stay keep theirs. Hosts of `previous` whose names are `leaving` stay
+ * for the flows that they have, though the configuration no longer knows them; those it does know are chosen for nothing new.
+ */
+export const buildDirectory = (
+  config: NodeConfig,
+  previous?: Directory,
+  leaving: ReadonlySet<string> = new Set(),
+): Directory => {
+  const nodes = nodesOf(config)
+  const own = config.node.name
+  const { hosts, book: hostIndexes } = hostEntries(
+    nodes.filter(node => node.roles.includes('host')),
+    own,
+    previous,
+    leaving,
+  )
+  const forwarders: ForwarderEntry[] = nodes
+    .filter(node => node.roles.includes('forwarder') && node.tunnel !== undefined)
+    .map(node => ({
+      name: node.name,
+      tunnelWords: words(node.tunnel!),
+      tunnelIpv4: ipv4Of(node.tunnel!),
+      ipv4: ipv4Of(node.address),
+    }))
+  const lived = new Set((previous?.classifiers ?? []).filter(entry => entry.live).map(entry => entry.name))
+  const classifiers = nodes
+    .filter(node => node.roles.includes('classifier') && node.name !== own)
+    .map(node => ({ name: node.name, ipv4: ipv4Of(node.address), live: lived.has(node.name) }))
+  const { services, book: serviceIndexes } = serviceEntries(config, hosts, previous)
+  return { hosts, forwarders, classifiers, services, hostIndexes, serviceIndexes }
 }
 
 /** Sixteen bytes of an IPv4 address as keys are derived from it. */
@@ -79,7 +144,7 @@ const mapped = (ipv4: number): Uint8Array => {
  * and of what it may send (about its own tunnel address to hosts and classifiers; about any to its forwarder).
  */
 export const buildMappingKeys = (
-  directory: Directory,
+  directory: Pick<Directory, 'forwarders' | 'hosts' | 'classifiers'>,
   secrets: readonly { number: number; bytes: Uint8Array }[],
   ownIpv4: number,
 ): MappingKey[] => {
@@ -102,8 +167,11 @@ export interface PlanInputs {
   readonly secrets: readonly { number: number; bytes: Uint8Array }[]
   readonly links: readonly LinkRef[]
   readonly mtuBytes: number
+  /** Of the forwarder role; a role that goes and comes back needs a later one. */
   readonly epoch: number
   readonly tableKey: readonly [number, number]
+  /** Of the deterministic choice: the same on every node and for the life of the cluster, whatever secrets come and go. */
+  readonly choiceKey: readonly [number, number]
 }
 
 export const buildPlan = ({
@@ -114,6 +182,7 @@ export const buildPlan = ({
   mtuBytes,
   epoch,
   tableKey,
+  choiceKey,
 }: PlanInputs): DataplanePlan => {
   const { tunnel } = config.addresses
   const isForwarder = config.roles.includes('forwarder') && tunnel !== undefined
@@ -136,7 +205,7 @@ export const buildPlan = ({
     classifier: config.roles.includes('classifier'),
     host: config.roles.includes('host') ? { tun: TUN_NAME } : null,
     keys: buildMappingKeys(directory, secrets, ipv4Of(config.addresses.cluster)),
-    choiceKey: choiceKey(secrets[0].bytes),
+    choiceKey,
     tableKey,
     limits: config.limits,
     timeouts: config.timeouts,

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { NodeConfig } from '../config/schema.ts'
+import type { NodeConfig, PeerConfig } from '../config/schema.ts'
 import {
   type DecodedFrame,
   encodeEnded,
@@ -33,14 +33,15 @@ export const wordsOf = (records: readonly FlowRecord[]): Uint32Array<ArrayBuffer
 
 /**
  * Between the data plane and the kept streams: plumbed routes to forwarders, ended sessions to classifiers, and
- * the liveness of peers to the packet path.
+ * the liveness of peers, agents and machines, to the packet path.
  */
 export class RoutesExchange {
   readonly #links: PeerLinks
-  readonly #directory: Directory
-  readonly #peers: NodeConfig['peers']
   readonly #own: string
   readonly #log: Logger
+  #directory: Directory
+  #peers: readonly PeerConfig[]
+  #dead: ReadonlySet<string> = new Set()
   #dataplane: Dataplane | null = null
 
   constructor(parts: { links: PeerLinks; directory: Directory; config: NodeConfig; log: Logger }) {
@@ -55,6 +56,19 @@ export class RoutesExchange {
 
   attach(dataplane: Dataplane): void {
     this.#dataplane = dataplane
+    this.#announce()
+  }
+
+  /** After the data plane has taken the plan with this directory. */
+  update(directory: Directory, peers: readonly PeerConfig[]): void {
+    this.#directory = directory
+    this.#peers = peers
+    this.#announce()
+  }
+
+  /** Machines whose kernels no longer answer (decision 7): nothing is sent there, whatever was last heard of their agents. */
+  machinesDead(names: ReadonlySet<string>): void {
+    this.#dead = names
     this.#announce()
   }
 
@@ -91,17 +105,17 @@ export class RoutesExchange {
 
   #announce(): void {
     const states = new Map(this.#links.states().map(peer => [peer.name, peer]))
+    const usable = (name: string): boolean =>
+      name === this.#own || (states.get(name)?.state === 'alive' && !this.#dead.has(name))
     this.#dataplane?.send({
       type: 'hosts',
-      states: this.#directory.hosts.map(({ index, name }) => ({
+      states: this.#directory.hosts.map(({ index, name, leaving }) => ({
         index,
-        live: name === this.#own || states.get(name)?.state === 'alive',
-        draining: states.get(name)?.draining ?? false,
+        live: usable(name),
+        draining: leaving || (states.get(name)?.draining ?? false),
       })),
     })
-    const live = this.#directory.classifiers
-      .filter(({ name }) => states.get(name)?.state === 'alive')
-      .map(({ name }) => name)
+    const live = this.#directory.classifiers.filter(({ name }) => usable(name)).map(({ name }) => name)
     this.#dataplane?.send({ type: 'classifiers', live })
   }
 }

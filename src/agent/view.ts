@@ -2,21 +2,32 @@ import { nanoid } from 'nanoid'
 import type { NodeConfig } from '../config/schema.ts'
 import type {
   AgentView,
+  ClusterData,
+  ConfigData,
+  ConfigHistoryData,
   DropsData,
+  EventRow,
+  EventsData,
   FlowsData,
   HostsData,
   NodeState,
+  NodesData,
   StatusData,
+  SubmitData,
   VipsData,
 } from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
 import type { PeerLinks } from '../gossip/links.ts'
 import { readCounters } from '../os/netlink/nftables-counters.ts'
 import { VERSION } from '../version.ts'
+import type { ClusterApi } from './cluster/api.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import { DROP, DROP_TEXT } from './dataplane/drops.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
+import type { EventLog } from './events.ts'
+import type { PacketSide } from './packet-side.ts'
+import { askRemote } from './remote.ts'
 
 /** Drops that nftables counts by itself, by our reason. */
 const KERNEL_DROPS: Record<string, number> = {
@@ -31,26 +42,37 @@ export type AgentState = StatusData['state']
 
 /** What the control API shows of a running agent. */
 export class View implements AgentView {
-  readonly #config: NodeConfig
-  readonly #directory: Directory
-  readonly #dataplane: Dataplane
+  readonly #packets: PacketSide
   readonly #links: PeerLinks
+  readonly #cluster: ClusterApi
+  readonly #events: EventLog
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
 
   constructor(parts: {
-    config: NodeConfig
-    directory: Directory
-    dataplane: Dataplane
+    packets: PacketSide
     links: PeerLinks
+    cluster: ClusterApi
+    events: EventLog
     state: () => AgentState
   }) {
-    this.#config = parts.config
-    this.#directory = parts.directory
-    this.#dataplane = parts.dataplane
+    this.#packets = parts.packets
     this.#links = parts.links
+    this.#cluster = parts.cluster
+    this.#events = parts.events
     this.#state = parts.state
+  }
+
+  // All of these change while the agent runs.
+  get #config(): NodeConfig {
+    return this.#packets.config
+  }
+  get #directory(): Directory {
+    return this.#packets.directory
+  }
+  get #dataplane(): Dataplane {
+    return this.#packets.dataplane
   }
 
   #kernelCounters(): Record<string, number> {
@@ -122,22 +144,24 @@ export class View implements AgentView {
   async vips(): Promise<VipsData> {
     const worker = await this.#dataplane.status()
     return {
-      vips: this.#config.services.map((service, index) => ({
+      vips: this.#config.services.map((service, i) => ({
         service: service.name,
         vip: service.vip,
         port: service.port,
         protocol: service.protocol,
         hosts: service.hosts.length,
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
-        flows: worker.serviceFlows[index] ?? 0,
-        connections: worker.serviceConnections[index] ?? 0,
+        flows: worker.serviceFlows[this.#directory.services[i].index] ?? 0,
+        connections: worker.serviceConnections[this.#directory.services[i].index] ?? 0,
       })),
     }
   }
 
   async flows(query: Parameters<AgentView['flows']>[0]): Promise<FlowsData> {
     const service =
-      query.service === undefined ? undefined : this.#config.services.findIndex(s => s.name === query.service)
+      query.service === undefined
+        ? undefined
+        : (this.#directory.services.find(s => s.name === query.service)?.index ?? -1)
     const host =
       query.host === undefined ? undefined : this.#directory.hosts.find(h => h.name === query.host)?.index
     if (service === -1) throw unknown('service', query.service, this.#config.services)
@@ -174,6 +198,37 @@ export class View implements AgentView {
       if (count > 0) rows.push({ number, ...text(number), where: 'kernel', count })
     }
     return { drops: rows.sort((a, b) => a.number - b.number) }
+  }
+
+  async nodes(): Promise<NodesData> {
+    return this.#cluster.nodes()
+  }
+  async cluster(): Promise<ClusterData> {
+    return this.#cluster.cluster()
+  }
+  async config(query: Parameters<AgentView['config']>[0]): Promise<ConfigData> {
+    return this.#cluster.config(query)
+  }
+  async history(): Promise<ConfigHistoryData> {
+    return this.#cluster.history()
+  }
+  async events(query: Parameters<AgentView['events']>[0]): Promise<EventsData> {
+    return this.#events.query(query)
+  }
+  follow(listener: (event: EventRow) => void): () => void {
+    return this.#events.follow(listener)
+  }
+  async submit(body: Parameters<AgentView['submit']>[0]): Promise<SubmitData> {
+    return this.#cluster.submit(body)
+  }
+  async registerToken(registration: Parameters<AgentView['registerToken']>[0]): Promise<void> {
+    this.#cluster.registerToken(registration)
+  }
+  leave(): Promise<void> {
+    return this.#cluster.leave()
+  }
+  remote(node: string, path: string): ReturnType<AgentView['remote']> {
+    return askRemote(this.#links, node, path)
   }
 }
 

@@ -27,7 +27,8 @@ export class ClassifierCore {
   readonly #directory: DirectoryIndex
   readonly #allotment: Allotment
   readonly #ports: ClassifierPorts
-  readonly #idleMs: number
+  /** Milliseconds after which a session that nobody mentioned leaves the inventory. */
+  idleMs: number
   readonly #key = new Uint32Array(10)
 
   constructor(parts: {
@@ -42,7 +43,7 @@ export class ClassifierCore {
     this.#directory = parts.directory
     this.#allotment = parts.allotment
     this.#ports = parts.ports
-    this.#idleMs = parts.idleMs
+    this.idleMs = parts.idleMs
     this.inventory = new SlotTable({
       capacity: parts.capacity,
       keyWords: 10,
@@ -102,10 +103,22 @@ export class ClassifierCore {
     this.inventory.remove(slot)
   }
 
+  /** The directory has changed: a session of a service or host that is gone must not be taken for another's. */
+  reconfigured(): void {
+    const { inventory } = this
+    const { keys } = inventory
+    const gone = inventory.select(slot => {
+      const at = slot * 10
+      const service = this.#directory.service(ipv4Word(keys, at + 4), keys[at + 8] & 0xffff, keys[at + 9])
+      return service === undefined || this.#directory.host(this.host[slot]) === undefined
+    })
+    for (const slot of gone) inventory.remove(slot)
+  }
+
   tick(nowMs: number, maxWork = 4096): void {
     for (let work = maxWork; work > 0; work--) {
       const slot = this.inventory.oldest(0)
-      if (slot < 0 || nowMs - this.inventory.lastUse[slot] < this.#idleMs) return
+      if (slot < 0 || nowMs - this.inventory.lastUse[slot] < this.idleMs) return
       this.inventory.remove(slot)
     }
   }

@@ -29,11 +29,12 @@ export class Datagrams {
   readonly #socket: UdpBatchSocket
   readonly #port: number
   readonly #drops: DropCounters
-  readonly #keys = new Map<number, Map<number, Uint32Array>>()
+  readonly #ownIpv4: number
+  #keys = new Map<number, Map<number, Uint32Array>>()
   /** By tunnel address, then recipient. */
-  readonly #signing = new Map<number, Map<number, MappingKey>>()
+  #signing = new Map<number, Map<number, MappingKey>>()
   /** Tunnel address that CLASSIFIED answers speak of: ours. */
-  readonly #ownTunnel: number
+  #ownTunnel = 0
   readonly #receivers = new Map<number, DatagramReceiver>()
   readonly #incoming = createMappingHeader()
   readonly #inner = createPacketRef()
@@ -54,17 +55,34 @@ export class Datagrams {
     this.#socket = socket
     this.#port = port
     this.#drops = drops
+    this.#ownIpv4 = ownIpv4
+    this.setKeys(keys, ownTunnel)
+  }
+
+  /**
+   * Other keys in the place of these: what is under way and signed by one that stays is taken.
+   * @param ownTunnel this node's tunnel address as a forwarder, or 0
+   */
+  setKeys(keys: readonly MappingKey[], ownTunnel: number): void {
     this.#ownTunnel = ownTunnel
+    this.#keys = new Map()
+    this.#signing = new Map()
     for (const key of keys) {
       const { tunnelIpv4, recipientIpv4, number, words } = key
       const signing = this.#signing.get(tunnelIpv4) ?? new Map<number, MappingKey>()
       this.#signing.set(tunnelIpv4, signing)
       if (!signing.has(recipientIpv4)) signing.set(recipientIpv4, key)
-      if (recipientIpv4 !== ownIpv4) continue
+      if (recipientIpv4 !== this.#ownIpv4) continue
       const numbered = this.#keys.get(tunnelIpv4) ?? new Map<number, Uint32Array>()
       this.#keys.set(tunnelIpv4, numbered)
-      numbered.set(number, words)
+      // Of two with one number the first is the one that signs.
+      if (!numbered.has(number)) numbered.set(number, words)
     }
+  }
+
+  /** Takes no datagrams any more until `on` says so again: the roles have changed. */
+  reset(): void {
+    this.#receivers.clear()
   }
 
   on(kind: number, receiver: DatagramReceiver): void {

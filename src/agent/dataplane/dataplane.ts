@@ -1,16 +1,21 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { workerSource } from '../../assets.ts'
 import { errorText, ShuntError } from '../../errors.ts'
+import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import type { DataplanePlan, FlowRow, FromWorker, Query, ToWorker, WorkerStatus } from './messages.ts'
 
 /** Longest wait for an answer of the worker, in milliseconds: it answers between two bursts of packets. */
 const ANSWER_MS = 5000
+/** And until another plan is in force: it may have a full table to go through. */
+const PLAN_MS = 30_000
 
 export interface DataplaneEvents {
   plumb(forwarderIpv4: number, words: Uint32Array): void
   ended(words: Uint32Array): void
   epoch(epoch: number): void
+  /** Machines whose state changed, by probes. */
+  nodes(states: readonly NodeState[]): void
   /** The worker died: packets that the kernel does not forward go nowhere until the agent restarts. */
   failed(message: string): void
 }
@@ -67,14 +72,31 @@ export class Dataplane {
   }
 
   status(): Promise<WorkerStatus> {
-    return this.#ask('status') as Promise<WorkerStatus>
+    return this.#ask(id => ({ type: 'status', id })) as Promise<WorkerStatus>
   }
 
   flows(query: Query): Promise<{ total: number; flows: FlowRow[] }> {
-    return this.#ask('flows', query) as Promise<{ total: number; flows: FlowRow[] }>
+    return this.#ask(id => ({ type: 'flows', id, query })) as Promise<{
+      total: number
+      flows: FlowRow[]
+    }>
   }
 
-  #ask(type: 'status' | 'flows', query?: Query): Promise<unknown> {
+  /**
+   * Takes another plan into force while packets flow; resolves when it is. Rejects with SHUNT_ERR_DATAPLANE when it cannot
+   * (a device that is taken, an interface that went): then the one before stays in force, whole.
+   */
+  async reconfigure(plan: DataplanePlan): Promise<void> {
+    const refused = await this.#ask(id => ({ type: 'plan', id, plan }), PLAN_MS)
+    if (refused !== null) throw new ShuntError('SHUNT_ERR_DATAPLANE', String(refused))
+  }
+
+  /** The machines that are probed from now on. */
+  probe(targets: readonly ProbeTarget[]): void {
+    this.send({ type: 'probe', targets })
+  }
+
+  #ask(message: (id: number) => ToWorker, patienceMs = ANSWER_MS): Promise<unknown> {
     if (this.#over)
       return Promise.reject(
         new ShuntError(
@@ -89,15 +111,15 @@ export class Dataplane {
         reject(
           new ShuntError(
             'SHUNT_ERR_DATAPLANE',
-            `the data plane did not answer within ${ANSWER_MS} ms; the machine may be overloaded, ask again`,
+            `the data plane did not answer within ${patienceMs} ms; the machine may be overloaded, ask again`,
           ),
         )
-      }, ANSWER_MS)
+      }, patienceMs)
       this.#answers.set(id, data => {
         clearTimeout(late)
         resolve(data)
       })
-      this.send({ type, id, query })
+      this.send(message(id))
     })
   }
 
@@ -124,6 +146,8 @@ export class Dataplane {
         return this.#events.ended(message.words)
       case 'epoch':
         return this.#events.epoch(message.epoch)
+      case 'nodes':
+        return this.#events.nodes(message.states)
       case 'answer':
         this.#answers.get(message.id)?.(message.data)
         this.#answers.delete(message.id)

@@ -1,7 +1,9 @@
+import type { IndexBook } from './index-book.ts'
+
 /**
  * Who is who, as the packet path needs it: hosts by a small index (the top byte of flow identifiers),
  * forwarders by tunnel address, classifiers in order of preference, services by (VIP, port, protocol).
- * Built once from the node's configuration; only `live` and `draining` change (R-D6).
+ * Built from the node's configuration, again whenever that changes: indexes keep their meaning (index-book.ts).
  */
 export interface HostEntry {
   /** 1..255, local to this node. */
@@ -15,6 +17,8 @@ export interface HostEntry {
   readonly self: boolean
   /** Stable over the whole cluster: feeds the deterministic choice. */
   readonly hash: number
+  /** Kept for the flows that it has, chosen for nothing new: whatever its agent says of itself. */
+  readonly leaving: boolean
   live: boolean
   draining: boolean
 }
@@ -46,25 +50,59 @@ export interface Directory {
   readonly hosts: readonly HostEntry[]
   readonly forwarders: readonly ForwarderEntry[]
   readonly classifiers: readonly ClassifierEntry[]
+  /** In order of the configuration. Not by index: see ServiceEntry.index. */
   readonly services: readonly ServiceEntry[]
+  readonly hostIndexes: IndexBook
+  readonly serviceIndexes: IndexBook
 }
 
 /** Look-ups over a directory that the packet path uses for each new flow. */
 export class DirectoryIndex {
-  readonly directory: Directory
-  readonly #hostByIndex: (HostEntry | undefined)[] = []
-  readonly #hostByAddress = new Map<number, HostEntry>()
-  readonly #forwarderByTunnel = new Map<number, ForwarderEntry>()
-  readonly #services = new Map<number, Map<number, ServiceEntry>>()
+  #directory: Directory
+  #hostByIndex: (HostEntry | undefined)[] = []
+  #hostByAddress = new Map<number, HostEntry>()
+  #forwarderByTunnel = new Map<number, ForwarderEntry>()
+  #serviceByIndex: (ServiceEntry | undefined)[] = []
+  #services = new Map<number, Map<number, ServiceEntry>>()
 
   constructor(directory: Directory) {
-    this.directory = directory
+    this.#directory = directory
+    this.#fill()
+  }
+
+  get directory(): Directory {
+    return this.#directory
+  }
+
+  /** Another directory in the place of this one; what is known of who lives is carried over. */
+  replace(directory: Directory): void {
     for (const host of directory.hosts) {
-      this.#hostByIndex[host.index] = host
-      this.#hostByAddress.set(host.ipv4, host)
+      const before = this.#hostByIndex[host.index]
+      if (before === undefined) continue
+      host.live = before.live
+      host.draining = host.leaving || (before.draining && !before.leaving)
     }
-    for (const forwarder of directory.forwarders) this.#forwarderByTunnel.set(forwarder.tunnelIpv4, forwarder)
-    for (const service of directory.services) {
+    const alive = new Set(this.#directory.classifiers.filter(entry => entry.live).map(entry => entry.name))
+    for (const classifier of directory.classifiers) classifier.live = alive.has(classifier.name)
+    this.#directory = directory
+    this.#fill()
+  }
+
+  #fill(): void {
+    const { hosts, forwarders, services } = this.#directory
+    this.#hostByIndex = []
+    this.#serviceByIndex = []
+    this.#hostByAddress = new Map()
+    this.#forwarderByTunnel = new Map()
+    this.#services = new Map()
+    for (const host of hosts) {
+      this.#hostByIndex[host.index] = host
+      // An address may have been taken over by a node of another name.
+      if (!host.leaving || !this.#hostByAddress.has(host.ipv4)) this.#hostByAddress.set(host.ipv4, host)
+    }
+    for (const forwarder of forwarders) this.#forwarderByTunnel.set(forwarder.tunnelIpv4, forwarder)
+    for (const service of services) {
+      this.#serviceByIndex[service.index] = service
       const ports = this.#services.get(service.vipIpv4) ?? new Map<number, ServiceEntry>()
       ports.set(service.protocol * 65536 + service.port, service)
       this.#services.set(service.vipIpv4, ports)
@@ -87,9 +125,13 @@ export class DirectoryIndex {
     return this.#services.get(vipIpv4)?.get(protocol * 65536 + port)
   }
 
+  serviceAt(index: number): ServiceEntry | undefined {
+    return this.#serviceByIndex[index]
+  }
+
   /** The first classifier that is alive: a forwarder's default route (R-A3). */
   classifier(): ClassifierEntry | undefined {
-    for (const classifier of this.directory.classifiers) if (classifier.live) return classifier
+    for (const classifier of this.#directory.classifiers) if (classifier.live) return classifier
     return undefined
   }
 }

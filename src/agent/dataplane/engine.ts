@@ -7,13 +7,14 @@ import { DROP, type DropCounters } from './drops.ts'
 import { ipv4Word } from './flow-key.ts'
 import { FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
+import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
-import { HostCore } from './host-core.ts'
+import { HostCore, type HostSettings } from './host-core.ts'
 import { IdentifierAllocator, isNeutral } from './identifiers.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import { MappingTable, TUPLE_WORDS } from './mappings.ts'
 import type { DataplanePlan } from './messages.ts'
-import type { Plumber } from './nft/plumber.ts'
+import type { Plumber, RouteKind } from './nft/plumber.ts'
 import { createPacketRef } from './packet-ref.ts'
 import { type PacketOutput, readRingPacket } from './slow-path.ts'
 
@@ -25,6 +26,22 @@ const IDENTIFIERS_PER_FLOW = 4
 const timeWindowS = (quarantineMs: number): number =>
   Math.max(1, Math.min(30, Math.floor(quarantineMs / 2000)))
 const ASKS_PER_SECOND = 1000
+/** Ends of quarantine looked for in a tick while no forwarder is there to do so. */
+const IDENTIFIERS_PER_TICK = 4096
+
+type Timeouts = DataplanePlan['timeouts']
+
+const inventoryIdleMs = ({ tcpIdle, routeLease }: Timeouts): number => tcpIdle + routeLease
+
+const hostSettings = (timeouts: Timeouts): Pick<HostSettings, 'timeouts' | 'timeWindowS'> => ({
+  timeouts: {
+    embryonic: timeouts.embryonic,
+    mapping: timeouts.tcpIdle + timeouts.routeLease,
+    linger: timeouts.linger,
+    routeLease: timeouts.routeLease,
+  },
+  timeWindowS: timeWindowS(timeouts.quarantine),
+})
 
 /** The world as the engine needs it; the worker makes it, a test gives its own. */
 export interface EngineParts {
@@ -38,119 +55,197 @@ export interface EngineParts {
   readonly epochChanged: (epoch: number) => void
 }
 
-/** The cores of this node's roles, wired to one another and to the ports (R-A2): no loop, no sockets. */
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/**
+ * The cores of this node's roles, wired to one another and to the ports (R-A2): no loop, no sockets. Another plan takes the
+ * place of the one in force between two packets (`reconfigure`): what stays keeps its tables.
+ */
 export class Engine {
-  readonly plan: DataplanePlan
+  plan: DataplanePlan
   readonly directory: DirectoryIndex
-  readonly forwarder: ForwarderCore | null
-  readonly classifier: ClassifierCore | null
-  readonly host: HostCore | null
-  readonly identifiers: IdentifierAllocator | null
+  forwarder: ForwarderCore | null = null
+  classifier: ClassifierCore | null = null
+  host: HostCore | null = null
+  /** Outlives the forwarder role as long as one rests: a late packet of the role's flows must not meet a new one's. */
+  identifiers: IdentifierAllocator | null = null
   readonly heldByForwarder: HeldPackets
-  readonly heldByHost: HeldPackets
+  heldByHost: HeldPackets
   readonly drops: DropCounters
   /** Routes for forwarders elsewhere, by their address. */
   readonly plumbs = new Map<number, RouteBatch>()
   readonly ended = new RouteBatch()
   readonly #parts: EngineParts
+  readonly #allotment: CapacityAllotment
   readonly #packet = createPacketRef()
+  #forwarderSettings: Mutable<ForwarderSettings> | null = null
+  #hostSettings: Mutable<HostSettings> | null = null
+  /** Of a forwarder role that went: hosts may still hold mappings of it. */
+  #lastEpoch: number | null = null
   #nowMs = 0
 
   constructor(parts: EngineParts) {
     const { plan } = parts
-    const [k0, k1] = plan.tableKey
     this.#parts = parts
     this.plan = plan
     this.drops = parts.drops
     this.directory = new DirectoryIndex(plan.directory)
     this.heldByForwarder = new HeldPackets(plan.limits.heldPackets)
     this.heldByHost = new HeldPackets(plan.limits.heldPackets)
-    const allotment = new CapacityAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
-    const { limits, timeouts } = plan
-    const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
-    this.identifiers =
-      plan.forwarder === null
-        ? null
-        : new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
-    this.forwarder =
-      plan.forwarder === null || this.identifiers === null
-        ? null
-        : this.#makeForwarder(plan.forwarder, this.identifiers, allotment)
-    this.classifier = plan.classifier
-      ? new ClassifierCore({
-          directory: this.directory,
-          allotment,
-          ports: {
-            datagram: (header, to, packet) =>
-              parts.datagrams.send(header, this.#tunnelOf(to), to, packet, parts.nowS()),
-            plumb: (forwarder, key, host) => this.#plumbBatch(forwarder).add(key, 0, host),
-            drop: reason => this.drops.add(reason),
-          },
-          capacity: limits.flows,
-          idleMs: timeouts.tcpIdle + timeouts.routeLease,
-          k0,
-          k1,
-        })
-      : null
-    this.host = plan.host === null ? null : this.#makeHost()
+    this.#allotment = new CapacityAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
+    this.#gainRoles()
     this.#receiveDatagrams()
   }
 
-  #makeForwarder(
-    own: NonNullable<DataplanePlan['forwarder']>,
-    identifiers: IdentifierAllocator,
-    allotment: CapacityAllotment,
-  ): ForwarderCore {
-    const { plan, output, datagrams, plumber, drops, nowS } = this.#parts
-    const flows = new FlowTable(
-      plan.limits.flows,
-      plan.limits.embryonicFlows,
-      plan.tableKey[0],
-      plan.tableKey[1],
-    )
+  /**
+   * Another plan for the same node: directory, keys, timeouts and roles may differ; addresses of the node, limits and the
+   * keys of hashing stay as they were. Flows of a service or host that is gone end, those of others are not touched. The kernel
+   * has the new rules already (KernelSetup.reconfigure), and lost those of a role that goes.
+   */
+  reconfigure(plan: DataplanePlan, nowMs: number): void {
+    const { plan: before } = this
+    this.plan = plan
+    this.#nowMs = nowMs
+    this.#parts.datagrams.setKeys(plan.keys, plan.forwarder?.tunnelIpv4 ?? 0)
+    this.directory.replace(plan.directory)
+    this.#loseRoles(before, nowMs)
+    this.#assignSettings()
+    this.forwarder?.reconfigured(before.timeouts.routeLease, nowMs)
+    this.host?.reconfigured(nowMs)
+    this.classifier?.reconfigured()
+    this.#gainRoles()
+    this.#parts.datagrams.reset()
+    this.#receiveDatagrams()
+    const forwarders = new Set(plan.directory.forwarders.map(({ ipv4 }) => ipv4))
+    for (const ipv4 of this.plumbs.keys()) if (!forwarders.has(ipv4)) this.plumbs.delete(ipv4)
+  }
+
+  #loseRoles(before: DataplanePlan, nowMs: number): void {
+    const { plan } = this
+    if (this.forwarder !== null && plan.forwarder?.tunnelIpv4 !== before.forwarder?.tunnelIpv4) {
+      // Another tunnel address leaves the rules of the role in place; with the role the kernel has lost its routes as well.
+      if (plan.forwarder !== null) this.forwarder.unplumbAll(nowMs)
+      else this.forwarder.forgetRoutes()
+      this.forwarder.endAll(nowMs)
+      this.#lastEpoch = this.forwarder.epoch
+      this.forwarder = null
+      this.#forwarderSettings = null
+    }
+    if (this.host !== null && plan.host === null) {
+      for (let i = 0; i < this.heldByHost.size; i++) this.drops.add(DROP.HOLD_TIMEOUT)
+      this.heldByHost = new HeldPackets(plan.limits.heldPackets)
+      this.host = null
+      this.#hostSettings = null
+    }
+    if (!plan.classifier) this.classifier = null
+  }
+
+  #assignSettings(): void {
+    const { plan } = this
+    if (this.#forwarderSettings !== null && plan.forwarder !== null) {
+      const { hasClassifier } = plan.forwarder
+      Object.assign(this.#forwarderSettings, {
+        mtuBytes: plan.mtuBytes,
+        timeouts: plan.timeouts,
+        hasClassifier,
+      } satisfies Partial<ForwarderSettings>)
+    }
+    if (this.identifiers !== null) this.identifiers.quarantineMs = plan.timeouts.quarantine
+    if (this.#hostSettings !== null) Object.assign(this.#hostSettings, hostSettings(plan.timeouts))
+    if (this.classifier !== null) this.classifier.idleMs = inventoryIdleMs(plan.timeouts)
+  }
+
+  #gainRoles(): void {
+    const { plan } = this
+    if (plan.forwarder !== null && this.forwarder === null) this.#makeForwarder(plan.forwarder)
+    if (plan.classifier && this.classifier === null) this.classifier = this.#makeClassifier()
+    if (plan.host !== null && this.host === null) this.host = this.#makeHost()
+  }
+
+  #makeClassifier(): ClassifierCore {
+    const { datagrams, nowS } = this.#parts
+    const { limits, timeouts, tableKey } = this.plan
+    return new ClassifierCore({
+      directory: this.directory,
+      allotment: this.#allotment,
+      ports: {
+        datagram: (header, to, packet) => datagrams.send(header, this.#tunnelOf(to), to, packet, nowS()),
+        plumb: (forwarder, key, host) => this.#plumbBatch(forwarder).add(key, 0, host),
+        drop: reason => this.drops.add(reason),
+      },
+      capacity: limits.flows,
+      idleMs: inventoryIdleMs(timeouts),
+      k0: tableKey[0],
+      k1: tableKey[1],
+    })
+  }
+
+  #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>): void {
+    const { output, datagrams, plumber, drops, nowS } = this.#parts
+    const { limits, timeouts, mtuBytes, tableKey } = this.plan
+    const [k0, k1] = tableKey
+    const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
+    const identifiers =
+      this.identifiers ?? new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
+    const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1)
     const { keys } = flows.table
-    return new ForwarderCore({
+    const settings: Mutable<ForwarderSettings> = {
+      tunnelWords: own.tunnelWords,
+      epoch: this.#epochAfterLast(own.epoch),
+      mtuBytes,
+      timeouts,
+      plumbAfterPackets: PLUMB_AFTER_PACKETS,
+      hasClassifier: own.hasClassifier,
+    }
+    const kindOf = (slot: number): RouteKind => {
+      const identifier = flows.identifier[slot]
+      if (identifier === 0) return 'local'
+      return identifiers.isNeutral(identifier, keys[slot * 10 + 8]) ? 'route' : 'fixed'
+    }
+    this.identifiers = identifiers
+    this.#forwarderSettings = settings
+    this.forwarder = new ForwarderCore({
       flows,
       identifiers,
       held: this.heldByForwarder,
       directory: this.directory,
-      allotment,
-      settings: {
-        tunnelWords: own.tunnelWords,
-        epoch: own.epoch,
-        mtuBytes: plan.mtuBytes,
-        timeouts: plan.timeouts,
-        plumbAfterPackets: PLUMB_AFTER_PACKETS,
-        hasClassifier: own.hasClassifier,
-      },
+      allotment: this.#allotment,
+      settings,
       ports: {
         tunnel: (packet, identifier, index) =>
           output.tunnel(packet, own.tunnelWords, this.directory.host(index)!.words, identifier),
         deliverLocal: packet => output.inject(packet),
         datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
         plumb: slot => {
-          const identifier = flows.identifier[slot]
-          if (identifier === 0) return plumber.local(slot, keys, slot * 10, plan.timeouts.routeLease)
-          const neutral = identifiers.isNeutral(identifier, keys[slot * 10 + 8])
+          const { routeLease } = settings.timeouts
+          const kind = kindOf(slot)
+          if (kind === 'local') return plumber.local(slot, keys, slot * 10, routeLease)
           // Never put into the kernel: see ruleset.ts on identifiers whose checksum must be fixed.
-          if (!neutral && keys[slot * 10 + 9] !== 6) return
-          plumber.route(slot, keys, slot * 10, identifier, neutral, plan.timeouts.routeLease)
+          if (kind === 'fixed' && keys[slot * 10 + 9] !== 6) return
+          plumber.route(slot, keys, slot * 10, flows.identifier[slot], kind === 'route', routeLease)
         },
-        unplumb: slot => {
-          const identifier = flows.identifier[slot]
-          const neutral = identifier !== 0 && identifiers.isNeutral(identifier, keys[slot * 10 + 8])
-          plumber.unroute(keys, slot * 10, identifier === 0 ? 'local' : neutral ? 'route' : 'fixed')
-        },
+        unplumb: slot => plumber.unroute(keys, slot * 10, kindOf(slot)),
+        unplumbAll: slots =>
+          plumber.unrouteAll(slots.map(slot => ({ key: keys, at: slot * 10, kind: kindOf(slot) }))),
         ended: slot => {
-          if (!own.hasClassifier) this.ended.add(keys, slot * 10, null)
+          if (!settings.hasClassifier) this.ended.add(keys, slot * 10, null)
         },
         drop: reason => drops.add(reason),
       },
     })
   }
 
+  /** Hosts take messages of a later epoch for a new beginning, and only those. */
+  #epochAfterLast(epoch: number): number {
+    const last = this.#lastEpoch
+    if (last === null || (epoch - last) >> 0 > 0) return epoch
+    this.#parts.epochChanged((last + 1) >>> 0)
+    return (last + 1) >>> 0
+  }
+
   #makeHost(): HostCore {
-    const { plan, output, datagrams, plumber, drops, nowS } = this.#parts
+    const { plan } = this
+    const { output, datagrams, plumber, drops, nowS } = this.#parts
     const mappings = new MappingTable(
       plan.limits.mappings,
       plan.limits.embryonicFlows,
@@ -158,7 +253,12 @@ export class Engine {
       plan.tableKey[1],
     )
     const { keys } = mappings.table
-    const { timeouts } = plan
+    const settings: Mutable<HostSettings> = {
+      ...hostSettings(plan.timeouts),
+      commitAfterPackets: PLUMB_AFTER_PACKETS,
+      asksPerSecond: ASKS_PER_SECOND,
+    }
+    this.#hostSettings = settings
     const where = (slot: number) => {
       const identifier = keys[slot * 5 + 4]
       return {
@@ -172,17 +272,7 @@ export class Engine {
       mappings,
       directory: this.directory,
       held: this.heldByHost,
-      settings: {
-        timeouts: {
-          embryonic: timeouts.embryonic,
-          mapping: timeouts.tcpIdle + timeouts.routeLease,
-          linger: timeouts.linger,
-          routeLease: timeouts.routeLease,
-        },
-        commitAfterPackets: PLUMB_AFTER_PACKETS,
-        timeWindowS: timeWindowS(timeouts.quarantine),
-        asksPerSecond: ASKS_PER_SECOND,
-      },
+      settings,
       ports: {
         restore: (packet, slot) => output.restore(packet, mappings.tuples, slot * TUPLE_WORDS),
         inject: packet => {
@@ -196,7 +286,8 @@ export class Engine {
           const at = slot * TUPLE_WORDS
           const { tunnel, identifier, neutral } = where(slot)
           if (!neutral && mappings.tuples[at + 9] !== 6) return
-          plumber.mapping(slot, tunnel, identifier, mappings.tuples, at, neutral, timeouts.routeLease)
+          const { routeLease } = settings.timeouts
+          plumber.mapping(slot, tunnel, identifier, mappings.tuples, at, neutral, routeLease)
         },
         withdraw: slots => plumber.unmap(slots.map(where)),
         drop: reason => drops.add(reason),
@@ -219,7 +310,7 @@ export class Engine {
     }
     if (forwarder === null) return
     datagrams.on(KIND.CLASSIFIED, (header, inner, source) => {
-      if (plan.directory.classifiers.some(c => c.ipv4 === source))
+      if (this.plan.directory.classifiers.some(c => c.ipv4 === source))
         return forwarder.classified(header, inner, this.#nowMs)
       this.drops.add(DROP.MAPPING_WRONG_ROLE)
     })
@@ -280,6 +371,12 @@ export class Engine {
     this.forwarder?.tick(nowMs)
     this.host?.tick(nowMs)
     this.classifier?.tick(nowMs)
+    if (this.forwarder === null && this.identifiers !== null) this.#rest(this.identifiers, nowMs)
+  }
+
+  #rest(identifiers: IdentifierAllocator, nowMs: number): void {
+    identifiers.expire(nowMs, IDENTIFIERS_PER_TICK)
+    if (identifiers.quarantined === 0) this.identifiers = null
   }
 
   /** Packets wait for an answer: look again soon. */

@@ -31,8 +31,9 @@ export class FlowLife {
   readonly #held: HeldPackets
   readonly #directory: DirectoryIndex
   readonly #ports: ForwarderPorts
-  readonly #timeouts: ForwarderSettings['timeouts']
-  readonly #provenAfterPackets: number
+  readonly #settings: ForwarderSettings
+  /** A longer lease that was in force: until its last route has left the kernel, flows may be seen as seldom as it says. */
+  #longerLease = { ms: 0, untilMs: 0 }
 
   constructor(parts: FlowLifeParts, counters: ForwarderCounters) {
     this.flows = parts.flows
@@ -41,8 +42,7 @@ export class FlowLife {
     this.#held = parts.held
     this.#directory = parts.directory
     this.#ports = parts.ports
-    this.#timeouts = parts.settings.timeouts
-    this.#provenAfterPackets = parts.settings.plumbAfterPackets
+    this.#settings = parts.settings
   }
 
   /** Moves a flow between lists on what its packet says; every packet that passes is a sign of life. */
@@ -92,7 +92,10 @@ export class FlowLife {
 
   /** More packets than a forger would spend on one flow, and enough to be worth a kernel route. */
   isProven(slot: number): boolean {
-    return this.flows.slowPackets[slot] >= this.#provenAfterPackets || this.flows.plumbedUntilMs[slot] !== 0
+    return (
+      this.flows.slowPackets[slot] >= this.#settings.plumbAfterPackets ||
+      this.flows.plumbedUntilMs[slot] !== 0
+    )
   }
 
   #closingList(slot: number, nowMs: number): number {
@@ -152,10 +155,40 @@ export class FlowLife {
     return work
   }
 
+  /** The lease was `ms` until now. */
+  leaseWas(ms: number, nowMs: number): void {
+    const { ms: before, untilMs } = this.#longerLease
+    // After its end each route's next packet is one lease away at most.
+    this.#longerLease = {
+      ms: nowMs < untilMs ? Math.max(before, ms) : ms,
+      untilMs: Math.max(untilMs, nowMs + 2 * ms),
+    }
+  }
+
+  /** The directory has changed: ends the flows whose service or host is no longer in it. */
+  forgetVanished(nowMs: number): void {
+    const { flows } = this
+    const directory = this.#directory
+    const gone = flows.table.select(
+      slot =>
+        directory.serviceAt(flows.service[slot]) === undefined ||
+        (flows.host[slot] !== 0 && directory.host(flows.host[slot]) === undefined),
+    )
+    const plumbed = gone.filter(slot => flows.plumbedUntilMs[slot] > nowMs)
+    if (plumbed.length > 0) this.#ports.unplumbAll(plumbed)
+    for (const slot of plumbed) flows.plumbedUntilMs[slot] = 0
+    for (const slot of gone) this.purge(slot, nowMs)
+    for (let i = 0; i < this.tally.hostFlows.length; i++)
+      if (directory.host(i) === undefined) this.tally.forgetHost(i)
+    for (let i = 0; i < this.tally.serviceFlows.length; i++)
+      if (directory.serviceAt(i) === undefined) this.tally.forgetService(i)
+  }
+
   /** Time-outs of all lists; does at most `maxWork` purges and answers how many are left of them. */
   tick(nowMs: number, maxWork: number): number {
-    const { embryonic, linger, routeLease, udpIdle, tcpIdle } = this.#timeouts
-    const margin = routeLease + linger
+    const { embryonic, linger, routeLease, udpIdle, tcpIdle } = this.#settings.timeouts
+    const longer = this.#longerLease
+    const margin = Math.max(routeLease, nowMs < longer.untilMs ? longer.ms : 0) + linger
     let work = this.#expire(LIST.EMBRYONIC, embryonic, nowMs, maxWork)
     work = this.#expire(LIST.CLOSING, linger, nowMs, work)
     work = this.#expire(LIST.CLOSING_PLUMBED, margin, nowMs, work)

@@ -104,7 +104,7 @@ export class ForwarderCore {
     const current = this.#directory.host(flows.host[slot])
     if (current === undefined || (!current.live && isSyn(packet.view.tcpFlags))) {
       if (!this.#settings.hasClassifier) return this.#askClassifier(slot, packet, nowMs)
-      const service = this.#directory.directory.services[flows.service[slot]]
+      const service = this.#directory.serviceAt(flows.service[slot])!
       const chosen = this.#allotment.choose(service, flows.table.keys, slot * 10)
       if (chosen === 0) {
         if (current === undefined) this.#life.purge(slot, nowMs)
@@ -289,15 +289,38 @@ export class ForwarderCore {
     // Not for one that is ours: a host refuses an old message of ours, replayed by somebody, in the name of the newest.
     if ((epoch - this.epoch) >> 0 <= 0) return false
     this.#mapping.epoch = (epoch + 1) >>> 0
+    this.unplumbAll(nowMs)
     const { flows } = this
-    for (const list of Object.values(LIST)) {
-      for (let slot = flows.table.oldest(list); slot >= 0; slot = flows.table.newer(slot)) {
-        if (flows.plumbedUntilMs[slot] > nowMs) this.#ports.unplumb(slot)
-        flows.plumbedUntilMs[slot] = 0
-        flows.clear(slot, FLOW_FLAG.MAPPED)
-      }
-    }
+    for (const slot of flows.table.select(() => true)) flows.clear(slot, FLOW_FLAG.MAPPED)
     return true
+  }
+
+  /** Takes every route out of the kernel. */
+  unplumbAll(nowMs: number): void {
+    const { flows } = this
+    const plumbed = flows.table.select(slot => flows.plumbedUntilMs[slot] > nowMs)
+    if (plumbed.length > 0) this.#ports.unplumbAll(plumbed)
+    for (const slot of plumbed) flows.plumbedUntilMs[slot] = 0
+  }
+
+  /** The kernel has dropped all routes by itself. */
+  forgetRoutes(): void {
+    this.flows.plumbedUntilMs.fill(0)
+  }
+
+  /** The role goes: every flow ends, and what was tunnelled under an identifier dies out in its quarantine. */
+  endAll(nowMs: number): void {
+    for (const slot of this.flows.table.select(() => true)) this.#life.purge(slot, nowMs)
+  }
+
+  /**
+   * The directory, or the settings, have changed: flows of services and hosts that are gone end, their identifiers rest, their
+   * routes have left the kernel when this returns; all others stay as they are.
+   * @param leaseWasMs the route lease in force until now
+   */
+  reconfigured(leaseWasMs: number, nowMs: number): void {
+    this.#life.leaseWas(leaseWasMs, nowMs)
+    this.#life.forgetVanished(nowMs)
   }
 
   /** Time-outs and retries; bounded work a call. Call at least every `RETRY_MS` while packets are held. */

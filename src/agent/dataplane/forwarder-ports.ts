@@ -13,11 +13,14 @@ export interface ForwarderPorts {
   plumb(slot: number): void
   /** Take the route of a slot out of the kernel before its lease ends. */
   unplumb(slot: number): void
+  /** The same for many. */
+  unplumbAll(slots: readonly number[]): void
   /** The flow was purged: its classifier's inventory forgets it (R-D4). */
   ended(slot: number): void
   drop(reason: number): void
 }
 
+/** One object for all parts of a forwarder core; its owner may assign new values while packets flow, but for `tunnelWords`, `epoch`. */
 export interface ForwarderSettings {
   readonly tunnelWords: Uint32Array
   readonly epoch: number

@@ -3,7 +3,7 @@ import { DROP } from './drops.ts'
 import { ipv4Word } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
-import { MAPPING_LIST, type MappingTable } from './mappings.ts'
+import { MAPPING_LIST, type MappingTable, TUPLE_WORDS } from './mappings.ts'
 import { type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { UnknownIdentifiers } from './unknown-identifiers.ts'
 
@@ -21,6 +21,7 @@ export interface HostPorts {
   drop(reason: number): void
 }
 
+/** Its owner may assign new values while packets flow. */
 export interface HostSettings {
   /** Milliseconds; `mapping` is how long an unused mapping is kept. */
   readonly timeouts: {
@@ -62,6 +63,7 @@ export class HostCore {
   readonly mappings: MappingTable
   readonly #ports: HostPorts
   readonly #settings: HostSettings
+  readonly #directory: DirectoryIndex
   readonly #forwarders = new Map<number, ForwarderState>()
   readonly #key = new Uint32Array(5)
   readonly #tuple = new Uint32Array(10)
@@ -90,9 +92,8 @@ export class HostCore {
       datagram: parts.ports.datagram,
       drop: parts.ports.drop,
     })
-    for (const forwarder of parts.directory.directory.forwarders) {
-      this.#forwarders.set(forwarder.tunnelIpv4, { epoch: 0, ipv4: forwarder.ipv4 })
-    }
+    this.#directory = parts.directory
+    this.reconfigured(0)
   }
 
   /**
@@ -149,6 +150,7 @@ export class HostCore {
       } else {
         this.counters.mapsReplaced++
         this.#withdrawFrom(slot, nowMs)
+        mappings.setTuple(slot, tuple)
         mappings.slowPackets[slot] = 0
         mappings.table.move(slot, MAPPING_LIST.EMBRYONIC, nowMs)
       }
@@ -158,15 +160,12 @@ export class HostCore {
         this.counters.evicted++
         this.#remove(victim, nowMs)
       }
-      slot = mappings.table.insert(this.#key, 0, MAPPING_LIST.EMBRYONIC, nowMs)
+      slot = mappings.insert(this.#key, tuple, nowMs)
       if (slot < 0) {
         this.#ports.drop(DROP.TABLE_FULL)
         return -1
       }
-      mappings.slowPackets[slot] = 0
-      mappings.committedUntilMs[slot] = 0
     }
-    mappings.setTuple(slot, tuple)
     mappings.epoch[slot] = header.epoch
     if (!older) mappings.sequence[slot] = header.sequence
     if (inner === null) mappings.table.touch(slot, nowMs)
@@ -176,15 +175,10 @@ export class HostCore {
   #newEpoch(tunnel: number, forwarder: ForwarderState, epoch: number, nowMs: number): void {
     if (forwarder.epoch !== 0) {
       const { table } = this.mappings
-      const gone: number[] = []
-      for (const list of Object.values(MAPPING_LIST)) {
-        for (let slot = table.oldest(list); slot >= 0; slot = table.newer(slot)) {
-          if (table.keyWord(slot, 3) === tunnel) gone.push(slot)
-        }
-      }
-      const committed = gone.filter(slot => this.mappings.committedUntilMs[slot] > nowMs)
-      if (committed.length > 0) this.#ports.withdraw(committed)
-      for (const slot of gone) table.remove(slot)
+      this.#removeAll(
+        table.select(slot => table.keyWord(slot, 3) === tunnel),
+        nowMs,
+      )
     }
     this.counters.epochsSeen++
     forwarder.epoch = epoch
@@ -292,7 +286,39 @@ export class HostCore {
 
   #remove(slot: number, nowMs: number): void {
     this.#withdrawFrom(slot, nowMs)
-    this.mappings.table.remove(slot)
+    this.mappings.remove(slot)
+  }
+
+  #removeAll(slots: readonly number[], nowMs: number): void {
+    const committed = slots.filter(slot => this.mappings.committedUntilMs[slot] > nowMs)
+    if (committed.length > 0) this.#ports.withdraw(committed)
+    for (const slot of slots) this.mappings.remove(slot)
+  }
+
+  /**
+   * The directory has changed: mappings of forwarders and services that are gone end, and are out of the kernel when this
+   * returns, as are packets that wait for one of them. A forwarder that comes back begins with the epoch it says.
+   */
+  reconfigured(nowMs: number): void {
+    const { forwarders } = this.#directory.directory
+    const gone = new Set<number>()
+    for (const [tunnel, { ipv4 }] of this.#forwarders) {
+      if (this.#directory.forwarderAt(tunnel)?.ipv4 !== ipv4) gone.add(tunnel)
+    }
+    for (const tunnel of gone) {
+      this.#forwarders.delete(tunnel)
+      this.#unknown.forgetTunnel(tunnel)
+    }
+    const { table, tuples } = this.mappings
+    const isService = (at: number): boolean =>
+      this.#directory.service(ipv4Word(tuples, at + 4), tuples[at + 8] & 0xffff, tuples[at + 9]) !== undefined
+    this.#removeAll(
+      table.select(slot => gone.has(table.keyWord(slot, 3)) || !isService(slot * TUPLE_WORDS)),
+      nowMs,
+    )
+    for (const { tunnelIpv4, ipv4 } of forwarders) {
+      if (!this.#forwarders.has(tunnelIpv4)) this.#forwarders.set(tunnelIpv4, { epoch: 0, ipv4 })
+    }
   }
 
   tick(nowMs: number, maxWork = 4096): void {
@@ -310,7 +336,8 @@ export class HostCore {
     while (work > 0) {
       const slot = table.oldest(list)
       if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
-      table.remove(slot)
+      // Still in the kernel only when a longer lease was in force before.
+      this.mappings.remove(slot)
       work--
     }
     return work

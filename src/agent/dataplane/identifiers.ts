@@ -33,7 +33,8 @@ const EXPIRE_PER_ALLOCATION = 2
  */
 export class IdentifierAllocator {
   readonly capacity: number
-  readonly quarantineMs: number
+  /** May change: it goes for what rests already too. */
+  quarantineMs: number
   /** Allocations that had to leave the neutral class. */
   nonNeutral = 0
   /** Allocations that failed. */

@@ -28,6 +28,8 @@ export class MappingTable {
   readonly slowPackets: Uint32Array
   /** Milliseconds until which the kernel may hold the mapping; 0 = not committed. */
   readonly committedUntilMs: Float64Array
+  /** Mappings by VIP (IPv4, host order); none without any. */
+  readonly vips = new Map<number, number>()
 
   constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number) {
     const total = capacity + embryonicCapacity
@@ -58,7 +60,32 @@ export class MappingTable {
     return true
   }
 
-  setTuple(slot: number, tuple: Uint32Array): void {
+  /** A new entry, half-open; -1 when the table is full. */
+  insert(key: Uint32Array, tuple: Uint32Array, nowMs: number): number {
+    const slot = this.table.insert(key, 0, MAPPING_LIST.EMBRYONIC, nowMs)
+    if (slot < 0) return slot
+    this.slowPackets[slot] = 0
+    this.committedUntilMs[slot] = 0
     this.tuples.set(tuple, slot * TUPLE_WORDS)
+    this.#count(slot, 1)
+    return slot
+  }
+
+  setTuple(slot: number, tuple: Uint32Array): void {
+    this.#count(slot, -1)
+    this.tuples.set(tuple, slot * TUPLE_WORDS)
+    this.#count(slot, 1)
+  }
+
+  remove(slot: number): void {
+    this.#count(slot, -1)
+    this.table.remove(slot)
+  }
+
+  #count(slot: number, by: number): void {
+    const vip = this.tuples[slot * TUPLE_WORDS + 7]
+    const count = (this.vips.get(vip) ?? 0) + by
+    if (count > 0) this.vips.set(vip, count)
+    else this.vips.delete(vip)
   }
 }

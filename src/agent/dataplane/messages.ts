@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { NodeConfig } from '../../config/schema.ts'
+import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { Directory } from './directory.ts'
 
 /** A network interface that the data plane listens on. */
@@ -72,6 +73,9 @@ export type ToWorker =
   | { readonly type: 'classifiers'; readonly live: readonly string[] }
   | { readonly type: 'plumb' | 'unplumb' | 'ended'; readonly words: Uint32Array }
   | { readonly type: 'status' | 'flows'; readonly id: number; readonly query?: Query }
+  /** Another plan in the place of the one in force; answered by null, or by why it could not be. */
+  | { readonly type: 'plan'; readonly id: number; readonly plan: DataplanePlan }
+  | { readonly type: 'probe'; readonly targets: readonly ProbeTarget[] }
   | { readonly type: 'stop' }
 
 export type FromWorker =
@@ -79,6 +83,7 @@ export type FromWorker =
   | { readonly type: 'plumb'; readonly forwarderIpv4: number; readonly words: Uint32Array }
   | { readonly type: 'ended'; readonly words: Uint32Array }
   | { readonly type: 'epoch'; readonly epoch: number }
+  | { readonly type: 'nodes'; readonly states: readonly NodeState[] }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' }
@@ -111,4 +116,6 @@ export interface WorkerStatus {
   readonly hostConnections: readonly number[]
   readonly serviceFlows: readonly number[]
   readonly serviceConnections: readonly number[]
+  /** Host role: mappings by VIP. A VIP without any may be given up once no service needs it. */
+  readonly hostVips: Readonly<Record<string, number>>
 }

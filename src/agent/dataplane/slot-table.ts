@@ -147,6 +147,15 @@ export class SlotTable {
     return this.#lengths[list]
   }
 
+  /** Every slot in use for which `test` holds, by list, oldest first: a look at the whole table. */
+  select(test: (slot: number) => boolean): number[] {
+    const found: number[] = []
+    for (let list = 0; list < this.#lengths.length; list++) {
+      for (let slot = this.oldest(list); slot >= 0; slot = this.newer(slot)) if (test(slot)) found.push(slot)
+    }
+    return found
+  }
+
   /** The list of a slot, or -1 if the slot is not in use. */
   listOf(slot: number): number {
     return this.#listOf[slot] - 1

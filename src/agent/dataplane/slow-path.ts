@@ -43,23 +43,39 @@ export const createRingPacket = createPacketRef
  * local ones through a TUN device into the own stack. Packets leave in the order in which they were given.
  */
 export class PacketOutput {
-  readonly #raw: RawSender | null
-  readonly #tun: Tun | null
+  #raw: RawSender | null
+  #tun: Tun | null
   readonly #drops: DropCounters
+  readonly #largestBytes: number
   readonly #vnet = new Uint8Array(VNET_HEADER_LENGTH)
   #destination = 0
   readonly #emit = (buf: Uint8Array, offset: number, length: number): void => {
     this.#raw!.queue(buf, offset, length, this.#destination)
   }
 
-  constructor(raw: RawSender | null, tun: Tun | null, drops: DropCounters) {
+  /** Other ways out, as roles come and go; what was queued goes first. */
+  use(raw: RawSender | null, tun: Tun | null): void {
+    this.flush()
     this.#raw = raw
+    this.#tun = tun
+  }
+
+  /** @param largestBytes of what `raw` takes: an uplink may carry larger packets than the cluster's links. */
+  constructor(
+    raw: RawSender | null,
+    tun: Tun | null,
+    drops: DropCounters,
+    largestBytes = Number.POSITIVE_INFINITY,
+  ) {
+    this.#raw = raw
+    this.#largestBytes = largestBytes
     this.#tun = tun
     this.#drops = drops
   }
 
   /** (client, VIP, ports) -> (tunnel address, host, identifier), and out. A super-packet is cut to size first. */
   tunnel(packet: PacketRef, source: Uint32Array, host: Uint32Array, identifier: number): void {
+    if (packet.gsoSize === 0 && packet.length > this.#largestBytes) return this.#drops.add(DROP.TOO_BIG)
     rewriteTuple(
       packet.buf,
       packet.offset,

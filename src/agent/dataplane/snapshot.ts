@@ -1,5 +1,5 @@
 import type { Engine } from './engine.ts'
-import { formatEndpoint } from './flow-key.ts'
+import { formatAddress, formatEndpoint } from './flow-key.ts'
 import { LIST } from './flows.ts'
 import { MAPPING_LIST } from './mappings.ts'
 import type { FlowRow, Query, WorkerStatus } from './messages.ts'
@@ -127,6 +127,12 @@ export const workerStatus = (engine: Engine, extra: Record<string, number>): Wor
     hostConnections: forwarder?.tally.hostConnections ?? [],
     serviceFlows: forwarder?.tally.serviceFlows ?? [],
     serviceConnections: forwarder?.tally.serviceConnections ?? [],
+    hostVips: Object.fromEntries(
+      [...(host?.mappings.vips ?? [])].map(([vip, count]) => [
+        formatAddress(Uint32Array.of(0, 0, 0xffff, vip), 0),
+        count,
+      ]),
+    ),
   }
 }
 

@@ -22,6 +22,19 @@ export class Tally {
     bump(this.hostFlows, host, -1)
     bump(this.serviceFlows, service, -1)
   }
+
+  /** The index may get another meaning. */
+  forgetHost(host: number): void {
+    forget(host, this.hostFlows, this.hostConnections)
+  }
+
+  forgetService(service: number): void {
+    forget(service, this.serviceFlows, this.serviceConnections)
+  }
+}
+
+const forget = (at: number, ...counts: number[][]): void => {
+  for (const count of counts) if (at < count.length) count[at] = 0
 }
 
 const bump = (counts: number[], at: number, by: number): void => {

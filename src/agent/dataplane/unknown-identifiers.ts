@@ -105,6 +105,12 @@ export class UnknownIdentifiers {
     for (const _ of this.#forget(number)) this.#parts.drop(DROP.UNKNOWN_IDENTIFIER)
   }
 
+  /** The tunnel address is nobody's any more, or somebody else's. */
+  forgetTunnel(tunnel: number): void {
+    for (const waiting of [...this.#waiting.values()])
+      if (waiting.tunnel === tunnel) this.belongsToNobody(tunnel, waiting.identifier)
+  }
+
   /** Asks again, and gives up. */
   tick(nowMs: number): void {
     for (const [number, queue] of this.#parts.held.queues) {

@@ -14,9 +14,17 @@ import { UdpBatchSocket } from '../../os/udp-socket.ts'
 import { Datagrams } from './datagrams.ts'
 import { DROP, DropCounters } from './drops.ts'
 import { Engine } from './engine.ts'
-import { BATCH_WORDS, type FromWorker, type ToWorker, type WorkerData } from './messages.ts'
+import {
+  BATCH_WORDS,
+  type DataplanePlan,
+  type FromWorker,
+  type LinkRef,
+  type ToWorker,
+  type WorkerData,
+} from './messages.ts'
 import { Plumber } from './nft/plumber.ts'
 import { SLOW_MARK } from './nft/ruleset.ts'
+import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
 
@@ -33,19 +41,35 @@ const WINDOW_MS = 2
 const BUSY_PACKETS = 24
 /** Routes gather this long before they cross to the main thread. */
 const BATCH_MS = 5
+const FRAME_MTU_BYTES = 1800
+const SMALL_FRAME = 2048
+const LARGE_FRAME = 16_384
+
+interface Opened {
+  readonly rings: ReadonlyMap<number, PacketRing>
+  readonly raw: RawSender | null
+  readonly tun: Tun | null
+}
 
 class Worker {
   readonly #port: MessagePort
   readonly #wake: EventFd
-  readonly #rings: PacketRing[]
+  /** By interface index. */
+  readonly #rings = new Map<number, PacketRing>()
+  readonly #frameSize: number
   readonly #socket: UdpBatchSocket
   readonly #output: PacketOutput
   readonly #datagrams: Datagrams
   readonly #elements = new SetElements()
   readonly #plumber: Plumber
   readonly #engine: Engine
-  readonly #raw: RawSender | null
-  readonly #tun: Tun | null
+  #raw: RawSender | null
+  #tun: Tun | null
+  #prober: Prober | null = null
+  #poller = new Poller()
+  #watched = { mappings: 0, wake: 0, prober: -1 }
+  /** Of rings that were closed. */
+  #closedRings = { packets: 0, drops: 0 }
   readonly #drops = new DropCounters()
   readonly #key = new Uint32Array(10)
   #nowS = 0
@@ -58,16 +82,9 @@ class Worker {
     this.#port = port
     this.#wake = EventFd.attach(wakeFd)
     // Jumbo frames need a larger frame; a super-packet (GRO) takes the ring's slower way.
-    const frameSize = plan.mtuBytes <= 1800 ? 2048 : 16_384
-    this.#rings = plan.links.map(link =>
-      PacketRing.open({
-        interfaceIndex: link.index,
-        mark: SLOW_MARK,
-        markMask: 0xffffffff,
-        frameSize,
-        frames: (4 << 20) / frameSize,
-      }),
-    )
+    this.#frameSize = plan.mtuBytes <= FRAME_MTU_BYTES ? SMALL_FRAME : LARGE_FRAME
+    const frameSize = this.#frameSize
+    for (const link of plan.links) this.#rings.set(link.index, this.#openRing(link))
     this.#socket = UdpBatchSocket.open({
       address: plan.clusterAddress,
       port: plan.mappingPort,
@@ -75,7 +92,7 @@ class Worker {
     })
     this.#raw = plan.forwarder === null ? null : RawSender.open({ slotSize: frameSize })
     this.#tun = plan.host === null ? null : Tun.open(plan.host.tun)
-    this.#output = new PacketOutput(this.#raw, this.#tun, this.#drops)
+    this.#output = new PacketOutput(this.#raw, this.#tun, this.#drops, frameSize)
     this.#datagrams = new Datagrams(
       this.#socket,
       plan.mappingPort,
@@ -89,7 +106,7 @@ class Worker {
       mapping: slot => this.#engine.host?.commitFailed(slot),
     })
     this.#engine = new Engine({
-      plan,
+      plan: this.#withinFrame(plan),
       output: this.#output,
       datagrams: this.#datagrams,
       plumber: this.#plumber,
@@ -106,17 +123,98 @@ class Worker {
     )
   }
 
+  #openRing(link: LinkRef): PacketRing {
+    return PacketRing.open({
+      interfaceIndex: link.index,
+      mark: SLOW_MARK,
+      markMask: 0xffffffff,
+      frameSize: this.#frameSize,
+      frames: (4 << 20) / this.#frameSize,
+    })
+  }
+
+  /** Frames and slots have one size for life; what is larger is refused and counted (DROP.TOO_BIG). */
+  #withinFrame(plan: DataplanePlan): DataplanePlan {
+    return { ...plan, mtuBytes: Math.min(plan.mtuBytes, this.#frameSize) }
+  }
+
+  /** A new poller for what there is to wait for now. */
+  #watch(): void {
+    const poller = new Poller(this.#rings.size + 3)
+    for (const ring of this.#rings.values()) poller.add(ring.fd)
+    this.#poller = poller
+    this.#watched = {
+      mappings: poller.add(this.#socket.fd),
+      wake: poller.add(this.#wake.fd),
+      prober: this.#prober === null ? -1 : poller.add(this.#prober.fd),
+    }
+  }
+
+  /** Opens all that another plan needs before anything changes: what cannot be had leaves the plan before in force. */
+  #open(plan: DataplanePlan): Opened {
+    const rings = new Map<number, PacketRing>()
+    let raw: RawSender | null = null
+    let tun: Tun | null = null
+    try {
+      for (const link of plan.links)
+        if (!this.#rings.has(link.index)) rings.set(link.index, this.#openRing(link))
+      if (plan.forwarder !== null) raw = this.#raw ?? RawSender.open({ slotSize: this.#frameSize })
+      if (plan.host !== null) tun = this.#tun ?? Tun.open(plan.host.tun)
+      return { rings, raw, tun }
+    } catch (error) {
+      for (const ring of rings.values()) ring.close()
+      if (raw !== this.#raw) raw?.close()
+      throw error
+    }
+  }
+
+  /** Another plan, between two turns; answers null or why it is not in force. */
+  #reconfigure(plan: DataplanePlan, nowMs: number): string | null {
+    let opened: Opened
+    try {
+      opened = this.#open(plan)
+    } catch (error) {
+      return errorText(error)
+    }
+    this.#send()
+    this.#engine.reconfigure(this.#withinFrame(plan), nowMs)
+    const { raw, tun, rings } = opened
+    this.#output.use(raw, tun)
+    if (raw !== this.#raw) this.#raw?.close()
+    if (tun !== this.#tun) this.#tun?.close()
+    this.#raw = raw
+    this.#tun = tun
+    const wanted = new Set(plan.links.map(link => link.index))
+    for (const [index, ring] of this.#rings) {
+      if (wanted.has(index)) continue
+      const { packets, drops, truncated } = ring.stats()
+      this.#closedRings.packets += packets
+      this.#closedRings.drops += drops + truncated
+      ring.close()
+      this.#rings.delete(index)
+    }
+    for (const [index, ring] of rings) this.#rings.set(index, ring)
+    this.#watch()
+    return null
+  }
+
+  #probe(targets: readonly ProbeTarget[], nowMs: number): void {
+    if (this.#prober === null) {
+      if (targets.length === 0) return
+      this.#prober = Prober.open(this.#engine.plan.clusterAddress)
+      this.#watch()
+    }
+    this.#prober.setTargets(targets, nowMs)
+  }
+
   run(): void {
-    const poller = new Poller()
-    for (const ring of this.#rings) poller.add(ring.fd)
-    const mappings = poller.add(this.#socket.fd)
-    const wake = poller.add(this.#wake.fd)
+    this.#watch()
     this.#post({ type: 'ready' })
     let packets = 0
     let windowMs = 0
     let busyUntilMs = 0
     while (this.#running) {
-      if (poller.wait(this.#patience()) > 0 && busyUntilMs > performance.now()) sleepUs(COALESCE_US)
+      if (this.#poller.wait(this.#patience()) > 0 && busyUntilMs > performance.now()) sleepUs(COALESCE_US)
       const nowMs = performance.now()
       if (nowMs - windowMs >= WINDOW_MS) {
         // A wait longer than the window ends the load as well.
@@ -126,14 +224,17 @@ class Worker {
       }
       this.#nowS = Math.floor(Date.now() / 1000)
       this.#engine.turn(nowMs)
-      if (poller.ready(wake)) this.#takeMessages(nowMs)
+      // Before messages, which may put another poller in the place of this one.
+      const mappings = this.#poller.ready(this.#watched.mappings)
+      this.#turnProber(nowMs)
+      if (this.#poller.ready(this.#watched.wake)) this.#takeMessages(nowMs)
       let busy = true
       for (let round = 0; busy && round < 32; round++) {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
-        let taken = round > 0 || poller.ready(mappings) ? this.#datagrams.receive(BURST) : 0
+        let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
         packets += taken
-        for (const ring of this.#rings) {
+        for (const ring of this.#rings.values()) {
           taken = ring.receive(BURST, this.#engine.ringPacket)
           busy ||= taken === BURST
           packets += taken
@@ -153,9 +254,17 @@ class Worker {
     this.#plumber.flush()
   }
 
+  #turnProber(nowMs: number): void {
+    const prober = this.#prober
+    if (prober === null) return
+    const states = prober.turn(nowMs, this.#poller.ready(this.#watched.prober))
+    if (states !== null) this.#post({ type: 'nodes', states })
+  }
+
   #patience(): number {
-    if (this.#engine.impatient) return IMPATIENT_TICK_MS
-    return this.#hasBatch() ? BATCH_MS : TICK_MS
+    const probeMs = this.#prober?.waitMs(performance.now()) ?? TICK_MS
+    if (this.#engine.impatient) return Math.min(probeMs, IMPATIENT_TICK_MS)
+    return Math.min(probeMs, this.#hasBatch() ? BATCH_MS : TICK_MS)
   }
 
   #hasBatch(): boolean {
@@ -198,7 +307,7 @@ class Worker {
           const host = directory.host(state.index)
           if (host === undefined) continue
           host.live = state.live
-          host.draining = state.draining
+          host.draining = state.draining || host.leaving
         }
         return
       case 'classifiers':
@@ -218,6 +327,14 @@ class Worker {
         })
       case 'status':
         return this.#post({ type: 'answer', id: message.id, data: this.#status() })
+      case 'plan':
+        return this.#post({
+          type: 'answer',
+          id: message.id,
+          data: this.#reconfigure(message.plan, nowMs),
+        })
+      case 'probe':
+        return this.#probe(message.targets, nowMs)
       case 'stop':
         this.#running = false
     }
@@ -231,9 +348,8 @@ class Worker {
   }
 
   #status(): unknown {
-    let packets = 0
-    let ringDrops = 0
-    for (const ring of this.#rings) {
+    let { packets, drops: ringDrops } = this.#closedRings
+    for (const ring of this.#rings.values()) {
       const stats = ring.stats()
       packets += stats.packets
       ringDrops += stats.drops + stats.truncated
@@ -250,7 +366,8 @@ class Worker {
   }
 
   #close(): void {
-    for (const ring of this.#rings) ring.close()
+    for (const ring of this.#rings.values()) ring.close()
+    this.#prober?.close()
     this.#socket.close()
     this.#raw?.close()
     this.#tun?.close()

@@ -21,6 +21,9 @@ const RETRY_COMMITS = 24
 
 export type RouteKind = 'route' | 'fixed' | 'local'
 
+/** Elements taken out in one commit; where one of them is not there, they go one by one. */
+const REMOVALS_PER_COMMIT = 256
+
 /** Slack by which the parts of a mapping outlive the look-up that leads to them, so no packet is half restored. */
 const PART_SLACK_MS = 10_000
 
@@ -127,9 +130,30 @@ export class Plumber {
 
   /** Takes a route out at once. */
   unroute(key: Uint32Array, at: number, kind: RouteKind): void {
+    this.unrouteAll([{ key, at, kind }])
+  }
+
+  /** Takes routes out at once; none of them is in the kernel when this returns. */
+  unrouteAll(
+    entries: readonly { readonly key: Uint32Array; readonly at: number; readonly kind: RouteKind }[],
+  ): void {
+    this.#takeOut(entries.map(({ key, at, kind }) => ({ set: kind, key: flowKeyBytes(key, at) })))
+  }
+
+  #takeOut(elements: readonly { readonly set: string; readonly key: Uint8Array }[]): void {
     this.flush()
-    this.#writer.delete({ table: this.#table, set: kind, key: flowKeyBytes(key, at) })
-    this.#writer.commit()
+    const remove = (element: { readonly set: string; readonly key: Uint8Array }): void =>
+      this.#writer.delete({ table: this.#table, ...element })
+    for (let from = 0; from < elements.length; from += REMOVALS_PER_COMMIT) {
+      const some = elements.slice(from, from + REMOVALS_PER_COMMIT)
+      some.forEach(remove)
+      if (this.#writer.commit().ok || some.length === 1) continue
+      // One that ended by itself fails its whole batch.
+      for (const element of some) {
+        remove(element)
+        this.#writer.commit()
+      }
+    }
   }
 
   /** Host: (tunnel address, identifier) -> tuple (ten words at `at`). */
@@ -177,15 +201,12 @@ export class Plumber {
       readonly neutral: boolean
     }[],
   ): void {
-    this.flush()
-    for (const { tunnel, identifier, protocol, neutral } of entries) {
-      this.#writer.delete({
-        table: this.#table,
+    this.#takeOut(
+      entries.map(({ tunnel, identifier, protocol, neutral }) => ({
         set: neutral ? 'dec' : 'dec_fixed',
         key: decKey(tunnel, identifier, protocol),
-      })
-      this.#writer.commit()
-    }
+      })),
+    )
   }
 
   flush(): void {

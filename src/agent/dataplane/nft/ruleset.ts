@@ -1,6 +1,6 @@
 /**
- * The nftables half of the data plane, as text for `nft -f` (decision 1). Built once at start; afterwards only
- * set and map elements change (plumber.ts).
+ * The nftables half of the data plane, as text for `nft -f` (decision 1). Built at start; afterwards set and map elements
+ * change (plumber.ts), and on another configuration what differs, in one transaction (ruleset-change.ts).
  *
  * Forwarder, per packet to a VIP (R-A3, R-E8): services -> kernel map `route` (flow key -> identifier, written over
  * the ports) -> `hop`/`link` by the identifier's top byte -> addresses rewritten -> out. The raw write over the ports
@@ -55,36 +55,77 @@ export const KERNEL_COUNTERS = [
 export const tableName = (node: string): string => `shunt_${node.replaceAll('-', '_')}`
 
 const KEY = 'ip saddr . th sport . ip daddr . th dport . ip protocol'
-const list = (items: readonly string[]): string =>
-  items.length === 0 ? '' : `elements = { ${items.join(', ')} };`
 
-export const buildRuleset = (plan: RulesetPlan): string => {
-  const name = tableName(plan.node)
+/** A set or map; `declaration` is what cannot change while it lives. */
+export interface SetPart {
+  readonly kind: 'set' | 'map'
+  readonly declaration: string
+  readonly elements: readonly string[]
+}
+
+/** A chain; `hook` makes it a base chain and cannot change while it lives. */
+export interface ChainPart {
+  readonly hook: string | null
+  readonly rules: readonly string[]
+}
+
+export interface RulesetParts {
+  readonly sets: ReadonlyMap<string, SetPart>
+  readonly chains: ReadonlyMap<string, ChainPart>
+}
+
+/** Link names may hold what a chain's name may not; a slash is in no link name. */
+const chainOf = (link: string): string =>
+  /^[A-Za-z0-9_.-]+$/.test(link) ? `in_${link}` : `in_/${Buffer.from(link).toString('hex')}`
+
+/** What the netdev table holds. */
+export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
   const links = [
     ...new Set([
       ...(plan.forwarder === null ? [] : plan.uplink),
       ...(plan.host === null ? [] : plan.cluster),
     ]),
   ]
-  const base = links.map(
-    (link, i) => ` chain in_${i} {
-  type filter hook ingress device "${link}" priority -150; policy accept;
-${plan.host !== null && plan.cluster.includes(link) ? `  ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap\n` : ''}${
-  plan.forwarder !== null && plan.uplink.includes(link) ? '  ip daddr @vips goto vip\n' : ''
-} }`,
-  )
+  const base = links.map((link): [string, ChainPart] => [
+    chainOf(link),
+    {
+      hook: `type filter hook ingress device "${link}" priority -150; policy accept;`,
+      rules: [
+        ...(plan.host !== null && plan.cluster.includes(link)
+          ? [`ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap`]
+          : []),
+        ...(plan.forwarder !== null && plan.uplink.includes(link) ? ['ip daddr @vips goto vip'] : []),
+      ],
+    },
+  ])
+  const slow = (counter: string): [string, ChainPart] => [
+    counter,
+    { hook: null, rules: [`counter name ${counter} meta mark set ${SLOW_MARK} accept`] },
+  ]
+  const forwarder = plan.forwarder === null ? NOTHING : forwarderPart(plan.forwarder)
+  const host = plan.host === null ? NOTHING : hostPart(plan.host)
+  return {
+    sets: new Map([...forwarder.sets, ...host.sets]),
+    chains: new Map([...forwarder.chains, ...host.chains, slow('slow_vip'), slow('slow_tunnel'), ...base]),
+  }
+}
+
+export const renderSet = (name: string, { kind, declaration, elements }: SetPart): string =>
+  ` ${kind} ${name} { ${declaration} ${elements.length === 0 ? '' : `elements = { ${elements.join(', ')} };`} }\n`
+
+/** With `hook` false the rules go to a chain that is there already. */
+export const renderChain = (name: string, { hook, rules }: ChainPart, withHook = true): string =>
+  ` chain ${name} {\n${withHook && hook !== null ? `  ${hook}\n` : ''}${rules.map(rule => `  ${rule}\n`).join('')} }\n`
+
+export const buildRuleset = (plan: RulesetPlan): string => {
+  const name = tableName(plan.node)
+  const { sets, chains } = describeRuleset(plan)
   return `table netdev ${name}
 delete table netdev ${name}
 table inet ${name}
 delete table inet ${name}
 table netdev ${name} {
-${KERNEL_COUNTERS.map(counter => ` counter ${counter} { }`).join('\n')}
-${plan.forwarder === null ? '' : forwarderPart(plan.forwarder)}${plan.host === null ? '' : hostPart(plan.host)} chain slow_vip { counter name slow_vip meta mark set ${SLOW_MARK} accept
- }
- chain slow_tunnel { counter name slow_tunnel meta mark set ${SLOW_MARK} accept
- }
-${base.join('\n')}
-}
+${KERNEL_COUNTERS.map(counter => ` counter ${counter} { }\n`).join('')}${[...sets].map(([set, part]) => renderSet(set, part)).join('')}${[...chains].map(([chain, part]) => renderChain(chain, part)).join('')}}
 table inet ${name} {
  chain captured { type filter hook prerouting priority -310; policy accept;
   meta mark ${SLOW_MARK} drop
@@ -93,73 +134,112 @@ table inet ${name} {
 `
 }
 
-const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): string => {
-  const vips = [...new Set(plan.services.map(service => service.vip))]
-  const maps = (typeOf: string, name: string, items: string[]): string =>
-    ` map ${name} { typeof ${typeOf}; size 256; ${list(items)} }\n`
-  return ` set vips { typeof ip daddr; ${list(vips)} }
- set services { typeof ip daddr . ip protocol . th dport; ${list(plan.services.map(s => `${s.vip} . ${s.protocol} . ${s.port}`))} }
- map route { typeof ${KEY} : @th,0,32; flags timeout; size ${plan.routeCapacity}; }
- map fixed { typeof ${KEY} : meta mark; flags timeout; size ${plan.routeCapacity}; }
- map fixed_hi { typeof meta mark : tcp sport; flags timeout; size ${plan.routeCapacity}; }
- map fixed_lo { typeof meta mark : tcp dport; flags timeout; size ${plan.routeCapacity}; }
- set local { typeof ${KEY}; flags timeout; size ${plan.routeCapacity}; }
-${maps(
-  '@th,0,8 : ip daddr',
-  'address',
-  plan.hosts.map(h => `${h.index} : ${h.address}`),
-)}${maps(
-  '@th,0,8 : ip daddr',
-  'hop',
-  plan.hosts.map(h => `${h.index} : ${h.hop}`),
-)}${maps(
-  '@th,0,8 : iif',
-  'link',
-  plan.hosts.map(h => `${h.index} : "${h.link}"`),
-)} chain vip {
-  ip frag-off & 0x3fff != 0 counter name fragment_vip drop
-  ip daddr . ip protocol . th dport != @services counter name not_a_service drop
-  tcp flags & (fin | syn | rst) != 0 goto slow_vip
-  @th,0,32 set ${KEY} map @route goto encap
-  meta mark set ${KEY} map @fixed goto fix
-  ${KEY} @local counter name route_hit accept
-  goto slow_vip
- }
- chain fix {
-  tcp sport set meta mark map @fixed_hi tcp dport set meta mark map @fixed_lo meta mark set 0 goto encap
-  counter name half_restored drop
- }
- chain encap {
-  ip daddr set @th,0,8 map @address ip saddr set ${plan.tunnelAddress} counter name route_hit fwd ip to @th,0,8 map @hop device @th,0,8 map @link
-  counter name half_restored drop
- }
-`
+interface RolePart {
+  readonly sets: readonly [string, SetPart][]
+  readonly chains: readonly [string, ChainPart][]
+}
+const NOTHING: RolePart = { sets: [], chains: [] }
+
+const declare = (
+  kind: SetPart['kind'],
+  name: string,
+  declaration: string,
+  elements: readonly string[] = [],
+): [string, SetPart] => [name, { kind, declaration, elements }]
+const chain = (name: string, ...rules: string[]): [string, ChainPart] => [name, { hook: null, rules }]
+
+const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart => {
+  const { services, hosts } = plan
+  const leased = `flags timeout; size ${plan.routeCapacity};`
+  const byIndex = (name: string, type: string, items: string[]): [string, SetPart] =>
+    declare('map', name, `typeof @th,0,8 : ${type}; size 256;`, items)
+  return {
+    sets: [
+      declare('set', 'vips', 'typeof ip daddr;', [...new Set(services.map(service => service.vip))]),
+      declare(
+        'set',
+        'services',
+        'typeof ip daddr . ip protocol . th dport;',
+        services.map(s => `${s.vip} . ${s.protocol} . ${s.port}`),
+      ),
+      declare('map', 'route', `typeof ${KEY} : @th,0,32; ${leased}`),
+      declare('map', 'fixed', `typeof ${KEY} : meta mark; ${leased}`),
+      declare('map', 'fixed_hi', `typeof meta mark : tcp sport; ${leased}`),
+      declare('map', 'fixed_lo', `typeof meta mark : tcp dport; ${leased}`),
+      declare('set', 'local', `typeof ${KEY}; ${leased}`),
+      byIndex(
+        'address',
+        'ip daddr',
+        hosts.map(h => `${h.index} : ${h.address}`),
+      ),
+      byIndex(
+        'hop',
+        'ip daddr',
+        hosts.map(h => `${h.index} : ${h.hop}`),
+      ),
+      byIndex(
+        'link',
+        'iif',
+        hosts.map(h => `${h.index} : "${h.link}"`),
+      ),
+    ],
+    chains: [
+      chain(
+        'vip',
+        'ip frag-off & 0x3fff != 0 counter name fragment_vip drop',
+        'ip daddr . ip protocol . th dport != @services counter name not_a_service drop',
+        'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
+        `@th,0,32 set ${KEY} map @route goto encap`,
+        `meta mark set ${KEY} map @fixed goto fix`,
+        `${KEY} @local counter name route_hit accept`,
+        'goto slow_vip',
+      ),
+      chain(
+        'fix',
+        'tcp sport set meta mark map @fixed_hi tcp dport set meta mark map @fixed_lo meta mark set 0 goto encap',
+        'counter name half_restored drop',
+      ),
+      chain(
+        'encap',
+        `ip daddr set @th,0,8 map @address ip saddr set ${plan.tunnelAddress} counter name route_hit fwd ip to @th,0,8 map @hop device @th,0,8 map @link`,
+        'counter name half_restored drop',
+      ),
+    ],
+  }
 }
 
-const hostPart = (
-  plan: NonNullable<RulesetPlan['host']>,
-): string => ` set tunnels { typeof ip saddr; ${list(plan.tunnels)} }
- map dec { typeof ip saddr . @th,0,32 . ip protocol : meta mark; flags timeout; size ${plan.mappingCapacity}; }
- map dec_fixed { typeof ip saddr . @th,0,32 . ip protocol : meta mark; flags timeout; size ${plan.mappingCapacity}; }
- map ports { typeof meta mark : @th,0,32; flags timeout; size ${plan.mappingCapacity}; }
- map ports_hi { typeof meta mark : tcp sport; flags timeout; size ${plan.mappingCapacity}; }
- map ports_lo { typeof meta mark : tcp dport; flags timeout; size ${plan.mappingCapacity}; }
- map client { typeof meta mark : ip saddr; flags timeout; size ${plan.mappingCapacity}; }
- map vip_of { typeof meta mark : ip daddr; flags timeout; size ${plan.mappingCapacity}; }
- chain decap {
-  ip frag-off & 0x3fff != 0 counter name fragment_tunnel drop
-  meta l4proto != { tcp, udp } counter name tunnel_protocol drop
-  tcp flags & (fin | syn | rst) != 0 goto slow_tunnel
-  meta mark set ip saddr . @th,0,32 . ip protocol map @dec goto restore
-  meta mark set ip saddr . @th,0,32 . ip protocol map @dec_fixed goto restore_fixed
-  goto slow_tunnel
- }
- chain restore {
-  @th,0,32 set meta mark map @ports ip saddr set meta mark map @client ip daddr set meta mark map @vip_of meta mark set 0 counter name decap_hit accept
-  counter name half_restored drop
- }
- chain restore_fixed {
-  tcp sport set meta mark map @ports_hi tcp dport set meta mark map @ports_lo ip saddr set meta mark map @client ip daddr set meta mark map @vip_of meta mark set 0 counter name decap_hit accept
-  counter name half_restored drop
- }
-`
+const hostPart = (plan: NonNullable<RulesetPlan['host']>): RolePart => {
+  const leased = `flags timeout; size ${plan.mappingCapacity};`
+  const tunnelled = 'ip saddr . @th,0,32 . ip protocol'
+  const addresses =
+    'ip saddr set meta mark map @client ip daddr set meta mark map @vip_of meta mark set 0 counter name decap_hit accept'
+  return {
+    sets: [
+      declare('set', 'tunnels', 'typeof ip saddr;', plan.tunnels),
+      declare('map', 'dec', `typeof ${tunnelled} : meta mark; ${leased}`),
+      declare('map', 'dec_fixed', `typeof ${tunnelled} : meta mark; ${leased}`),
+      declare('map', 'ports', `typeof meta mark : @th,0,32; ${leased}`),
+      declare('map', 'ports_hi', `typeof meta mark : tcp sport; ${leased}`),
+      declare('map', 'ports_lo', `typeof meta mark : tcp dport; ${leased}`),
+      declare('map', 'client', `typeof meta mark : ip saddr; ${leased}`),
+      declare('map', 'vip_of', `typeof meta mark : ip daddr; ${leased}`),
+    ],
+    chains: [
+      chain(
+        'decap',
+        'ip frag-off & 0x3fff != 0 counter name fragment_tunnel drop',
+        'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
+        'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',
+        `meta mark set ${tunnelled} map @dec goto restore`,
+        `meta mark set ${tunnelled} map @dec_fixed goto restore_fixed`,
+        'goto slow_tunnel',
+      ),
+      chain('restore', `@th,0,32 set meta mark map @ports ${addresses}`, 'counter name half_restored drop'),
+      chain(
+        'restore_fixed',
+        `tcp sport set meta mark map @ports_hi tcp dport set meta mark map @ports_lo ${addresses}`,
+        'counter name half_restored drop',
+      ),
+    ],
+  }
+}

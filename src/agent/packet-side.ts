@@ -1,0 +1,197 @@
+/** The packet side of an agent: kernel setup, data plane worker, and what passes between it and the links. Follows the course. */
+import { randomBytes } from 'node:crypto'
+import type { Logger } from 'pino'
+import type { NodeConfig } from '../config/schema.ts'
+import { errorText } from '../errors.ts'
+import type { PeerLinks } from '../gossip/links.ts'
+import type { NodeState } from '../health/node-probe.ts'
+import type { Course } from './cluster/course.ts'
+import { Dataplane } from './dataplane/dataplane.ts'
+import type { Directory } from './dataplane/directory.ts'
+import type { DataplanePlan } from './dataplane/messages.ts'
+import { nextEpoch, saveEpoch } from './epoch.ts'
+import { KernelSetup } from './kernel-setup.ts'
+import { buildDirectory, buildPlan, ipv4Of, TUN_NAME } from './plan.ts'
+import { RoutesExchange } from './routes-exchange.ts'
+
+const REFRESH_MS = 5000
+
+export interface PacketSideEvents {
+  nodes(states: readonly NodeState[]): void
+  failed(message: string): void
+}
+
+export class PacketSide {
+  readonly #log: Logger
+  readonly #events: PacketSideEvents
+  readonly #tableKey: readonly [number, number]
+  readonly #kernel: KernelSetup
+  #course: Course
+  #directory: Directory
+  #epoch = 0
+  #dataplane: Dataplane | null = null
+  #exchange: RoutesExchange | null = null
+  #refresh: NodeJS.Timeout | null = null
+  /** VIPs of services that no longer choose this host, which its running connections still need. */
+  #kept: ReadonlySet<string> = new Set()
+  /** End of the change that was asked for last: changes come one after another. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  /** Checks the machine; changes nothing yet. */
+  constructor(course: Course, log: Logger, events: PacketSideEvents) {
+    this.#log = log
+    this.#events = events
+    const seed = randomBytes(8)
+    this.#tableKey = [seed.readUInt32LE(0), seed.readUInt32LE(4)]
+    this.#course = course
+    this.#directory = buildDirectory(course.config, undefined, course.leaving)
+    this.#kernel = new KernelSetup(course.config, this.#directory)
+    for (const warning of this.#kernel.check()) log.warn(warning)
+    this.#takeEpoch(false)
+  }
+
+  get epoch(): number {
+    return this.#epoch
+  }
+  get directory(): Directory {
+    return this.#directory
+  }
+  get config(): NodeConfig {
+    return this.#course.config
+  }
+  get revision(): number {
+    return this.#course.revision
+  }
+  get dataplane(): Dataplane {
+    return this.#dataplane!
+  }
+
+  /** Everything up to the first packet; the links are not started yet. */
+  async start(links: PeerLinks): Promise<void> {
+    await this.#kernel.apply()
+    const exchange = new RoutesExchange({
+      links,
+      directory: this.#directory,
+      config: this.config,
+      log: this.#log,
+    })
+    this.#exchange = exchange
+    const dataplane = await Dataplane.start(this.#plan(), {
+      plumb: (forwarder, words) => exchange.plumb(forwarder, words),
+      ended: words => exchange.ended(words),
+      epoch: now => {
+        this.#log.warn({ epoch: now }, 'a host knew a later epoch of this tunnel address; went past it')
+        saveEpoch(this.config.node.stateDir, now)
+      },
+      nodes: states => this.#events.nodes(states),
+      failed: message => {
+        this.#log.fatal({ message }, 'data plane worker failed')
+        this.#events.failed(message)
+      },
+    })
+    this.#dataplane = dataplane
+    if (this.config.roles.includes('host')) this.#kernel.tunReady(TUN_NAME)
+    exchange.attach(dataplane)
+    this.#probe()
+    this.#refresh = setInterval(() => void this.#inTurn(() => this.#keepUp()), REFRESH_MS)
+  }
+
+  machinesDead(names: ReadonlySet<string>): void {
+    this.#exchange?.machinesDead(names)
+  }
+
+  /** Goes over to another course while traffic flows. Rejects with what the kernel or the data plane refuses. */
+  follow(course: Course): Promise<void> {
+    return this.#inTurn(() => this.#follow(course))
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work)
+    this.#turn = done.catch(() => {})
+    return done
+  }
+
+  async #follow(course: Course): Promise<void> {
+    const before = this.config.roles
+    const held = this.#heldVips()
+    this.#course = course
+    this.#directory = buildDirectory(course.config, this.#directory, course.leaving)
+    this.#takeEpoch(before.includes('forwarder'))
+    this.#kept = await this.#stillNeeded(held)
+    await this.#kernel.reconfigure(course.config, this.#directory, this.#kept)
+    await this.dataplane.reconfigure(this.#plan())
+    if (course.config.roles.includes('host') && !before.includes('host')) this.#kernel.tunReady(TUN_NAME)
+    this.#exchange?.update(this.#directory, course.config.peers)
+    this.#probe()
+  }
+
+  #takeEpoch(had: boolean): void {
+    if (this.config.roles.includes('forwarder') && !had)
+      this.#epoch = nextEpoch(this.config.node.stateDir, Math.floor(Date.now() / 1000))
+  }
+
+  #plan(): DataplanePlan {
+    const { config, secrets, choiceKey } = this.#course
+    return buildPlan({
+      config,
+      directory: this.#directory,
+      secrets,
+      ...this.#kernel.links(),
+      epoch: this.#epoch,
+      tableKey: this.#tableKey,
+      choiceKey,
+    })
+  }
+
+  #probe(): void {
+    const targets = this.config.peers.map(({ name, address }) => ({ name, ipv4: ipv4Of(address) }))
+    this.#dataplane?.probe(targets)
+  }
+
+  #heldVips(): Set<string> {
+    const { node, services } = this.config
+    const own = services.filter(service => service.hosts.some(({ name }) => name === node.name))
+    return new Set([...this.#kept, ...own.map(({ vip }) => vip)])
+  }
+
+  /** Of those, the ones with connections here, as long as some service has the address. */
+  async #stillNeeded(held: ReadonlySet<string>): Promise<Set<string>> {
+    const served = new Set(this.config.services.map(({ vip }) => vip))
+    if (held.size === 0) return new Set()
+    const { hostVips } = await this.dataplane.status()
+    return new Set([...held].filter(vip => served.has(vip) && (hostVips[vip] ?? 0) > 0))
+  }
+
+  async #keepUp(): Promise<void> {
+    try {
+      if (await this.#kernel.refreshHops()) this.#log.info('next hops to hosts changed')
+      if (this.#kept.size === 0) return
+      const kept = await this.#stillNeeded(this.#kept)
+      if (kept.size === this.#kept.size) return
+      this.#kept = kept
+      await this.#kernel.reconfigure(this.config, this.#directory, kept)
+    } catch (error) {
+      this.#log.error({ error: errorText(error) }, 'the kernel could not be brought up to date; trying again')
+    }
+  }
+
+  pause(): void {
+    if (this.#refresh !== null) clearInterval(this.#refresh)
+    this.#refresh = null
+  }
+
+  /** Stops, and puts the kernel back; each step is tried. */
+  async stop(): Promise<void> {
+    this.pause()
+    try {
+      await this.#dataplane?.stop()
+    } catch (error) {
+      this.#log.error({ error: errorText(error) }, 'data plane did not stop cleanly')
+    }
+  }
+
+  async undo(): Promise<void> {
+    for (const error of await this.#kernel.undo())
+      this.#log.error({ error: errorText(error) }, 'kernel state not restored')
+  }
+}
