@@ -1,8 +1,13 @@
-/** Writes schema/node.schema.json; a unit test fails when it is stale. */
+/** Writes schema/; a unit test fails when it is stale. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { nodeJsonSchema } from '../src/config/json-schema.ts'
+import { clusterJsonSchema, nodeJsonSchema } from '../src/config/json-schema.ts'
+import { openapiDocument } from '../src/control/openapi.ts'
 
 const dir = join(import.meta.dirname, '..', 'schema')
 mkdirSync(dir, { recursive: true })
-writeFileSync(join(dir, 'node.schema.json'), `${JSON.stringify(nodeJsonSchema(), null, 2)}\n`)
+const write = (file: string, value: object): void =>
+  writeFileSync(join(dir, file), `${JSON.stringify(value, null, 2)}\n`)
+write('node.schema.json', nodeJsonSchema())
+write('cluster.schema.json', clusterJsonSchema())
+write('openapi.json', openapiDocument())

@@ -16,6 +16,11 @@ export const ERROR_CODES = {
   SHUNT_ERR_LAB: 'a lab could not be built or used',
   SHUNT_ERR_GUARD: 'a safety rule refused the action',
   SHUNT_ERR_TIMEOUT: 'an action took longer than it may',
+  SHUNT_ERR_STATEMENT: 'a statement about the cluster is not valid',
+  SHUNT_ERR_CONFLICT: 'another change of the cluster came first',
+  SHUNT_ERR_TOKEN: 'a join token cannot be used',
+  SHUNT_ERR_STATE: 'the saved state of the cluster is missing or damaged',
+  SHUNT_ERR_PEER: 'a node of the cluster did not answer',
   SHUNT_ERR_INTERNAL: 'a defect of shunt itself',
 } as const
 

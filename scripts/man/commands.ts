@@ -90,6 +90,7 @@ const commandPage = (command: Command.Loadable, id: string, version: string): st
   parts.push(
     seeAlso([
       ['shunt', 1],
+      ['shunt-cluster.yaml', 5],
       ['shunt-node.yaml', 5],
     ]),
   )
@@ -123,12 +124,17 @@ shows its answer again and again; with --json too, an envelope a line.`),
     item(bold('NO_COLOR'), 'If set, there is no colour. There is none off a terminal either.'),
     section('FILES'),
     item(italic('/etc/shunt/node.yaml'), 'The node file; see shunt-node.yaml(5).'),
+    item(italic('/etc/shunt/operator.key'), "The operator's private key, on the operator's machine only."),
     item(
       italic('/run/shunt/control.sock'),
-      "The agent's control socket: HTTP, read-only, for root and the socket's group.",
+      "The agent's control socket: HTTP, for root and the socket's group.",
     ),
     item(italic('/var/lib/shunt'), 'What must survive a restart of the agent.'),
-    seeAlso([...commands.map(([id]): [string, number] => [pageName(id), 1]), ['shunt-node.yaml', 5]]),
+    seeAlso([
+      ...commands.map(([id]): [string, number] => [pageName(id), 1]),
+      ['shunt-cluster.yaml', 5],
+      ['shunt-node.yaml', 5],
+    ]),
   ].join('')
 
 /** File name and text of each page of section 1. */

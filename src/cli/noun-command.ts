@@ -15,6 +15,10 @@ export const nounFlags = {
     default: DEFAULT_CONTROL_SOCKET,
     helpValue: 'PATH',
   }),
+  node: Flags.string({
+    description: 'Ask the agent of this node, through the one here.',
+    helpValue: 'NAME',
+  }),
   watch: Flags.boolean({
     char: 'w',
     description: 'Show it again and again; Ctrl-C stops watching. With --json, an envelope a line.',
@@ -31,9 +35,15 @@ export const nounFlags = {
 export interface NounFlags {
   json: boolean
   socket: string
+  /** Another node, which is asked through the agent of the socket. */
+  node?: string
   watch: boolean
   interval: number
 }
+
+/** The same path, at the agent of another node. */
+const pathAt = (path: string, node: string | undefined): string =>
+  node === undefined ? path : path.replace('/v1/', `/v1/nodes/${encodeURIComponent(node)}/`)
 
 const CLEAR = '\x1b[H\x1b[2J\x1b[3J'
 
@@ -62,7 +72,7 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
 
   async #ask(flags: F, signal?: AbortSignal): Promise<Envelope<T>> {
     const { get } = await import('../control/client.ts')
-    return (await get(flags.socket, this.path(flags), signal)) as Envelope<T>
+    return (await get(flags.socket, pathAt(this.path(flags), flags.node), signal)) as Envelope<T>
   }
 
   #show(envelope: Envelope<T>, flags: F): void {

@@ -10,11 +10,13 @@ export interface Column<T> {
   paint?(text: string, row: T): string
 }
 
+/** Names and sentences come from other machines: nothing in them may move the cursor. */
+export const oneLine = (text: string): string => stripVTControlCharacters(text).replace(/\p{Cc}/gu, ' ')
+
 const textOf = (value: string | number | boolean | null | undefined): string => {
   if (value === null || value === undefined || value === '') return '-'
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  // Names come from other machines: nothing in them may move the cursor.
-  return stripVTControlCharacters(String(value)).replace(/\p{Cc}/gu, ' ')
+  return oneLine(String(value))
 }
 
 /** A head and a line a row; two spaces between columns, none at the end. Without rows, only the head. */

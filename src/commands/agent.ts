@@ -18,9 +18,9 @@ what is in flight end (timeouts.drain), a second one ends the agent at once. See
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(Agent)
-    const { loadNodeConfig } = await import('../config/load.ts')
-    const config = loadNodeConfig(flags.config)
+    const { loadNodeFile } = await import('../config/load.ts')
+    const file = loadNodeFile(flags.config)
     const { runAgent } = await import('../agent/agent.ts')
-    await runAgent(config)
+    await runAgent(file)
   }
 }

@@ -8,18 +8,37 @@ type Loader = () => Promise<{ default: unknown }>
 
 export const COMMANDS = {
   agent: () => import('./agent.ts'),
+  apply: () => import('./apply.ts'),
+  backup: () => import('./backup.ts'),
+  completion: () => import('./completion.ts'),
   'config:check': () => import('./config/check.ts'),
+  'config:history': () => import('./config/history.ts'),
   'config:schema': () => import('./config/schema.ts'),
+  'config:show': () => import('./config/show.ts'),
+  doctor: () => import('./doctor.ts'),
   drops: () => import('./drops.ts'),
+  events: () => import('./events.ts'),
+  evict: () => import('./evict.ts'),
   flows: () => import('./flows.ts'),
   hosts: () => import('./hosts.ts'),
+  init: () => import('./init.ts'),
+  join: () => import('./join.ts'),
   keygen: () => import('./keygen.ts'),
+  'keys:rotate': () => import('./keys/rotate.ts'),
   'lab:down': () => import('./lab/down.ts'),
   'lab:exec': () => import('./lab/exec.ts'),
   'lab:list': () => import('./lab/list.ts'),
   'lab:status': () => import('./lab/status.ts'),
   'lab:up': () => import('./lab/up.ts'),
+  leave: () => import('./leave.ts'),
+  nodes: () => import('./nodes.ts'),
+  plan: () => import('./plan.ts'),
+  restore: () => import('./restore.ts'),
+  roles: () => import('./roles.ts'),
+  rollback: () => import('./rollback.ts'),
   status: () => import('./status.ts'),
+  token: () => import('./token.ts'),
+  top: () => import('./top.ts'),
   version: () => import('./version.ts'),
   vips: () => import('./vips.ts'),
 } as const satisfies Record<string, Loader>
@@ -28,7 +47,8 @@ export type CommandId = keyof typeof COMMANDS
 export const COMMAND_IDS = Object.keys(COMMANDS) as CommandId[]
 
 export const TOPICS: Record<string, string> = {
-  config: 'Check the node file.',
+  config: 'The cluster document and the node file: show, check, history.',
+  keys: 'The secrets that the nodes of a cluster share.',
   lab: 'A whole cluster on this machine, in network namespaces.',
 }
 

@@ -1,11 +1,13 @@
 /** Asks an agent over its control socket. */
-import { request } from 'node:http'
-import { ShuntError } from '../errors.ts'
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
+import { type ErrorCode, ShuntError } from '../errors.ts'
 import { type Envelope, ERROR_SCHEMA, type ErrorEnvelope } from './types.ts'
 
 const TIMEOUT_MS = 15_000
 /** 10,000 flows are about 3 MB. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+/** A line of a stream; its first one may carry 1,000 events. */
+const MAX_LINE_BYTES = 4 * 1024 * 1024
 
 const WHY: Record<string, string> = {
   ENOENT: 'there is no such socket',
@@ -43,6 +45,13 @@ const isError = (value: unknown): value is ErrorEnvelope =>
   (value as ErrorEnvelope).schema === ERROR_SCHEMA &&
   typeof (value as ErrorEnvelope).error?.message === 'string'
 
+const CODES: Record<string, ErrorCode> = {
+  bad_query: 'SHUNT_ERR_USAGE',
+  conflict: 'SHUNT_ERR_CONFLICT',
+  refused: 'SHUNT_ERR_STATEMENT',
+  unreachable: 'SHUNT_ERR_PEER',
+}
+
 const parse = (socketPath: string, status: number, body: string): Envelope => {
   let value: unknown
   try {
@@ -50,9 +59,11 @@ const parse = (socketPath: string, status: number, body: string): Envelope => {
   } catch (cause) {
     throw protocolError(`what answers on ${socketPath} is not a shunt agent (no JSON)`, cause)
   }
-  if (isError(value) && value.error.code === 'bad_query')
-    throw new ShuntError('SHUNT_ERR_USAGE', value.error.message)
-  if (isError(value)) throw protocolError(`the agent answered ${value.error.code}: ${value.error.message}`)
+  if (isError(value)) {
+    const code = Object.hasOwn(CODES, value.error.code) ? CODES[value.error.code] : undefined
+    if (code !== undefined) throw new ShuntError(code, value.error.message)
+    throw protocolError(`the agent answered ${value.error.code}: ${value.error.message}`)
+  }
   if (status !== 200 || !isEnvelope(value))
     throw protocolError(
       `what answers on ${socketPath} is not a shunt agent, or one of another version (HTTP status ${status})`,
@@ -60,43 +71,130 @@ const parse = (socketPath: string, status: number, body: string): Envelope => {
   return value
 }
 
+/** What a request ended with, as an error that says what to do. */
+const explain = (socketPath: string, error: NodeJS.ErrnoException): Error => {
+  if (error instanceof ShuntError || error.name === 'AbortError') return error
+  if (error.code?.startsWith('HPE_'))
+    return protocolError(`what answers on ${socketPath} is not a shunt agent (no HTTP)`, error)
+  return unreachable(socketPath, error)
+}
+
+/** Gives up when no answer has begun, or ended, in time. */
+const limitTime = (req: ClientRequest, socketPath: string): { stop(): void } => {
+  const late = unreachable(socketPath, new Error(`no answer in ${TIMEOUT_MS / 1000} s`))
+  const timer = setTimeout(() => req.destroy(late), TIMEOUT_MS)
+  req.on('close', () => clearTimeout(timer))
+  return { stop: () => clearTimeout(timer) }
+}
+
+const readAll = (req: ClientRequest, res: IncomingMessage, done: (text: string) => void): void => {
+  const chunks: Buffer[] = []
+  let size = 0
+  res.on('data', (chunk: Buffer) => {
+    size += chunk.length
+    if (size > MAX_ANSWER_BYTES)
+      req.destroy(protocolError(`the answer is longer than ${MAX_ANSWER_BYTES} bytes`))
+    else chunks.push(chunk)
+  })
+  res.on('end', () => done(Buffer.concat(chunks).toString()))
+}
+
+const ask = (socketPath: string, options: RequestOptions, body: string | undefined): Promise<Envelope> =>
+  new Promise((resolve, reject) => {
+    const req = request({ socketPath, agent: false, ...options }, res => {
+      const fail = (error: NodeJS.ErrnoException): void => reject(explain(socketPath, error))
+      res.on('error', fail)
+      readAll(req, res, text => {
+        try {
+          resolve(parse(socketPath, res.statusCode ?? 0, text))
+        } catch (error) {
+          reject(error)
+        }
+      })
+    })
+    limitTime(req, socketPath)
+    req.on('error', error => reject(explain(socketPath, error)))
+    req.end(body)
+  })
+
 /**
  * GET of a path such as `/v1/status`; `signal` gives up early.
- * @throws ShuntError SHUNT_ERR_CONTROL_UNREACHABLE, SHUNT_ERR_USAGE for a query that the agent refuses, or SHUNT_ERR_CONTROL_PROTOCOL for an error or strange answer
+ * @throws ShuntError SHUNT_ERR_CONTROL_UNREACHABLE, SHUNT_ERR_USAGE for a query that the agent refuses, SHUNT_ERR_PEER when the node asked about did not answer, or SHUNT_ERR_CONTROL_PROTOCOL for an error or strange answer
  */
 export const get = (socketPath: string, path: string, signal?: AbortSignal): Promise<Envelope> =>
+  ask(socketPath, { path, headers: { accept: 'application/json' }, ...(signal && { signal }) }, undefined)
+
+/**
+ * POST of an order such as `/v1/statements`; `signal` gives up early (the agent may have taken the order nevertheless).
+ * @throws ShuntError as `get` does, and SHUNT_ERR_CONFLICT when another change came first, SHUNT_ERR_STATEMENT when the order is refused
+ */
+export const post = (
+  socketPath: string,
+  path: string,
+  body: unknown,
+  signal?: AbortSignal,
+): Promise<Envelope> => {
+  const text = JSON.stringify(body)
+  const headers = {
+    accept: 'application/json',
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(text),
+  }
+  return ask(socketPath, { path, method: 'POST', headers, ...(signal && { signal }) }, text)
+}
+
+/** Cuts a stream into lines and hands each, parsed, to `onEnvelope`; throws what `parse` throws. */
+const lineReader = (socketPath: string, onEnvelope: (envelope: Envelope) => void) => {
+  let rest = ''
+  return (chunk: string): void => {
+    rest += chunk
+    const lines = rest.split('\n')
+    rest = lines.pop()!
+    if (rest.length > MAX_LINE_BYTES) throw protocolError(`a line is longer than ${MAX_LINE_BYTES} bytes`)
+    for (const line of lines) if (line !== '') onEnvelope(parse(socketPath, 200, line))
+  }
+}
+
+/**
+ * Reads a stream such as `/v1/events?follow=1`, an envelope a line, until `signal` ends it (then it resolves).
+ * @throws ShuntError SHUNT_ERR_CONTROL_UNREACHABLE when the agent goes away, otherwise as `get` does
+ */
+export const follow = (
+  socketPath: string,
+  path: string,
+  onEnvelope: (envelope: Envelope) => void,
+  signal: AbortSignal,
+): Promise<void> =>
   new Promise((resolve, reject) => {
-    const req = request(
-      { socketPath, path, agent: false, headers: { accept: 'application/json' }, ...(signal && { signal }) },
-      res => {
-        const chunks: Buffer[] = []
-        let size = 0
-        res.on('data', (chunk: Buffer) => {
-          size += chunk.length
-          if (size > MAX_ANSWER_BYTES)
-            req.destroy(protocolError(`the answer is longer than ${MAX_ANSWER_BYTES} bytes`))
-          else chunks.push(chunk)
-        })
-        res.on('end', () => {
+    const fail = (error: NodeJS.ErrnoException): void => {
+      if (signal.aborted) resolve()
+      else reject(explain(socketPath, error))
+    }
+    const headers = { accept: 'application/x-ndjson' }
+    const req = request({ socketPath, path, agent: false, headers, signal }, res => {
+      res.on('error', fail)
+      if (res.statusCode !== 200)
+        return readAll(req, res, text => {
           try {
-            resolve(parse(socketPath, res.statusCode ?? 0, Buffer.concat(chunks).toString()))
+            parse(socketPath, res.statusCode ?? 0, text)
           } catch (error) {
-            reject(error)
+            fail(error as Error)
           }
         })
-        res.on('error', reject)
-      },
-    )
-    const timer = setTimeout(
-      () => req.destroy(unreachable(socketPath, new Error(`no answer in ${TIMEOUT_MS / 1000} s`))),
-      TIMEOUT_MS,
-    )
-    req.on('close', () => clearTimeout(timer))
-    req.on('error', (error: NodeJS.ErrnoException) => {
-      if (error instanceof ShuntError || error.name === 'AbortError') reject(error)
-      else if (error.code?.startsWith('HPE_'))
-        reject(protocolError(`what answers on ${socketPath} is not a shunt agent (no HTTP)`, error))
-      else reject(unreachable(socketPath, error))
+      time.stop()
+      const read = lineReader(socketPath, onEnvelope)
+      res.setEncoding('utf8')
+      res.on('data', (chunk: string) => {
+        try {
+          read(chunk)
+        } catch (error) {
+          req.destroy()
+          fail(error as Error)
+        }
+      })
+      res.on('end', () => fail(unreachable(socketPath, new Error('the agent ended the stream'))))
     })
+    const time = limitTime(req, socketPath)
+    req.on('error', fail)
     req.end()
   })

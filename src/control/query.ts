@@ -1,19 +1,61 @@
 /** Routes and queries of the control API, as pure functions. */
 import { isIP } from 'node:net'
-import { DEFAULT_FLOWS, type FlowsQuery, MAX_FLOWS, type Noun, SCHEMAS } from './types.ts'
+import {
+  type ConfigQuery,
+  DEFAULT_EVENTS,
+  DEFAULT_FLOWS,
+  type EventsQuery,
+  type FlowsQuery,
+  MAX_EVENTS,
+  MAX_FLOWS,
+  type Noun,
+  ORDER_SCHEMAS,
+  type Order,
+} from './types.ts'
 
-export type Request = { noun: Exclude<Noun, 'flows'> } | { noun: 'flows'; query: FlowsQuery }
+export type Asked =
+  | { ask: Exclude<Noun, 'flows' | 'config' | 'events'> }
+  | { ask: 'flows'; query: FlowsQuery }
+  | { ask: 'config'; query: ConfigQuery }
+  | { ask: 'events'; query: EventsQuery }
+  | { ask: 'openapi' }
+
+export type Request =
+  | Asked
+  /** Events as they happen, after those that the query matches. */
+  | { ask: 'follow'; query: EventsQuery }
+  /** A GET that another node answers; `path` has its query and was found acceptable here. */
+  | { ask: 'remote'; node: string; path: string }
+  | { ask: 'order'; order: Order }
 
 export type Refused = {
   status: 400 | 404 | 405
   code: 'bad_query' | 'not_found' | 'method_not_allowed'
   message: string
+  /** Of a 405: the method that the path takes. */
+  allow?: 'GET' | 'POST'
 }
 
 const bad = (message: string): Refused => ({ status: 400, code: 'bad_query', message })
+const isRefused = (value: object): value is Refused => 'status' in value
 
-const FLOW_KEYS = ['limit', 'service', 'host', 'client']
+/** What a GET path asks for, and the parameters that it takes. */
+const NOUNS: Record<string, { ask: Noun | 'openapi'; keys: readonly string[] }> = {
+  status: { ask: 'status', keys: [] },
+  hosts: { ask: 'hosts', keys: [] },
+  vips: { ask: 'vips', keys: [] },
+  flows: { ask: 'flows', keys: ['limit', 'service', 'host', 'client'] },
+  drops: { ask: 'drops', keys: [] },
+  nodes: { ask: 'nodes', keys: [] },
+  cluster: { ask: 'cluster', keys: [] },
+  config: { ask: 'config', keys: ['revision'] },
+  'config/history': { ask: 'history', keys: [] },
+  events: { ask: 'events', keys: ['after', 'limit', 'follow'] },
+  'openapi.json': { ask: 'openapi', keys: [] },
+}
+
 const NAME = /^[a-z0-9-]{1,63}$/
+const REMOTE = /^\/v1\/nodes\/([^/]*)\/(.+)$/s
 
 /** `10.0.0.1`, `10.0.0.1:4000`, `fd00::1` or `[fd00::1]:4000` */
 const isClient = (text: string): boolean => {
@@ -22,14 +64,18 @@ const isClient = (text: string): boolean => {
   return match !== null && isIP(match[1] ?? match[2] ?? '') !== 0 && Number(match[3]) <= 65_535
 }
 
-const flowsQuery = (params: URLSearchParams): FlowsQuery | Refused => {
-  const query: FlowsQuery = { limit: DEFAULT_FLOWS }
-  const limit = params.get('limit')
-  if (limit !== null) {
-    if (!/^\d{1,6}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_FLOWS)
-      return bad(`limit must be a whole number from 1 to ${MAX_FLOWS}`)
-    query.limit = Number(limit)
-  }
+/** A parameter that is a whole number; `fallback` when it is not given. */
+const whole = (params: URLSearchParams, key: string, fallback: number, min: number, max: number) => {
+  const text = params.get(key)
+  if (text === null) return fallback
+  const fits = /^\d{1,16}$/.test(text) && Number(text) >= min && Number(text) <= max
+  return fits ? Number(text) : bad(`${key} must be a whole number from ${min} to ${max}`)
+}
+
+const flowsQuery = (params: URLSearchParams): Request | Refused => {
+  const limit = whole(params, 'limit', DEFAULT_FLOWS, 1, MAX_FLOWS)
+  if (typeof limit !== 'number') return limit
+  const query: FlowsQuery = { limit }
   for (const key of ['service', 'host'] as const) {
     const value = params.get(key)
     if (value === null) continue
@@ -41,22 +87,29 @@ const flowsQuery = (params: URLSearchParams): FlowsQuery | Refused => {
     if (!isClient(client)) return bad('client must be an address, or address:port')
     query.client = client
   }
-  return query
+  return { ask: 'flows', query }
 }
 
-/** What a request line asks for, or why it is refused. */
-export const parseRequest = (method: string, target: string): Request | Refused => {
-  const mark = target.indexOf('?')
-  const path = mark < 0 ? target : target.slice(0, mark)
-  const noun = /^\/v1\/([a-z]+)$/.exec(path)?.[1]
-  if (noun === undefined || !Object.hasOwn(SCHEMAS, noun)) {
-    const known = Object.keys(SCHEMAS).map(n => `/v1/${n}`)
-    return { status: 404, code: 'not_found', message: `there is no such path; there are ${known.join(', ')}` }
-  }
-  if (method !== 'GET')
-    return { status: 405, code: 'method_not_allowed', message: 'this path takes only GET' }
-  const params = new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1))
-  const allowed = noun === 'flows' ? FLOW_KEYS : []
+const configQuery = (params: URLSearchParams): Request | Refused => {
+  const revision = params.get('revision')
+  if (revision === null) return { ask: 'config', query: {} }
+  if (!/^(?:\d{1,9}|[0-9a-f]{8,64})$/.test(revision))
+    return bad('revision must be a number, or 8 to 64 hexadecimal digits of a hash')
+  return { ask: 'config', query: { revision } }
+}
+
+const eventsQuery = (params: URLSearchParams): Request | Refused => {
+  const after = whole(params, 'after', 0, 0, Number.MAX_SAFE_INTEGER)
+  if (typeof after !== 'number') return after
+  const limit = whole(params, 'limit', DEFAULT_EVENTS, 1, MAX_EVENTS)
+  if (typeof limit !== 'number') return limit
+  const follow = params.get('follow') ?? '0'
+  if (follow !== '0' && follow !== '1') return bad('follow must be 1, or left out')
+  return { ask: follow === '1' ? 'follow' : 'events', query: { after, limit } }
+}
+
+/** Refuses parameters that the path does not take, and those that come twice. */
+const checkKeys = (params: URLSearchParams, allowed: readonly string[]): Refused | undefined => {
   const seen = new Set<string>()
   for (const key of params.keys()) {
     if (!allowed.includes(key)) {
@@ -66,7 +119,51 @@ export const parseRequest = (method: string, target: string): Request | Refused 
     if (seen.has(key)) return bad(`query parameter ${key} is given twice`)
     seen.add(key)
   }
-  if (noun !== 'flows') return { noun: noun as Exclude<Noun, 'flows'> }
-  const query = flowsQuery(params)
-  return 'status' in query ? query : { noun, query }
+  return undefined
+}
+
+const remoteRequest = (method: string, node: string, rest: string): Request | Refused => {
+  if (!NAME.test(node)) return bad('the node must be a name (1 to 63 of a-z, 0-9 and -)')
+  const path = `/v1/${rest}`
+  const inner = parseRequest(method, path)
+  if (isRefused(inner)) return inner
+  if (inner.ask === 'remote') return bad('a node is asked about itself; give one node')
+  if (inner.ask === 'follow') return bad('events of another node cannot be followed; ask for them with after')
+  if (inner.ask === 'order') return bad('another node takes no orders this way; give the order to this node')
+  return { ask: 'remote', node, path }
+}
+
+const notFound = (): Refused => {
+  const known = [...Object.keys(NOUNS), ...Object.keys(ORDER_SCHEMAS), 'nodes/NAME/...'].map(n => `/v1/${n}`)
+  return { status: 404, code: 'not_found', message: `there is no such path; there are ${known.join(', ')}` }
+}
+
+const wrongMethod = (allow: 'GET' | 'POST'): Refused => ({
+  status: 405,
+  code: 'method_not_allowed',
+  message: `this path takes only ${allow}`,
+  allow,
+})
+
+/** What a request line asks for, or why it is refused. */
+export const parseRequest = (method: string, target: string): Request | Refused => {
+  const remote = REMOTE.exec(target)
+  if (remote !== null) return remoteRequest(method, remote[1]!, remote[2]!)
+  const mark = target.indexOf('?')
+  const path = mark < 0 ? target : target.slice(0, mark)
+  const name = path.startsWith('/v1/') ? path.slice(4) : ''
+  const params = new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1))
+  if (Object.hasOwn(ORDER_SCHEMAS, name)) {
+    if (method !== 'POST') return wrongMethod('POST')
+    return checkKeys(params, []) ?? { ask: 'order', order: name as Order }
+  }
+  if (!Object.hasOwn(NOUNS, name)) return notFound()
+  if (method !== 'GET') return wrongMethod('GET')
+  const { ask, keys } = NOUNS[name]!
+  const refused = checkKeys(params, keys)
+  if (refused !== undefined) return refused
+  if (ask === 'flows') return flowsQuery(params)
+  if (ask === 'config') return configQuery(params)
+  if (ask === 'events') return eventsQuery(params)
+  return { ask }
 }

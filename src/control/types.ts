@@ -3,6 +3,21 @@
  * other readers share these types. Additions keep the version; a changed meaning or a removed field raises it.
  */
 import type { ErrorCode } from '../errors.ts'
+import type {
+  ClusterData,
+  ConfigData,
+  ConfigHistoryData,
+  ConfigQuery,
+  EventRow,
+  EventsData,
+  EventsQuery,
+  NodesData,
+  SubmitBody,
+  SubmitData,
+  TokenRegistration,
+} from './cluster-types.ts'
+
+export * from './cluster-types.ts'
 
 export type NodeState = 'alive' | 'dead' | 'connecting'
 
@@ -120,6 +135,23 @@ export interface AgentView {
   vips(): Promise<VipsData>
   flows(query: FlowsQuery): Promise<FlowsData>
   drops(): Promise<DropsData>
+  nodes(): Promise<NodesData>
+  cluster(): Promise<ClusterData>
+  config(query: ConfigQuery): Promise<ConfigData>
+  history(): Promise<ConfigHistoryData>
+  events(query: EventsQuery): Promise<EventsData>
+  /** Calls back for each event from now on, until the returned function is called. */
+  follow(listener: (event: EventRow) => void): () => void
+  /**
+   * Takes an operator's statements, all or none.
+   * @throws ShuntError SHUNT_ERR_CONFLICT when another change came first, SHUNT_ERR_STATEMENT when one is not valid
+   */
+  submit(body: SubmitBody): Promise<SubmitData>
+  registerToken(registration: TokenRegistration): Promise<void>
+  /** Signs this node out of the cluster; the agent drains and ends afterwards. */
+  leave(): Promise<void>
+  /** GET of a path such as `/v1/flows?limit=5` at another node's agent: the JSON text of its envelope. */
+  remote(node: string, path: string): Promise<{ status: number; body: string }>
 }
 
 export const DEFAULT_FLOWS = 100
@@ -132,8 +164,20 @@ export const SCHEMAS = {
   vips: 'shunt.vips/1',
   flows: 'shunt.flows/1',
   drops: 'shunt.drops/1',
+  nodes: 'shunt.nodes/1',
+  cluster: 'shunt.cluster/1',
+  config: 'shunt.config/1',
+  history: 'shunt.config-history/1',
+  events: 'shunt.events/1',
 } as const
 export type Noun = keyof typeof SCHEMAS
+/** Schema names of the answers to orders (POST), by the last part of their path. */
+export const ORDER_SCHEMAS = {
+  statements: 'shunt.submit/1',
+  tokens: 'shunt.token/1',
+  leave: 'shunt.leave/1',
+} as const
+export type Order = keyof typeof ORDER_SCHEMAS
 export const ERROR_SCHEMA = 'shunt.error/1'
 
 export interface Envelope<T = unknown> {
@@ -153,6 +197,11 @@ export type ControlErrorCode =
   | 'too_large'
   | 'busy'
   | 'internal'
+  | 'conflict'
+  | 'refused'
+  | 'unreachable'
+  | 'unsupported_media'
+  | 'timeout'
 
 /** The body of an answer that is not 200, and what a command with --json prints when it fails. */
 export interface ErrorEnvelope {

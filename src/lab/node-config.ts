@@ -9,6 +9,7 @@ export interface PlaceFiles {
   identity: string
   state: string
   socket: string
+  appSocket: string
   agentLog: string
   /** nginx's prefix. */
   web: string
@@ -24,6 +25,7 @@ export const placeFiles = (labDir: string, place: string): PlaceFiles => {
     state: `${dir}/state`,
     // Short: the path of a Unix socket ends at 107 bytes.
     socket: `${dir}/control.sock`,
+    appSocket: `${dir}/app.sock`,
     agentLog: `${dir}/agent.log`,
     web: `${dir}/web`,
     webLog: `${dir}/web/access.log`,
@@ -31,6 +33,7 @@ export const placeFiles = (labDir: string, place: string): PlaceFiles => {
 }
 
 export const secretFile = (labDir: string): string => `${labDir}/cluster.secret`
+export const operatorKeyFile = (labDir: string): string => `${labDir}/operator.key`
 
 /**
  * @param ids peer id of every node, by name
@@ -49,6 +52,7 @@ export const nodeConfig = (
       identityFile: files.identity,
       stateDir: files.state,
       controlSocket: files.socket,
+      appSocket: files.appSocket,
     },
     roles: node.roles,
     interfaces: { uplink: ['eth0'], cluster: ['eth0'] },

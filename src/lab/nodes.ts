@@ -8,7 +8,7 @@ import type { NodeConfigInput } from '../config/schema.ts'
 import { ShuntError } from '../errors.ts'
 import { createIdentity, createSecret } from '../gossip/identity.ts'
 import { procsFiles } from './cgroup.ts'
-import { nodeConfig, placeFiles, secretFile } from './node-config.ts'
+import { nodeConfig, operatorKeyFile, placeFiles, secretFile } from './node-config.ts'
 import { identify } from './processes.ts'
 import { type LabProcess, type LabState, labDir } from './state.ts'
 import { nodesOf, type PlacePlan } from './topology.ts'
@@ -48,13 +48,18 @@ export const insideCommand = (state: LabState, place: PlacePlan, argv: string[])
   ...argv,
 ]
 
-/** `shunt` in there is the program of the agents, and asks the agent of that node. */
+/** `shunt` in there is the program of the agents; it asks the agent of that node, and signs by the lab's operator key. */
 export const insideEnv = (state: LabState, place: PlacePlan): NodeJS.ProcessEnv => {
   const command = state.agentCommand
   if (command === null || place.kind !== 'node') return process.env
   const bin = command.length === 1 ? dirname(command[0]) : join(ROOT, 'bin')
   const { socket } = placeFiles(labDir(state.name), place.name)
-  return { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}`, SHUNT_SOCKET: socket }
+  return {
+    ...process.env,
+    PATH: `${bin}:${process.env.PATH ?? ''}`,
+    SHUNT_SOCKET: socket,
+    SHUNT_OPERATOR_KEY: operatorKeyFile(labDir(state.name)),
+  }
 }
 
 /** Starts a program that outlives this one; its output is appended to `log`. */
@@ -96,6 +101,7 @@ export const startAgent = (state: LabState, node: PlacePlan): LabProcess => {
   )
 }
 
+/** In a managed lab the file has neither roles nor peers, services or secrets: what is set of them makes it static. */
 export type Configure = (config: NodeConfigInput, node: PlacePlan) => void
 
 export const writeConfig = (state: LabState, node: PlacePlan, config: NodeConfigInput): void =>

@@ -6,6 +6,13 @@ export const COMBINE = ['none', 'fc', 'all'] as const
 /** `none`: a node a role; `fc`: forwarders are also the classifiers; `all`: every node has every role. */
 export type Combine = (typeof COMBINE)[number]
 
+export const MODES = ['static', 'managed', 'bare'] as const
+/**
+ * `static`: each node's file says everything. `managed`: a cluster with an operator, joined nodes and a document. `bare`:
+ * namespaces and web servers only; keys, files and agents are the user's to make.
+ */
+export type Mode = (typeof MODES)[number]
+
 export interface LabService {
   name: string
   vip: string

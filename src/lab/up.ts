@@ -6,7 +6,8 @@ import { cgroupDirs, createCgroups } from './cgroup.ts'
 import { lockLab } from './lock.ts'
 import { placeFiles } from './node-config.ts'
 import { agentCommand, type Configure, startAgent, writeNodeFiles } from './nodes.ts'
-import { DEFAULT_OPTIONS, type TopologyOptions } from './options.ts'
+import { writeManagedFiles } from './managed.ts'
+import { DEFAULT_OPTIONS, type Mode, type TopologyOptions } from './options.ts'
 import { disown, own } from './owned.ts'
 import { identify } from './processes.ts'
 import { startWeb, writeFiles } from './services.ts'
@@ -16,6 +17,8 @@ import { hostsOf, nodesOf, planLab } from './topology.ts'
 import { waitForAll } from './wait.ts'
 
 export interface LabOptions extends Partial<TopologyOptions> {
+  /** Default static. */
+  mode?: Mode
   /** Default true; false leaves the nodes without agents (their node files are there all the same). */
   agents?: boolean
   /** An executable to run as agent; default: this one, or the sources. */
@@ -44,11 +47,14 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   await buildNetwork(plan)
   for (const place of plan.places)
     mkdirSync(placeFiles(labDir(plan.name), place.name).dir, { recursive: true })
-  await writeNodeFiles(state, options.configure)
+  const mode = options.mode ?? 'static'
+  if (mode === 'static') await writeNodeFiles(state, options.configure)
+  // A managed node's file is the same but for what it leaves out.
+  if (mode === 'managed') await writeManagedFiles(state, options.configure as Parameters<typeof writeManagedFiles>[1])
   state.files = writeFiles(state)
   say(`applications: nginx on ${hostsOf(plan).length} hosts`)
   for (const host of hostsOf(plan)) state.processes.push(startWeb(state, host))
-  if (state.agentCommand !== null) {
+  if (state.agentCommand !== null && mode !== 'bare') {
     say(`agents: ${nodesOf(plan).length}, waiting until all are in touch`)
     for (const node of nodesOf(plan)) state.processes.push(startAgent(state, node))
   }

@@ -1,5 +1,6 @@
 /** Parts for tests of single cores: a small directory, packets as PacketRef, recorded effects. */
 import { type Directory, DirectoryIndex } from '../../src/agent/dataplane/directory.ts'
+import { emptyBook } from '../../src/agent/dataplane/index-book.ts'
 import { createMappingHeader, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
 import { parsePacket } from '../../src/agent/dataplane/packet.ts'
 import { createPacketRef, type PacketRef } from '../../src/agent/dataplane/packet-ref.ts'
@@ -24,6 +25,7 @@ export const directory = (self = ''): DirectoryIndex => {
       ipv4: ip(address),
       self: address === self,
       hash: 1000 + i,
+      leaving: false,
       live: true,
       draining: false,
     })),
@@ -39,6 +41,8 @@ export const directory = (self = ''): DirectoryIndex => {
         hosts: HOSTS.map((_, i) => ({ index: i + 1, capacity: 50 })),
       },
     ],
+    hostIndexes: emptyBook(HOSTS.length + 1),
+    serviceIndexes: emptyBook(1),
   }
   return new DirectoryIndex(value)
 }

@@ -1,13 +1,26 @@
 /** An agent's view with fixed data, for tests of the control API and of the commands. */
+import { EventLog } from '../../src/agent/events.ts'
 import type {
   AgentView,
+  ClusterData,
+  ConfigData,
+  ConfigHistoryData,
+  ConfigQuery,
   DropsData,
+  EventRow,
+  EventsData,
+  EventsQuery,
   FlowsData,
   FlowsQuery,
   HostsData,
+  NodesData,
   StatusData,
+  SubmitBody,
+  SubmitData,
+  TokenRegistration,
   VipsData,
 } from '../../src/control/types.ts'
+import { ShuntError } from '../../src/errors.ts'
 
 export const STATUS: StatusData = {
   node: 'f1',
@@ -78,10 +91,147 @@ export const DROPS: DropsData = {
   ],
 }
 
+const nodeRow = {
+  tunnel: null,
+  self: false,
+  node: 'alive',
+  agent: 'alive',
+  draining: false,
+  probeRttMs: 0.2,
+  agentRttMs: 0.4,
+  lastHeardMs: 120,
+  revision: 2,
+  synced: true,
+  joinedAt: '2026-03-01T08:00:00.000Z',
+} as const
+export const NODES: NodesData = {
+  mode: 'managed',
+  nodes: [
+    {
+      ...nodeRow,
+      name: 'f1',
+      id: '12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp',
+      address: '10.10.0.11',
+      tunnel: '10.10.0.111',
+      roles: ['forwarder', 'classifier'],
+      self: true,
+      probeRttMs: null,
+      agentRttMs: null,
+      lastHeardMs: null,
+    },
+    {
+      ...nodeRow,
+      name: 'h1',
+      id: '12D3KooWHdiAxVd8uMQR1hGWXccidmfCwLqcMpGwR6QcTP6QRMuD',
+      address: '10.10.0.31',
+      roles: ['host'],
+    },
+    {
+      ...nodeRow,
+      name: 'h2',
+      id: '12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo',
+      address: '10.10.0.32',
+      roles: ['host'],
+      node: 'dead',
+      agent: 'dead',
+      probeRttMs: null,
+      agentRttMs: null,
+      lastHeardMs: 65_000,
+      revision: null,
+      synced: false,
+    },
+  ],
+}
+const HASHES = ['1f3a'.repeat(16), '9c0d'.repeat(16)] as const
+export const CLUSTER: ClusterData = {
+  mode: 'managed',
+  cluster: 'o0N6pEBAQdsvm6LoPwwoVBmKPUOWwBWW2fYpA0t3c2Q',
+  name: 'lab',
+  node: { id: NODES.nodes[0]!.id, name: 'f1', address: '10.10.0.11', controlPort: 6780 },
+  digest: '00c0ffee00c0ffee',
+  statements: 9,
+  secrets: [{ number: 1, state: 'signing' }],
+  secretNumber: 1,
+  configHash: HASHES[1],
+  departed: [],
+  conflicts: [],
+}
+const TEXT = `version: 1
+pools:
+  - { name: pool, hosts: [{ name: h1 }, { name: h2 }] }
+services:
+  - { name: web, vip: 10.99.0.1, port: 80, protocol: tcp, pool: pool }
+`
+export const CONFIG: ConfigData = {
+  revision: 2,
+  hash: HASHES[1],
+  parent: HASHES[0],
+  text: TEXT,
+  note: 'second host',
+  appliedAt: '2026-03-02T09:30:00.000Z',
+  state: 'current',
+  rollout: [
+    { node: 'f1', revision: 2 },
+    { node: 'h1', revision: 2 },
+    { node: 'h2', revision: null },
+  ],
+  warnings: [],
+}
+export const HISTORY: ConfigHistoryData = {
+  revisions: [
+    {
+      revision: 2,
+      hash: HASHES[1],
+      parent: HASHES[0],
+      note: 'second host',
+      appliedAt: '2026-03-02T09:30:00.000Z',
+      state: 'current',
+      bytes: TEXT.length,
+    },
+    {
+      revision: 1,
+      hash: HASHES[0],
+      parent: '',
+      note: '',
+      appliedAt: '2026-03-01T08:30:00.000Z',
+      state: 'past',
+      bytes: 120,
+    },
+  ],
+}
+
+/** Two events are in it from the start; tests add more with `log.add`. */
+const eventLog = (): EventLog => {
+  let nowMs = Date.parse('2026-03-02T09:30:00.000Z')
+  const log = new EventLog(1000, () => (nowMs += 1000) - 1000)
+  log.add('config.applied', 'info', '-', 'revision 2 is in force')
+  log.add('node.dead', 'error', 'h2', 'the machine answers no probes')
+  return log
+}
+
+/** Everything it was asked is kept in `queries`, `submitted` and the like; fields of `data` may be replaced. */
 export class FakeView implements AgentView {
   readonly queries: FlowsQuery[] = []
-  readonly data = { status: STATUS, hosts: HOSTS, vips: VIPS, flows: FLOWS, drops: DROPS }
+  readonly configQueries: ConfigQuery[] = []
+  readonly submitted: SubmitBody[] = []
+  readonly tokens: TokenRegistration[] = []
+  readonly remotes: { node: string; path: string }[] = []
+  leaves = 0
+  readonly log = eventLog()
+  readonly data = {
+    status: STATUS,
+    hosts: HOSTS,
+    vips: VIPS,
+    flows: FLOWS,
+    drops: DROPS,
+    nodes: NODES,
+    cluster: CLUSTER,
+    config: CONFIG,
+    history: HISTORY,
+  }
   failure: Error | undefined
+  /** What `remote` answers; undefined: an error, as for a node that cannot be reached. */
+  remoteAnswer: { status: number; body: string } | undefined
 
   async #answer<T>(data: T): Promise<T> {
     if (this.failure !== undefined) throw this.failure
@@ -102,5 +252,41 @@ export class FakeView implements AgentView {
   }
   drops(): Promise<DropsData> {
     return this.#answer(this.data.drops)
+  }
+  nodes(): Promise<NodesData> {
+    return this.#answer(this.data.nodes)
+  }
+  cluster(): Promise<ClusterData> {
+    return this.#answer(this.data.cluster)
+  }
+  config(query: ConfigQuery): Promise<ConfigData> {
+    this.configQueries.push(query)
+    return this.#answer(this.data.config)
+  }
+  history(): Promise<ConfigHistoryData> {
+    return this.#answer(this.data.history)
+  }
+  events(query: EventsQuery): Promise<EventsData> {
+    return this.#answer(this.log.query(query))
+  }
+  follow(listener: (event: EventRow) => void): () => void {
+    return this.log.follow(listener)
+  }
+  submit(body: SubmitBody): Promise<SubmitData> {
+    this.submitted.push(body)
+    return this.#answer({ accepted: body.statements.length, known: 0 })
+  }
+  registerToken(registration: TokenRegistration): Promise<void> {
+    this.tokens.push(registration)
+    return this.#answer(undefined)
+  }
+  leave(): Promise<void> {
+    this.leaves++
+    return this.#answer(undefined)
+  }
+  remote(node: string, path: string): Promise<{ status: number; body: string }> {
+    this.remotes.push({ node, path })
+    if (this.remoteAnswer !== undefined) return this.#answer(this.remoteAnswer)
+    return Promise.reject(new ShuntError('SHUNT_ERR_PEER', `node ${node} did not answer`))
   }
 }

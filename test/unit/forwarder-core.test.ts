@@ -65,6 +65,7 @@ const setUp = (
       },
       plumb: slot => log.push(`plumb ${slot}`),
       unplumb: slot => log.push(`unplumb ${slot}`),
+      unplumbAll: slots => log.push(...slots.map(slot => `unplumb ${slot}`)),
       ended: () => log.push('ended'),
       drop: reason => drops.push(reason),
     },

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
+import { emptyBook } from '../../src/agent/dataplane/index-book.ts'
 import { createMappingHeader, decodeMappingHeader, KIND } from '../../src/agent/dataplane/mapping-header.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { buildMappingKeys, ipv4Of } from '../../src/agent/plan.ts'
@@ -58,6 +59,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
         .update(`h${i + 1}`)
         .digest()
         .readUInt32BE(0),
+      leaving: false,
       live: true,
       draining: false,
     })),
@@ -86,6 +88,8 @@ const makePlan = (kind: Kind): DataplanePlan => {
         hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })),
       },
     ],
+    hostIndexes: emptyBook(4),
+    serviceIndexes: emptyBook(2),
   }
   const forwards = kind === 'forwarder' || kind === 'forwarder+classifier' || kind === 'all'
   return {

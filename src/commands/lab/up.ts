@@ -3,7 +3,7 @@ import { BaseCommand } from '../../cli/base-command.ts'
 import { labNameFlag } from '../../cli/lab-flags.ts'
 import { json, localEnvelope, note, print } from '../../cli/output.ts'
 import { ShuntError } from '../../errors.ts'
-import { COMBINE, DEFAULT_OPTIONS } from '../../lab/options.ts'
+import { COMBINE, DEFAULT_OPTIONS, MODES } from '../../lab/options.ts'
 
 const count = (what: string, value: number) =>
   Flags.integer({ description: what, default: value, helpValue: 'N' })
@@ -48,6 +48,12 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
       default: DEFAULT_OPTIONS.capacities.join(','),
       helpValue: 'N,N…',
     }),
+    mode: Flags.option({
+      description:
+        'managed (a cluster with an operator key and a document), static (all in the node files), or bare (no keys, no agents: to try init, token and join).',
+      options: MODES,
+      default: 'managed',
+    })(),
     agents: Flags.boolean({ description: 'Start an agent on every node.', default: true, allowNo: true }),
     binary: Flags.string({
       description: 'Executable to run as agent, instead of this one.',

@@ -1,5 +1,4 @@
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,8 +6,9 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { get } from '../../../src/control/client.ts'
 import { startControlServer } from '../../../src/control/server.ts'
-import type { ErrorEnvelope, FlowsQuery } from '../../../src/control/types.ts'
+import type { EventsData, FlowsQuery } from '../../../src/control/types.ts'
 import { ShuntError } from '../../../src/errors.ts'
+import { type AskOptions, askSocket, codeOf } from '../../support/ask.ts'
 import { FakeView } from '../../support/fake-view.ts'
 
 interface Context {
@@ -38,50 +38,13 @@ it.after.each(async ctx => {
   rmSync(ctx.dir, { recursive: true })
 })
 
-interface Answer {
-  status: number
-  headers: Record<string, unknown>
-  body: ErrorEnvelope
-}
-const ask = (
-  ctx: Context,
-  path: string,
-  options: { method?: string; headers?: Record<string, string>; body?: string } = {},
-) =>
-  new Promise<Answer>((resolve, reject) => {
-    const { method = 'GET', headers, body } = options
-    const req = request(
-      { socketPath: ctx.socket, path, method, agent: false, ...(headers && { headers }) },
-      res => {
-        let text = ''
-        res.setEncoding('utf8')
-        res.on('data', chunk => {
-          text += chunk
-        })
-        res.on('end', () =>
-          resolve({ status: res.statusCode!, headers: res.headers, body: JSON.parse(text) }),
-        )
-      },
-    )
-    req.on('error', reject)
-    req.end(body)
-  })
-
-const codeOf = async (promise: Promise<unknown>): Promise<[string, string]> => {
-  try {
-    await promise
-  } catch (error) {
-    assert.instance(error, ShuntError)
-    return [(error as ShuntError).code, (error as ShuntError).message]
-  }
-  throw new Error('did not fail')
-}
+const ask = (ctx: Context, path: string, options: AskOptions = {}) => askSocket(ctx.socket, path, options)
 
 it('answers each noun in an envelope', async ctx => {
   await start(ctx)
-  for (const noun of ['status', 'hosts', 'vips', 'flows', 'drops'] as const) {
-    const envelope = await get(ctx.socket, `/v1/${noun}`)
-    assert.is(envelope.schema, `shunt.${noun}/1`)
+  for (const noun of Object.keys(ctx.view.data) as (keyof typeof ctx.view.data)[]) {
+    const envelope = await get(ctx.socket, noun === 'history' ? '/v1/config/history' : `/v1/${noun}`)
+    assert.is(envelope.schema, noun === 'history' ? 'shunt.config-history/1' : `shunt.${noun}/1`)
     assert.is(envelope.node, 'f1')
     assert.is(new Date(envelope.time).toISOString(), envelope.time)
     assert.equal(envelope.data, ctx.view.data[noun])
@@ -98,6 +61,15 @@ it('passes a query on', async ctx => {
     { limit: 7, service: 'web', host: 'h1', client: '10.0.0.1:4000' },
     { limit: 100, client: '[fd00::1]:4000' },
   ] satisfies FlowsQuery[])
+  await get(ctx.socket, '/v1/config')
+  await get(ctx.socket, '/v1/config?revision=12')
+  await get(ctx.socket, '/v1/config?revision=1f3a1f3a')
+  assert.equal(ctx.view.configQueries, [{}, { revision: '12' }, { revision: '1f3a1f3a' }])
+  const { data } = await get(ctx.socket, '/v1/events?after=1&limit=5')
+  assert.equal(
+    (data as EventsData).events.map(e => e.sequence),
+    [2],
+  )
 })
 
 it('refuses what it does not know, with stable codes', async ctx => {
@@ -109,6 +81,16 @@ it('refuses what it does not know, with stable codes', async ctx => {
     ['GET', '/v1/status/', 404, 'not_found', /no such path/],
     ['POST', '/v1/status', 405, 'method_not_allowed', /only GET/],
     ['DELETE', '/v1/flows', 405, 'method_not_allowed', /only GET/],
+    ['GET', '/v1/statements', 405, 'method_not_allowed', /only POST/],
+    ['PUT', '/v1/tokens', 405, 'method_not_allowed', /only POST/],
+    ['POST', '/v1/leave?now=1', 400, 'bad_query', /"now"; known: none/],
+    ['GET', '/v1/history', 404, 'not_found', /\/v1\/config\/history/],
+    ['GET', '/v1/config?revision=-1', 400, 'bad_query', /revision must be/],
+    ['GET', '/v1/config?revision=abc', 400, 'bad_query', /revision must be/],
+    ['GET', '/v1/events?after=-1', 400, 'bad_query', /after must be/],
+    ['GET', '/v1/events?after=9999999999999999', 400, 'bad_query', /after must be/],
+    ['GET', '/v1/events?limit=1001', 400, 'bad_query', /limit must be a whole number from 1 to 1000/],
+    ['GET', '/v1/events?follow=yes', 400, 'bad_query', /follow must be 1/],
     ['GET', '/v1/status?a=1', 400, 'bad_query', /unknown query parameter "a"; known: none/],
     ['GET', '/v1/flows?limt=1', 400, 'bad_query', /"limt"; known: limit, service, host, client/],
     ['GET', '/v1/flows?limit=0', 400, 'bad_query', /limit must be/],
@@ -127,6 +109,7 @@ it('refuses what it does not know, with stable codes', async ctx => {
     assert.match(answer.body.error.message, message)
   }
   assert.is((await ask(ctx, '/v1/status', { method: 'PUT' })).headers.allow, 'GET')
+  assert.is((await ask(ctx, '/v1/leave')).headers.allow, 'POST')
   assert.equal(ctx.view.queries, [])
 })
 

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { manPages } from '../../../scripts/man/pages.ts'
-import { loadNodeConfig } from '../../../src/config/load.ts'
+import { loadDocument } from '../../../src/config/document.ts'
+import { isManaged, loadNodeConfig, loadNodeFile } from '../../../src/config/load.ts'
 import { ROOT } from '../../support/cli.ts'
 import { testIf } from '../../support/skip.ts'
 
@@ -25,8 +26,13 @@ it('no text is taken for a macro, and every option is described', () => {
   }
 })
 
-it('the example is a right node file', () => {
-  assert.is(loadNodeConfig(join(ROOT, 'packaging', 'node.example.yaml')).node.name, 'f1')
+it('the examples are right', () => {
+  const example = (file: string): string => join(ROOT, 'packaging', file)
+  const managed = loadNodeFile(example('node.example.yaml'))
+  assert.is(managed.node.name, 'f1')
+  assert.ok(isManaged(managed))
+  assert.is(loadNodeConfig(example('node-static.example.yaml')).peers.length, 3)
+  assert.is(loadDocument(example('cluster.example.yaml')).document.services.length, 3)
 })
 
 const hasMan = spawnSync('man', ['--version']).status === 0 && spawnSync('groff', ['--version']).status === 0

@@ -1,0 +1,41 @@
+/** shunt-cluster.yaml(5), from the descriptions in the schema. */
+import { clusterJsonSchema } from '../../src/config/json-schema.ts'
+import { type Schema, walk } from './keys.ts'
+import { example, header, paragraphs, raw, section, seeAlso } from './roff.ts'
+
+export const clusterFilePage = (version: string, exampleText: string): string =>
+  [
+    header('shunt-cluster.yaml', 5, version),
+    section('NAME'),
+    raw('shunt\\-cluster.yaml \\- what a shunt cluster serves'),
+    section('DESCRIPTION'),
+    paragraphs(`The cluster document describes, once for all nodes of a managed cluster, what clients reach at virtual IPs and
+which hosts run it. It is YAML 1.2, or JSON, of at most 128 KiB. Names are 1 to 63 of a-z, 0-9 and -. Times are
+milliseconds.
+
+shunt plan shows what a document would change. shunt apply signs it with the operator's key and gives it a revision number;
+all nodes take it over. A change is refused when another came first. shunt config history lists revisions, shunt
+config show prints one, shunt rollback returns to one.
+
+shunt config check FILE reports every error with its line. shunt config schema cluster prints a JSON Schema for editors.
+An unknown key is an error.`),
+    section('KEYS'),
+    walk(clusterJsonSchema() as Schema, ''),
+    section('RULES'),
+    paragraphs(`Names of pools and of services are unique, and so are virtual IP, port and protocol together. A pool has a host
+once; all pools together have at most 255 hosts. A virtual IP is a unicast address and not the address of a node.
+timeouts.routeLease is at most half of timeouts.tcpIdle.
+
+A host that is no member of the cluster, or lacks the role host, takes no connections; shunt plan warns of it. It
+takes them as soon as it has joined and has the role.`),
+    section('EXAMPLE'),
+    example(exampleText.replace(/^#.*\n/gm, '')),
+    seeAlso([
+      ['shunt', 1],
+      ['shunt-apply', 1],
+      ['shunt-config-check', 1],
+      ['shunt-plan', 1],
+      ['shunt-rollback', 1],
+      ['shunt-node.yaml', 5],
+    ]),
+  ].join('')

@@ -1,0 +1,120 @@
+/** What `shunt init` and `shunt join` ask of a machine, with what the machine suggests. */
+import { dirname, join } from 'node:path'
+import { Flags } from '@oclif/core'
+import type { NodePlaces } from '../cluster/setup.ts'
+import type { NodeFacts } from '../cluster/types.ts'
+import type { Role } from '../config/schema.ts'
+import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
+import { ShuntError } from '../errors.ts'
+
+export const DEFAULT_NODE_FILE = '/etc/shunt/node.yaml'
+const ROLES: readonly Role[] = ['forwarder', 'classifier', 'host']
+
+export const configFlag = Flags.string({
+  char: 'c',
+  description: 'The node file.',
+  default: DEFAULT_NODE_FILE,
+  helpValue: 'FILE',
+})
+
+export const setupFlags = {
+  name: Flags.string({ description: 'Name of this node; default: its host name.', helpValue: 'NAME' }),
+  address: Flags.string({
+    description: "This node's own address; default: the one on the interface of the default route.",
+    helpValue: 'IPV4',
+  }),
+  tunnel: Flags.string({
+    description: 'A second address, used for nothing else, from which a forwarder tunnels.',
+    helpValue: 'IPV4',
+  }),
+  uplink: Flags.string({
+    description:
+      'Interfaces on which clients reach a forwarder; default: that of the default route.',
+    helpValue: 'NAME,...',
+  }),
+  'cluster-interface': Flags.string({
+    description: 'Interfaces that lead to the other nodes; default: that of the default route.',
+    helpValue: 'NAME,...',
+  }),
+  config: configFlag,
+  identity: Flags.string({
+    description: "File of the node's identity; default: identity.key beside the node file.",
+    helpValue: 'FILE',
+  }),
+  'state-dir': Flags.string({
+    description: 'Directory of what must survive a restart.',
+    default: '/var/lib/shunt',
+    helpValue: 'DIR',
+  }),
+  'control-socket': Flags.string({
+    description: "The agent's control socket.",
+    default: DEFAULT_CONTROL_SOCKET,
+    helpValue: 'PATH',
+  }),
+  'app-socket': Flags.string({
+    description: "The agent's socket for applications.",
+    default: '/run/shunt/app.sock',
+    helpValue: 'PATH',
+  }),
+}
+
+export interface SetupFlags {
+  name?: string
+  address?: string
+  tunnel?: string
+  uplink?: string
+  'cluster-interface'?: string
+  config: string
+  identity?: string
+  'state-dir': string
+  'control-socket': string
+  'app-socket': string
+}
+
+/** `host,classifier` in the usual order. Throws SHUNT_ERR_USAGE. */
+export const parseRoles = (text: string): Role[] => {
+  const words = text.split(',').map(word => word.trim())
+  const strange = words.find(word => !(ROLES as readonly string[]).includes(word))
+  if (strange !== undefined)
+    throw new ShuntError('SHUNT_ERR_USAGE', `${JSON.stringify(strange)} is not a role: those are ${ROLES.join(', ')}`)
+  return ROLES.filter(role => words.includes(role))
+}
+
+const list = (text: string): string[] => text.split(',').map(word => word.trim()).filter(word => word !== '')
+
+export interface Setup {
+  places: NodePlaces
+  facts: Omit<NodeFacts, 'id' | 'roles'>
+  uplink: string[]
+  clusterInterfaces: string[]
+}
+
+/** @throws ShuntError SHUNT_ERR_USAGE when neither the flags nor the machine say something that is needed */
+export const setupOf = async (flags: SetupFlags): Promise<Setup> => {
+  const { thisMachine } = await import('../cluster/setup.ts')
+  const machine = thisMachine()
+  const need = (value: string | undefined, flag: string, why: string): string => {
+    if (value === undefined || value === '') throw new ShuntError('SHUNT_ERR_USAGE', `${why}: give ${flag}`)
+    return value
+  }
+  const noRoute = 'this machine has no default route to take it from'
+  const link = (given: string | undefined, flag: string): string[] => list(need(given ?? machine.interface, flag, noRoute))
+  const { tunnel } = flags
+  return {
+    places: {
+      config: flags.config,
+      identity: flags.identity ?? join(dirname(flags.config), 'identity.key'),
+      stateDir: flags['state-dir'],
+      controlSocket: flags['control-socket'],
+      appSocket: flags['app-socket'],
+    },
+    facts: {
+      name: need(flags.name ?? machine.name, '--name', 'the host name of this machine is no name for a node'),
+      address: need(flags.address ?? machine.address, '--address', noRoute),
+      ...(tunnel !== undefined && { tunnel }),
+    },
+    // Only a node with a tunnel address can ever be a forwarder.
+    uplink: flags.uplink === undefined && tunnel === undefined ? [] : link(flags.uplink, '--uplink'),
+    clusterInterfaces: link(flags['cluster-interface'], '--cluster-interface'),
+  }
+}

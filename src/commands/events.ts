@@ -1,0 +1,138 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { EXIT } from '../cli/exit-codes.ts'
+import { json, note, paint, print, stdoutGone, warn } from '../cli/output.ts'
+import { oneLine } from '../cli/table.ts'
+import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
+import {
+  DEFAULT_EVENTS,
+  type Envelope,
+  type EventRow,
+  type EventsData,
+  MAX_EVENTS,
+  type StatusData,
+} from '../control/types.ts'
+import { errorText, ShuntError } from '../errors.ts'
+
+/** Between two attempts to reach an agent that went away. */
+const AGAIN_MS = 1_000
+
+const WIDTHS = { severity: 'warning'.length, subject: 12 }
+
+const paintSeverity = ({ severity }: EventRow, text: string): string =>
+  severity === 'info' ? text : paint(severity === 'error' ? 'bad' : 'odd', text)
+
+const lineOf = (event: EventRow): string => {
+  const severity = paintSeverity(event, oneLine(event.severity).padEnd(WIDTHS.severity))
+  return `${oneLine(event.time)}  ${severity}  ${oneLine(event.subject).padEnd(WIDTHS.subject)}  ${oneLine(event.text)}\n`
+}
+
+/** The agent may come back, or take us up again after it found us too slow. */
+const mayReturn = (error: unknown): boolean =>
+  error instanceof ShuntError &&
+  (error.code === 'SHUNT_ERR_CONTROL_UNREACHABLE' || /answered busy/.test(error.message))
+
+interface Given {
+  json: boolean
+  socket: string
+  watch: boolean
+  after: number
+  limit: number
+}
+
+export default class Events extends BaseCommand {
+  static override summary = 'Show what happened lately: nodes, agents, membership, changes of the cluster.'
+  static override description =
+    'A line an event: time, severity, the node that it is about (- for the cluster), a sentence. The agent keeps the last 1,000 since it started.'
+  static override examples = ['<%= config.bin %> events', '<%= config.bin %> events --watch --json']
+  static override flags = {
+    socket: Flags.string({
+      description: "The agent's control socket.",
+      env: 'SHUNT_SOCKET',
+      default: DEFAULT_CONTROL_SOCKET,
+      helpValue: 'PATH',
+    }),
+    watch: Flags.boolean({
+      char: 'w',
+      description: 'Go on as events happen; Ctrl-C stops watching. With --json, an envelope a line.',
+    }),
+    after: Flags.integer({
+      description: 'Only events with a higher number (sequence in --json).',
+      default: 0,
+      min: 0,
+      helpValue: 'N',
+    }),
+    limit: Flags.integer({
+      description: 'At most this many, the newest.',
+      default: DEFAULT_EVENTS,
+      min: 1,
+      max: MAX_EVENTS,
+      helpValue: 'N',
+    }),
+  }
+
+  override async run(): Promise<void> {
+    const { flags } = await this.parse(Events)
+    const given = flags as Given
+    if (given.watch) return this.#watch(given)
+    const { get } = await import('../control/client.ts')
+    const query = new URLSearchParams({ after: String(given.after), limit: String(given.limit) })
+    this.#show(await get(given.socket, `/v1/events?${query}`), given)
+  }
+
+  #show(envelope: Envelope, { json: asJson, after }: Given): EventsData {
+    const data = envelope.data as EventsData
+    if (asJson) print(json(envelope, !this.#watching))
+    else for (const event of data.events) print(lineOf(event))
+    if (data.missed && after > 0) warn('some events before these are not shown')
+    return data
+  }
+
+  #watching = false
+
+  /** An agent that is not there at first is an error; one that goes away later may come back, and counts anew. */
+  async #watch(given: Given): Promise<void> {
+    const { follow, get } = await import('../control/client.ts')
+    this.#watching = true
+    const interrupted = new AbortController()
+    const onSignal = (): void => interrupted.abort()
+    process.once('SIGINT', onSignal)
+    const signal = AbortSignal.any([interrupted.signal, stdoutGone])
+    let { after } = given
+    let away = false
+    let instance: string | undefined
+    try {
+      while (!signal.aborted) {
+        const onEnvelope = (envelope: Envelope): void => {
+          away = false
+          after = this.#show(envelope, { ...given, after }).last
+        }
+        try {
+          const status = (await get(given.socket, '/v1/status', signal)).data as StatusData
+          // One that was started again counts from 1 again.
+          if (instance !== undefined && instance !== status.instance) after = 0
+          instance = status.instance
+          const query = new URLSearchParams({
+            after: String(after),
+            limit: String(given.limit),
+            follow: '1',
+          })
+          await follow(given.socket, `/v1/events?${query}`, onEnvelope, signal)
+        } catch (error) {
+          if (instance === undefined || !mayReturn(error)) throw error
+          if (!away) warn(`${errorText(error)} (still watching)`)
+          away = true
+        }
+        await delay(AGAIN_MS, undefined, { signal })
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      process.off('SIGINT', onSignal)
+    }
+    if (!interrupted.signal.aborted) return
+    note('stopped watching; the agent goes on')
+    process.exitCode = EXIT.INTERRUPTED
+  }
+}

@@ -1,0 +1,41 @@
+import { duration } from '../cli/format.ts'
+import { NounCommand } from '../cli/noun-command.ts'
+import { paintState } from '../cli/state.ts'
+import { table } from '../cli/table.ts'
+import type { NodesData } from '../control/types.ts'
+
+export default class Nodes extends NounCommand<NodesData> {
+  static override summary = 'Show the nodes of the cluster, as this node sees them.'
+  static override description =
+    `NODE is the machine, by probes that its kernel answers; AGENT the agent on it, by its heartbeats. CONFIG is the
+revision of the cluster document that it has in force; SYNC tells whether it knows the same of the cluster as this node. The exit code is 3
+when a node or an agent is dead.`
+  static override examples = ['<%= config.bin %> nodes', '<%= config.bin %> nodes --watch']
+
+  protected override path(): string {
+    return '/v1/nodes'
+  }
+
+  protected override troubles(data: NodesData): string[] {
+    return data.nodes.flatMap(n => {
+      if (n.node === 'dead') return [`node ${n.name} (${n.address}) is dead`]
+      return n.agent === 'dead' ? [`the agent of ${n.name} (${n.address}) is dead`] : []
+    })
+  }
+
+  protected override render(data: NodesData): string {
+    return table(
+      [
+        { head: 'NAME', cell: n => n.name },
+        { head: 'ROLES', cell: n => n.roles.join(',') },
+        { head: 'ADDRESS', cell: n => n.address },
+        { head: 'NODE', cell: n => n.node, paint: paintState },
+        { head: 'AGENT', cell: n => (n.draining ? 'draining' : n.agent), paint: paintState },
+        { head: 'RTT', cell: n => duration(n.probeRttMs ?? n.agentRttMs), right: true },
+        { head: 'CONFIG', cell: n => n.revision, right: true },
+        { head: 'SYNC', cell: n => n.synced },
+      ],
+      data.nodes,
+    )
+  }
+}

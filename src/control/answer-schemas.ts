@@ -1,0 +1,306 @@
+/**
+ * What the control API answers, for its OpenAPI document; the compiler compares each with the type that the agent and the
+ * commands use. Open to additions: readers must not mind fields that they do not know.
+ */
+import { z } from 'zod'
+import type { WhoamiData } from './app-types.ts'
+import type {
+  ClusterData,
+  ConfigData,
+  ConfigHistoryData,
+  DropsData,
+  EventsData,
+  FlowsData,
+  HostsData,
+  NodesData,
+  StatusData,
+  SubmitData,
+  VipsData,
+} from './types.ts'
+
+/** Of both directions: neither has a field that the other lacks. */
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never
+const describes =
+  <T>() =>
+  <S extends z.ZodType>(schema: S & (Same<z.output<S>, T> extends true ? unknown : never)): S =>
+    schema
+
+const text = z.string()
+const count = z.int().min(0)
+const ms = z.number().min(0)
+const mode = z
+  .enum(['managed', 'static'])
+  .describe("static: peers and services stand in each node's file; no order changes them.")
+const time = z.iso.datetime().describe('ISO 8601, UTC.')
+const timeOr = (other: '' | null, what: string) =>
+  z.union([z.iso.datetime(), other === null ? z.null() : z.literal('')]).describe(what)
+const liveness = z.enum(['alive', 'dead', 'connecting'])
+const revisionState = z.enum(['current', 'past', 'lost'])
+
+const status = describes<StatusData>()(
+  z.object({
+    node: text,
+    version: text,
+    pid: count,
+    instance: text.describe('Random, new at each start of the agent.'),
+    roles: z.array(text),
+    state: z.enum(['starting', 'running', 'draining']),
+    uptimeMs: ms,
+    dataplane: z.literal('nftables'),
+    epoch: z.int().nullable().describe('Epoch of the flow identifiers; null where none are given out.'),
+    peers: z.array(
+      z.object({
+        name: text,
+        roles: z.array(text),
+        address: text,
+        state: liveness,
+        lastHeardMs: ms.nullable(),
+        rttMs: ms.nullable(),
+      }),
+    ),
+    limits: z
+      .array(z.object({ name: text, used: count, capacity: count, evicted: count }))
+      .describe('Tables and queues of fixed capacity.'),
+    counters: z.record(text, z.number()),
+    memory: z.object({ rssBytes: count }),
+  }),
+)
+
+const hosts = describes<HostsData>()(
+  z.object({
+    hosts: z.array(
+      z.object({
+        name: text,
+        address: text,
+        state: liveness,
+        services: z.array(text),
+        capacity: z.int().min(0).max(99),
+        flows: count,
+        connections: count,
+      }),
+    ),
+  }),
+)
+
+const vips = describes<VipsData>()(
+  z.object({
+    vips: z.array(
+      z.object({
+        service: text,
+        vip: text,
+        port: z.int().min(1).max(65_535),
+        protocol: text,
+        hosts: count,
+        live: count.describe('Hosts of the service that are alive.'),
+        flows: count,
+        connections: count,
+      }),
+    ),
+  }),
+)
+
+const flows = describes<FlowsData>()(
+  z.object({
+    total: count.describe('Flows that the query matches.'),
+    shown: count,
+    flows: z.array(
+      z.object({
+        protocol: text,
+        client: text.describe('address:port'),
+        vip: text,
+        host: text,
+        identifier: text.describe('Flow identifier, 8 hexadecimal digits, or -.'),
+        state: z.enum(['embryonic', 'established', 'closing']),
+        plumbed: z.boolean().describe('The kernel forwards its packets without the agent.'),
+        slowPackets: count,
+        idleMs: ms,
+      }),
+    ),
+  }),
+)
+
+const drops = describes<DropsData>()(
+  z.object({
+    drops: z.array(
+      z.object({
+        number: count.describe('Never given to another reason.'),
+        reason: text,
+        where: z.enum(['kernel', 'agent']),
+        count,
+        hint: text,
+      }),
+    ),
+  }),
+)
+
+const nodes = describes<NodesData>()(
+  z.object({
+    mode,
+    nodes: z.array(
+      z.object({
+        name: text,
+        id: text.describe('Peer id.'),
+        address: text,
+        tunnel: text.nullable(),
+        roles: z.array(text),
+        self: z.boolean().describe('The node that answers.'),
+        node: z.enum(['alive', 'suspect', 'dead', 'unknown']).describe('The machine, by probes.'),
+        agent: liveness.describe('The agent on it, by heartbeats.'),
+        draining: z.boolean(),
+        probeRttMs: ms.nullable(),
+        agentRttMs: ms.nullable(),
+        lastHeardMs: ms.nullable(),
+        revision: count.nullable().describe('Of the cluster document that its agent has in force.'),
+        synced: z.boolean().describe('Holds the same statements as the node that answers.'),
+        joinedAt: timeOr(null, 'ISO 8601; null in a static cluster.'),
+      }),
+    ),
+  }),
+)
+
+const cluster = describes<ClusterData>()(
+  z.object({
+    mode,
+    cluster: text.nullable().describe("The operator's public key, base64url; null in a static cluster."),
+    name: text.nullable(),
+    node: z.object({ id: text, name: text, address: text, controlPort: z.int() }),
+    digest: text.describe('Of the statements that this node holds, 16 hexadecimal digits.'),
+    statements: count,
+    secrets: z.array(z.object({ number: count, state: z.enum(['signing', 'coming', 'ending']) })),
+    secretNumber: count.describe('The highest; the next secret has the next number.'),
+    configHash: text.describe("Hash of the document in force, or ''."),
+    departed: z.array(
+      z.object({ id: text, name: text, reason: z.enum(['left', 'evicted']), at: time }),
+    ),
+    conflicts: z.array(z.object({ id: text, name: text, why: text })),
+  }),
+)
+
+const config = describes<ConfigData>()(
+  z.object({
+    revision: count.describe('0 when no document was applied yet.'),
+    hash: text,
+    parent: text,
+    text: text.describe('YAML, as the operator wrote it.'),
+    note: text,
+    appliedAt: timeOr('', "ISO 8601, or ''."),
+    state: z.enum(['current', 'past', 'lost', 'none']),
+    rollout: z
+      .array(z.object({ node: text, revision: count.nullable() }))
+      .describe('What each member has in force; null when its agent cannot be heard.'),
+    warnings: z.array(text),
+  }),
+)
+
+const history = describes<ConfigHistoryData>()(
+  z.object({
+    revisions: z.array(
+      z.object({
+        revision: count,
+        hash: text,
+        parent: text,
+        note: text,
+        appliedAt: time,
+        state: revisionState,
+        bytes: count,
+      }),
+    ),
+  }),
+)
+
+const events = describes<EventsData>()(
+  z.object({
+    last: count.describe('Number of the newest event; ask for what comes after it.'),
+    missed: z.boolean().describe('Events after the one asked for are not here.'),
+    events: z.array(
+      z.object({
+        sequence: count.describe('Counts from 1 since the agent started.'),
+        time,
+        kind: z
+          .enum([
+            'agent.up',
+            'agent.down',
+            'agent.draining',
+            'node.alive',
+            'node.suspect',
+            'node.dead',
+            'member.joined',
+            'member.left',
+            'member.evicted',
+            'member.roles',
+            'member.conflict',
+            'config.applied',
+            'config.lost',
+            'config.failed',
+            'keys.rotated',
+            'token.issued',
+            'token.used',
+            'statement.refused',
+            'agent.started',
+            'agent.stopping',
+          ])
+          .describe('More kinds may come.'),
+        severity: z.enum(['info', 'warning', 'error']),
+        subject: text.describe("The node that it is about; '-' for the whole cluster."),
+        text,
+      }),
+    ),
+  }),
+)
+
+const submit = describes<SubmitData>()(
+  z.object({ accepted: count, known: count.describe('Held already.') }),
+)
+const done = z.object({})
+
+const whoami = describes<WhoamiData>()(
+  z.object({
+    pid: count.describe('Of the process that connected, as the kernel says.'),
+    uid: count,
+    gid: count,
+    sameNetwork: z.boolean().describe('False for a process of another network namespace.'),
+    truncated: z.boolean().describe('It has more sockets or descriptors than are looked at.'),
+    listeners: z.array(
+      z.object({
+        protocol: z.enum(['tcp', 'udp']),
+        address: text,
+        port: z.int().min(0).max(65_535),
+        services: z.array(text).describe('Of this node, that the socket serves.'),
+      }),
+    ),
+  }),
+)
+
+/** By the `schema` of an answer. */
+export const ANSWER_DATA = {
+  'shunt.status/1': status,
+  'shunt.hosts/1': hosts,
+  'shunt.vips/1': vips,
+  'shunt.flows/1': flows,
+  'shunt.drops/1': drops,
+  'shunt.nodes/1': nodes,
+  'shunt.cluster/1': cluster,
+  'shunt.config/1': config,
+  'shunt.config-history/1': history,
+  'shunt.events/1': events,
+  'shunt.submit/1': submit,
+  'shunt.token/1': done,
+  'shunt.leave/1': done,
+  'shunt.whoami/1': whoami,
+} as const
+
+/** An answer whose data has the schema of this name. */
+export const envelopeOf = (schema: keyof typeof ANSWER_DATA) =>
+  z.object({
+    schema: z.literal(schema),
+    node: text.describe('Name of the node that answers.'),
+    time,
+    data: ANSWER_DATA[schema],
+  })
+
+export const errorEnvelope = z
+  .object({
+    schema: z.literal('shunt.error/1'),
+    error: z.object({ code: text.describe('Stable; more may come.'), message: text }),
+  })
+  .describe('Every answer that is not 200.')

@@ -1,0 +1,32 @@
+/**
+ * Bodies of the orders (POST) of the control API, strictly: a misspelt field is no silent default. The shape of
+ * statements and tokens is that of src/cluster, so that nothing is taken here which is refused there.
+ */
+import { z } from 'zod'
+import { statementShape, tokenShape } from '../cluster/statement-shape.ts'
+import type { Order, SubmitBody, TokenRegistration } from './types.ts'
+
+const KEY = /^(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9_-]{43})$/
+
+export const submitBody = z
+  .strictObject({
+    statements: z.array(statementShape).min(1).max(64).describe('Taken all or none.'),
+  })
+  .describe("An operator's statements.") satisfies z.ZodType<SubmitBody>
+
+export const tokenRegistration = z
+  .strictObject({
+    cluster: z.string().regex(KEY).describe("The operator's public key, base64url: the id of the cluster."),
+    body: tokenShape,
+    signature: z.string().max(88).describe("The operator's, of the token's body; 64 bytes in base64."),
+    secret: z.string().regex(KEY).describe('What the one who joins must know, 32 bytes in base64.'),
+  })
+  .describe('A token that machines may join with at this node.') satisfies z.ZodType<TokenRegistration>
+
+export const leaveBody = z.strictObject({}).describe('Nothing: an empty object.')
+
+export const ORDER_BODIES = {
+  statements: submitBody,
+  tokens: tokenRegistration,
+  leave: leaveBody,
+} as const satisfies Record<Order, z.ZodType>

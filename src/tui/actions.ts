@@ -1,0 +1,62 @@
+/**
+ * What can be changed from a screen. Each action is a command line that the operator could type, shown before it runs:
+ * the signing, the checks and the guards are those of the command.
+ */
+import type { CommandResult, ScreenId, Snapshot } from './model.ts'
+
+export interface Toggle {
+  id: string
+  was: boolean
+  on: boolean
+}
+
+export interface Action {
+  id: string
+  /** Key that starts it on its screen. */
+  key: string
+  screen: ScreenId
+  help: string
+  title(row: string): string
+  /** Why it cannot be done, or `null`. */
+  refusal(row: string, snapshot: Snapshot): string | null
+  /** What the form asks; none: it goes on to the confirmation. */
+  toggles(row: string, snapshot: Snapshot): Toggle[]
+  /** Arguments of `shunt`; `null` when nothing was changed. */
+  args(row: string, toggles: readonly Toggle[]): string[] | null
+}
+
+export type ActionOverlay =
+  | { kind: 'form'; action: string; row: string; toggles: readonly Toggle[]; at: number }
+  | { kind: 'confirm'; title: string; args: readonly string[] }
+  | { kind: 'running'; args: readonly string[] }
+  | { kind: 'result'; args: readonly string[]; result: CommandResult }
+
+const ROLES = ['classifier', 'forwarder', 'host']
+
+const roles: Action = {
+  id: 'roles',
+  key: 'r',
+  screen: 'nodes',
+  help: 'set the roles of the node',
+  title: row => `roles of ${row}`,
+  refusal: (row, { nodes }) =>
+    nodes.mode === 'static'
+      ? "this cluster is static: roles stand in each node's file"
+      : nodes.nodes.some(node => node.name === row)
+        ? null
+        : `${row} is no node any more`,
+  toggles: (row, { nodes }) => {
+    const has = nodes.nodes.find(node => node.name === row)?.roles ?? []
+    return ROLES.map(id => ({ id, was: has.includes(id), on: has.includes(id) }))
+  },
+  args: (row, toggles) => {
+    const changes = toggles.filter(toggle => toggle.on !== toggle.was)
+    if (changes.length === 0) return null
+    return ['roles', row, ...changes.map(toggle => `${toggle.on ? '+' : '-'}${toggle.id}`)]
+  },
+}
+
+export const ACTIONS: readonly Action[] = [roles]
+
+/** A row whose name could be taken for an option never becomes an argument. */
+export const isName = (row: string): boolean => /^[a-z0-9][a-z0-9-]{0,62}$/.test(row)

@@ -1,0 +1,40 @@
+import { latest } from '../history.ts'
+import { short } from '../text.ts'
+import { cell, type Screen, stateCell } from './screen.ts'
+
+export const hosts: Screen = {
+  id: 'hosts',
+  columns: [
+    { id: 'host', head: 'HOST', min: 8 },
+    { id: 'address', head: 'ADDRESS', drop: 4 },
+    { id: 'state', head: 'STATE' },
+    { id: 'capacity', head: 'CAPACITY', right: true },
+    { id: 'flows', head: 'FLOWS', right: true },
+    { id: 'connections', head: 'TOTAL', right: true, drop: 3 },
+    { id: 'rate', head: 'CONN/S', right: true },
+    { id: 'trend', head: 'LAST 60', grow: 60, min: 10, drop: 1, sorts: false },
+    { id: 'services', head: 'SERVICES', min: 8, drop: 2 },
+  ],
+  sort: { column: 'host', reverse: false },
+  rows: (snapshot, history) =>
+    snapshot.hosts.hosts.map(row => {
+      const rate = latest(history, `host ${row.name}`)
+      return {
+        key: row.name,
+        cells: [
+          cell(row.name),
+          cell(row.address),
+          stateCell(row.state),
+          cell(row.capacity),
+          cell(row.flows),
+          cell(short(row.connections), { sort: row.connections }),
+          cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
+          { text: '', series: history.series[`host ${row.name}`] ?? [] },
+          cell(row.services.join(',')),
+        ],
+      }
+    }),
+  open: key => ({ screen: 'flows', host: key }),
+  details: () => null,
+  empty: 'no hosts',
+}

@@ -1,0 +1,93 @@
+import { duration } from '../../cli/format.ts'
+import type { NodeRow } from '../../control/types.ts'
+import type { Snapshot } from '../model.ts'
+import { type Cell, cell, type Details, type Screen, stateCell } from './screen.ts'
+
+const SHORT: Record<string, string> = { classifier: 'cls', forwarder: 'fwd', host: 'hst' }
+const roles = (node: NodeRow): Cell =>
+  cell(node.roles.join(','), { short: node.roles.map(role => SHORT[role] ?? role).join(',') })
+
+const agentOf = (node: NodeRow): string => (node.draining && node.agent === 'alive' ? 'draining' : node.agent)
+const rttOf = (node: NodeRow): number | null => node.probeRttMs ?? node.agentRttMs
+
+/** The highest revision that any node has in force; 0 for none. */
+export const newestRevision = (nodes: readonly NodeRow[]): number =>
+  Math.max(0, ...nodes.map(node => node.revision ?? 0))
+
+const details = (name: string, { nodes, status, hosts }: Snapshot): Details | null => {
+  const node = nodes.nodes.find(row => row.name === name)
+  if (node === undefined) return null
+  const peer = status.peers.find(row => row.name === name)
+  const host = hosts.hosts.find(row => row.name === name)
+  const facts: [string, string | null][] = [
+    ['roles', node.roles.join(', ')],
+    ['machine', node.node],
+    ['agent', agentOf(node)],
+    ['heard', node.self ? 'this node' : duration(node.lastHeardMs ?? peer?.lastHeardMs ?? null)],
+    ['RTT machine', duration(node.probeRttMs)],
+    ['RTT agent', duration(node.agentRttMs)],
+    ['address', node.address],
+    ['tunnel', node.tunnel],
+    ['revision', node.revision === null ? null : `${node.revision} (newest ${newestRevision(nodes.nodes)})`],
+    ['in sync', node.synced ? 'yes' : 'no'],
+    ['joined', node.joinedAt],
+    ['id', node.id],
+  ]
+  if (host !== undefined)
+    facts.push(
+      ['services', host.services.join(', ')],
+      ['capacity', String(host.capacity)],
+      ['flows', `${host.flows} now, ${host.connections} since the agent started`],
+    )
+  if (node.self)
+    facts.push(
+      ['version', `${status.version}, pid ${status.pid}, up ${duration(status.uptimeMs)}`],
+      ...status.limits.map((limit): [string, string] => [
+        limit.name,
+        `${limit.used} of ${limit.capacity}, ${limit.evicted} evicted`,
+      ]),
+    )
+  return {
+    title: `node ${name}`,
+    facts: facts.map(([key, value]) => [key, value === null || value === '' ? '-' : value]),
+    subject: name,
+  }
+}
+
+export const nodes: Screen = {
+  id: 'nodes',
+  columns: [
+    { id: 'node', head: 'NODE', min: 8 },
+    { id: 'roles', head: 'ROLES', min: 11 },
+    { id: 'address', head: 'ADDRESS', drop: 3 },
+    { id: 'machine', head: 'MACHINE' },
+    { id: 'agent', head: 'AGENT' },
+    { id: 'rtt', head: 'RTT', right: true },
+    { id: 'config', head: 'CONFIG', right: true, drop: 1 },
+    { id: 'sync', head: 'SYNC', drop: 2 },
+    { id: 'trend', head: 'RTT, LAST 60', grow: 60, min: 12, drop: 4, sorts: false },
+  ],
+  sort: { column: 'node', reverse: false },
+  rows: (snapshot, history) => {
+    const newest = newestRevision(snapshot.nodes.nodes)
+    return snapshot.nodes.nodes.map(node => ({
+      key: node.name,
+      cells: [
+        cell(node.name),
+        roles(node),
+        cell(node.address),
+        stateCell(node.node),
+        stateCell(agentOf(node)),
+        cell(duration(rttOf(node)), { sort: rttOf(node) ?? -1 }),
+        node.revision !== null && node.revision < newest
+          ? cell(`${node.revision}<${newest}`, { sort: node.revision, style: 'odd' })
+          : cell(node.revision),
+        { text: node.synced ? 'yes' : 'no', ...(node.synced ? {} : { style: 'odd' as const }) },
+        { text: '', series: history.series[`rtt ${node.name}`] ?? [] },
+      ],
+    }))
+  },
+  open: () => null,
+  details,
+  empty: 'no nodes',
+}

@@ -1,0 +1,74 @@
+/** What a screen is: columns, and rows of cells that know how they sort. */
+import type { Style } from '../lines.ts'
+import type { ScreenId, Snapshot, State } from '../model.ts'
+
+export interface Column {
+  id: string
+  head: string
+  /** Numbers line up at their ends. */
+  right?: boolean
+  /** Cells that a narrow screen must leave it; without it the column is never cut. */
+  min?: number
+  /** Takes what is left of the line, up to so many cells. */
+  grow?: number
+  /** Left out on a narrow screen, the highest number first; without it never. */
+  drop?: number
+  /** False where there is no order (sparklines). */
+  sorts?: false
+}
+
+export interface Cell {
+  text: string
+  /** The text is used where there is none. */
+  sort?: number | string
+  /** For narrow screens. */
+  short?: string
+  style?: Style
+  /** Shown as bars. */
+  series?: readonly number[]
+}
+
+export interface Row {
+  /** Stays the same from look to look. */
+  key: string
+  /** One a column. */
+  cells: readonly Cell[]
+}
+
+export interface Details {
+  title: string
+  facts: readonly (readonly [string, string])[]
+  /** Node whose events are shown below. */
+  subject?: string
+}
+
+export interface Screen {
+  id: ScreenId
+  columns: readonly Column[]
+  sort: { column: string; reverse: boolean }
+  rows(snapshot: Snapshot, history: State['history']): Row[]
+  /** Where Enter leads: a narrower table, or `null` for the details of the row. */
+  open(key: string): { screen: ScreenId; service?: string; host?: string } | null
+  /** `null` when the row is not there any more. */
+  details(key: string, snapshot: Snapshot): Details | null
+  /** Said when there are no rows at all. */
+  empty: string
+}
+
+export const DASH = '-'
+export const cell = (text: string | number | null, extra: Omit<Cell, 'text'> = {}): Cell =>
+  text === null || text === ''
+    ? { text: DASH, sort: -1, ...extra }
+    : { text: String(text), ...(typeof text === 'number' ? { sort: text } : {}), ...extra }
+
+/** The word stays readable without colour. */
+export const stateStyle = (word: string): Style | undefined =>
+  ['alive', 'running', 'established', 'kernel'].includes(word)
+    ? 'good'
+    : ['dead', 'error'].includes(word)
+      ? 'bad'
+      : ['unknown', '-', 'info'].includes(word)
+        ? 'dim'
+        : 'odd'
+
+export const stateCell = (word: string): Cell => ({ text: word, style: stateStyle(word) })

@@ -1,0 +1,41 @@
+import { latest } from '../history.ts'
+import { short } from '../text.ts'
+import { cell, type Screen } from './screen.ts'
+
+export const services: Screen = {
+  id: 'services',
+  columns: [
+    { id: 'service', head: 'SERVICE', min: 8 },
+    { id: 'vip', head: 'VIP' },
+    { id: 'protocol', head: 'PROTO', drop: 3 },
+    { id: 'live', head: 'LIVE', right: true },
+    { id: 'flows', head: 'FLOWS', right: true },
+    { id: 'connections', head: 'TOTAL', right: true, drop: 2 },
+    { id: 'rate', head: 'CONN/S', right: true },
+    { id: 'trend', head: 'CONN/S, LAST 60', grow: 60, min: 15, drop: 1, sorts: false },
+  ],
+  sort: { column: 'service', reverse: false },
+  rows: ({ vips }, history) =>
+    vips.vips.map(row => {
+      const rate = latest(history, `service ${row.service}`)
+      return {
+        key: row.service,
+        cells: [
+          cell(row.service),
+          cell(`${row.vip}:${row.port}`),
+          cell(row.protocol),
+          cell(`${row.live}/${row.hosts}`, {
+            sort: row.live,
+            style: row.live === 0 ? 'bad' : row.live < row.hosts ? 'odd' : 'good',
+          }),
+          cell(row.flows),
+          cell(short(row.connections), { sort: row.connections }),
+          cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
+          { text: '', series: history.series[`service ${row.service}`] ?? [] },
+        ],
+      }
+    }),
+  open: key => ({ screen: 'flows', service: key }),
+  details: () => null,
+  empty: 'no services; a document names them: shunt apply -f FILE',
+}
