@@ -52,7 +52,7 @@ format: setup ## rewrite the sources in the project's style
 coverage: setup ## unit tests with a coverage report in coverage/
 	@$(RUN) scripts/test.ts unit --coverage
 
-schema: setup ## regenerate schema/node.schema.json
+schema: setup ## regenerate the schemas of the files and of the control API in schema/
 	@$(RUN) scripts/schema.ts
 
 man: setup ## regenerate man/
@@ -64,7 +64,7 @@ install: dist/shunt ## install below PREFIX (DESTDIR is honoured)
 	install -m 755 dist/shunt $(DESTDIR)$(PREFIX)/bin/shunt
 	install -m 644 man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
-	install -m 644 schema/node.schema.json packaging/node.example.yaml LICENSE LICENSING.md $(DESTDIR)$(PREFIX)/share/shunt
+	install -m 644 schema/*.json packaging/*.example.yaml LICENSE LICENSING.md $(DESTDIR)$(PREFIX)/share/shunt
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/shunt.service > dist/shunt.service
 	install -m 644 dist/shunt.service $(DESTDIR)$(PREFIX)/lib/systemd/system/shunt.service
 

@@ -145,7 +145,7 @@ class Agent {
       ...(side === null ? {} : { joins: side.joins, topic: side.topic }),
     })
     const known = new Map<string, string>()
-    links.onChange(({ name, state, draining }) => {
+    links.onChange(({ name, state, draining, lastHeardMs }) => {
       const now = state === 'alive' && draining ? 'draining' : state
       if (known.get(name) === now) return
       known.set(name, now)
@@ -153,7 +153,11 @@ class Agent {
       else if (now === 'draining')
         this.#events.add('agent.draining', 'info', name, `${name} drains: it takes nothing new`)
       else if (now === 'dead') {
-        const why = draining ? 'has said goodbye' : 'is not heard any more'
+        const why = draining
+          ? 'has said goodbye'
+          : lastHeardMs === null
+            ? 'has not been heard yet'
+            : 'is not heard any more'
         this.#events.add('agent.down', draining ? 'info' : 'warning', name, `the agent of ${name} ${why}`)
       }
     })

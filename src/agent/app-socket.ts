@@ -53,7 +53,7 @@ export const servedBy = (socket: ListeningSocket, node: string, services: readon
       service =>
         service.protocol === socket.protocol &&
         service.port === socket.port &&
-        (ANY.includes(socket.address) || [service.vip, `::ffff:${service.vip}`].includes(socket.address)) &&
+        (ANY.includes(socket.address) || socket.address === service.vip) &&
         service.hosts.some(host => host.name === node),
     )
     .map(service => service.name)
@@ -108,10 +108,9 @@ const whoami = async (options: AppServerOptions, peer: PeerProcess): Promise<Ans
     gid: peer.gid,
     sameNetwork: listening.sameNetwork,
     truncated: listening.truncated,
-    listeners: listening.sockets.map(socket => ({
-      ...socket,
-      services: servedBy(socket, options.node, services),
-    })),
+    listeners:
+      listening.sockets?.map(socket => ({ ...socket, services: servedBy(socket, options.node, services) })) ??
+      null,
   }
   const envelope = { schema: WHOAMI_SCHEMA, node: options.node, time: new Date().toISOString(), data }
   return { status: 200, body: `${JSON.stringify(envelope)}\n` }

@@ -144,8 +144,7 @@ export class KernelSetup {
       )
       if (isHost) this.#setHostSysctls()
       for (const entry of wanted) if (!has(this.#owned, entry)) this.#own(entry.link, entry.cidr)
-      const changes = changeRuleset(applied.rules, rules, renewed)
-      if (changes !== '') await applyRuleset(changes)
+      await this.#change(applied.rules, rules, renewed)
       this.#applied = { rules, devices }
     } catch (error) {
       this.#release(this.#owned.filter(entry => !has(before, entry)))
@@ -157,6 +156,23 @@ export class KernelSetup {
     this.#release(this.#owned.filter(entry => !has(wanted, entry)))
     // While a VIP is still held, the machine must not claim it on the wire.
     if (!isHost && !wanted.some(entry => entry.link === 'lo')) this.#sysctls.restore()
+  }
+
+  /** Answers whether there was anything to change. */
+  async #change(
+    before: RulesetPlan,
+    after: RulesetPlan,
+    renewed: ReadonlySet<string> = new Set(),
+  ): Promise<boolean> {
+    const changes = changeRuleset(before, after, renewed)
+    if (changes === '') return false
+    try {
+      await applyRuleset(changes)
+    } catch {
+      // Not as we left them (somebody flushed the ruleset): made anew, the routes come back lease by lease.
+      await applyRuleset(buildRuleset(after))
+    }
+    return true
   }
 
   /** Runs after what is under way, whether that ends well or not. */
@@ -300,9 +316,7 @@ export class KernelSetup {
       const applied = this.#applied
       if (applied === null || applied.rules.forwarder === null) return false
       const rules = this.#ruleset(this.#config, this.#directory)
-      const changes = changeRuleset(applied.rules, rules)
-      if (changes === '') return false
-      await applyRuleset(changes)
+      if (!(await this.#change(applied.rules, rules))) return false
       this.#applied = { ...applied, rules }
       return true
     })

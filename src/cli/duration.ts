@@ -7,9 +7,15 @@ const UNITS_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_0
 export const parseDuration = (text: string, flag: string, minMs: number, maxMs: number): number => {
   const [, number, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text.trim()) ?? []
   if (number === undefined)
-    throw new ShuntError('SHUNT_ERR_USAGE', `${flag} ${text} is not a time: write a number with ms, s, m, h or d, such as 90s or 1h`)
+    throw new ShuntError(
+      'SHUNT_ERR_USAGE',
+      `${flag} ${text} is not a time: write a number with ms, s, m, h or d, such as 90s or 1h`,
+    )
   const ms = Number(number) * UNITS_MS[unit!]!
   if (ms < minMs || ms > maxMs)
-    throw new ShuntError('SHUNT_ERR_USAGE', `${flag} ${text} is out of range: ${minMs / 1000}s to ${maxMs / UNITS_MS.d!}d`)
+    throw new ShuntError(
+      'SHUNT_ERR_USAGE',
+      `${flag} ${text} is out of range: ${minMs / 1000}s to ${maxMs / UNITS_MS.d!}d`,
+    )
   return ms
 }

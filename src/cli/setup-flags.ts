@@ -1,5 +1,5 @@
 /** What `shunt init` and `shunt join` ask of a machine, with what the machine suggests. */
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { Flags } from '@oclif/core'
 import type { NodePlaces } from '../cluster/setup.ts'
 import type { NodeFacts } from '../cluster/types.ts'
@@ -28,8 +28,7 @@ export const setupFlags = {
     helpValue: 'IPV4',
   }),
   uplink: Flags.string({
-    description:
-      'Interfaces on which clients reach a forwarder; default: that of the default route.',
+    description: 'Interfaces on which clients reach a forwarder; default: that of the default route.',
     helpValue: 'NAME,...',
   }),
   'cluster-interface': Flags.string({
@@ -76,11 +75,18 @@ export const parseRoles = (text: string): Role[] => {
   const words = text.split(',').map(word => word.trim())
   const strange = words.find(word => !(ROLES as readonly string[]).includes(word))
   if (strange !== undefined)
-    throw new ShuntError('SHUNT_ERR_USAGE', `${JSON.stringify(strange)} is not a role: those are ${ROLES.join(', ')}`)
+    throw new ShuntError(
+      'SHUNT_ERR_USAGE',
+      `${JSON.stringify(strange)} is not a role: those are ${ROLES.join(', ')}`,
+    )
   return ROLES.filter(role => words.includes(role))
 }
 
-const list = (text: string): string[] => text.split(',').map(word => word.trim()).filter(word => word !== '')
+const list = (text: string): string[] =>
+  text
+    .split(',')
+    .map(word => word.trim())
+    .filter(word => word !== '')
 
 export interface Setup {
   places: NodePlaces
@@ -98,15 +104,16 @@ export const setupOf = async (flags: SetupFlags): Promise<Setup> => {
     return value
   }
   const noRoute = 'this machine has no default route to take it from'
-  const link = (given: string | undefined, flag: string): string[] => list(need(given ?? machine.interface, flag, noRoute))
+  const link = (given: string | undefined, flag: string): string[] =>
+    list(need(given ?? machine.interface, flag, noRoute))
   const { tunnel } = flags
   return {
     places: {
-      config: flags.config,
-      identity: flags.identity ?? join(dirname(flags.config), 'identity.key'),
-      stateDir: flags['state-dir'],
-      controlSocket: flags['control-socket'],
-      appSocket: flags['app-socket'],
+      config: resolve(flags.config),
+      identity: resolve(flags.identity ?? join(dirname(flags.config), 'identity.key')),
+      stateDir: resolve(flags['state-dir']),
+      controlSocket: resolve(flags['control-socket']),
+      appSocket: resolve(flags['app-socket']),
     },
     facts: {
       name: need(flags.name ?? machine.name, '--name', 'the host name of this machine is no name for a node'),

@@ -49,7 +49,8 @@ const refuse = (why: string): never => {
 const takenByOthers = (statements: readonly Statement[], token: string, id: string): Set<number> => {
   const taken = new Set<number>()
   for (const { body } of statements)
-    if (body.kind === 'admit' && body.token?.body.token === token && body.node.id !== id) taken.add(body.token.slot)
+    if (body.kind === 'admit' && body.token?.body.token === token && body.node.id !== id)
+      taken.add(body.token.slot)
   return taken
 }
 

@@ -7,8 +7,8 @@
  */
 import { createHash } from 'node:crypto'
 import { errorText } from '../errors.ts'
-import { type Entry, KEPT_SECRETS, type Place, placeOf } from './precedence.ts'
-import { statementHash, verifyStatement } from './statement.ts'
+import { type Entry, inTellingOrder, KEPT_SECRETS, type Place, placeOf } from './precedence.ts'
+import { decodeStatement, encodeStatement, signatureFault } from './statement.ts'
 import type { Statement } from './types.ts'
 
 /** Beyond it, statements that supersede no other are refused. */
@@ -37,20 +37,29 @@ export class Ledger {
     this.cluster = cluster
   }
 
-  /**
-   * Takes a statement in. 'stale': superseded by what is here (or a leave of a node that is not known yet), and not kept.
-   * Only what would be kept is verified, since nothing else can do harm or is worth the work.
-   */
+  /** Takes a statement in, as addEncoded does. */
   add(statement: Statement): AddResult {
-    let entry: Entry
-    let place: Place
     try {
-      entry = { hash: statementHash(statement), statement }
-      place = placeOf(statement)
+      return this.addEncoded(encodeStatement(statement))
     } catch (error) {
       return { refused: errorText(error) }
     }
-    if (this.#entries.has(entry.hash)) return 'known'
+  }
+
+  /**
+   * Takes an encoded statement in. 'stale': superseded by what is here (or a leave of a node that is not known yet), and not
+   * kept. Only what would be kept is verified, since nothing else can do harm or is worth the work.
+   * Throws SHUNT_ERR_STATEMENT, as decodeStatement does.
+   */
+  addEncoded(bytes: Uint8Array): AddResult {
+    const hash = createHash('sha256').update(bytes).digest('hex')
+    if (this.#entries.has(hash)) return 'known'
+    return this.take({ hash, bytes, statement: decodeStatement(bytes) })
+  }
+
+  protected take(entry: Entry): AddResult {
+    const { statement } = entry
+    const place = placeOf(statement)
     const { group, at } = this.#position(entry, place)
     if (at >= place.keep && !this.#isPinned(entry)) return 'stale'
     if (this.#isOrphan(entry)) return 'stale'
@@ -72,6 +81,11 @@ export class Ledger {
     return this.#entries.get(hash)?.statement
   }
 
+  /** Its encoding. */
+  encoded(hash: string): Uint8Array | undefined {
+    return this.#entries.get(hash)?.bytes
+  }
+
   has(hash: string): boolean {
     return this.#entries.has(hash)
   }
@@ -82,8 +96,9 @@ export class Ledger {
     return this.#sorted.slice()
   }
 
+  /** In the order in which they are to be added to another ledger (inTellingOrder). */
   statements(): Statement[] {
-    return this.entries().map(e => e.statement)
+    return inTellingOrder(this.entries()).map(e => e.statement)
   }
 
   /** In order of their hashes. */
@@ -108,7 +123,7 @@ export class Ledger {
 
   /** Why a statement is refused, or undefined. For tests that replace it. */
   protected verify(entry: Entry): string | undefined {
-    return verifyStatement(entry.statement, this.cluster)
+    return signatureFault(entry.statement, this.cluster)
   }
 
   #position(entry: Entry, place: Place): { group: Entry[]; at: number } {

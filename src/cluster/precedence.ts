@@ -2,11 +2,13 @@
  * Which statement supersedes which. Every rule is a total order over statements of one place and a number of them that are
  * kept: the best k of a set do not depend on the order in which it was gathered, so all nodes keep the same ones.
  */
-import type { Statement } from './types.ts'
+import type { Statement, StatementKind } from './types.ts'
 
 export interface Entry {
   /** SHA-256 of the statement, hexadecimal. */
   hash: string
+  /** Its encoding. */
+  bytes: Uint8Array
   statement: Statement
 }
 /** Negative: `a` comes before `b`, and supersedes it. */
@@ -68,3 +70,19 @@ export const placeOf = ({ body }: Statement): Place => {
       return { key: 'config', keep: KEPT_REVISIONS, order: configOrder }
   }
 }
+
+const TELLING_ORDER: Record<StatementKind, number> = {
+  genesis: 0,
+  admit: 1,
+  remove: 2,
+  roles: 3,
+  secret: 4,
+  config: 5,
+}
+
+/**
+ * The order in which statements are told, stored and taken in: admissions before removals, since a node's own leave counts only
+ * beside one; removals before secrets, so that nobody holds a secret without knowing who is not to have it.
+ */
+export const inTellingOrder = <T extends { statement: Statement }>(items: readonly T[]): T[] =>
+  items.toSorted((a, b) => TELLING_ORDER[a.statement.body.kind] - TELLING_ORDER[b.statement.body.kind])

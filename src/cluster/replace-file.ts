@@ -36,3 +36,26 @@ export const replaceFile = (file: string, content: string | Uint8Array, mode = 0
     throw new ShuntError('SHUNT_ERR_STATE', `cannot write ${file}: ${help}`, { cause })
   }
 }
+
+/** Writes a new file with mode 0600; throws SHUNT_ERR_GUARD when it exists, SHUNT_ERR_STATE when it cannot be written. */
+export const writeNew = (file: string, content: string): void => {
+  let fd: number
+  try {
+    fd = openSync(file, 'wx', 0o600)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST')
+      throw new ShuntError('SHUNT_ERR_GUARD', `${file} exists and is not overwritten; give another name`, {
+        cause,
+      })
+    throw new ShuntError('SHUNT_ERR_STATE', `cannot write ${file}: ${errorText(cause)}`, { cause })
+  }
+  try {
+    writeFileSync(fd, content)
+    fsyncSync(fd)
+  } catch (cause) {
+    unlinkSync(file)
+    throw new ShuntError('SHUNT_ERR_STATE', `cannot write ${file}: ${errorText(cause)}`, { cause })
+  } finally {
+    closeSync(fd)
+  }
+}

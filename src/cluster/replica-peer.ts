@@ -94,7 +94,9 @@ export class ReplicaPeer {
     const { settleMs } = this.#settings
     if (this.#digest === null || this.#digest === ours) this.#dueMs = Number.POSITIVE_INFINITY
     else if (this.#dueMs === Number.POSITIVE_INFINITY)
-      this.#dueMs = Math.max(nowMs + settleMs, this.#listedMs + this.#backOffMs) + jitter * settleMs
+      this.#dueMs = Math.ceil(
+        Math.max(nowMs + settleMs, this.#listedMs + this.#backOffMs) + jitter * settleMs,
+      )
   }
 
   listed(nowMs: number): void {

@@ -8,9 +8,10 @@
 import { createHash } from 'node:crypto'
 import { errorText } from '../errors.ts'
 import type { Ledger } from './ledger.ts'
+import { inTellingOrder } from './precedence.ts'
 import { REPLICA_DEFAULTS, ReplicaPeer, type ReplicaSettings } from './replica-peer.ts'
-import { decodeStatement, encodeStatement, statementHash, UNKNOWN_KIND } from './statement.ts'
-import type { Statement, StatementKind } from './types.ts'
+import { decodeStatement, encodeStatement, UNKNOWN_KIND } from './statement.ts'
+import type { Statement } from './types.ts'
 
 export type ReplicaFrame =
   | { type: 'ledger-list' | 'ledger-want'; hashes: string[] }
@@ -47,18 +48,6 @@ const MAX_HASHES = 8_192
 const MAX_BATCH_BYTES = 199_000
 const MAX_BATCH_ENTRIES = 1_024
 
-/** Admissions before removals, since a leave counts only beside one; removals before secrets. */
-const SENDING_ORDER: Record<StatementKind, number> = {
-  genesis: 0,
-  admit: 1,
-  remove: 2,
-  roles: 3,
-  secret: 4,
-  config: 5,
-}
-const inSendingOrder = (statements: Statement[]): Statement[] =>
-  statements.sort((a, b) => SENDING_ORDER[a.body.kind] - SENDING_ORDER[b.body.kind])
-
 const batches = (entries: Uint8Array[]): Uint8Array[][] => {
   const all: Uint8Array[][] = []
   let room = 0
@@ -77,9 +66,19 @@ export class Replica {
   readonly ledger: Ledger
   readonly #settings: ReplicaSettings
   readonly #peers = new Map<string, ReplicaPeer>()
+  readonly #idOf: (peer: string) => string | undefined
 
-  constructor(ledger: Ledger, settings: Partial<ReplicaSettings> = {}) {
+  /**
+   * `idOf`: the peer id of what events and actions call a peer, or undefined when that is no member; by default they are
+   * peer ids. Nothing is told to, or taken from, nodes that the ledger knows as removed.
+   */
+  constructor(
+    ledger: Ledger,
+    settings: Partial<ReplicaSettings> = {},
+    idOf: (peer: string) => string | undefined = peer => peer,
+  ) {
     this.ledger = ledger
+    this.#idOf = idOf
     this.#settings = { ...REPLICA_DEFAULTS, ...settings }
   }
 
@@ -100,7 +99,7 @@ export class Replica {
     if (event.on === 'wake') return
     if (event.on === 'submit') return this.#submit(event.statements, nowMs, actions)
     const { peer } = event
-    if (event.on === 'down' || this.ledger.removed(peer)) return void this.#peers.delete(peer)
+    if (event.on === 'down' || this.#isRemoved(peer)) return void this.#peers.delete(peer)
     if (event.on === 'published') return this.#take(peer, event.entries, nowMs, actions)
     if (event.on === 'up') {
       const state = new ReplicaPeer(this.#settings, nowMs)
@@ -123,6 +122,11 @@ export class Replica {
       actions.push({ do: 'send', peer, frame: { type: 'ledger-want', hashes: wanted } })
   }
 
+  #isRemoved(peer: string): boolean {
+    const id = this.#idOf(peer)
+    return id === undefined || this.ledger.removed(id)
+  }
+
   #list(peer: string, state: ReplicaPeer, nowMs: number, actions: ReplicaAction[]): void {
     state.listed(nowMs)
     const hashes = this.ledger.hashes().slice(0, MAX_HASHES)
@@ -130,14 +134,17 @@ export class Replica {
   }
 
   #send(peer: string, state: ReplicaPeer, hashes: string[], nowMs: number, actions: ReplicaAction[]): void {
-    const statements = [...new Set(hashes)]
+    const wanted = [...new Set(hashes)]
       .filter(hash => !state.wasSent(hash, nowMs))
-      .flatMap(hash => this.ledger.get(hash) ?? [])
+      .flatMap(hash => {
+        const statement = this.ledger.get(hash)
+        return statement === undefined ? [] : [{ hash, statement }]
+      })
     const entries: Uint8Array[] = []
-    for (const statement of inSendingOrder(statements)) {
-      const bytes = encodeStatement(statement)
+    for (const { hash } of inTellingOrder(wanted)) {
+      const bytes = this.ledger.encoded(hash)!
       // Nothing after the first that does not fit: what must come before a secret must not be left out.
-      if (!state.send(statementHash(statement), bytes.length, nowMs)) break
+      if (!state.send(hash, bytes.length, nowMs)) break
       entries.push(bytes)
     }
     for (const batch of batches(entries))
@@ -148,25 +155,26 @@ export class Replica {
     const state = this.#peers.get(peer)
     if (state?.isIgnored(nowMs)) return
     const faults: string[] = []
-    const statements: Statement[] = []
+    const fault = (why: string): boolean => {
+      faults.push(why)
+      return state?.refuse(nowMs) ?? true
+    }
+    const read: { bytes: Uint8Array; statement: Statement }[] = []
     for (const bytes of entries) {
       if (this.ledger.has(createHash('sha256').update(bytes).digest('hex'))) continue
       try {
-        statements.push(decodeStatement(bytes))
+        read.push({ bytes, statement: decodeStatement(bytes) })
       } catch (error) {
         // A newer version may say what this one cannot read; that is no misbehaviour.
         if ((error as Error).cause === UNKNOWN_KIND) continue
-        faults.push(errorText(error))
-        if (state?.refuse(nowMs) ?? true) break
+        if (fault(errorText(error))) break
       }
     }
     const added: Statement[] = []
-    for (const statement of inSendingOrder(statements)) {
-      const result = this.ledger.add(statement)
+    for (const { bytes, statement } of inTellingOrder(read)) {
+      const result = this.ledger.addEncoded(bytes)
       if (result === 'new') added.push(statement)
-      if (typeof result !== 'object') continue
-      faults.push(result.refused)
-      if (state?.refuse(nowMs) ?? true) break
+      if (typeof result === 'object' && fault(result.refused)) break
     }
     if (faults.length > 0) {
       const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more)`
@@ -183,8 +191,9 @@ export class Replica {
       if (result === 'new') added.push(statement)
       else if (typeof result === 'object') actions.push({ do: 'refused', peer: '', why: result.refused })
     }
-    const open = inSendingOrder(added.filter(s => s.body.kind !== 'secret'))
-    for (const entries of batches(open.map(encodeStatement))) actions.push({ do: 'publish', entries })
+    const open = added.filter(s => s.body.kind !== 'secret').map(statement => ({ statement }))
+    for (const entries of batches(inTellingOrder(open).map(({ statement }) => encodeStatement(statement))))
+      actions.push({ do: 'publish', entries })
     this.#changed(added, actions)
     if (open.length === added.length) return
     for (const [peer, state] of this.#peers) this.#list(peer, state, nowMs, actions)
@@ -193,7 +202,7 @@ export class Replica {
   #changed(added: Statement[], actions: ReplicaAction[]): void {
     if (added.length === 0) return
     for (const [peer, state] of this.#peers) {
-      if (this.ledger.removed(peer)) this.#peers.delete(peer)
+      if (this.#isRemoved(peer)) this.#peers.delete(peer)
       else state.changed()
     }
     actions.push({ do: 'changed', statements: added })

@@ -37,7 +37,11 @@ const defaultInterface = (routes: string): string | undefined =>
 
 /** What this machine suggests for itself. `routes`: text of /proc/net/route. */
 export const thisMachine = (routes = readFileSync('/proc/net/route', 'utf8')): Machine => {
-  const name = hostname().split('.')[0]!.toLowerCase().replace(/[^a-z0-9-]/g, '-').slice(0, 63)
+  const name = hostname()
+    .split('.')[0]!
+    .toLowerCase()
+    .replace(/[^a-z0-9-]/g, '-')
+    .slice(0, 63)
   const link = defaultInterface(routes)
   const address = networkInterfaces()[link ?? '']?.find(a => a.family === 'IPv4')?.address
   return { name, ...(link !== undefined && { interface: link }), ...(address !== undefined && { address }) }

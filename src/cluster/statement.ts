@@ -131,26 +131,31 @@ const authorityFault = (s: Statement): string | undefined => {
   return s.by === expected ? undefined : 'only the operator evicts, and only a node itself leaves'
 }
 
-const faultOf = (s: Statement, cluster: string): string | undefined => {
-  const shape = shapeFault(statementShape, s)
-  if (shape !== undefined) return shape
+/** As verifyStatement, of a statement whose shape is known to be right, as decodeStatement leaves it. */
+export const signatureFault = (s: Statement, cluster: string): string | undefined => {
   if (s.cluster !== cluster) return 'it belongs to another cluster'
-  encodeStatement(s)
   const { body } = s
-  for (const id of body.kind === 'admit' ? [body.node.id] : body.kind === 'remove' ? [body.id] : [])
-    publicKeyOfPeer(id)
-  const authority = authorityFault(s)
-  if (authority !== undefined) return authority
-  const key = s.by === 'operator' ? operatorKey(cluster) : publicKeyOfPeer(s.by)
-  return verifyEd25519(key, signingBytes(cluster, s.by, body), fromBase64(s.signature))
-    ? undefined
-    : 'its signature does not hold'
+  try {
+    for (const id of body.kind === 'admit' ? [body.node.id] : body.kind === 'remove' ? [body.id] : [])
+      publicKeyOfPeer(id)
+    const authority = authorityFault(s)
+    if (authority !== undefined) return authority
+    const key = s.by === 'operator' ? operatorKey(cluster) : publicKeyOfPeer(s.by)
+    return verifyEd25519(key, signingBytes(cluster, s.by, body), fromBase64(s.signature))
+      ? undefined
+      : 'its signature does not hold'
+  } catch (error) {
+    return errorText(error)
+  }
 }
 
 /** Why a statement is refused, or undefined. Needs no other statement; never throws. `cluster`: the operator's public key. */
 export const verifyStatement = (s: Statement, cluster: string): string | undefined => {
   try {
-    return faultOf(s, cluster)
+    const shape = shapeFault(statementShape, s)
+    if (shape !== undefined) return shape
+    encodeStatement(s)
+    return signatureFault(s, cluster)
   } catch (error) {
     return errorText(error)
   }

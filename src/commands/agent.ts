@@ -11,6 +11,7 @@ what is in flight end (timeouts.drain), a second one ends the agent at once. See
     config: Flags.string({
       char: 'c',
       description: 'The node file.',
+      env: 'SHUNT_CONFIG',
       default: '/etc/shunt/node.yaml',
       helpValue: 'FILE',
     }),

@@ -10,6 +10,10 @@ export default class Drops extends NounCommand<DropsData> {
     return '/v1/drops'
   }
 
+  protected override remark(data: DropsData): string | undefined {
+    return data.drops.length === 0 ? 'nothing was dropped' : undefined
+  }
+
   protected override render(data: DropsData): string {
     return table(
       [

@@ -2,7 +2,14 @@ import { randomBytes } from 'node:crypto'
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { memberNamed } from '../cli/members.ts'
-import { askNodes, askOwnCluster, confirm, loadOperator, operatorFlags, sendStatements } from '../cli/operator.ts'
+import {
+  askNodes,
+  askOwnCluster,
+  confirm,
+  loadOperator,
+  operatorFlags,
+  sendStatements,
+} from '../cli/operator.ts'
 import { json, localEnvelope, note, print } from '../cli/output.ts'
 
 /** Long enough for the others to take the new secret up; the evicted one has the old until then. */
@@ -28,13 +35,16 @@ node itself. A node that was evicted already is success. Its machine can come ba
     const present = nodes.nodes.some(n => n.id === args.node || n.name === args.node)
     const gone = cluster.departed.find(d => d.id === args.node || d.name === args.node)
     const done = (id: string, name: string, changed: boolean): void => {
-      if (flags.json) print(json(localEnvelope('shunt.evict/1', { node: name, id, changed }, cluster.node.name), true))
-      else print(changed ? `${name} is evicted` : `${name} is evicted already`)
+      if (flags.json)
+        print(json(localEnvelope('shunt.evict/1', { node: name, id, changed }, cluster.node.name), true))
+      else print(changed ? `${name} is evicted` : `${name} is no member any more`)
     }
-    if (!present && gone?.reason === 'evicted') return done(gone.id, gone.name, false)
-    const target = present
-      ? memberNamed(nodes, args.node)
-      : (conflict ?? gone ?? memberNamed(nodes, args.node))
+    if (!present && conflict === undefined && gone !== undefined) {
+      if (gone.reason === 'left')
+        note(`it left by itself, and knows the secret of then: shunt keys rotate ends that`)
+      return done(gone.id, gone.name, false)
+    }
+    const target = present ? memberNamed(nodes, args.node) : (conflict ?? memberNamed(nodes, args.node))
     const self = target.id === cluster.node.id ? ' It is the node whose agent you ask here.' : ''
     await confirm(`Evict ${target.name} (${target.id}) from the cluster for ever?${self}`, flags)
     const atMs = Date.now()

@@ -44,6 +44,7 @@ export default class Flows extends NounCommand<FlowsData, FlowsFlags> {
   }
 
   protected override remark(data: FlowsData): string | undefined {
+    if (data.total === 0) return 'no flows (a forwarder shows those that pass through it)'
     return data.shown < data.total ? `${data.shown} of ${data.total} flows; --limit shows more` : undefined
   }
 

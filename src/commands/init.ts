@@ -28,8 +28,20 @@ with a copy, on the machine from which you operate. Agents never need it.`
       default: 'shunt',
       helpValue: 'NAME',
     }),
-    'control-port': Flags.integer({ description: 'TCP port of the control links, on all nodes.', default: 6780, min: 1, max: 65_535, helpValue: 'PORT' }),
-    'mapping-port': Flags.integer({ description: 'UDP port of the mapping datagrams, on all nodes.', default: 6781, min: 1, max: 65_535, helpValue: 'PORT' }),
+    'control-port': Flags.integer({
+      description: 'TCP port of the control links, on all nodes.',
+      default: 6780,
+      min: 1,
+      max: 65_535,
+      helpValue: 'PORT',
+    }),
+    'mapping-port': Flags.integer({
+      description: 'UDP port of the mapping datagrams, on all nodes.',
+      default: 6781,
+      min: 1,
+      max: 65_535,
+      helpValue: 'PORT',
+    }),
     'operator-key': operatorKeyFlag,
   }
 
@@ -37,10 +49,13 @@ with a copy, on the machine from which you operate. Agents never need it.`
     const { flags } = await this.parse(Init)
     const setup = await setupOf(flags as SetupFlags)
     const { places, facts } = setup
-    const fallback: Role[] = facts.tunnel === undefined ? ['classifier', 'host'] : ['forwarder', 'classifier', 'host']
+    const fallback: Role[] =
+      facts.tunnel === undefined ? ['classifier', 'host'] : ['forwarder', 'classifier', 'host']
     const roles = flags.roles === undefined ? fallback : parseRoles(flags.roles)
-    const [{ checkFacts, firstStatements, Making, nodeFileText, refuseExisting, stateFiles }, { parseNodeFile }] =
-      await Promise.all([import('../cluster/setup.ts'), import('../config/load.ts')])
+    const [
+      { checkFacts, firstStatements, Making, nodeFileText, refuseExisting, stateFiles },
+      { parseNodeFile },
+    ] = await Promise.all([import('../cluster/setup.ts'), import('../config/load.ts')])
     const ports = { controlPort: flags['control-port'], mappingPort: flags['mapping-port'] }
     const text = nodeFileText({ ...setup, ...facts, ...ports })
     parseNodeFile(text, places.config)
@@ -65,7 +80,11 @@ with a copy, on the machine from which you operate. Agents never need it.`
       cluster = operator.cluster
       node = { ...facts, roles, id: await createIdentity(places.identity) }
       checkFacts(node)
-      saveCluster(places.stateDir, cluster, firstStatements(operator, { name: flags['cluster-name'], ...ports }, node, Date.now()))
+      saveCluster(
+        places.stateDir,
+        cluster,
+        firstStatements(operator, { name: flags['cluster-name'], ...ports }, node, Date.now()),
+      )
       // Last: an agent that finds a node file finds all that it names.
       making.write(places.config, text, 0o644)
     } catch (error) {
@@ -73,7 +92,16 @@ with a copy, on the machine from which you operate. Agents never need it.`
       throw error
     }
     if (flags.json) {
-      print(json(localEnvelope('shunt.init/1', { cluster, clusterName: flags['cluster-name'], node, files: { ...places, operatorKey } }, node.name), true))
+      print(
+        json(
+          localEnvelope(
+            'shunt.init/1',
+            { cluster, clusterName: flags['cluster-name'], node, files: { ...places, operatorKey } },
+            node.name,
+          ),
+          true,
+        ),
+      )
       return
     }
     print(`cluster ${cluster}`)

@@ -27,7 +27,10 @@ was away while the keys were rotated, catches up in the same way: its node file 
     '<%= config.bin %> join shunt1.eyJ… --name h7 --address 10.10.0.37 --roles host',
   ]
   static override args = {
-    token: Args.string({ description: 'What shunt token printed; - reads it from standard input.', required: true }),
+    token: Args.string({
+      description: 'What shunt token printed; - reads it from standard input.',
+      required: true,
+    }),
   }
   static override flags = {
     ...setupFlags,
@@ -46,14 +49,18 @@ was away while the keys were rotated, catches up in the same way: its node file 
     const token = decodeToken(args.token === '-' ? await readText() : args.token, Date.now())
     const again = existsSync(flags.config)
     if (again || existsSync(flags['control-socket'])) await refuseWhileAgentRuns(flags['control-socket'])
-    const joined = await (again ? this.#catchUp(token, flags.config) : this.#join(token, flags as SetupFlags & { roles?: string }))
+    const joined = await (again
+      ? this.#catchUp(token, flags.config)
+      : this.#join(token, flags as SetupFlags & { roles?: string }))
     const { node } = joined
     if (flags.json) {
       print(json(localEnvelope('shunt.join/1', { cluster: token.cluster, ...joined }, node.name), true))
       return
     }
     print(`node ${node.name} ${node.id}`)
-    note(`${node.name} is a member of the cluster ${joined.clusterName} as ${node.roles.join(', ') || 'nothing yet'}`)
+    note(
+      `${node.name} is a member of the cluster ${joined.clusterName} as ${node.roles.join(', ') || 'nothing yet'}`,
+    )
     note(`next: start the agent: systemctl enable --now shunt (or shunt agent --config ${flags.config})`)
   }
 
@@ -63,13 +70,19 @@ was away while the keys were rotated, catches up in the same way: its node file 
     const allowed = token.body.roles.filter(role => role !== 'forwarder' || facts.tunnel !== undefined)
     const roles: Role[] = flags.roles === undefined ? allowed : parseRoles(flags.roles)
     if (roles.length === 0)
-      throw new ShuntError('SHUNT_ERR_USAGE', 'the token allows only the role forwarder, which needs --tunnel IPV4')
-    const [{ checkFacts, Making, nodeFileText, refuseExisting }, { clusterFile, saveCluster }, { identitySigner }] =
-      await Promise.all([
-        import('../cluster/setup.ts'),
-        import('../cluster/store.ts'),
-        import('../cluster/operator-key.ts'),
-      ])
+      throw new ShuntError(
+        'SHUNT_ERR_USAGE',
+        'the token allows only the role forwarder, which needs --tunnel IPV4',
+      )
+    const [
+      { checkFacts, Making, nodeFileText, refuseExisting },
+      { clusterFile, saveCluster },
+      { identitySigner },
+    ] = await Promise.all([
+      import('../cluster/setup.ts'),
+      import('../cluster/store.ts'),
+      import('../cluster/operator-key.ts'),
+    ])
     refuseExisting(
       [clusterFile(places.stateDir)],
       'this machine was a node before: if it is to join anew, remove that file and its old identity, or give other places (--config, --state-dir)',
@@ -102,28 +115,50 @@ was away while the keys were rotated, catches up in the same way: its node file 
 
   /** For a member that lost its state or missed a rotation of keys. */
   async #catchUp(token: Token, config: string): Promise<Joined> {
-    const [{ loadNodeFile }, { clusterFile, loadCluster, saveCluster }, { identitySigner }, { joinCluster }] = await Promise.all([
-      import('../config/load.ts'),
-      import('../cluster/store.ts'),
-      import('../cluster/operator-key.ts'),
-      import('../cluster/join-client.ts'),
-    ])
+    const [{ loadNodeFile }, { clusterFile, loadCluster, saveCluster }, { identitySigner }, { joinCluster }] =
+      await Promise.all([
+        import('../config/load.ts'),
+        import('../cluster/store.ts'),
+        import('../cluster/operator-key.ts'),
+        import('../cluster/join-client.ts'),
+      ])
     const file = loadNodeFile(config)
     const { stateDir, identityFile } = file.node
     if (file.cluster.secrets !== undefined)
-      throw new ShuntError('SHUNT_ERR_GUARD', `${config} is the node file of a static cluster and is not overwritten; move it away first, or give another --config`)
+      throw new ShuntError(
+        'SHUNT_ERR_GUARD',
+        `${config} is the node file of a static cluster and is not overwritten; move it away first, or give another --config`,
+      )
     if (!existsSync(identityFile))
-      throw new ShuntError('SHUNT_ERR_GUARD', `${config} exists but its identity ${identityFile} does not: put it back with shunt restore, or move ${config} away to join anew`)
+      throw new ShuntError(
+        'SHUNT_ERR_GUARD',
+        `${config} exists but its identity ${identityFile} does not: put it back with shunt restore, or move ${config} away to join anew`,
+      )
     const stored = loadOr(() => loadCluster(stateDir))
     if (stored !== null && stored.cluster !== token.cluster)
-      throw new ShuntError('SHUNT_ERR_GUARD', `${clusterFile(stateDir)} is of the cluster ${stored.cluster}, the token of ${token.cluster}; move it away, with ${config} and ${identityFile}, to join another cluster`)
+      throw new ShuntError(
+        'SHUNT_ERR_GUARD',
+        `${clusterFile(stateDir)} is of the cluster ${stored.cluster}, the token of ${token.cluster}; move it away, with ${config} and ${identityFile}, to join another cluster`,
+      )
     const signer = identitySigner(identityFile)
     const { cluster: address, tunnel } = file.addresses
-    const known = stored === null ? undefined : (await this.#find(stored.cluster, stored.statements, signer.id))?.roles
+    const known =
+      stored === null ? undefined : (await this.#find(stored.cluster, stored.statements, signer.id))?.roles
     const roles = (known ?? token.body.roles).filter(role => role !== 'forwarder' || tunnel !== undefined)
-    const node: NodeFacts = { id: signer.id, name: file.node.name, address, ...(tunnel !== undefined && { tunnel }), roles: roles.length === 0 ? ['host'] : roles }
+    const node: NodeFacts = {
+      id: signer.id,
+      name: file.node.name,
+      address,
+      ...(tunnel !== undefined && { tunnel }),
+      roles: roles.length === 0 ? ['host'] : roles,
+    }
     const statements = await joinCluster(token, node, signer)
-    saveCluster(stateDir, token.cluster, [...statements])
+    // What only this node knows may be new to the others.
+    saveCluster(
+      stateDir,
+      token.cluster,
+      await this.#merged(token.cluster, [...(stored?.statements ?? []), ...statements]),
+    )
     const { name } = await this.#view(token, statements)
     note(`kept ${config} and ${identityFile}; wrote ${clusterFile(stateDir)}`)
     return { node: await this.#self(token, statements, signer.id), clusterName: name }
@@ -136,15 +171,28 @@ was away while the keys were rotated, catches up in the same way: its node file 
       import('../config/load.ts'),
     ])
     if (roles.includes('forwarder') && setup.facts.tunnel === undefined)
-      throw new ShuntError('SHUNT_ERR_USAGE', 'the role forwarder needs --tunnel IPV4, an address used for nothing else')
-    parseNodeFile(nodeFileText({ ...setup, ...setup.facts, controlPort: 6780, mappingPort: 6781 }), setup.places.config)
+      throw new ShuntError(
+        'SHUNT_ERR_USAGE',
+        'the role forwarder needs --tunnel IPV4, an address used for nothing else',
+      )
+    parseNodeFile(
+      nodeFileText({ ...setup, ...setup.facts, controlPort: 6780, mappingPort: 6781 }),
+      setup.places.config,
+    )
   }
 
-  async #viewOf(cluster: string, statements: readonly Statement[]) {
-    const [{ Ledger }, { clusterView }] = await Promise.all([import('../cluster/ledger.ts'), import('../cluster/view.ts')])
+  async #ledger(cluster: string, statements: readonly Statement[]) {
+    const { Ledger } = await import('../cluster/ledger.ts')
     const ledger = new Ledger(cluster)
     for (const statement of statements) ledger.add(statement)
-    return clusterView(ledger)
+    return ledger
+  }
+  async #merged(cluster: string, statements: readonly Statement[]): Promise<Statement[]> {
+    return (await this.#ledger(cluster, statements)).statements()
+  }
+  async #viewOf(cluster: string, statements: readonly Statement[]) {
+    const { clusterView } = await import('../cluster/view.ts')
+    return clusterView(await this.#ledger(cluster, statements))
   }
   /** joinCluster answered, so there is one. */
   async #view(token: Token, statements: readonly Statement[]) {

@@ -22,7 +22,8 @@ the machine joins as a new node. To take out a node that is not reachable or not
     await confirm(`Take ${node.name} (${node.address}) out of the cluster for ever?`, flags)
     const { post } = await import('../control/client.ts')
     await post(flags.socket, '/v1/leave', {})
-    if (flags.json) print(json(localEnvelope('shunt.leave/1', { node: node.name, id: node.id }, node.name), true))
+    if (flags.json)
+      print(json(localEnvelope('shunt.leave/1', { node: node.name, id: node.id }, node.name), true))
     else print(`${node.name} leaves the cluster`)
     note(
       'its agent ends when its work in flight has; disable it (systemctl disable shunt). It still knows the cluster secret: shunt keys rotate at another node ends that',

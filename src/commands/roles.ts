@@ -1,7 +1,14 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { memberNamed } from '../cli/members.ts'
-import { askNodes, askOwnCluster, confirm, loadOperator, operatorFlags, sendStatements } from '../cli/operator.ts'
+import {
+  askNodes,
+  askOwnCluster,
+  confirm,
+  loadOperator,
+  operatorFlags,
+  sendStatements,
+} from '../cli/operator.ts'
 import { json, localEnvelope, note, print } from '../cli/output.ts'
 import { changeRoles, isRoleChange, rolesLost } from '../cli/role-change.ts'
 import { ShuntError } from '../errors.ts'
@@ -30,7 +37,10 @@ until they end or the drain time-out is over. A change that leaves the cluster w
       this.argv.filter(arg => !isRoleChange(arg)),
     )
     if (argv.length > 1)
-      throw new ShuntError('SHUNT_ERR_USAGE', `${String(argv[1])} is no change of roles: write +host or -host`)
+      throw new ShuntError(
+        'SHUNT_ERR_USAGE',
+        `${String(argv[1])} is no change of roles: write +host or -host`,
+      )
     if (changes.length === 0)
       throw new ShuntError('SHUNT_ERR_USAGE', 'nothing to change: give +ROLE or -ROLE, such as +classifier')
     const operator = await loadOperator(flags)
@@ -43,7 +53,7 @@ until they end or the drain time-out is over. A change that leaves the cluster w
       if (flags.json) print(json(localEnvelope('shunt.roles/1', data, cluster.node.name), true))
       else print(`${target.name}: ${roles.join(', ') || 'no roles'}${changed ? '' : ' (nothing to change)'}`)
     }
-    if (roles.join() === target.roles.toSorted().join() || sameSet(roles, target.roles)) return done(false)
+    if (sameSet(roles, target.roles)) return done(false)
     if (roles.includes('forwarder') && target.tunnel === null)
       throw new ShuntError(
         'SHUNT_ERR_GUARD',
@@ -51,7 +61,10 @@ until they end or the drain time-out is over. A change that leaves the cluster w
       )
     const lost = rolesLost(nodes.nodes, target.id, roles)
     if (lost.length > 0)
-      await confirm(`No other node of the cluster is a ${lost.join(' or ')}. Take the role from ${target.name}?`, flags)
+      await confirm(
+        `No other node of the cluster is a ${lost.join(' or ')}. Take the role from ${target.name}?`,
+        flags,
+      )
     const revision = target.rolesRevision + 1
     await sendStatements(
       flags.socket,
@@ -59,7 +72,8 @@ until they end or the drain time-out is over. A change that leaves the cluster w
       operator,
     )
     done(true)
-    if (roles.length === 0) note(`${target.name} has nothing to do now; shunt leave there takes it out of the cluster`)
+    if (roles.length === 0)
+      note(`${target.name} has nothing to do now; shunt leave there takes it out of the cluster`)
   }
 }
 

@@ -4,6 +4,9 @@ import { paintState } from '../cli/state.ts'
 import { pairs, table } from '../cli/table.ts'
 import type { StatusData } from '../control/types.ts'
 
+const moved = (data: StatusData): [string, number][] =>
+  Object.entries(data.counters).filter(([, value]) => value !== 0)
+
 export default class Status extends NounCommand<StatusData> {
   static override summary = 'Show the agent of this node, its peers and how full its tables are.'
   static override description = `The exit code is 3 when a peer is not alive.`
@@ -16,6 +19,11 @@ export default class Status extends NounCommand<StatusData> {
   protected override troubles(data: StatusData): string[] {
     const missing = data.peers.filter(p => p.state !== 'alive')
     return missing.map(p => `peer ${p.name} (${p.address}) is ${p.state}`)
+  }
+
+  protected override remark(data: StatusData): string | undefined {
+    const still = Object.keys(data.counters).length - moved(data).length
+    return still === 0 ? undefined : `${still} counters that are 0 are left out; --json has them`
   }
 
   protected override render(data: StatusData): string {
@@ -56,7 +64,7 @@ export default class Status extends NounCommand<StatusData> {
         { head: 'COUNTER', cell: c => c[0] },
         { head: 'VALUE', cell: c => c[1], right: true },
       ],
-      Object.entries(data.counters).sort(([a], [b]) => (a < b ? -1 : 1)),
+      moved(data).sort(([a], [b]) => (a < b ? -1 : 1)),
     )
     return [facts, peers, limits, counters].join('\n')
   }

@@ -28,6 +28,7 @@ export const COMMANDS = {
   'lab:down': () => import('./lab/down.ts'),
   'lab:exec': () => import('./lab/exec.ts'),
   'lab:list': () => import('./lab/list.ts'),
+  'lab:start': () => import('./lab/start.ts'),
   'lab:status': () => import('./lab/status.ts'),
   'lab:up': () => import('./lab/up.ts'),
   leave: () => import('./leave.ts'),
@@ -47,7 +48,7 @@ export type CommandId = keyof typeof COMMANDS
 export const COMMAND_IDS = Object.keys(COMMANDS) as CommandId[]
 
 export const TOPICS: Record<string, string> = {
-  config: 'The cluster document and the node file: show, check, history.',
+  config: 'The cluster document and the node file.',
   keys: 'The secrets that the nodes of a cluster share.',
   lab: 'A whole cluster on this machine, in network namespaces.',
 }

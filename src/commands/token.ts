@@ -23,8 +23,18 @@ like a password.`
   static override flags = {
     socket: socketFlag,
     'operator-key': operatorKeyFlag,
-    uses: Flags.integer({ description: 'How many machines may join with it.', default: 1, min: 1, max: 1000, helpValue: 'N' }),
-    expires: Flags.string({ description: 'How long it lasts: 10s to 30d.', default: '1h', helpValue: 'TIME' }),
+    uses: Flags.integer({
+      description: 'How many machines may join with it.',
+      default: 1,
+      min: 1,
+      max: 1000,
+      helpValue: 'N',
+    }),
+    expires: Flags.string({
+      description: 'How long it lasts: 10s to 30d.',
+      default: '1h',
+      helpValue: 'TIME',
+    }),
     roles: Flags.string({
       description: 'Roles that those who join may have.',
       default: 'forwarder,classifier,host',
@@ -55,11 +65,21 @@ like a password.`
     await post(flags.socket, '/v1/tokens', registration)
     const token = encodeToken({ ...registration, address: node.address, port: node.controlPort })
     if (flags.json) {
-      const data = { token, issuer: node.name, address: node.address, port: node.controlPort, roles, uses: flags.uses, expiresAt: new Date(expiresMs).toISOString() }
+      const data = {
+        token,
+        issuer: node.name,
+        address: node.address,
+        port: node.controlPort,
+        roles,
+        uses: flags.uses,
+        expiresAt: new Date(expiresMs).toISOString(),
+      }
       print(json(localEnvelope('shunt.token/1', data, node.name), true))
       return
     }
     print(token)
-    note(`for ${count(flags.uses, 'machine')} as ${roles.join(', ')}, for ${duration(lifeMs)}, at ${node.name} (${node.address}:${node.controlPort}); there: shunt join TOKEN`)
+    note(
+      `for ${count(flags.uses, 'machine')} as ${roles.join(', ')}, for ${duration(lifeMs)}, at ${node.name} (${node.address}:${node.controlPort}); there: shunt join TOKEN`,
+    )
   }
 }

@@ -10,8 +10,8 @@ const isUtf8 = ({ LC_ALL, LC_CTYPE, LANG }: NodeJS.ProcessEnv): boolean =>
 export default class Top extends BaseCommand {
   static override summary = 'Watch the cluster on the whole screen: nodes, services, hosts, flows, events.'
   static override description =
-    `Press ? for the keys. Every change that can be started here is a command of shunt, shown before it runs;
-it finds the operator's key as that command does (SHUNT_OPERATOR_KEY). With --read-only there are none.`
+    `Press ? for the keys. Every change that can be started here is a command of shunt, shown before it runs. It finds the operator's key as
+that command does (SHUNT_OPERATOR_KEY). With --read-only there are none. An agent that goes away is waited for.`
   static override examples = ['<%= config.bin %> top', '<%= config.bin %> top --interval 250 --read-only']
   static override flags = {
     socket: Flags.string({

@@ -11,6 +11,8 @@ const valueFlags = (values: Values): string => {
 }
 
 const commandLines = (command: CommandModel): string[] => {
+  const valued = command.options.filter(o => o.values !== null)
+  const spellings = valued.flatMap(o => [`--${o.name}`, ...(o.char === undefined ? [] : [`-${o.char}`])])
   const here = `-n ${quote(`__shunt_is ${command.words.join(' ')}`)}`
   return [
     ...command.options.map(o => {
@@ -19,7 +21,7 @@ const commandLines = (command: CommandModel): string[] => {
       return `complete -c shunt ${here} -l ${o.name}${short}${value} -d ${quote(o.summary)}`
     }),
     ...command.args.map((arg, i) => {
-      const at = `-n ${quote(`__shunt_is ${command.words.join(' ')}; and __shunt_place ${command.words.length + i}`)}`
+      const at = `-n ${quote(`__shunt_is ${command.words.join(' ')}; and __shunt_place ${[command.words.length + i, ...spellings].join(' ')}`)}`
       const values = arg.values.from === 'files' ? '-F' : valueFlags(arg.values).replace('-x', '-f')
       return `complete -c shunt ${at} ${values}`
     }),
@@ -39,13 +41,28 @@ export const fishScript = (model: CompletionModel): string =>
     '    set -l last (math (count $argv) + 1)',
     '    test "$line[2..$last]" = "$argv"',
     'end',
-    '# Whether so many words, without options, stand between shunt and the cursor.',
+    '# Whether so many words stand between shunt and the cursor, without options and the values of those that are named.',
     'function __shunt_place',
-    '    test (count (string match -v -- "-*" (commandline -opc)[2..])) -eq $argv[1]',
+    '    set -l skip 0',
+    '    set -l place 0',
+    '    for word in (commandline -opc)[2..]',
+    '        if test $skip = 1',
+    '            set skip 0',
+    '        else if contains -- $word $argv[2..]',
+    '            set skip 1',
+    '        else if not string match -q -- "-*" $word',
+    '            set place (math $place + 1)',
+    '        end',
+    '    end',
+    '    test $place -eq $argv[1]',
     'end',
     'complete -c shunt -f',
     ...firstWords(model).map(
       w => `complete -c shunt -n '__shunt_place 0' -a ${quote(w.name)} -d ${quote(w.summary)}`,
+    ),
+    ...firstWords(model).map(
+      w =>
+        `complete -c shunt -n '__shunt_is help; and __shunt_place 1' -a ${quote(w.name)} -d ${quote(w.summary)}`,
     ),
     ...model.topics.flatMap(({ name }) =>
       secondWords(model, name).map(

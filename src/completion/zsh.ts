@@ -37,8 +37,9 @@ export const zshScript = (model: CompletionModel): string => `#compdef shunt
 # zsh completion of shunt, made by: shunt completion zsh
 _shunt_names() {
   local -a names
-  names=(\${(f)"$(shunt completion --names $1 2>/dev/null </dev/null)"})
-  compadd -a names
+  # _arguments puts options of compadd before our word.
+  names=(\${(f)"$(shunt completion --names $argv[-1] 2>/dev/null </dev/null)"})
+  compadd "\${(@)argv[1,-2]}" -a names
 }
 _shunt() {
   local -a choices

@@ -46,7 +46,7 @@ const timeouts = z
         field
           .unwrap()
           .optional()
-          .describe(field.description ?? ''),
+          .describe(field.unwrap().description ?? ''),
       ]),
     ) as { [K in keyof typeof timeoutFields]: z.ZodOptional<z.ZodInt> },
   )

@@ -1,7 +1,8 @@
 /** Reads the node file of either kind and reports every error in it with its position. */
 import { ShuntError } from '../errors.ts'
-import { checkManagedFile, checkNodeConfig, managedShape } from './checks.ts'
+import { checkNodeConfig } from './checks.ts'
 import { isManaged } from './compose.ts'
+import { checkManagedFile, managedShape } from './managed-checks.ts'
 import { type NodeConfig, type NodeFile, nodeConfigSchema, nodeFileSchema } from './schema.ts'
 import { type FileKind, parseFile, readText } from './yaml-file.ts'
 

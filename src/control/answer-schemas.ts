@@ -19,7 +19,7 @@ import type {
 } from './types.ts'
 
 /** Of both directions: neither has a field that the other lacks. */
-type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
 const describes =
   <T>() =>
   <S extends z.ZodType>(schema: S & (Same<z.output<S>, T> extends true ? unknown : never)): S =>
@@ -32,8 +32,6 @@ const mode = z
   .enum(['managed', 'static'])
   .describe("static: peers and services stand in each node's file; no order changes them.")
 const time = z.iso.datetime().describe('ISO 8601, UTC.')
-const timeOr = (other: '' | null, what: string) =>
-  z.union([z.iso.datetime(), other === null ? z.null() : z.literal('')]).describe(what)
 const liveness = z.enum(['alive', 'dead', 'connecting'])
 const revisionState = z.enum(['current', 'past', 'lost'])
 
@@ -151,8 +149,11 @@ const nodes = describes<NodesData>()(
         agentRttMs: ms.nullable(),
         lastHeardMs: ms.nullable(),
         revision: count.nullable().describe('Of the cluster document that its agent has in force.'),
+        rolesRevision: count.describe(
+          "Of the operator's last change of its roles, 0 for those it joined with.",
+        ),
         synced: z.boolean().describe('Holds the same statements as the node that answers.'),
-        joinedAt: timeOr(null, 'ISO 8601; null in a static cluster.'),
+        joinedAt: z.iso.datetime().nullable().describe('ISO 8601; null in a static cluster.'),
       }),
     ),
   }),
@@ -169,9 +170,7 @@ const cluster = describes<ClusterData>()(
     secrets: z.array(z.object({ number: count, state: z.enum(['signing', 'coming', 'ending']) })),
     secretNumber: count.describe('The highest; the next secret has the next number.'),
     configHash: text.describe("Hash of the document in force, or ''."),
-    departed: z.array(
-      z.object({ id: text, name: text, reason: z.enum(['left', 'evicted']), at: time }),
-    ),
+    departed: z.array(z.object({ id: text, name: text, reason: z.enum(['left', 'evicted']), at: time })),
     conflicts: z.array(z.object({ id: text, name: text, why: text })),
   }),
 )
@@ -183,7 +182,7 @@ const config = describes<ConfigData>()(
     parent: text,
     text: text.describe('YAML, as the operator wrote it.'),
     note: text,
-    appliedAt: timeOr('', "ISO 8601, or ''."),
+    appliedAt: z.union([z.iso.datetime(), z.literal('')]).describe("ISO 8601, or ''."),
     state: z.enum(['current', 'past', 'lost', 'none']),
     rollout: z
       .array(z.object({ node: text, revision: count.nullable() }))
@@ -248,9 +247,7 @@ const events = describes<EventsData>()(
   }),
 )
 
-const submit = describes<SubmitData>()(
-  z.object({ accepted: count, known: count.describe('Held already.') }),
-)
+const submit = describes<SubmitData>()(z.object({ accepted: count, known: count.describe('Held already.') }))
 const done = z.object({})
 
 const whoami = describes<WhoamiData>()(
@@ -258,16 +255,21 @@ const whoami = describes<WhoamiData>()(
     pid: count.describe('Of the process that connected, as the kernel says.'),
     uid: count,
     gid: count,
-    sameNetwork: z.boolean().describe('False for a process of another network namespace.'),
+    sameNetwork: z
+      .boolean()
+      .describe('False for a process of another network namespace, and when listeners is null.'),
     truncated: z.boolean().describe('It has more sockets or descriptors than are looked at.'),
-    listeners: z.array(
-      z.object({
-        protocol: z.enum(['tcp', 'udp']),
-        address: text,
-        port: z.int().min(0).max(65_535),
-        services: z.array(text).describe('Of this node, that the socket serves.'),
-      }),
-    ),
+    listeners: z
+      .array(
+        z.object({
+          protocol: z.enum(['tcp', 'udp']),
+          address: text,
+          port: z.int().min(0).max(65_535),
+          services: z.array(text).describe('Of this node, that the socket serves.'),
+        }),
+      )
+      .nullable()
+      .describe("null when the agent may not look at the process (CAP_SYS_PTRACE, for other users')."),
   }),
 )
 

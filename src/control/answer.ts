@@ -78,7 +78,10 @@ const openapi = async (): Promise<string> => {
 const askRemote = async (view: AgentView, node: string, path: string): Promise<Answer> => {
   const { status, body } = await view.remote(node, path)
   if (!Number.isInteger(status) || status < 200 || status > 599)
-    throw new ShuntError('SHUNT_ERR_PEER', `node ${node} answered something strange; is it of another version?`)
+    throw new ShuntError(
+      'SHUNT_ERR_PEER',
+      `node ${node} answered something strange; is it of another version?`,
+    )
   return { status, body }
 }
 

@@ -13,11 +13,12 @@ export interface WhoamiData {
   pid: number
   uid: number
   gid: number
-  /** False for a process of another network namespace: it can serve nothing here. */
+  /** False for a process of another network namespace, which can serve nothing here, and when `listeners` is null. */
   sameNetwork: boolean
   /** True when the process has more sockets or descriptors than are looked at. */
   truncated: boolean
-  listeners: WhoamiListener[]
+  /** `null` when the agent may not look at the process: for other users' it needs CAP_SYS_PTRACE. */
+  listeners: WhoamiListener[] | null
 }
 
 export const WHOAMI_SCHEMA = 'shunt.whoami/1'

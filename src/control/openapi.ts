@@ -63,7 +63,11 @@ const LOOKS: readonly Look[] = [
   },
   { path: 'drops', schema: 'shunt.drops/1', summary: 'Dropped packets, by reason.' },
   { path: 'nodes', schema: 'shunt.nodes/1', summary: 'The nodes of the cluster: machine and agent of each.' },
-  { path: 'cluster', schema: 'shunt.cluster/1', summary: 'What an operator needs to sign the next statement.' },
+  {
+    path: 'cluster',
+    schema: 'shunt.cluster/1',
+    summary: 'What an operator needs to sign the next statement.',
+  },
   {
     path: 'config',
     schema: 'shunt.config/1',
@@ -100,16 +104,22 @@ const lookItem = ({ schema, summary, parameters }: Look, before: Json[] = []): J
 })
 
 const followable = (): Json => {
-  const follow = parameter('follow', '1: go on, an envelope a line, as events happen. A reader that is too slow is dropped.', {
-    enum: ['0', '1'],
-    default: '0',
-  })
+  const follow = parameter(
+    'follow',
+    '1: go on, an envelope a line, as events happen. A reader that is too slow is dropped.',
+    {
+      enum: ['0', '1'],
+      default: '0',
+    },
+  )
   const { get } = lookItem(EVENTS) as { get: Json }
   const ok = {
     description: 'An envelope, shunt.events/1; with follow=1 many, one a line.',
     content: { ...content('events'), ...content('events', 'application/x-ndjson') },
   }
-  return { get: { ...get, parameters: [...EVENT_PARAMETERS, follow], responses: { 200: ok, default: ERROR } } }
+  return {
+    get: { ...get, parameters: [...EVENT_PARAMETERS, follow], responses: { 200: ok, default: ERROR } },
+  }
 }
 
 const orderItem = (order: Order): Json => ({
@@ -136,9 +146,15 @@ const paths = (): Json => {
   for (const order of Object.keys(ORDERS) as Order[]) entries.push([`/v1/${order}`, orderItem(order)])
   entries.push([
     '/v1/openapi.json',
-    { get: { summary: 'This document.', responses: { 200: { description: 'OpenAPI 3.1.' }, default: ERROR } } },
+    {
+      get: { summary: 'This document.', responses: { 200: { description: 'OpenAPI 3.1.' }, default: ERROR } },
+    },
   ])
-  const whoami = { path: 'whoami', schema: 'shunt.whoami/1', summary: 'The process that asks, and what it serves.' } as const
+  const whoami = {
+    path: 'whoami',
+    schema: 'shunt.whoami/1',
+    summary: 'The process that asks, and what it serves.',
+  } as const
   entries.push([
     '/v1/whoami',
     {
@@ -153,8 +169,7 @@ const components = (): Json => {
   const schemas: Json = { error: schemaOf(errorEnvelope) }
   for (const schema of Object.keys(ANSWER_DATA) as SchemaName[])
     schemas[componentOf(schema)] = schemaOf(envelopeOf(schema))
-  for (const order of Object.keys(ORDERS) as Order[])
-    schemas[`${order}-body`] = schemaOf(ORDER_BODIES[order])
+  for (const order of Object.keys(ORDERS) as Order[]) schemas[`${order}-body`] = schemaOf(ORDER_BODIES[order])
   return { schemas }
 }
 

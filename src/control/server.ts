@@ -75,7 +75,10 @@ const handler = (options: ControlServerOptions) => {
   const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const request = parseRequest(req.method ?? '', req.url ?? '')
     if ('status' in request)
-      return sendAnswer(res, { ...refusal(request.status, request.code, request.message), ...pickAllow(request) })
+      return sendAnswer(res, {
+        ...refusal(request.status, request.code, request.message),
+        ...pickAllow(request),
+      })
     if (request.ask === 'order') return order(request, req, res)
     if (hasBody(req)) return sendAnswer(res, refusal(413, 'too_large', 'a request has no body here'))
     if (request.ask === 'follow') return follow(request, req, res)
@@ -94,7 +97,8 @@ const handler = (options: ControlServerOptions) => {
   }
 }
 
-const pickAllow = ({ allow }: { allow?: string }): { allow?: string } => (allow === undefined ? {} : { allow })
+const pickAllow = ({ allow }: { allow?: string }): { allow?: string } =>
+  allow === undefined ? {} : { allow }
 
 /**
  * Serves the control API on a Unix socket of mode 0660; makes its directory if need be.

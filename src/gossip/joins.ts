@@ -61,14 +61,18 @@ export class Joins {
     const limits: AbortOptions = { signal: AbortSignal.timeout(JOIN_TIMEOUT_MS) }
     const timeout = setTimeout(() => connection.abort(new Error('the join took too long')), JOIN_TIMEOUT_MS)
     try {
-      await this.#hook.serve({
-        ...session,
-        read: async count => (await bytes.read({ bytes: count, ...limits })).slice(),
-        write: async data => {
-          if (connection.status !== 'open') throw new Error('the joining machine has gone')
-          await bytes.write(data, limits)
-        },
-      })
+      // A place is held no longer than its connection, whatever the hook still does.
+      await Promise.race([
+        ended(connection),
+        this.#hook.serve({
+          ...session,
+          read: async count => (await bytes.read({ bytes: count, ...limits })).slice(),
+          write: async data => {
+            if (connection.status !== 'open') throw new Error('the joining machine has gone')
+            await bytes.write(data, limits)
+          },
+        }),
+      ])
       await connection.close(limits)
       this.#count('joins')
     } catch (error) {
@@ -80,3 +84,10 @@ export class Joins {
     }
   }
 }
+
+const ended = (connection: MultiaddrConnection): Promise<never> =>
+  new Promise((_, reject) => {
+    const gone = (): void => reject(new Error('the joining machine has gone'))
+    connection.addEventListener('close', gone)
+    if (connection.status !== 'open') gone()
+  })

@@ -10,7 +10,6 @@ import { errorText, ShuntError } from '../errors.ts'
 import { abortConnection } from './abort.ts'
 import { type Admission, createGater } from './admission.ts'
 import { Alarm } from './alarm.ts'
-import { ask, serve } from './ask.ts'
 import type { BusOptions } from './bus.ts'
 import { encodeGoodbye, encodeHeartbeat, encodeHeartbeatEcho, encodeHello } from './frame-encode.ts'
 import {
@@ -31,11 +30,13 @@ import { Joins } from './joins.ts'
 import { Link } from './link.ts'
 import { type LinkCounter, newCounters } from './link-counters.ts'
 import type { PeerLinks, PeerLinksOptions } from './links-api.ts'
+import { Listeners } from './listeners.ts'
 import { type LivenessAction, type LivenessEvent, startLiveness, step } from './liveness.ts'
 import { checkNetworkKeys, dialKeyAt } from './network-keys.ts'
 import { createLinkNode, type LinkNode } from './node.ts'
 import { type Peer, type PeerState, stateOf } from './peer.ts'
 import { PeerTable } from './peer-table.ts'
+import { Questions, type RequestHandler } from './questions.ts'
 import { roleMask } from './roles.ts'
 
 export type { JoinHook, JoinSession } from './joins.ts'
@@ -44,8 +45,6 @@ export type { PeerState } from './peer.ts'
 
 const DIAL_TIMEOUT_MS = 3000
 const STRANGER_LOG_MS = 10_000
-/** Bounds what answers in the making may hold, whoever asks. */
-const MAX_ASKED_IN_ALL = 32
 
 /** Throws SHUNT_ERR_IDENTITY if the identity or the secret is unusable, SHUNT_ERR_CONFIG if a peer has our own id. */
 export const createPeerLinks = (options: PeerLinksOptions): PeerLinks => new Links(options)
@@ -60,16 +59,15 @@ class Links implements PeerLinks {
   readonly #counters = newCounters()
   readonly #alarm = new Alarm(() => this.#wake())
   readonly #dialing = new AbortController()
-  readonly #frameCallbacks: ((peer: string, frame: DecodedFrame) => void)[] = []
-  readonly #changeCallbacks: ((peer: PeerState) => void)[] = []
-  readonly #digestCallbacks: ((peer: string, digest: bigint, revision: number) => void)[] = []
-  readonly #publishedCallbacks: ((peer: string, payload: Uint8Array) => void)[] = []
-  #requestHandler: ((peer: string, body: Uint8Array) => Promise<Uint8Array>) | undefined
+  readonly #questions: Questions
+  readonly #frames: Listeners<[peer: string, frame: DecodedFrame]>
+  readonly #changes: Listeners<[peer: PeerState]>
+  readonly #digests: Listeners<[peer: string, digest: bigint, revision: number]>
+  readonly #published: Listeners<[peer: string, payload: Uint8Array]>
   #phase: 'new' | 'running' | 'leaving' | 'stopped' = 'new'
   #keys: readonly Uint8Array[]
   #self: { roles: Role[]; epoch: number }
   #draining = false
-  #asked = 0
   #knowledge: Knowledge | undefined
   #strangerLoggedMs = Number.NEGATIVE_INFINITY
 
@@ -77,6 +75,11 @@ class Links implements PeerLinks {
     this.#options = options
     this.#rules = { versions: options.versions ?? VERSIONS, checkRoles: options.checkRoles ?? true }
     this.#log = options.log.child({ role: 'links' })
+    this.#questions = new Questions(this.#log, what => this.#count(what))
+    this.#frames = new Listeners(this.#log)
+    this.#changes = new Listeners(this.#log)
+    this.#digests = new Listeners(this.#log)
+    this.#published = new Listeners(this.#log)
     this.#keys = checkNetworkKeys(options.networkKeys)
     this.#self = { roles: [...options.roles], epoch: options.epoch }
     const privateKey = loadIdentity(options.identityFile)
@@ -112,7 +115,8 @@ class Links implements PeerLinks {
       listen: options.listen,
       gater,
       onStream: (stream, connection) => this.#onInbound(stream, connection),
-      onAsk: (stream, connection) => void this.#onAsked(stream, connection),
+      onAsk: (stream, connection) =>
+        void this.#questions.answer(this.#peers.get(connection.remotePeer.toString()), stream, connection),
       bus: options.topic === undefined ? undefined : this.#busOptions(options.topic),
     })
   }
@@ -125,8 +129,7 @@ class Links implements PeerLinks {
       count: what => this.#count(what),
       onMessage: (id, payload) => {
         const name = this.#peers.get(id)?.config.name
-        if (name === undefined || this.#phase !== 'running') return
-        for (const callback of this.#publishedCallbacks) this.#guarded(() => callback(name, payload))
+        if (name !== undefined && this.#phase === 'running') this.#published.tell(name, payload)
       },
     }
   }
@@ -207,10 +210,11 @@ class Links implements PeerLinks {
       peer.live = { ...startLiveness(dials, nowMs), status, draining, heardAtMs }
     }
     for (const peer of [...added, ...moved]) this.#drive(peer, { on: 'wake' })
-    for (const peer of removed) if (peer.live.status !== 'dead') this.#tell(dead(stateOf(peer, nowMs)))
+    for (const peer of removed)
+      if (peer.live.status !== 'dead') this.#changes.tell(dead(stateOf(peer, nowMs)))
     for (const { peer, before } of renamed)
-      if (peer.live.status !== 'dead') this.#tell(dead(stateOf({ ...peer, config: before }, nowMs)))
-    for (const peer of changed) this.#tell(stateOf(peer, nowMs))
+      if (peer.live.status !== 'dead') this.#changes.tell(dead(stateOf({ ...peer, config: before }, nowMs)))
+    for (const peer of changed) this.#changes.tell(stateOf(peer, nowMs))
   }
 
   setNetworkKeys(keys: readonly Uint8Array[]): void {
@@ -226,7 +230,7 @@ class Links implements PeerLinks {
   }
 
   onDigest(callback: (peer: string, digest: bigint, revision: number) => void): void {
-    this.#digestCallbacks.push(callback)
+    this.#digests.add(callback)
   }
 
   publish(payload: Uint8Array): boolean {
@@ -234,29 +238,15 @@ class Links implements PeerLinks {
   }
 
   onPublished(callback: (peer: string, payload: Uint8Array) => void): void {
-    this.#publishedCallbacks.push(callback)
+    this.#published.add(callback)
   }
 
-  async request(name: string, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const peer = this.#peers.named(name)
-    this.#count('requests_out')
-    try {
-      if (peer?.link === undefined || peer.live.phase !== 'alive')
-        throw new ShuntError(
-          'SHUNT_ERR_PEER',
-          peer === undefined
-            ? `there is no node ${name}; see shunt nodes`
-            : `this node has no link to ${name} at present; see shunt nodes, and the log of its agent`,
-        )
-      return await ask(name, peer.link.connection, body, signal)
-    } catch (error) {
-      this.#count('requests_failed')
-      throw error
-    }
+  request(name: string, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+    return this.#questions.ask(name, this.#peers.named(name), body, signal)
   }
 
-  onRequest(handler: (peer: string, body: Uint8Array) => Promise<Uint8Array>): void {
-    this.#requestHandler = handler
+  onRequest(handler: RequestHandler): void {
+    this.#questions.answerWith(handler)
   }
 
   send(name: string, frame: Uint8Array): boolean {
@@ -271,11 +261,11 @@ class Links implements PeerLinks {
   }
 
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void {
-    this.#frameCallbacks.push(callback)
+    this.#frames.add(callback)
   }
 
   onChange(callback: (peer: PeerState) => void): void {
-    this.#changeCallbacks.push(callback)
+    this.#changes.add(callback)
   }
 
   counters(): Record<string, number> {
@@ -338,11 +328,7 @@ class Links implements PeerLinks {
     if (state.state === 'alive') peer.complaint = undefined
     else peer.rttMs = null
     this.#log.debug({ peer: state.name, state: state.state, draining: state.draining }, 'link state')
-    this.#tell(state)
-  }
-
-  #tell(state: PeerState): void {
-    for (const callback of this.#changeCallbacks) this.#guarded(() => callback(state))
+    this.#changes.tell(state)
   }
 
   /** Closes the link, if there is one, without a word to the peer or to liveness. */
@@ -352,15 +338,6 @@ class Links implements PeerLinks {
     peer.link = undefined
     this.#count('links_closed')
     link.close(reason)
-  }
-
-  /** What the users of this module throw is theirs: it must not tear a link down. */
-  #guarded(call: () => void): void {
-    try {
-      call()
-    } catch (error) {
-      this.#log.error({ err: error }, 'a link callback failed')
-    }
   }
 
   #heartbeat(peer: Peer, sequence: number, wantsEcho: boolean): void {
@@ -395,34 +372,6 @@ class Links implements PeerLinks {
     const peer = this.#peers.get(connection.remotePeer.toString())
     if (peer === undefined || this.#phase !== 'running') abortConnection(connection, 'not wanted')
     else this.#attach(peer, stream, connection)
-  }
-
-  /** Only over the connection of the link: what else a peer may have opened does not count as linked. */
-  async #onAsked(stream: Stream, connection: Connection): Promise<void> {
-    const peer = this.#peers.get(connection.remotePeer.toString())
-    const handler = this.#requestHandler
-    this.#count('requests_in')
-    try {
-      if (
-        peer?.link?.connection !== connection ||
-        peer.live.phase !== 'alive' ||
-        handler === undefined ||
-        this.#phase !== 'running' ||
-        this.#asked >= MAX_ASKED_IN_ALL
-      ) {
-        stream.abort(new Error('not answered here'))
-        throw new Error('not answered here')
-      }
-      this.#asked++
-      try {
-        await serve(stream, body => handler(peer.config.name, body))
-      } finally {
-        this.#asked--
-      }
-    } catch (error) {
-      this.#count('requests_in_failed')
-      this.#log.debug({ peer: peer?.config.name, error: errorText(error) }, 'request not answered')
-    }
   }
 
   #attach(peer: Peer, stream: Stream, connection: Connection): void {
@@ -504,7 +453,7 @@ class Links implements PeerLinks {
       if (frame.type === 'heartbeat-echo') this.#onEcho(peer, frame)
       else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
         this.#count('frame_wrong_role')
-      else for (const callback of this.#frameCallbacks) this.#guarded(() => callback(peer.config.name, frame))
+      else this.#frames.tell(peer.config.name, frame)
     }
   }
 
@@ -514,10 +463,7 @@ class Links implements PeerLinks {
     if (told) peer.knowledge = knowledge
     if (heartbeat.wantsEcho) this.#write(link, encodeHeartbeatEcho(heartbeat))
     this.#drive(peer, { on: 'heard', draining: heartbeat.draining })
-    if (!told) return
-    const { digest, revision } = knowledge
-    for (const callback of this.#digestCallbacks)
-      this.#guarded(() => callback(peer.config.name, digest, revision))
+    if (told) this.#digests.tell(peer.config.name, knowledge.digest, knowledge.revision)
   }
 
   /** The time is our own note of when we asked: what the echo says of it is the peer's word. */

@@ -17,7 +17,10 @@
 export interface LivenessSettings {
   /** A heartbeat is sent this often (ms). Costs CPU in proportion; detection time is bounded by deadAfterMs. */
   heartbeatMs: number
-  /** Silence of an alive peer after which it is dead (ms); at least 2 heartbeats, else one late packet kills. */
+  /**
+   * Silence of an alive peer after which it is dead (ms); at least 2 heartbeats, else one late packet kills. Less than the second
+   * within which a death must be seen, since the last heartbeat may have left just before it.
+   */
   deadAfterMs: number
   /** How long a new link may take up to its first heartbeat (ms). */
   greetingMs: number
@@ -34,7 +37,7 @@ export interface LivenessSettings {
 
 export const LIVENESS: Readonly<LivenessSettings> = {
   heartbeatMs: 250,
-  deadAfterMs: 1000,
+  deadAfterMs: 900,
   greetingMs: 2000,
   firstContactMs: 3000,
   backoffMinMs: 100,

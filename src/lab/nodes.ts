@@ -48,16 +48,19 @@ export const insideCommand = (state: LabState, place: PlacePlan, argv: string[])
   ...argv,
 ]
 
-/** `shunt` in there is the program of the agents; it asks the agent of that node, and signs by the lab's operator key. */
+/** `shunt` in there is the program of the agents; it asks the agent of that node, works on its files, and signs by the lab's operator key. */
 export const insideEnv = (state: LabState, place: PlacePlan): NodeJS.ProcessEnv => {
   const command = state.agentCommand
   if (command === null || place.kind !== 'node') return process.env
   const bin = command.length === 1 ? dirname(command[0]) : join(ROOT, 'bin')
-  const { socket } = placeFiles(labDir(state.name), place.name)
+  const files = placeFiles(labDir(state.name), place.name)
   return {
     ...process.env,
     PATH: `${bin}:${process.env.PATH ?? ''}`,
-    SHUNT_SOCKET: socket,
+    SHUNT_SOCKET: files.socket,
+    SHUNT_APP_SOCKET: files.appSocket,
+    SHUNT_CONFIG: files.config,
+    SHUNT_STATE_DIR: files.state,
     SHUNT_OPERATOR_KEY: operatorKeyFile(labDir(state.name)),
   }
 }

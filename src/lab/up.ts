@@ -4,9 +4,9 @@ import { ShuntError } from '../errors.ts'
 import { buildNetwork, checkNamesFree } from './builder.ts'
 import { cgroupDirs, createCgroups } from './cgroup.ts'
 import { lockLab } from './lock.ts'
+import { writeManagedFiles } from './managed.ts'
 import { placeFiles } from './node-config.ts'
 import { agentCommand, type Configure, startAgent, writeNodeFiles } from './nodes.ts'
-import { writeManagedFiles } from './managed.ts'
 import { DEFAULT_OPTIONS, type Mode, type TopologyOptions } from './options.ts'
 import { disown, own } from './owned.ts'
 import { identify } from './processes.ts'
@@ -50,7 +50,8 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   const mode = options.mode ?? 'static'
   if (mode === 'static') await writeNodeFiles(state, options.configure)
   // A managed node's file is the same but for what it leaves out.
-  if (mode === 'managed') await writeManagedFiles(state, options.configure as Parameters<typeof writeManagedFiles>[1])
+  if (mode === 'managed')
+    await writeManagedFiles(state, options.configure as Parameters<typeof writeManagedFiles>[1])
   state.files = writeFiles(state)
   say(`applications: nginx on ${hostsOf(plan).length} hosts`)
   for (const host of hostsOf(plan)) state.processes.push(startWeb(state, host))

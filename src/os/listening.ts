@@ -8,7 +8,8 @@ export interface ListeningSocket {
   port: number
 }
 export interface Listening {
-  sockets: ListeningSocket[]
+  /** `null` when this process may not look: at another user's that takes CAP_SYS_PTRACE (proc_pid_fd(5)). */
+  sockets: ListeningSocket[] | null
   /** There was more to read than one answer is worth. */
   truncated: boolean
   /** Whether it has the network namespace of this process. */
@@ -35,6 +36,9 @@ const WAITING = { tcp: '0A', udp: '07' }
 const parseHexAddress = (hex: string): string => {
   const bytes = Buffer.from(hex, 'hex')
   for (let at = 0; at < bytes.length; at += 4) bytes.subarray(at, at + 4).reverse()
+  // An IPv4 address that an IPv6 socket is bound to (RFC 4291, 2.5.5.2).
+  if (bytes.length === 16 && bytes.readUIntBE(0, 6) === 0 && bytes.readUIntBE(6, 6) === 0xffff)
+    return formatAddress(bytes.subarray(12))
   return formatAddress(bytes)
 }
 
@@ -90,9 +94,7 @@ const effectiveUid = async (pid: number): Promise<number> => {
   return Number(/^Uid:\s+\d+\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN)
 }
 
-/** Rejects with ENOENT or ESRCH when there is no such process, EACCES when this one may not look. */
-export const listeningOf = async (pid: number): Promise<Listening> => {
-  const uid = await effectiveUid(pid)
+const look = async (pid: number): Promise<Omit<Listening, 'uid'>> => {
   const { inodes, truncated: manyDescriptors } = await socketInodes(pid)
   const sockets: ListeningSocket[] = []
   let truncated = manyDescriptors
@@ -112,6 +114,16 @@ export const listeningOf = async (pid: number): Promise<Listening> => {
     sockets: sockets.slice(0, MAX_SOCKETS),
     truncated: truncated || sockets.length > MAX_SOCKETS,
     sameNetwork: theirs === ours,
-    uid,
+  }
+}
+
+/** Rejects with ENOENT or ESRCH when there is no such process. */
+export const listeningOf = async (pid: number): Promise<Listening> => {
+  const uid = await effectiveUid(pid)
+  try {
+    return { ...(await look(pid)), uid }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error
+    return { sockets: null, truncated: false, sameNetwork: false, uid }
   }
 }

@@ -31,9 +31,7 @@ const lineElement = (line: Line, row: number, colour: boolean): ReactElement =>
     // An empty line would have no height.
     line.length === 0
       ? ' '
-      : line.map((part, i) =>
-          createElement(Text, { key: i, ...styleOf(part.style, colour) }, part.text),
-        ),
+      : line.map((part, i) => createElement(Text, { key: i, ...styleOf(part.style, colour) }, part.text)),
   )
 
 export const Screen = ({ state, colour }: { state: State; colour: boolean }): ReactElement =>

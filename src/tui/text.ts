@@ -1,14 +1,19 @@
 /** Text in cells of a terminal: what is shown never moves the cursor, wraps or shifts its neighbours. */
 import { stripVTControlCharacters } from 'node:util'
 
+/** Most cells are like this: tables of a thousand rows are drawn many times a second. */
+const PLAIN = /^[!-~]*(?: [!-~]+)*$/
+
 /** Names and sentences come from other machines. Code points that are not one cell wide become `?`. */
 export const clean = (text: string): string =>
-  stripVTControlCharacters(text)
-    .replace(/\s+/g, ' ')
-    .replace(
-      /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{M}\p{Extended_Pictographic}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f000}-\u{3ffff}]/gu,
-      '?',
-    )
+  PLAIN.test(text)
+    ? text
+    : stripVTControlCharacters(text)
+        .replace(/\s+/g, ' ')
+        .replace(
+          /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{M}\p{Extended_Pictographic}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f000}-\u{3ffff}]/gu,
+          '?',
+        )
 
 /** Exactly `width` cells; `~` says that something was cut off. */
 export const fit = (text: string, width: number, right = false): string => {
@@ -58,6 +63,7 @@ const BARS = { unicode: '▁▂▃▄▅▆▇█', ascii: '_.-:=+*#' } as const
  * is never drawn like 0.
  */
 export const sparkline = (values: readonly number[], width: number, unicode: boolean): string => {
+  if (width <= 0) return ''
   const bars = unicode ? BARS.unicode : BARS.ascii
   const shown = values.slice(-width)
   const top = Math.max(...shown, 0)

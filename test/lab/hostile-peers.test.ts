@@ -202,7 +202,7 @@ test('garbage, silence and slow bytes at the control port keep nobody out, also 
   await at.unharmed()
 })
 
-/** Strangers that say as much as opens a connection's cipher (24 bytes), and leave. */
+/** Strangers that say as much as a nonce (32 bytes), made with no key of the cluster, and are thrown out. */
 const NONCES = `
 import { connect } from 'node:net'
 import { randomBytes } from 'node:crypto'
@@ -212,7 +212,7 @@ const open = () => {
   if (left-- <= 0) return
   const socket = connect(${CONTROL_PORT}, process.argv[1])
   socket.on('error', () => {}).on('close', () => { if (++gone === 12_000) console.log('done'); open() })
-  socket.on('connect', () => socket.write(randomBytes(24))).once('data', () => socket.end())
+  socket.on('connect', () => socket.write(randomBytes(32)))
 }
 for (let i = 0; i < 20; i++) open()`
 
@@ -220,6 +220,11 @@ test('12,000 connections that come and go leave nothing behind in the agent', as
   const child = at.lab.spawn('router', [...NODE, '--input-type=module', '-e', NONCES, at.address('h1')])
   try {
     await once(child.stdout!, 'data')
+    const [limited, keyless] = [
+      await counter('h1', 'link_inbound_rate_limited'),
+      await counter('h1', 'link_inbound_wrong_network_key'),
+    ]
+    assert.ok(keyless > 50 && limited + keyless >= 11_000, `${limited} limited, ${keyless} without a key`)
     await at.unharmed()
     await at.lab.restartAgent('h2', { graceMs: 0 })
     await at.expectPid('h2')

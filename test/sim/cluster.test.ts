@@ -2,8 +2,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type AddResult, Ledger } from '../../src/cluster/ledger.ts'
-import { statementHash } from '../../src/cluster/statement.ts'
-import type { Statement } from '../../src/cluster/types.ts'
+import type { Entry } from '../../src/cluster/precedence.ts'
 import { type Bugs, ClusterRun, RememberingLedger } from '../support/sim/cluster-run.ts'
 import { CLUSTER } from '../support/sim/operator.ts'
 import { firstFailure, forSeeds } from '../support/sim/seeds.ts'
@@ -33,12 +32,12 @@ class Gullible extends Ledger {
 
 /** Of two revisions of one number the one that came first stays. */
 class FirstComeFirstServed extends RememberingLedger {
-  override add(statement: Statement): AddResult {
-    const { body } = statement
+  protected override take(entry: Entry): AddResult {
+    const { body } = entry.statement
     const isLate =
       body.kind === 'config' &&
       this.statements().some(s => s.body.kind === 'config' && s.body.revision === body.revision)
-    return isLate && !this.has(statementHash(statement)) ? 'stale' : super.add(statement)
+    return isLate ? 'stale' : super.take(entry)
   }
 }
 

@@ -101,6 +101,7 @@ const nodeRow = {
   agentRttMs: 0.4,
   lastHeardMs: 120,
   revision: 2,
+  rolesRevision: 0,
   synced: true,
   joinedAt: '2026-03-01T08:00:00.000Z',
 } as const
@@ -203,7 +204,10 @@ export const HISTORY: ConfigHistoryData = {
 /** Two events are in it from the start; tests add more with `log.add`. */
 const eventLog = (): EventLog => {
   let nowMs = Date.parse('2026-03-02T09:30:00.000Z')
-  const log = new EventLog(1000, () => (nowMs += 1000) - 1000)
+  const log = new EventLog(1000, () => {
+    nowMs += 1000
+    return nowMs - 1000
+  })
   log.add('config.applied', 'info', '-', 'revision 2 is in force')
   log.add('node.dead', 'error', 'h2', 'the machine answers no probes')
   return log

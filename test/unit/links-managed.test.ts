@@ -311,7 +311,7 @@ it('publications: only of members, within size and rate, and none without a topi
   assert.ok(taken >= 32 && taken < 40, `${taken} at once`)
   assert.is(counter(a, 'publish_dropped_rate'), 1)
   const plain = await make(context, 1)
-  bench.end()
+  await bench.end()
   const alone = await plain.start(0)
   assert.not(alone.links.publish(bytes('x')))
 })

@@ -62,7 +62,9 @@ export class ClusterApi {
     const { managed, links } = this.#parts
     const config = this.#parts.config()
     const members = new Map(managed?.view.members.map(member => [member.id, member]))
-    const rows = links.states().map(peer => this.#row(peer, config, members.get(peer.id)))
+    // A former member that is kept for its running flows is no node of the cluster any more.
+    const peers = links.states().filter(({ id }) => managed === null || members.has(id))
+    const rows = peers.map(peer => this.#row(peer, config, members.get(peer.id)))
     const self = members.get(links.id)
     rows.push({
       name: config.node.name,

@@ -337,7 +337,7 @@ export class HostCore {
       const slot = table.oldest(list)
       if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
       // Still in the kernel only when a longer lease was in force before.
-      this.mappings.remove(slot)
+      this.#remove(slot, nowMs)
       work--
     }
     return work

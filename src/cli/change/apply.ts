@@ -45,6 +45,7 @@ const follow = async (flags: ChangeFlags, revision: number, text: string): Promi
   const interrupted = new AbortController()
   const onSignal = (): void => interrupted.abort()
   process.once('SIGINT', onSignal)
+  if (!flags.json) print(`revision ${revision} is accepted`)
   try {
     const rollout = await awaitRollout(flags.socket, revision, text, flags.wait, interrupted.signal)
     if (flags.wait === 0) return rollout
@@ -108,7 +109,6 @@ export const applyDocument = async (wanted: Wanted, current: Current, flags: Cha
     ],
     operator,
   )
-  if (!flags.json) print(`revision ${revision} is accepted`)
   const rollout = await follow(flags, revision, plan.text)
   if (flags.json) report(current, plan, { applied: true, revision }, rollout)
   else if (rollout !== null && flags.wait > 0 && process.exitCode === undefined)

@@ -47,7 +47,7 @@ const lastLine = (state: State): Line => {
       span(clean(`${at.list.filter}_`)),
       span('  Enter keeps it, Esc drops it', 'dim'),
     ]
-  if (overlay?.kind === 'help') return [span('any key goes back', 'dim')]
+  if (overlay?.kind === 'help') return [span('j k scroll, any other key goes back', 'dim')]
   return overlay === null ? hints(state) : []
 }
 

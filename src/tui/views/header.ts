@@ -86,7 +86,9 @@ const scopeText = (state: State): string => {
     return details === null ? '> gone' : `> ${details.title}`
   }
   const { service, host } = at.scope
-  const of = service !== undefined ? `of service ${service}` : host !== undefined ? `of host ${host}` : ''
+  const what = state.columns < 100 ? '' : service !== undefined ? 'service ' : 'host '
+  const name = service ?? host
+  const of = name === undefined ? '' : `of ${what}${name}`
   const filter = at.list.filter === '' || state.overlay?.kind === 'filter' ? '' : `filter: ${at.list.filter}`
   return [of, filter].filter(Boolean).join('  ')
 }

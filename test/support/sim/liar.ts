@@ -6,7 +6,9 @@ import type { Statement } from '../../../src/cluster/types.ts'
 import type { LinkMessage, Surroundings } from './cluster-node.ts'
 import * as op from './operator.ts'
 
-const EVERY_MS = 150
+/** Made once, as signing is slow. */
+const forgeries = new Map<string, Statement>()
+const EVERY_MS = 250
 
 /** No secrets: nothing keeps a member from giving away what it knows, and the run is about what honest nodes give away. */
 const isOfUse = (bytes: Uint8Array): boolean => {
@@ -91,7 +93,7 @@ export class Liar {
 
   #forged(): Statement {
     const { world } = this.#around.network
-    const n = 200 + world.integer(3)
+    const n = 200 + world.integer(2)
     const bodies: Statement['body'][] = [
       { kind: 'roles', id: op.identity('node 0').id, roles: [], revision: 1_000, atMs: 1 },
       { kind: 'remove', id: op.identity('node 0').id, reason: 'evicted', atMs: 1 },
@@ -103,7 +105,10 @@ export class Liar {
     const body = world.pick(bodies)
     const isLeave = body.kind === 'remove' && body.reason === 'left'
     const signer = isLeave ? op.identity(`node ${n}`) : this.identity
-    return signStatement(op.CLUSTER, isLeave ? body.id : 'operator', body, signer)
+    const key = `${this.id} ${n} ${bodies.indexOf(body)}`
+    const made = forgeries.get(key) ?? signStatement(op.CLUSTER, isLeave ? body.id : 'operator', body, signer)
+    forgeries.set(key, made)
+    return made
   }
 
   #altered(): Uint8Array {

@@ -101,7 +101,7 @@ export class World {
   /** Runs something in so many milliseconds (whole ones, like all clocks here); the returned function cancels it. */
   after(delayMs: number, run: () => void): () => void {
     let live = true
-    const atMs = this.#nowMs + Math.max(0, Math.round(delayMs))
+    const atMs = this.#nowMs + Math.max(0, Math.ceil(delayMs))
     this.#agenda.push({ atMs, order: this.#planned++, run: () => live && run() })
     return () => {
       live = false

@@ -27,7 +27,11 @@ it('numbers and dates what it is told', () => {
       },
     ],
   })
-  assert.equal(new EventLog(10, () => AT).query({ after: 0, limit: 10 }), { last: 0, missed: false, events: [] })
+  assert.equal(new EventLog(10, () => AT).query({ after: 0, limit: 10 }), {
+    last: 0,
+    missed: false,
+    events: [],
+  })
 })
 
 it('a long sentence is cut', () => {
@@ -39,20 +43,26 @@ it('a long sentence is cut', () => {
 it('answers as a list without a bound would, and says what is missing', () => {
   const whole = fc.nat({ max: 30 })
   fc.assert(
-    fc.property(whole, fc.integer({ min: 1, max: 12 }), whole, fc.integer({ min: 1, max: 12 }), (n, size, after, limit) => {
-      const log = new EventLog(size, () => AT)
-      fill(log, n)
-      const answer = log.query({ after, limit })
-      const all = Array.from({ length: n }, (_, i) => i + 1)
-      const asked = after > n ? all : all.filter(sequence => sequence > after)
-      const expected = asked.slice(-Math.min(limit, size))
-      assert.equal(
-        answer.events.map(event => event.sequence),
-        expected,
-      )
-      assert.is(answer.last, n)
-      assert.is(answer.missed, after > n || expected.length < asked.length)
-    }),
+    fc.property(
+      whole,
+      fc.integer({ min: 1, max: 12 }),
+      whole,
+      fc.integer({ min: 1, max: 12 }),
+      (n, size, after, limit) => {
+        const log = new EventLog(size, () => AT)
+        fill(log, n)
+        const answer = log.query({ after, limit })
+        const all = Array.from({ length: n }, (_, i) => i + 1)
+        const asked = after > n ? all : all.filter(sequence => sequence > after)
+        const expected = asked.slice(-Math.min(limit, size))
+        assert.equal(
+          answer.events.map(event => event.sequence),
+          expected,
+        )
+        assert.is(answer.last, n)
+        assert.is(answer.missed, after > n || expected.length < asked.length)
+      },
+    ),
   )
 })
 

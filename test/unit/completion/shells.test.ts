@@ -35,7 +35,12 @@ it.before(() => {
 it.after(() => rmSync(dir, { recursive: true, force: true }))
 
 const run = (shell: string, args: string[]): string => {
-  const { status, stdout, stderr } = spawnSync(shell, args, { cwd: files, env, encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(shell, args, {
+    cwd: files,
+    env,
+    encoding: 'utf8',
+    timeout: 20_000,
+  })
   assert.equal({ status, stderr }, { status: 0, stderr: '' })
   return stdout
 }
@@ -90,20 +95,45 @@ testIf(missing('bash'), it, 'bash: options, and values after =', () => {
   assert.equal(bashOffers('shunt nonsense '), [])
 })
 
-testIf(missing('zsh'), it, 'zsh reads the script, and has every command', () => {
-  run('zsh', ['-fn', join(dir, 'fpath', '_shunt')])
-  const out = run('zsh', [
-    '-fc',
-    `fpath=(${join(dir, 'fpath')} $fpath); autoload -Uz compinit; compinit -u -d ${join(dir, 'dump')}
-print -- $_comps[shunt]
-words=(shunt '') CURRENT=2
-_describe() { print -rl -- "\${(@P)2}" }
-_shunt_loaded() { source ${join(dir, 'fpath', '_shunt')} }
-_shunt_loaded
-_shunt`,
-  ])
-  assert.match(out, /^_shunt$/m)
-  for (const word of ['apply', 'roles', 'config', 'help']) assert.match(out, new RegExp(`^${word}:`, 'm'))
+/**
+ * zsh completes only in a line editor, so it runs in a pseudo-terminal of zsh's own module; what would be offered is
+ * printed by a compadd of ours between markers.
+ */
+const ZSH = `
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z 'PS1= PS2= RPS1=; stty -echo 2>/dev/null; unsetopt zle_bracketed_paste; autoload -Uz compinit'
+zpty -w z "fpath=(${join(dir, 'fpath')} $fpath); compinit -u -d ${join(dir, 'dump')}; cd ${files}"
+zpty -w z "source ${join(dir, 'capture.zsh')}; echo rea''dy"
+zpty -r z line '*ready*'
+zpty -w -n z "$1"$'\t'
+zpty -r z line '*<<<end>>>*'
+print -r -- $line
+zpty -d z
+`
+const CAPTURE = `
+zstyle ':completion:*' verbose no
+unsetopt list_ambiguous auto_menu
+compadd() {
+  local -a hits
+  if [[ " $* " == *' -'[OADW]' '* && " $* " != *' -W '* ]] { builtin compadd "$@"; return }
+  builtin compadd -A hits "$@"
+  local hit
+  for hit in $hits; do print -r -- "<<<\${(Q)hit}>>>"; done
+  return 1
+}
+offer() { _main_complete; print -r -- '<<<end>>>'; compstate[insert]=''; compstate[list]='' }
+zle -C offer complete-word offer
+bindkey '^I' offer
+`
+
+testIf(missing('zsh'), it, 'zsh offers what fits', () => {
+  writeFileSync(join(dir, 'capture.zsh'), CAPTURE)
+  for (const [line, expected] of CASES) {
+    const out = run('zsh', ['-fc', ZSH, 'zsh', line])
+    const offers = [...out.matchAll(/<<<(.*?)>>>/g)].map(m => m[1]!).filter(o => o !== 'end')
+    assert.equal([...new Set(offers)].sort(), expected.toSorted(), `${line}: ${out}`)
+  }
 })
 
 testIf(missing('fish'), it, 'fish offers what fits', () => {

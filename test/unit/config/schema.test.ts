@@ -22,7 +22,7 @@ it('every key has a description, and unknown keys are refused everywhere', () =>
     const properties = schema.properties as Record<string, Record<string, unknown>> | undefined
     if (properties !== undefined) assert.is(schema.additionalProperties, false, path)
     for (const [key, child] of Object.entries(properties ?? {})) {
-      if (child.description === undefined) missing.push(`${path}.${key}`)
+      if (!child.description) missing.push(`${path}.${key}`)
       walk(child, `${path}.${key}`)
     }
     if (schema.items !== undefined) walk(schema.items as Record<string, unknown>, `${path}[]`)

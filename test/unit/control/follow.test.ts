@@ -10,7 +10,12 @@ import { controlSuite } from '../../support/control-suite.ts'
 const it = controlSuite('control/follow')
 
 /** Follows until `enough` says so; answers the sequence numbers of each line. */
-const read = async (socket: string, path: string, enough: (lines: number[][]) => boolean, onLine = () => {}) => {
+const read = async (
+  socket: string,
+  path: string,
+  enough: (lines: number[][]) => boolean,
+  onLine = () => {},
+) => {
   const lines: number[][] = []
   const stop = new AbortController()
   await follow(
@@ -32,7 +37,11 @@ it('first what was, then each event as it happens', async ctx => {
   const add = () => {
     if (added++ < 2) ctx.view.log.add('agent.up', 'info', 'h1', 'h1 is back')
   }
-  assert.equal(await read(ctx.socket, '/v1/events?follow=1', lines => lines.length === 3, add), [[1, 2], [3], [4]])
+  assert.equal(await read(ctx.socket, '/v1/events?follow=1', lines => lines.length === 3, add), [
+    [1, 2],
+    [3],
+    [4],
+  ])
   assert.equal(await read(ctx.socket, '/v1/events?follow=1&after=3', lines => lines.length === 1), [[4]])
   assert.equal(await read(ctx.socket, '/v1/events?follow=1&limit=1', lines => lines.length === 1), [[4]])
 })
@@ -45,7 +54,10 @@ it('what happens while the view still answers is neither lost nor doubled', asyn
     ctx.view.log.add('agent.up', 'info', 'h1', 'after the look')
     return data
   }
-  assert.equal(await read(ctx.socket, '/v1/events?follow=1', lines => lines.flat().length === 4), [[1, 2, 3], [4]])
+  assert.equal(await read(ctx.socket, '/v1/events?follow=1', lines => lines.flat().length === 4), [
+    [1, 2, 3],
+    [4],
+  ])
 })
 
 it('a query that is refused, a view that fails, an agent that ends', async ctx => {
@@ -59,7 +71,9 @@ it('a query that is refused, a view that fails, an agent that ends', async ctx =
 })
 
 it('a reader that does not read is dropped with a line that says so, and costs little', async ctx => {
-  const socket = connect(ctx.socket, () => socket.write('GET /v1/events?follow=1 HTTP/1.1\r\nhost: x\r\n\r\n'))
+  const socket = connect(ctx.socket, () =>
+    socket.write('GET /v1/events?follow=1 HTTP/1.1\r\nhost: x\r\n\r\n'),
+  )
   // The answer has begun; from here on nothing is read.
   await once(socket, 'readable')
   const before = process.memoryUsage().heapUsed
@@ -74,7 +88,9 @@ it('a reader that does not read is dropped with a line that says so, and costs l
   assert.ok(text.length < 2 * 1024 * 1024, String(text.length))
   // No listener is left behind.
   const stopped = ctx.view.log.query({ after: 0, limit: 1 }).last
-  assert.equal(await read(ctx.socket, `/v1/events?follow=1&after=${stopped - 1}`, l => l.length === 1), [[stopped]])
+  assert.equal(await read(ctx.socket, `/v1/events?follow=1&after=${stopped - 1}`, l => l.length === 1), [
+    [stopped],
+  ])
 })
 
 it('at most 64 follow; those who go free their places', async ctx => {
@@ -87,7 +103,9 @@ it('at most 64 follow; those who go free their places', async ctx => {
   const onLine = () => {
     if (++begun === 64) all()
   }
-  const followers = Array.from({ length: 64 }, () => follow(ctx.socket, '/v1/events?follow=1', onLine, stop.signal))
+  const followers = Array.from({ length: 64 }, () =>
+    follow(ctx.socket, '/v1/events?follow=1', onLine, stop.signal),
+  )
   await ready
   const answer = await askSocket(ctx.socket, '/v1/events?follow=1')
   assert.is(answer.status, 503)

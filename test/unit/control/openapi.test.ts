@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { ANSWER_DATA, envelopeOf } from '../../../src/control/answer-schemas.ts'
+import { type ANSWER_DATA, envelopeOf } from '../../../src/control/answer-schemas.ts'
 import { get, post } from '../../../src/control/client.ts'
 import { openapiDocument } from '../../../src/control/openapi.ts'
 import { ORDER_SCHEMAS, SCHEMAS } from '../../../src/control/types.ts'

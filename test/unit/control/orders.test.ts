@@ -22,7 +22,13 @@ const STATEMENT: Statement = {
 }
 const TOKEN: TokenRegistration = {
   cluster: CLUSTER,
-  body: { token: 'V1StGXR8_Z5jdHi6B-myT', issuer: ID, roles: ['host'], uses: 1, expiresMs: 1_700_000_000_000 },
+  body: {
+    token: 'V1StGXR8_Z5jdHi6B-myT',
+    issuer: ID,
+    roles: ['host'],
+    uses: 1,
+    expiresMs: 1_700_000_000_000,
+  },
   signature: SIGNATURE,
   secret: Buffer.alloc(32, 5).toString('base64'),
 }
@@ -50,7 +56,11 @@ it('refuses what has another shape, and says where', async ctx => {
     ['/v1/statements', { statements: [] }, /\/v1\/statements: statements: /],
     ['/v1/statements', { statements: Array(65).fill(STATEMENT) }, /statements: /],
     ['/v1/statements', { statements: [STATEMENT], force: true }, /force/],
-    ['/v1/statements', { statements: [{ ...STATEMENT, signature: 'AA==' }] }, /statements\.0\.signature: must be 64 bytes/],
+    [
+      '/v1/statements',
+      { statements: [{ ...STATEMENT, signature: 'AA==' }] },
+      /statements\.0\.signature: must be 64 bytes/,
+    ],
     ['/v1/statements', { statements: [{ ...STATEMENT, extra: 1 }] }, /extra/],
     ['/v1/statements', { statements: [{ ...STATEMENT, body: { kind: 'reboot' } }] }, /statements\.0\.body/],
     ['/v1/statements', { statements: [config('x'.repeat(131_073))] }, /at most 131072 bytes/],
@@ -102,7 +112,10 @@ it('errors of the view keep their meaning on the way to the command', async ctx 
   for (const [thrown, status, seen] of cases) {
     ctx.view.failure = new ShuntError(thrown, 'revision 3 came first')
     const body = JSON.stringify({})
-    assert.is((await askSocket(ctx.socket, '/v1/leave', { method: 'POST', headers: JSON_HEADERS, body })).status, status)
+    assert.is(
+      (await askSocket(ctx.socket, '/v1/leave', { method: 'POST', headers: JSON_HEADERS, body })).status,
+      status,
+    )
     assert.equal(await codeOf(post(ctx.socket, '/v1/leave', {})), [seen, 'revision 3 came first'])
   }
   assert.equal(ctx.logged, [])

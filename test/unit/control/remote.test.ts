@@ -58,7 +58,10 @@ it('a node that does not answer is 502, one that is not known wrong usage', asyn
   const answer = await askSocket(ctx.socket, '/v1/nodes/h2/status')
   assert.is(answer.status, 502)
   assert.is(answer.body.error.code, 'unreachable')
-  assert.equal(await codeOf(get(ctx.socket, '/v1/nodes/h2/status')), ['SHUNT_ERR_PEER', 'node h2 did not answer'])
+  assert.equal(await codeOf(get(ctx.socket, '/v1/nodes/h2/status')), [
+    'SHUNT_ERR_PEER',
+    'node h2 did not answer',
+  ])
   assert.equal(ctx.logged, [])
 })
 
@@ -71,7 +74,10 @@ it('what another node answers cannot break the answer here', async ctx => {
   const [code, message] = await codeOf(get(ctx.socket, '/v1/nodes/h1/status'))
   assert.is(code, 'SHUNT_ERR_CONTROL_PROTOCOL')
   assert.match(message, /no JSON/)
-  ctx.view.remoteAnswer = { status: 200, body: '{"schema":"shunt.error/1","error":{"code":"constructor","message":"x"}}' }
+  ctx.view.remoteAnswer = {
+    status: 200,
+    body: '{"schema":"shunt.error/1","error":{"code":"constructor","message":"x"}}',
+  }
   assert.is((await codeOf(get(ctx.socket, '/v1/nodes/h1/status')))[0], 'SHUNT_ERR_CONTROL_PROTOCOL')
 })
 

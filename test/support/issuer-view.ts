@@ -1,0 +1,77 @@
+/** The control API of an issuer without an agent, for tests of the commands that change a cluster. */
+import { checkSubmit } from '../../src/agent/cluster/submit-check.ts'
+import type {
+  ClusterData,
+  NodeRow,
+  NodesData,
+  SubmitBody,
+  SubmitData,
+  TokenRegistration,
+} from '../../src/control/types.ts'
+import { FakeView } from './fake-view.ts'
+import type { Issuer } from './issuer.ts'
+
+export class IssuerView extends FakeView {
+  readonly #issuer: Issuer
+  /** Overrides of rows, by name. */
+  readonly rows = new Map<string, Partial<NodeRow>>()
+  controlPort = 6780
+
+  constructor(issuer: Issuer) {
+    super()
+    this.#issuer = issuer
+  }
+
+  override async nodes(): Promise<NodesData> {
+    const nodes = this.#issuer.view().members.map(
+      (m): NodeRow => ({
+        name: m.name,
+        id: m.id,
+        address: m.address,
+        tunnel: m.tunnel ?? null,
+        roles: m.roles,
+        rolesRevision: m.rolesRevision,
+        self: m.id === this.#issuer.signer.id,
+        node: 'alive',
+        agent: 'alive',
+        draining: false,
+        probeRttMs: 0.2,
+        agentRttMs: 0.4,
+        lastHeardMs: 10,
+        revision: 0,
+        synced: true,
+        joinedAt: new Date(m.joinedMs).toISOString(),
+        ...this.rows.get(m.name),
+      }),
+    )
+    return { mode: 'managed', nodes }
+  }
+
+  override async cluster(): Promise<ClusterData> {
+    const { facts, ledger } = this.#issuer
+    const view = this.#issuer.view()
+    return {
+      mode: 'managed',
+      cluster: view.cluster,
+      name: view.name,
+      node: { id: facts.id, name: facts.name, address: facts.address, controlPort: this.controlPort },
+      digest: ledger.digest().toString(16).padStart(16, '0'),
+      statements: ledger.hashes().length,
+      secrets: [],
+      secretNumber: view.secrets[0]!.number,
+      configHash: '',
+      departed: view.departed.map(({ atMs, ...rest }) => ({ ...rest, at: new Date(atMs).toISOString() })),
+      conflicts: view.conflicts,
+    }
+  }
+
+  override async submit(body: SubmitBody): Promise<SubmitData> {
+    checkSubmit(this.#issuer.view(), body.statements, () => false)
+    for (const statement of body.statements) this.#issuer.take(statement)
+    return { accepted: body.statements.length, known: 0 }
+  }
+
+  override async registerToken(registration: TokenRegistration): Promise<void> {
+    this.#issuer.tokens.register(registration, this.#issuer.nowMs)
+  }
+}

@@ -1,0 +1,71 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { CapacityAllotment } from '../../src/agent/classify/allotment.ts'
+import { ClassifierCore } from '../../src/agent/classify/classifier-core.ts'
+import { ipv4Word } from '../../src/agent/dataplane/flow-key.ts'
+import { createMappingHeader, KIND } from '../../src/agent/dataplane/mapping-header.ts'
+import { directory, FORWARDER, HOSTS, ip, TUNNEL, VIP, words } from '../support/cores.ts'
+
+const it = suite('classifier core under another configuration')
+
+const start = () => {
+  const index = directory()
+  const chosen: number[] = []
+  const dropped: number[] = []
+  const core = new ClassifierCore({
+    directory: index,
+    allotment: new CapacityAllotment(index, 1, 2),
+    ports: {
+      datagram: header => chosen.push(ipv4Word(header.node, 0)),
+      plumb: () => {},
+      drop: reason => dropped.push(reason),
+    },
+    ...{ capacity: 64, idleMs: 1000, k0: 3, k1: 4 },
+  })
+  const classify = (client: number): number => {
+    const header = createMappingHeader()
+    header.kind = KIND.CLASSIFY
+    header.node.set(words(TUNNEL))
+    header.client.set(words(`10.20.0.${client}`))
+    header.vip.set(words(VIP))
+    header.ports = ((40_000 << 16) | 80) >>> 0
+    header.protocol = 6
+    core.classify(header, null, ip(FORWARDER), 0)
+    return chosen.at(-1)!
+  }
+  return { index, core, classify, dropped }
+}
+const clients = Array.from({ length: 40 }, (_, i) => i + 1)
+
+it('sessions of a host that is gone leave the inventory, so that its index may get another meaning', () => {
+  const { index, core, classify } = start()
+  const before = clients.map(classify)
+  assert.equal([...new Set(before)].sort(), HOSTS.map(ip).sort())
+  const old = index.directory
+  index.replace({ ...old, hosts: old.hosts.slice(0, 2) })
+  core.reconfigured()
+  assert.is(core.inventory.size, before.filter(host => host !== ip(HOSTS[2])).length)
+  const other = { ...old.hosts[2], name: 'h9', ipv4: ip('10.10.0.79'), words: words('10.10.0.79'), hash: 5 }
+  index.replace({ ...old, hosts: [...old.hosts.slice(0, 2), other] })
+  core.reconfigured()
+  const after = clients.map(classify)
+  for (const [i, host] of before.entries())
+    if (host !== ip(HOSTS[2])) assert.is(after[i], host, 'those of the others stay')
+  assert.ok(after.includes(ip('10.10.0.79')))
+  assert.not.ok(
+    after.every((host, i) => (before[i] === ip(HOSTS[2])) === (host === ip('10.10.0.79'))),
+    'what went to the old host is chosen anew, not inherited with its index',
+  )
+})
+
+it('sessions of a service that is gone leave the inventory', () => {
+  const { index, core, classify, dropped } = start()
+  clients.forEach(classify)
+  index.replace({ ...index.directory, services: [] })
+  core.reconfigured()
+  assert.is(core.inventory.size, 0)
+  classify(1)
+  assert.is(dropped.length, 1)
+})
+
+it.run()
