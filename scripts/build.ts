@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
-import { type BuildOptions, build } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
 import { WORKERS } from '../src/assets.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -59,12 +59,23 @@ const common = (): BuildOptions => {
   }
 }
 
+/** Ink imports React's developer tools, which only a developer of Ink would want. */
+const noDevtools: Plugin = {
+  name: 'no-devtools',
+  setup(bundler) {
+    bundler.onResolve({ filter: /^react-devtools-core$/ }, () => ({ path: 'devtools', namespace: 'stub' }))
+    bundler.onLoad({ filter: /.*/, namespace: 'stub' }, () => ({ contents: 'export default {}' }))
+  },
+}
+
 const bundleMain = async (options: BuildOptions): Promise<void> => {
   await build({
     ...options,
     entryPoints: ['src/main.ts'],
     outfile: join(OUT, 'shunt.mjs'),
     format: 'esm',
+    plugins: [noDevtools],
+    define: { ...options.define, 'process.env.NODE_ENV': '"production"', 'process.env.DEV': '"false"' },
     // CommonJS libraries inside the bundle call require() and read __dirname.
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url); const __filename = import.meta.filename; const __dirname = import.meta.dirname;",

@@ -13,6 +13,7 @@ const ROLES: readonly Role[] = ['forwarder', 'classifier', 'host']
 export const configFlag = Flags.string({
   char: 'c',
   description: 'The node file.',
+  env: 'SHUNT_CONFIG',
   default: DEFAULT_NODE_FILE,
   helpValue: 'FILE',
 })
@@ -42,16 +43,19 @@ export const setupFlags = {
   }),
   'state-dir': Flags.string({
     description: 'Directory of what must survive a restart.',
+    env: 'SHUNT_STATE_DIR',
     default: '/var/lib/shunt',
     helpValue: 'DIR',
   }),
   'control-socket': Flags.string({
     description: "The agent's control socket.",
+    env: 'SHUNT_SOCKET',
     default: DEFAULT_CONTROL_SOCKET,
     helpValue: 'PATH',
   }),
   'app-socket': Flags.string({
     description: "The agent's socket for applications.",
+    env: 'SHUNT_APP_SOCKET',
     default: '/run/shunt/app.sock',
     helpValue: 'PATH',
   }),

@@ -57,9 +57,11 @@ export class Ledger {
     return this.take({ hash, bytes, statement: decodeStatement(bytes) })
   }
 
-  protected take(entry: Entry): AddResult {
+  /** As addEncoded, of what is decoded already: `hash` and `bytes` belong to `statement`, which nobody changes. */
+  take(entry: Entry): AddResult {
     const { statement } = entry
     const place = placeOf(statement)
+    if (this.#entries.has(entry.hash)) return 'known'
     const { group, at } = this.#position(entry, place)
     if (at >= place.keep && !this.#isPinned(entry)) return 'stale'
     if (this.#isOrphan(entry)) return 'stale'

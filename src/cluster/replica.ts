@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto'
 import { errorText } from '../errors.ts'
 import type { Ledger } from './ledger.ts'
-import { inTellingOrder } from './precedence.ts'
+import { type Entry, inTellingOrder } from './precedence.ts'
 import { REPLICA_DEFAULTS, ReplicaPeer, type ReplicaSettings } from './replica-peer.ts'
 import { decodeStatement, encodeStatement, UNKNOWN_KIND } from './statement.ts'
 import type { Statement } from './types.ts'
@@ -159,11 +159,12 @@ export class Replica {
       faults.push(why)
       return state?.refuse(nowMs) ?? true
     }
-    const read: { bytes: Uint8Array; statement: Statement }[] = []
+    const read: Entry[] = []
     for (const bytes of entries) {
-      if (this.ledger.has(createHash('sha256').update(bytes).digest('hex'))) continue
+      const hash = createHash('sha256').update(bytes).digest('hex')
+      if (this.ledger.has(hash)) continue
       try {
-        read.push({ bytes, statement: decodeStatement(bytes) })
+        read.push({ hash, bytes, statement: decodeStatement(bytes) })
       } catch (error) {
         // A newer version may say what this one cannot read; that is no misbehaviour.
         if ((error as Error).cause === UNKNOWN_KIND) continue
@@ -171,9 +172,9 @@ export class Replica {
       }
     }
     const added: Statement[] = []
-    for (const { bytes, statement } of inTellingOrder(read)) {
-      const result = this.ledger.addEncoded(bytes)
-      if (result === 'new') added.push(statement)
+    for (const entry of inTellingOrder(read)) {
+      const result = this.ledger.take(entry)
+      if (result === 'new') added.push(entry.statement)
       if (typeof result === 'object' && fault(result.refused)) break
     }
     if (faults.length > 0) {

@@ -1,5 +1,5 @@
-import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { configFlag } from '../cli/setup-flags.ts'
 
 export default class Agent extends BaseCommand {
   static override summary = 'Run the agent of this node until SIGTERM or SIGINT.'
@@ -8,13 +8,7 @@ export default class Agent extends BaseCommand {
 what is in flight end (timeouts.drain), a second one ends the agent at once. See shunt-node.yaml(5).`
   static override examples = ['<%= config.bin %> agent --config /etc/shunt/node.yaml']
   static override flags = {
-    config: Flags.string({
-      char: 'c',
-      description: 'The node file.',
-      env: 'SHUNT_CONFIG',
-      default: '/etc/shunt/node.yaml',
-      helpValue: 'FILE',
-    }),
+    config: configFlag,
   }
 
   override async run(): Promise<void> {

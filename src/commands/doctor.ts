@@ -3,6 +3,7 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { EXIT } from '../cli/exit-codes.ts'
 import { count } from '../cli/format.ts'
 import { json, localEnvelope, note, paint, print, warn } from '../cli/output.ts'
+import { configFlag } from '../cli/setup-flags.ts'
 import type { Diagnosis } from '../doctor/examine.ts'
 import type { CheckStatus } from '../doctor/facts.ts'
 import type { Applied } from '../doctor/remedy.ts'
@@ -31,12 +32,7 @@ settings (until the next boot) and the mode of private files, and says what it d
     '<%= config.bin %> doctor --json',
   ]
   static override flags = {
-    config: Flags.string({
-      char: 'c',
-      description: 'The node file.',
-      default: '/etc/shunt/node.yaml',
-      helpValue: 'FILE',
-    }),
+    config: configFlag,
     socket: Flags.string({
       description: "The agent's control socket; by default the one that the node file names.",
       env: 'SHUNT_SOCKET',

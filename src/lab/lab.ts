@@ -222,15 +222,23 @@ export class Lab {
   }
 
   /** Starts a node's agent where none runs. */
-  async startAgent(name: string, readyTimeoutMs = 15_000): Promise<void> {
-    const old = this.process(name)
+  startAgent(name: string, readyTimeoutMs = 15_000): Promise<void> {
+    return this.startAgents([name], readyTimeoutMs)
+  }
+
+  /** Starts agents together, and waits until all of them are in touch with one another and with those that run. */
+  async startAgents(names: string[], readyTimeoutMs = 15_000): Promise<void> {
     this.#agentCommand()
-    if (old !== null && isAlive(old))
-      throw new ShuntError('SHUNT_ERR_LAB', `the agent of ${name} runs already`)
-    const started = startAgent(this.#state, this.place(name))
-    this.#state.processes = [...this.#state.processes.filter(p => p !== old), started]
+    const runs = names.find(name => {
+      const old = this.process(name)
+      return old !== null && isAlive(old)
+    })
+    if (runs !== undefined) throw new ShuntError('SHUNT_ERR_LAB', `the agent of ${runs} runs already`)
+    const started = names.map(name => startAgent(this.#state, this.place(name)))
+    const ended = (p: LabProcess): boolean => p.kind === 'agent' && names.includes(p.place)
+    this.#state.processes = [...this.#state.processes.filter(p => !ended(p)), ...started]
     saveState(this.#state)
-    await waitForAll(this.#state, [started], readyTimeoutMs)
+    await waitForAll(this.#state, started, readyTimeoutMs)
   }
 
   #agentCommand(): string[] {

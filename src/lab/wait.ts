@@ -11,10 +11,12 @@ import { type LabProcess, type LabState, labDir } from './state.ts'
 
 const POLL_MS = 25
 
-/** What a node still lacks, or null when it is ready. */
-export const notReady = (status: StatusData): string | null => {
+/** What a node still lacks, or null when it is ready. `runs` says of a peer whether its agent has been started. */
+export const notReady = (status: StatusData, runs: (peer: string) => boolean = () => true): string | null => {
   if (status.state !== 'running') return `it is ${status.state}`
-  const missing = status.peers.filter(p => p.state !== 'alive').map(p => `${p.name} ${p.state}`)
+  const missing = status.peers
+    .filter(p => p.state !== 'alive' && runs(p.name))
+    .map(p => `${p.name} ${p.state}`)
   return missing.length === 0 ? null : `its peers are not all alive: ${missing.join(', ')}`
 }
 
@@ -24,15 +26,21 @@ interface Readiness {
   lacks: () => Promise<string | null>
 }
 
-/** An agent is ready when it runs and is in touch with every peer. */
+/** An agent is ready when it runs and is in touch with every peer whose agent runs. */
 const agentReadiness = (state: LabState, place: string): Readiness => {
   const files = placeFiles(labDir(state.name), place)
   return {
     log: files.agentLog,
     lacks: () =>
-      get(files.socket, '/v1/status').then(answer => notReady(answer.data as StatusData), errorText),
+      get(files.socket, '/v1/status').then(
+        answer => notReady(answer.data as StatusData, peer => agentRuns(state, peer)),
+        errorText,
+      ),
   }
 }
+
+const agentRuns = (state: LabState, place: string): boolean =>
+  state.processes.some(p => p.place === place && p.kind === 'agent' && isAlive(p))
 
 /** nginx writes its pid file when it listens. */
 const webReadiness = (state: LabState, place: string): Readiness => {

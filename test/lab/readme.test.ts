@@ -72,7 +72,7 @@ class Terminal {
         throw new Error(`block ${n} did not end:\n${this.#tmux('capture-pane', '-p')}`)
       if (block.includes('shunt top') && screen === '') {
         const now = this.#capture()
-        if (/q quit/i.test(now) && /f1/.test(now)) {
+        if (/q quit/i.test(now) && /h3 /.test(now)) {
           screen = now
           this.#tmux('send-keys', 'q')
         }

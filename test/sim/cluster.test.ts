@@ -32,7 +32,7 @@ class Gullible extends Ledger {
 
 /** Of two revisions of one number the one that came first stays. */
 class FirstComeFirstServed extends RememberingLedger {
-  protected override take(entry: Entry): AddResult {
+  override take(entry: Entry): AddResult {
     const { body } = entry.statement
     const isLate =
       body.kind === 'config' &&

@@ -1,4 +1,5 @@
 /** Who is seen alive or dead by whom, and when: follows the events of every node by the clock of this process. */
+import { setTimeout as delay } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { follow } from '../../src/control/client.ts'
 import type { EventKind, EventsData, NodeRow, NodesData } from '../../src/control/types.ts'
@@ -6,6 +7,12 @@ import type { Lab } from '../../src/lab/lab.ts'
 import { until } from './traffic.ts'
 
 const PATIENCE_MS = 15_000
+/** Within which the death of an agent, and of a node, is seen (architecture decision 7). */
+export const AGENT_MS = 1_000
+export const NODE_MS = 500
+export const DEATHS: readonly EventKind[] = ['node.suspect', 'node.dead']
+export const MACHINE: readonly EventKind[] = [...DEATHS, 'node.alive']
+export const AGENT: readonly EventKind[] = ['agent.down', 'agent.up', 'agent.draining']
 
 export interface Seen {
   /** Of performance.now(), when word of it came; it happened a little earlier. */
@@ -127,6 +134,21 @@ export const allAlive = (lab: Lab): Promise<true> =>
     },
     PATIENCE_MS,
   )
+
+/** Undoes what a failed test may have left frozen or cut: it is not the next one's trouble. */
+export const restore = async (lab: Lab): Promise<void> => {
+  for (const { name } of lab.nodes) {
+    lab.kill(name, 'SIGCONT')
+    await lab.setLink(name, 'up')
+  }
+  await allAlive(lab)
+}
+
+export const othersThan = (lab: Lab, ...some: string[]): string[] =>
+  lab.nodes.map(n => n.name).filter(n => !some.includes(n))
+
+/** At another phase of heartbeats and probes each run. */
+export const phase = (run: number): Promise<void> => delay(250 + ((run * 37) % 250))
 
 export const spread = (values: readonly number[]): string => {
   const sorted = values.toSorted((a, b) => a - b)

@@ -1,9 +1,10 @@
 /** Looking at a managed cluster in a lab from all of its nodes, and keeping it under load. */
 import * as assert from 'uvu/assert'
-import type { ClusterData, ConfigData, NodesData } from '../../src/control/types.ts'
+import type { ClusterData, ConfigData, NodesData, StatusData } from '../../src/control/types.ts'
 import { errorText } from '../../src/errors.ts'
 import type { Lab } from '../../src/lab/lab.ts'
-import { counters, type LoadRecord, type LoadResult, startLoad, until } from './traffic.ts'
+import type { LoadRecord, LoadResult } from './load-client.ts'
+import { startLoad, until } from './traffic.ts'
 
 const PATIENCE_MS = 30_000
 
@@ -53,7 +54,15 @@ export const together = async (lab: Lab, nodes: readonly string[]): Promise<stri
     return digests.size === 1 ? [...digests][0] : undefined
   }
   try {
-    return await until('all nodes together', () => look().catch(e => void (last = errorText(e))), PATIENCE_MS)
+    const patiently = async (): Promise<string | undefined> => {
+      try {
+        return await look()
+      } catch (error) {
+        last = errorText(error)
+        return undefined
+      }
+    }
+    return await until('all nodes together', patiently, PATIENCE_MS)
   } catch (error) {
     throw new Error(`${errorText(error)}: ${last}`)
   }
@@ -92,8 +101,8 @@ export const reached = (result: LoadResult, host: string, fromMs: number): numbe
 
 /** Sum of a counter over nodes. */
 export const counterSum = async (lab: Lab, counter: string, nodes: readonly string[]): Promise<number> => {
-  const all = await counters(lab, nodes)
-  return nodes.reduce((sum, node) => sum + (all[node]?.[counter] ?? 0), 0)
+  const all = await Promise.all(nodes.map(node => lab.api<StatusData>(node, '/v1/status')))
+  return all.reduce((sum, { counters }) => sum + (counters[counter] ?? 0), 0)
 }
 
 export const print = (text: string): void => void process.stdout.write(`\n  ${text}\n`)

@@ -28,11 +28,12 @@ const setUp = (options: { capacity?: number; embryonic?: number; asks?: number }
   const log: string[] = []
   const headers: MappingHeader[] = []
   const drops: number[] = []
+  const index = directory(HOSTS[0])
   const mappings = new MappingTable(options.capacity ?? 16, options.embryonic ?? 16, 1, 2)
   const held = new HeldPackets(8)
   const core = new HostCore({
     mappings,
-    directory: directory(HOSTS[0]),
+    directory: index,
     held,
     settings: {
       timeouts: TIMEOUTS,
@@ -107,7 +108,7 @@ const setUp = (options: { capacity?: number; embryonic?: number; asks?: number }
     })
     core.tunnelled(packetOf(bytes), ip(from), nowMs)
   }
-  return { core, mappings, held, headers, drops, take, map, tunnelled }
+  return { core, index, mappings, held, headers, drops, take, map, tunnelled }
 }
 
 it('learns a mapping, acknowledges it, delivers the packet that came along; later packets are restored', () => {
@@ -265,6 +266,41 @@ it('forgets: half-open mappings soon, closed ones after lease and linger, others
   assert.is(t.mappings.table.size, 1)
   t.core.tick(TIMEOUTS.mapping)
   assert.is(t.mappings.table.size, 0)
+})
+
+it('a forwarder that is gone takes its mappings along, and what waits for one; with its address comes a new beginning', () => {
+  const t = setUp()
+  t.map(1, { flags: FLAG.SYN })
+  for (let i = 0; i < 4; i++) t.tunnelled(10, i)
+  t.tunnelled(77, 5, { identifier: ID + 1 })
+  assert.is(t.held.size, 1)
+  t.take()
+  const { directory: before } = t.index
+  t.index.replace({ ...before, forwarders: [] })
+  t.core.reconfigured(10)
+  assert.equal(t.take(), ['withdraw 0'])
+  assert.is(t.mappings.table.size, 0)
+  assert.is(t.held.size, 0)
+  t.tunnelled(10, 11)
+  assert.is(t.drops.at(-1), DROP.MAPPING_NOT_A_PEER)
+  t.index.replace(before)
+  t.core.reconfigured(12)
+  t.map(1, { identifier: ID + 1, port: 50_000, epoch: 3, nowMs: 13 })
+  assert.equal(t.take(), ['MAP_ACK'], 'an earlier packet under its identifier is not for the new connection')
+})
+
+it('a service that is gone takes its mappings along; VIPs are counted', () => {
+  const t = setUp()
+  t.map(1, { flags: FLAG.SYN })
+  t.map(2, { identifier: ID + 1, port: 40_001 })
+  assert.equal([...t.mappings.vips], [[ip(VIP), 2]])
+  t.index.replace({ ...t.index.directory })
+  t.core.reconfigured(1)
+  assert.is(t.mappings.table.size, 2)
+  t.index.replace({ ...t.index.directory, services: [] })
+  t.core.reconfigured(2)
+  assert.is(t.mappings.table.size, 0)
+  assert.equal([...t.mappings.vips], [])
 })
 
 it.run()

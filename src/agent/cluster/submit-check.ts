@@ -4,8 +4,7 @@
  */
 import { verifyStatement } from '../../cluster/statement.ts'
 import type { ClusterView, Statement, StatementBody } from '../../cluster/types.ts'
-import { pathText } from '../../config/checks.ts'
-import { documentProblems, parseDocument } from '../../config/document.ts'
+import { parseDocument } from '../../config/document.ts'
 import { ShuntError } from '../../errors.ts'
 
 export const MAX_SUBMIT = 64
@@ -28,9 +27,12 @@ const checkConfig = (view: ClusterView, body: StatementBody & { kind: 'config' }
     conflict(
       `the document in force is revision ${current?.revision ?? 0}${current === undefined ? '' : ` (${current.hash.slice(0, 8)})`}, not what this change was made against; look at it with shunt plan and apply again`,
     )
-  const problems = documentProblems(parseDocument(body.text, 'document'), view.members)
-  if (problems.length > 0)
-    refuse(problems.map(({ path, message }) => `${pathText(path)}: ${message}`).join('\n'))
+  try {
+    parseDocument(body.text, 'document', view.members)
+  } catch (error) {
+    if (error instanceof ShuntError) refuse(error.message)
+    throw error
+  }
 }
 
 const checkBody = (view: ClusterView, statement: Statement): void => {
@@ -51,7 +53,8 @@ const checkBody = (view: ClusterView, statement: Statement): void => {
       return
     }
     case 'remove':
-      memberNeeded(view, body.id)
+      // One that clashes with a member is no member, but can be removed for good.
+      if (!view.conflicts.some(({ id }) => id === body.id)) memberNeeded(view, body.id)
       return
     case 'secret': {
       const newest = view.secrets[0].number

@@ -23,8 +23,9 @@ agent and works on its files. The exit code is the program's.`
   static override flags = { name: labNameFlag }
 
   override async run(): Promise<void> {
-    const { args, argv, flags } = await this.parse(LabExec)
-    const command = (argv as string[]).slice(1)
+    const { args, flags, raw } = await this.parse(LabExec)
+    // Not the library's argv, which is sorted by the first place of each word: a word that comes twice would move.
+    const command = raw.flatMap(token => (token.type === 'arg' ? [token.input] : [])).slice(1)
     if (command.length === 0) throw new ShuntError('SHUNT_ERR_USAGE', 'no program given; put it after --')
     const { Lab } = await import('../../lab/lab.ts')
     const lab = Lab.attach(flags.name)

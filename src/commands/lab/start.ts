@@ -33,9 +33,9 @@ An agent that runs already is left alone.`
         note(`the agent of ${node} runs already`)
         continue
       }
-      await lab.startAgent(node)
       started.push(node)
     }
+    await lab.startAgents(started)
     if (flags.json) print(json(localEnvelope('shunt.lab-start/1', { started }), true))
     else if (started.length > 0) print(`started: ${started.join(', ')}`)
   }

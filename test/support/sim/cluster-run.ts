@@ -5,12 +5,7 @@
 import * as assert from 'uvu/assert'
 import { Ledger } from '../../../src/cluster/ledger.ts'
 import type { Entry } from '../../../src/cluster/precedence.ts'
-import {
-  encodeStatement,
-  signStatement,
-  statementHash,
-  verifyStatement,
-} from '../../../src/cluster/statement.ts'
+import { encodeStatement, signStatement, statementHash } from '../../../src/cluster/statement.ts'
 import type { Statement } from '../../../src/cluster/types.ts'
 import { clusterView } from '../../../src/cluster/view.ts'
 import { ROLES } from '../../../src/config/schema.ts'

@@ -1,0 +1,177 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Replica, type ReplicaAction, type ReplicaEvent } from '../../../src/cluster/replica.ts'
+import { encodeStatement, signStatement, statementHash } from '../../../src/cluster/statement.ts'
+import type { Statement } from '../../../src/cluster/types.ts'
+import { RememberingLedger } from '../../support/sim/cluster-run.ts'
+import * as op from '../../support/sim/operator.ts'
+
+const it = suite('replica')
+const A = op.identity('node 0').id
+const B = op.identity('node 1').id
+const base = [op.genesis(), op.secret(1), op.admit(op.factsOf(0), 1), op.admit(op.factsOf(1), 2)]
+
+const start = (statements: Statement[] = base) => {
+  const ledger = new RememberingLedger(op.CLUSTER)
+  for (const statement of statements) ledger.add(statement)
+  const replica = new Replica(ledger)
+  let now = 0
+  let wake = Number.POSITIVE_INFINITY
+  const step = (event: ReplicaEvent, atMs = now): ReplicaAction[] => {
+    now = atMs
+    const { actions, wakeAtMs } = replica.step(event, now, 0)
+    wake = wakeAtMs
+    return actions
+  }
+  return { ledger, step, wakeAtMs: () => wake }
+}
+const sent = (actions: ReplicaAction[]) => actions.flatMap(a => (a.do === 'send' ? [a.frame] : []))
+const types = (actions: ReplicaAction[]): string[] =>
+  actions.map(a => (a.do === 'send' ? a.frame.type : a.do))
+const entries = (actions: ReplicaAction[]): Uint8Array[] =>
+  sent(actions).flatMap(f => (f.type === 'ledger-entries' ? f.entries : []))
+const forged = (revision: number): Uint8Array =>
+  encodeStatement(
+    signStatement(
+      op.CLUSTER,
+      'operator',
+      { kind: 'roles', id: A, roles: [], revision, atMs: 1 },
+      op.identity('liar'),
+    ),
+  )
+
+it('tells its list to a new peer, sends what that lacks and wants what it has', () => {
+  const { ledger, step } = start()
+  assert.equal(sent(step({ on: 'up', peer: A })), [{ type: 'ledger-list', hashes: ledger.hashes() }])
+  const unknown = 'ab'.repeat(32)
+  const answer = step({
+    on: 'frame',
+    peer: A,
+    frame: { type: 'ledger-list', hashes: [unknown, ledger.hashes()[0]!] },
+  })
+  assert.equal(types(answer), ['ledger-entries', 'ledger-want'])
+  assert.is(entries(answer).length, base.length - 1)
+  assert.equal(sent(answer)[1], { type: 'ledger-want', hashes: [unknown] })
+})
+
+it('publishes what is submitted, once, and nothing that it learns', () => {
+  const { step } = start()
+  step({ on: 'up', peer: A })
+  const statement = op.config(1, '', 1)
+  assert.equal(types(step({ on: 'submit', statements: [statement] })), ['publish', 'changed'])
+  const learnt = op.config(2, '', 2)
+  const frame = { type: 'ledger-entries' as const, entries: [encodeStatement(learnt)] }
+  assert.equal(types(step({ on: 'frame', peer: A, frame })), ['changed'])
+  assert.equal(step({ on: 'published', peer: A, entries: frame.entries }), [])
+})
+
+it('secrets go over links only, after the removals, and never to whom they exclude', () => {
+  const { step } = start()
+  step({ on: 'up', peer: A })
+  step({ on: 'up', peer: B })
+  const remove = op.order({ kind: 'remove', id: B, reason: 'evicted', atMs: 3 })
+  const secret = op.secret(2, [B])
+  const actions = step({ on: 'submit', statements: [remove, secret] })
+  const published = actions.flatMap(a => (a.do === 'publish' ? a.entries : []))
+  assert.equal(published, [encodeStatement(remove)])
+  assert.equal(
+    actions.flatMap(a => (a.do === 'send' ? a.peer : [])),
+    [A],
+    'only A is told',
+  )
+  const held = base.map(statementHash)
+  assert.equal(
+    step({ on: 'frame', peer: B, frame: { type: 'ledger-want', hashes: [statementHash(secret)] } }),
+    [],
+  )
+  assert.equal(step({ on: 'up', peer: B }), [])
+  const answer = step({ on: 'frame', peer: A, frame: { type: 'ledger-list', hashes: held } })
+  assert.equal(entries(answer), [remove, secret].map(encodeStatement))
+})
+
+it('lists again while digests differ: after a moment, then ever more rarely', () => {
+  const { ledger, step, wakeAtMs } = start()
+  step({ on: 'up', peer: A }, 0)
+  step({ on: 'digest', peer: A, digest: ledger.digest() }, 0)
+  assert.is(wakeAtMs(), Number.POSITIVE_INFINITY)
+  step({ on: 'digest', peer: A, digest: 1n }, 10_000)
+  const lists: number[] = []
+  while (wakeAtMs() < 100_000) {
+    const at = wakeAtMs()
+    if (types(step({ on: 'wake' }, at)).includes('ledger-list')) lists.push(at - 10_000)
+  }
+  assert.equal(lists.slice(0, 5), [250, 1_250, 3_250, 7_250, 15_250])
+  assert.ok(lists.length < 9, `${lists.length} lists`)
+})
+
+it('does not list when the difference goes away by itself', () => {
+  const { ledger, step, wakeAtMs } = start()
+  step({ on: 'up', peer: A }, 0)
+  step({ on: 'digest', peer: A, digest: 1n }, 5_000)
+  step({ on: 'digest', peer: A, digest: ledger.digest() }, 5_100)
+  assert.is(wakeAtMs(), Number.POSITIVE_INFINITY)
+})
+
+it('sends a statement once in two seconds, however often it is asked', () => {
+  const { ledger, step } = start()
+  step({ on: 'up', peer: A }, 0)
+  const ask = { on: 'frame', peer: A, frame: { type: 'ledger-want', hashes: ledger.hashes() } } as const
+  assert.is(entries(step(ask, 1)).length, base.length)
+  assert.equal(step(ask, 2), [])
+  assert.is(entries(step(ask, 2_001)).length, base.length)
+})
+
+it('endless questions go unanswered', () => {
+  const { step } = start()
+  step({ on: 'up', peer: A }, 0)
+  const frame = { type: 'ledger-list' as const, hashes: ['cd'.repeat(32)] }
+  const answered = Array.from({ length: 1_000 }, () => step({ on: 'frame', peer: A, frame }, 1).length > 0)
+  assert.is(answered.filter(Boolean).length, 16)
+})
+
+it('ignores the entries of a peer after too many bad ones, for a while', () => {
+  const { ledger, step } = start()
+  step({ on: 'up', peer: A }, 0)
+  const bad = Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? forged(i + 1) : Buffer.from(`{"${i}":1}`)))
+  const actions = step({ on: 'frame', peer: A, frame: { type: 'ledger-entries', entries: bad } }, 1)
+  assert.equal(types(actions), ['refused'])
+  assert.match((actions[0] as { why: string }).why, /and 64 more.*ignored/)
+  const good = encodeStatement(op.config(1, '', 1))
+  const frame = { type: 'ledger-entries' as const, entries: [good] }
+  assert.equal(step({ on: 'frame', peer: A, frame }, 2), [])
+  assert.equal(types(step({ on: 'frame', peer: A, frame }, 31_000)), ['changed'])
+  assert.is(ledger.hashes().length, base.length + 1)
+})
+
+it('splits what is too long for one frame', () => {
+  const text = `${op.documentText(1)}# ${'x'.repeat(100_000)}\n`
+  const configs = [1, 2, 3].map(n => op.config(n, '', n, text))
+  const { step } = start([...base, ...configs])
+  step({ on: 'up', peer: A })
+  const frames = sent(step({ on: 'frame', peer: A, frame: { type: 'ledger-list', hashes: [] } }))
+  assert.is(frames.length, 3)
+  for (const frame of frames) {
+    const bytes =
+      frame.type === 'ledger-entries' ? frame.entries.reduce((sum, e) => sum + e.length + 4, 2) : 0
+    assert.ok(bytes > 0 && bytes < 200_000, `${bytes}`)
+  }
+})
+
+it('what is submitted and refused is said', () => {
+  const { step } = start()
+  const good = op.config(1, '', 1)
+  const actions = step({ on: 'submit', statements: [{ ...good, signature: op.config(2, '', 1).signature }] })
+  assert.equal(types(actions), ['refused'])
+})
+
+it('peers may go by other names than their ids', () => {
+  const ledger = new RememberingLedger(op.CLUSTER)
+  for (const statement of base) ledger.add(statement)
+  const replica = new Replica(ledger, {}, name => ({ a: A, b: B })[name])
+  assert.is(replica.step({ on: 'up', peer: 'b' }, 0, 0).actions.length, 1)
+  ledger.add(op.order({ kind: 'remove', id: B, reason: 'evicted', atMs: 3 }))
+  assert.is(replica.step({ on: 'up', peer: 'b' }, 0, 0).actions.length, 0)
+  assert.is(replica.step({ on: 'up', peer: 'stranger' }, 0, 0).actions.length, 0)
+})
+
+it.run()
