@@ -19,6 +19,8 @@ import { type AgentState, View } from './view.ts'
 /** After the start, when the code that only starting needs will not be needed again soon. */
 const SETTLED_MS = 3000
 const DRAIN_POLL_MS = 100
+/** After a change that the kernel refused. */
+const RETRY_MS = 2000
 /** Two heartbeats: what peers sent before they heard of the drain has arrived by then. */
 const DRAIN_SETTLE_MS = 500
 
@@ -71,7 +73,9 @@ class Agent {
   #stopping: Promise<void> | null = null
   #hurry = false
   #leaving = false
+  /** Fingerprints of the course that was gone over to last, and of the last one that could not be. */
   #followed = ''
+  #failed = ''
 
   constructor(file: NodeFile, log: Logger) {
     this.#file = file
@@ -220,15 +224,18 @@ class Agent {
       if (this.#followed === now) this.#tellDigest()
       this.#machines?.keep(course.config.peers.map(({ name }) => name))
     } catch (error) {
-      // A later change tries again, also one that only undoes this one.
-      if (this.#followed === now) this.#followed = ''
       this.#log.error({ error: errorText(error) }, 'a change of the cluster could not be put into force')
-      this.#events.add(
-        'config.failed',
-        'error',
-        this.#file.node.name,
-        `a change could not be put into force here: ${errorText(error)}; shunt doctor may tell more`,
-      )
+      if (this.#failed !== now)
+        this.#events.add(
+          'config.failed',
+          'error',
+          this.#file.node.name,
+          `a change could not be put into force here: ${errorText(error)}; it is tried again, and shunt doctor may tell more`,
+        )
+      this.#failed = now
+      if (this.#followed !== now) return
+      this.#followed = ''
+      setTimeout(() => void this.#follow(), RETRY_MS).unref()
     }
   }
 

@@ -47,7 +47,7 @@ export class PacketSide {
     this.#directory = buildDirectory(course.config, undefined, course.leaving)
     this.#kernel = new KernelSetup(course.config, this.#directory)
     for (const warning of this.#kernel.check()) log.warn(warning)
-    this.#takeEpoch(false)
+    if (course.config.roles.includes('forwarder')) this.#takeEpoch(course.config)
   }
 
   get epoch(): number {
@@ -76,7 +76,7 @@ export class PacketSide {
       log: this.#log,
     })
     this.#exchange = exchange
-    const dataplane = await Dataplane.start(this.#plan(), {
+    const dataplane = await Dataplane.start(this.#plan(this.#course, this.#directory), {
       plumb: (forwarder, words) => exchange.plumb(forwarder, words),
       ended: words => exchange.ended(words),
       epoch: now => {
@@ -100,7 +100,10 @@ export class PacketSide {
     this.#exchange?.machinesDead(names)
   }
 
-  /** Goes over to another course while traffic flows. Rejects with what the kernel or the data plane refuses. */
+  /**
+   * Goes over to another course while traffic flows. Rejects with what the kernel or the data plane refuses; then the one
+   * before is in force as far as the packets go, and this one can be tried again.
+   */
   follow(course: Course): Promise<void> {
     return this.#inTurn(() => this.#follow(course))
   }
@@ -114,27 +117,28 @@ export class PacketSide {
   async #follow(course: Course): Promise<void> {
     const before = this.config.roles
     const held = this.#heldVips()
+    const directory = buildDirectory(course.config, this.#directory, course.leaving)
+    if (course.config.roles.includes('forwarder') && !before.includes('forwarder')) this.#takeEpoch(course.config)
+    const kept = await this.#stillNeeded(held, course.config)
+    await this.#kernel.reconfigure(course.config, directory, kept)
+    await this.dataplane.reconfigure(this.#plan(course, directory))
+    // Only what is in force is told to anybody, and is what the next change starts from.
     this.#course = course
-    this.#directory = buildDirectory(course.config, this.#directory, course.leaving)
-    this.#takeEpoch(before.includes('forwarder'))
-    this.#kept = await this.#stillNeeded(held)
-    await this.#kernel.reconfigure(course.config, this.#directory, this.#kept)
-    await this.dataplane.reconfigure(this.#plan())
+    this.#directory = directory
+    this.#kept = kept
     if (course.config.roles.includes('host') && !before.includes('host')) this.#kernel.tunReady(TUN_NAME)
     this.#exchange?.update(this.#directory, course.config.peers)
     this.#probe()
   }
 
-  #takeEpoch(had: boolean): void {
-    if (this.config.roles.includes('forwarder') && !had)
-      this.#epoch = nextEpoch(this.config.node.stateDir, Math.floor(Date.now() / 1000))
+  #takeEpoch({ node }: NodeConfig): void {
+    this.#epoch = nextEpoch(node.stateDir, Math.floor(Date.now() / 1000))
   }
 
-  #plan(): DataplanePlan {
-    const { config, secrets, choiceKey } = this.#course
+  #plan({ config, secrets, choiceKey }: Course, directory: Directory): DataplanePlan {
     return buildPlan({
       config,
-      directory: this.#directory,
+      directory,
       secrets,
       ...this.#kernel.links(),
       epoch: this.#epoch,
@@ -155,8 +159,8 @@ export class PacketSide {
   }
 
   /** Of those, the ones with connections here, as long as some service has the address. */
-  async #stillNeeded(held: ReadonlySet<string>): Promise<Set<string>> {
-    const served = new Set(this.config.services.map(({ vip }) => vip))
+  async #stillNeeded(held: ReadonlySet<string>, { services }: NodeConfig): Promise<Set<string>> {
+    const served = new Set(services.map(({ vip }) => vip))
     if (held.size === 0) return new Set()
     const { hostVips } = await this.dataplane.status()
     return new Set([...held].filter(vip => served.has(vip) && (hostVips[vip] ?? 0) > 0))
@@ -166,10 +170,10 @@ export class PacketSide {
     try {
       if (await this.#kernel.refreshHops()) this.#log.info('next hops to hosts changed')
       if (this.#kept.size === 0) return
-      const kept = await this.#stillNeeded(this.#kept)
+      const kept = await this.#stillNeeded(this.#kept, this.config)
       if (kept.size === this.#kept.size) return
-      this.#kept = kept
       await this.#kernel.reconfigure(this.config, this.#directory, kept)
+      this.#kept = kept
     } catch (error) {
       this.#log.error({ error: errorText(error) }, 'the kernel could not be brought up to date; trying again')
     }

@@ -2,9 +2,9 @@
  * Liveness of machines by echo probes that their kernels answer (architecture decision 7): a node whose agent is dead or
  * frozen still answers, and a node that is gone does not. A pure core: the shell (prober.ts) has socket, clock and randomness.
  *
- * Targets are probed in rounds, 100 ms apart; above 64 targets a round takes its share only, so that the packets a second are
+ * Targets are probed in rounds, 80 ms apart; above 64 targets a round takes its share only, so that the packets a second are
  * bounded. When a target's next probe is due and the last one was not answered, that is a miss. Two misses: suspect; three: dead.
- * So a node that goes right after an answer is suspect 300 ms later and dead 400 ms later. A round trip of 200 ms or more looks
+ * So a node that goes right after an answer is suspect 240 ms later and dead 320 ms later. A round trip of 160 ms or more looks
  * like loss; cluster links are far from that.
  *
  *   unknown --answer--> alive --2 misses--> suspect --1 more--> dead
@@ -28,7 +28,7 @@ export interface ProbeSettings {
 }
 
 export const PROBE: Readonly<ProbeSettings> = {
-  roundMs: 100,
+  roundMs: 80,
   perRound: 64,
   suspectAfter: 2,
   deadAfter: 3,

@@ -73,7 +73,8 @@ export class Managed {
       )
     this.#view = view
     this.#checkMembership(view)
-    this.#replica = new Replica(this.ledger)
+    // Members are known by their ids: names can change hands, and who is removed must not be told a new secret.
+    this.#replica = new Replica(this.ledger, {}, name => this.#view.members.find(m => m.name === name)?.id)
     this.#situations = new Situations(parts.file, parts.ownId)
     this.#situation = this.#step()
   }
