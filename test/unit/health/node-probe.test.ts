@@ -19,18 +19,20 @@ const world = (names: string[], delayMs: (probe: Sent) => number | null) => {
   const all: Sent[] = []
   const waiting: { atMs: number; probe: Sent }[] = []
   const log: { atMs: number; name: string; state: ProbeState }[] = []
-  const core = new NodeProbe({
+  const ports = {
     random: () => {
       seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
       return seed
     },
-    send: (ipv4, _sequence, high, low) => {
+    send: (ipv4: number, _sequence: number, high: number, low: number): void => {
       const probe = { ipv4, high, low, atMs: nowMs }
       all.push(probe)
       const delay = delayMs(probe)
       if (delay !== null) waiting.push({ atMs: nowMs + delay, probe })
     },
-  })
+  }
+  // Round numbers, whatever the product's are.
+  const core = new NodeProbe(ports, { ...PROBE, roundMs: 100 })
   const states = new Map<string, ProbeState>()
   /** When anything was told of anyone. */
   const told: number[] = []
