@@ -3,7 +3,7 @@
  * also after Ctrl-C or a failure. Exit code 1 if any claim is false.
  *   scripts/demo.ts [EXECUTABLE]     default: dist/shunt if it was built, else the sources
  */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { table } from '../src/cli/table.ts'
 import { errorText } from '../src/errors.ts'
@@ -26,6 +26,8 @@ import {
 
 const CONNECTIONS = 2_500
 const DOWNLOADS = 6
+/** Connections that are made again and again while the cluster is changed under them. */
+const STEERED = 400
 /** Shares of 2,500 random choices lie within a point or two. */
 const TOLERANCE = 0.05
 const BUILT = join(import.meta.dirname, '..', 'dist', 'shunt')
@@ -110,6 +112,49 @@ const download = async (lab: Lab, vip: string): Promise<Claim[]> => {
   ]
 }
 
+const many = (lab: Lab, vip: string, count: number): Promise<string> =>
+  lab
+    .exec(lab.client(), [
+      ...['curl', '-s', '-Z', '--parallel-max', '20', '-H', 'Connection: close', '--max-time', '20'],
+      ...['-o', '/dev/null', '-w', '%{http_code} %{num_connects} %header{x-host}\\n'],
+      `http://${vip}/?n=[1-${count}]`,
+    ])
+    .then(({ stdout }) => stdout)
+
+/** Changes of every kind while connections are made: none of those may fail. */
+const steer = async (lab: Lab, vip: string): Promise<Claim[]> => {
+  const file = join(lab.files('f1').dir, 'services.yaml')
+  const { text } = await lab.api<{ text: string }>('f1', '/v1/config')
+  writeFileSync(file, text.replace(/capacity: 60/, 'capacity: 20'))
+  const orders: [string, string[]][] = [
+    ['h2', ['apply', '-f', file, '--note', 'h1 takes less', '--yes']],
+    ['f2', ['roles', 'f1', '+classifier', '--yes']],
+    ['c1', ['keys', 'rotate', '--yes']],
+    ['h3', ['leave', '--yes']],
+  ]
+  const claims: Claim[] = []
+  let working = true
+  const answers: string[] = []
+  const load = (async () => {
+    while (working) answers.push(await many(lab, vip, STEERED))
+  })()
+  for (const [node, order] of orders) {
+    const { code, stdout, stderr } = await lab.shunt(node, order)
+    const shown = order.map(word => (word === file ? 'services.yaml' : word)).join(' ')
+    say(`${node}$ shunt ${shown}\n${(stdout + stderr).trimEnd()}`)
+    claims.push({ ok: code === 0, text: `shunt ${shown}` })
+  }
+  working = false
+  await load
+  const all = parseAnswers(answers.join(''))
+  const failed = answers.length * STEERED - all.filter(({ status }) => status === 200).length
+  claims.push({
+    ok: failed === 0,
+    text: `${answers.length * STEERED} connections while all of that was done: ${failed} failed`,
+  })
+  return claims
+}
+
 const showShares = (shares: Share[]): string =>
   table(
     [
@@ -135,7 +180,12 @@ const demo = async (): Promise<boolean> => {
   const startMs = performance.now()
   const binary = process.argv[2] ?? (existsSync(BUILT) ? BUILT : undefined)
   const name = `demo-${process.pid}`
-  const lab = await Lab.up({ name, capacities: [60, 30, 10], ...(binary !== undefined && { binary }) })
+  const lab = await Lab.up({
+    name,
+    mode: 'managed',
+    capacities: [60, 30, 10],
+    ...(binary !== undefined && { binary }),
+  })
   try {
     say(`started ${lab.nodes.length} agents, all in touch, in ${seconds(startMs)}`)
     const { vip } = lab.services[0]
@@ -147,6 +197,9 @@ const demo = async (): Promise<boolean> => {
     claims.push(await show(lab, 'c1', ['status'], 8))
     claims.push(await show(lab, 'f1', ['hosts'], 4))
     claims.push(await show(lab, 'f1', ['flows', '--limit', '3'], 4))
+    say('\nchanging the cluster while connections are made\n')
+    claims.push(...(await steer(lab, vip)))
+    claims.push(await show(lab, 'h2', ['nodes'], 7))
     say('')
     for (const claim of claims) say(`${claim.ok ? 'yes' : 'NO '}  ${claim.text}`)
     return claims.every(claim => claim.ok)

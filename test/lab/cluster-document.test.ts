@@ -410,7 +410,16 @@ it(`${COMMAND_RACES} times, two apply commands at once: one says that it is in f
     const results = await Promise.all(
       ['f1', 'h2'].map((node, i) => {
         const path = file(`race-${i}.yaml`, texts[i]!)
-        return lab.shunt(node, ['apply', '-f', path, '--yes', '--expect', String(before), '--note', `race ${race} ${i}`])
+        return lab.shunt(node, [
+          'apply',
+          '-f',
+          path,
+          '--yes',
+          '--expect',
+          String(before),
+          '--note',
+          `race ${race} ${i}`,
+        ])
       }),
     )
     const codes = results.map(r => r.code)
@@ -427,54 +436,64 @@ it(`${COMMAND_RACES} times, two apply commands at once: one says that it is in f
 const toldWhy = async ({ stderr }: RunResult, note: string): Promise<string> => {
   const row = (await historyOf(lab, 'c1')).find(r => r.note === note)
   if (row === undefined) {
-    assert.match(stderr, /revision \d+ .*not what this change was made against|revision \d+ is in force, not \d+/)
+    assert.match(
+      stderr,
+      /revision \d+ .*not what this change was made against|revision \d+ is in force, not \d+/,
+    )
     return 'refused'
   }
   assert.match(stderr, /of another operator came at the same time and won; nothing of yours is in force/)
   return row.state
 }
 
-testIf(noTerminal(), it, 'an apply command whose change was accepted and loses afterwards ends with 5; its text can be applied again', async () => {
-  const operator = operatorOf(lab)
-  await agreed(lab)
-  const text = webText(30, 3000)
-  const path = file('late.yaml', text)
-  // Of an operator whose clock is ahead: it wins whenever both are accepted.
-  const atMs = Date.now() + 60_000
-  const rival = signed(operator, await nextConfig(lab, 'h2', webText(31, 4000), { atMs }))
-  const { revision } = rival.body as ConfigBody
-  const command = lab.spawn('f1', ['script', '-qec', `shunt apply -f ${path} --note late`, '/dev/null'])
-  const ended = once(command, 'exit')
-  let said = ''
-  command.stdout!.on('data', chunk => {
-    said += chunk
-  })
-  await until('the question', () => (said.includes('[y/N]') ? true : undefined))
-  assert.match(said, `Apply 2 changes as revision ${revision}?`)
-  const cutMs = performance.now()
-  const heal = await partition(lab, ['h2'])
-  try {
-    command.stdin!.write('y\n')
-    await until('the change', async () => ((await configOf(lab, 'f1')).revision === revision ? true : undefined))
-    await submit(lab, 'h2', [rival])
-  } finally {
-    await heal()
-  }
-  process.stdout.write(`\n  h2 was cut off for ${(performance.now() - cutMs).toFixed(0)} ms\n`)
-  const [code] = await ended
-  assert.is(code, 5, said)
-  assert.match(said, 'of another operator came at the same time and won; nothing of yours is in force')
-  await agreed(lab, statementHash(rival))
-  for (const node of names(lab)) {
-    const row = (await historyOf(lab, node)).find(r => r.note === 'late')
-    assert.is(row?.state, 'lost', node)
-    assert.is((await configOf(lab, node, row!.hash.slice(0, 12))).text, text, node)
-  }
-  const lost = (await historyOf(lab, 'h1')).find(r => r.note === 'late')!
-  ok(await lab.shunt('h1', ['rollback', lost.hash.slice(0, 12), '--yes']))
-  await agreed(lab)
-  for (const node of names(lab)) assert.is((await configOf(lab, node)).text, text)
-})
+testIf(
+  noTerminal(),
+  it,
+  'an apply command whose change was accepted and loses afterwards ends with 5; its text can be applied again',
+  async () => {
+    const operator = operatorOf(lab)
+    await agreed(lab)
+    const text = webText(30, 3000)
+    const path = file('late.yaml', text)
+    // Of an operator whose clock is ahead: it wins whenever both are accepted.
+    const atMs = Date.now() + 60_000
+    const rival = signed(operator, await nextConfig(lab, 'h2', webText(31, 4000), { atMs }))
+    const { revision } = rival.body as ConfigBody
+    const command = lab.spawn('f1', ['script', '-qec', `shunt apply -f ${path} --note late`, '/dev/null'])
+    const ended = once(command, 'exit')
+    let said = ''
+    command.stdout!.on('data', chunk => {
+      said += chunk
+    })
+    await until('the question', () => (said.includes('[y/N]') ? true : undefined))
+    assert.match(said, `Apply 2 changes as revision ${revision}?`)
+    const cutMs = performance.now()
+    const heal = await partition(lab, ['h2'])
+    try {
+      command.stdin!.write('y\n')
+      await until('the change', async () =>
+        (await configOf(lab, 'f1')).revision === revision ? true : undefined,
+      )
+      await submit(lab, 'h2', [rival])
+    } finally {
+      await heal()
+    }
+    process.stdout.write(`\n  h2 was cut off for ${(performance.now() - cutMs).toFixed(0)} ms\n`)
+    const [code] = await ended
+    assert.is(code, 5, said)
+    assert.match(said, 'of another operator came at the same time and won; nothing of yours is in force')
+    await agreed(lab, statementHash(rival))
+    for (const node of names(lab)) {
+      const row = (await historyOf(lab, node)).find(r => r.note === 'late')
+      assert.is(row?.state, 'lost', node)
+      assert.is((await configOf(lab, node, row!.hash.slice(0, 12))).text, text, node)
+    }
+    const lost = (await historyOf(lab, 'h1')).find(r => r.note === 'late')!
+    ok(await lab.shunt('h1', ['rollback', lost.hash.slice(0, 12), '--yes']))
+    await agreed(lab)
+    for (const node of names(lab)) assert.is((await configOf(lab, node)).text, text)
+  },
+)
 
 if (missingRoot() === undefined) it.run()
 else skip('cluster-document', missingRoot()!)

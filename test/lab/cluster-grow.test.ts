@@ -46,12 +46,12 @@ const others = (...some: string[]): string[] => members.filter(n => !some.includ
 const tokens: Record<'used' | 'brief' | 'hostOnly', string> = { used: '', brief: '', hostOnly: '' }
 let briefUntilMs = 0
 
-const facts = (name: string, roles: string | null = lab.place(name).roles.join()): string[] => {
-  const { address, tunnel } = lab.place(name)
-  const files = lab.files(name)
+const facts = (place: string, roles = lab.place(place).roles.join(), like = place): string[] => {
+  const { address, tunnel } = lab.place(like)
+  const files = lab.files(place)
   return [
-    ...['--name', name, '--address', address!, '--uplink', 'eth0', '--cluster-interface', 'eth0'],
-    ...(roles === null ? [] : ['--roles', roles]),
+    ...['--name', like, '--address', address!, '--roles', roles],
+    ...['--uplink', 'eth0', '--cluster-interface', 'eth0'],
     ...(tunnel === null ? [] : ['--tunnel', tunnel]),
     ...['--config', files.config, '--state-dir', files.state],
     ...['--control-socket', files.socket, '--app-socket', files.appSocket],
@@ -236,12 +236,7 @@ it('strangers get a clear error and nothing of the cluster, and change nothing i
   rmSync(lab.files(STRANGER).identity)
   await refusedJoin(tokens.used, /the token's 11 uses are taken.*SHUNT_ERR_TOKEN/s)
   // A machine that asks in the name of a member, with an identity of its own.
-  const asMember = [
-    'join',
-    tokens.used,
-    ...facts(STRANGER, 'host'),
-    ...['--name', 'h8', '--address', '10.10.0.78'],
-  ]
+  const asMember = ['join', tokens.used, ...facts(STRANGER, 'host', 'h8')]
   assert.match((await shunt(lab, STRANGER, asMember, 1)).stderr, /the name h8 is taken/)
   nothingWritten()
   assert.match(await forgedJoin(decodeToken(tokens.used, Date.now()), identity), /11 uses are taken/)
@@ -386,6 +381,7 @@ it('an evicted member is thrown out by all at once, and what it sends or signs i
     }
     const { heard } = await hostile.report()
 
+    const unknown = await counterSum(lab, 'link_inbound_unknown_identity', members)
     const evictMs = performance.now()
     await shunt(lab, 'h1', ['evict', 'c2', '--yes'])
     const orderedMs = performance.now()
@@ -418,13 +414,13 @@ it('an evicted member is thrown out by all at once, and what it sends or signs i
     )
     assert.ok(refusedMs - orderedMs < 2_500, `old keys were good for ${refusedMs - orderedMs} ms`)
 
-    const unknown = await counterSum(lab, 'link_inbound_unknown_identity', members)
+    // Of a pair the one with the lower id calls.
+    const called = view.members.filter(({ id }) => id > view.members.find(m => m.name === 'c2')!.id)
     await until('it calls again and is refused', async () => {
       const { alive, sent } = await hostile.send(plumbOf(5_002))
       assert.equal([alive, sent], [[], []])
       const more = (await counterSum(lab, 'link_inbound_unknown_identity', members)) - unknown
-      const { counters } = await hostile.report()
-      return more > 2 || counters.dial_failures! > 10 ? true : undefined
+      return more >= called.length ? true : undefined
     })
     for (const f of ['f1', 'f2'])
       assert.not.ok(await hasFlow(f, 5_002), `${f} took a route of an evicted node`)
@@ -440,7 +436,7 @@ it('an evicted member is thrown out by all at once, and what it sends or signs i
   print(`${result.done} connections during the eviction`)
 })
 
-it('the agent of an evicted host ends; only what it carried at that moment can fail', async () => {
+it('an evicted host is alone at once; only what it carried at that moment can fail', async () => {
   const steady = steadyConnections(lab)
   const evictMs = Date.now()
   await shunt(lab, 'f1', ['evict', 'h7', '--yes'])
@@ -454,7 +450,16 @@ it('the agent of an evicted host ends; only what it carried at that moment can f
   assert.ok(failed.length <= 8, JSON.stringify(failed))
   for (const { startMs } of failed) assert.ok(startMs > evictMs - 15_000 && startMs < goneMs)
   assert.is(reached(result, 'h7', goneMs), 0)
-  print(`agent of h7: ${await lab.agentState('h7')}`)
+  // Its agent may have heard why, and ended; or it is alone.
+  const state = await lab.agentState('h7')
+  print(`the agent of h7 is ${state}`)
+  if (state !== 'stopped') {
+    const { nodes } = await lab.api<NodesData>('h7', '/v1/nodes')
+    assert.equal(
+      nodes.filter(n => n.agent === 'alive').map(n => n.name),
+      ['h7'],
+    )
+  }
 })
 
 it('all nodes killed and started at once: cluster, document and traffic come back', async () => {

@@ -176,7 +176,10 @@ it('all agents killed at once come back with the document, its history and the s
   assert.equal(after, before)
   assert.equal(await Promise.all(names(lab).map(node => historyOf(lab, node))), histories)
   for (const host of ['h1', 'h2', 'h3']) assert.equal(await vipsOn(lab, host), [VIP, OTHER_VIP])
-  await lab.setForwarders(OTHER_VIP, lab.forwarders.map(f => f.address!))
+  await lab.setForwarders(
+    OTHER_VIP,
+    lab.forwarders.map(f => f.address!),
+  )
   for (const vip of [VIP, OTHER_VIP])
     assertWhole(
       lab,
@@ -187,7 +190,9 @@ it('all agents killed at once come back with the document, its history and the s
 it('an agent killed while it takes a document over comes back whole, whatever was saved', async () => {
   for (let run = 0; run < 6; run++) {
     const victim = ['h1', 'c2', 'f2'][run % 3]!
-    const winner = await applyAt(lab, victim, text(run, ...(run % 2 ? [OTHER_VIP] : [])), { note: `run ${run}` })
+    const winner = await applyAt(lab, victim, text(run, ...(run % 2 ? [OTHER_VIP] : [])), {
+      note: `run ${run}`,
+    })
     const process = lab.process(victim)!
     // Accepted: what the command was told must be so, also when the agent dies in the next instant.
     lab.kill(victim, 'SIGKILL')
@@ -206,7 +211,9 @@ it('a node that was down during changes has them soon after its start, and its V
     const others = names(lab).filter(n => n !== victim)
     await applyAt(lab, 'h1', text(70), { note: `without ${victim}` })
     await agreed(lab, undefined, 10_000, others)
-    const winner = await applyAt(lab, 'h3', text(71, OTHER_VIP, '10.99.0.8'), { note: `still without ${victim}` })
+    const winner = await applyAt(lab, 'h3', text(71, OTHER_VIP, '10.99.0.8'), {
+      note: `still without ${victim}`,
+    })
     await agreed(lab, winner, 10_000, others)
     const saved = readFileSync(`${lab.files(victim).state}/cluster.json`, 'utf8')
     assert.not.match(saved, `still without ${victim}`)

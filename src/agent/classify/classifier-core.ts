@@ -2,7 +2,7 @@ import type { DirectoryIndex } from '../dataplane/directory.ts'
 import { DROP } from '../dataplane/drops.ts'
 import { ipv4Word } from '../dataplane/flow-key.ts'
 import { KIND, type MappingHeader } from '../dataplane/mapping-header.ts'
-import type { PacketRef } from '../dataplane/packet-ref.ts'
+import { isSyn, type PacketRef } from '../dataplane/packet-ref.ts'
 import { SlotTable } from '../dataplane/slot-table.ts'
 import type { Allotment } from './allotment.ts'
 
@@ -68,7 +68,10 @@ export class ClassifierCore {
     key[9] = header.protocol
     const known = this.inventory.find(key)
     const before = known < 0 ? undefined : this.#directory.host(this.host[known])
-    const chosen = before?.live && !before.draining ? before.index : this.#allotment.choose(service, key, 0)
+    // What is under way stays where it is, as long as that lives; a first segment on the same ports is something new.
+    const opens = inner !== null && isSyn(inner.view.tcpFlags)
+    const stays = before?.live && (!opens || this.#directory.takesNew(service, before))
+    const chosen = stays ? before.index : this.#allotment.choose(service, key, 0)
     const host = this.#directory.host(chosen)
     if (host === undefined) {
       this.counters.noHost++

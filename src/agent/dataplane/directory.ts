@@ -129,6 +129,12 @@ export class DirectoryIndex {
     return this.#serviceByIndex[index]
   }
 
+  /** Whether a host is one of those that new connections of a service go to. */
+  takesNew(service: ServiceEntry | undefined, host: HostEntry): boolean {
+    if (service === undefined || !host.live || host.draining) return false
+    return service.hosts.some(member => member.index === host.index && member.capacity > 0)
+  }
+
   /** The first classifier that is alive: a forwarder's default route (R-A3). */
   classifier(): ClassifierEntry | undefined {
     for (const classifier of this.#directory.classifiers) if (classifier.live) return classifier

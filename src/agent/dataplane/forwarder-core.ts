@@ -1,5 +1,5 @@
 import type { Allotment } from '../classify/allotment.ts'
-import type { DirectoryIndex } from './directory.ts'
+import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
@@ -102,7 +102,7 @@ export class ForwarderCore {
     flows.slowPackets[slot]++
     this.#life.transition(slot, packet.view.tcpFlags, nowMs)
     const current = this.#directory.host(flows.host[slot])
-    if (current === undefined || (!current.live && isSyn(packet.view.tcpFlags))) {
+    if (current === undefined || (isSyn(packet.view.tcpFlags) && !this.#keeps(slot, current))) {
       if (!this.#settings.hasClassifier) return this.#askClassifier(slot, packet, nowMs)
       const service = this.#directory.serviceAt(flows.service[slot])!
       const chosen = this.#allotment.choose(service, flows.table.keys, slot * 10)
@@ -114,6 +114,13 @@ export class ForwarderCore {
         return this.#ports.drop(DROP.IDENTIFIERS_EXHAUSTED)
     }
     this.#send(slot, packet, nowMs)
+  }
+
+  /** Whether a SYN leaves the flow at its host; on ports whose last connection has ended it opens a new one. */
+  #keeps(slot: number, host: HostEntry): boolean {
+    const { flows } = this
+    if (!flows.has(slot, FLOW_FLAG.SYN_AGAIN)) return host.live
+    return this.#directory.takesNew(this.#directory.serviceAt(flows.service[slot]), host)
   }
 
   #send(slot: number, packet: PacketRef, nowMs: number): void {
@@ -202,7 +209,7 @@ export class ForwarderCore {
     if (slot < 0) slot = this.#open(key, tcpFlags, nowMs)
     if (slot < 0) return -1
     const current = this.#directory.host(this.flows.host[slot])
-    if (current === undefined || (!current.live && current.index !== hostIndex)) {
+    if (current === undefined || (current.index !== hostIndex && !this.#keeps(slot, current))) {
       if (!this.#life.assign(slot, hostIndex, this.#mapping.nextSequence, nowMs)) {
         this.#ports.drop(DROP.IDENTIFIERS_EXHAUSTED)
         return -1
