@@ -73,8 +73,9 @@ class Agent {
   #stopping: Promise<void> | null = null
   #hurry = false
   #leaving = false
-  /** Fingerprints of the course that was gone over to last, and of the last one that could not be. */
+  /** Fingerprints of the course that was gone over to last, of the one in force, and of the last one that could not be. */
   #followed = ''
+  #inForce = ''
   #failed = ''
 
   constructor(file: NodeFile, log: Logger) {
@@ -93,7 +94,7 @@ class Agent {
     const side = isManaged(file) ? joinCluster(file, this.#log, this.#events) : null
     this.#side = side
     const course = side === null ? staticCourse(file as NodeConfig) : managedCourse(side.managed.situation)
-    this.#followed = fingerprint(course)
+    this.#followed = this.#inForce = fingerprint(course)
     const packets = new PacketSide(course, this.#log, {
       nodes: states => this.#machines?.update(states),
       failed: message =>
@@ -214,14 +215,21 @@ class Agent {
     }
     const course = managedCourse(side.managed.situation)
     const now = fingerprint(course)
-    if (now === this.#followed) return this.#tellDigest()
+    if (now === this.#followed) {
+      // Statements that change nothing here are in force at once, unless an earlier change still is on its way.
+      if (now === this.#inForce) this.#tellDigest()
+      return
+    }
     this.#followed = now
     this.#links?.setNetworkKeys(course.networkKeys)
     this.#links?.setPeers(course.config.peers)
     try {
       await packets.follow(course)
       this.#links?.setSelf({ roles: course.config.roles, epoch: packets.epoch })
-      if (this.#followed === now) this.#tellDigest()
+      if (this.#followed === now) {
+        this.#inForce = now
+        this.#tellDigest()
+      }
       this.#machines?.keep(course.config.peers.map(({ name }) => name))
     } catch (error) {
       this.#log.error({ error: errorText(error) }, 'a change of the cluster could not be put into force')

@@ -27,6 +27,7 @@ export class PacketSide {
   readonly #tableKey: readonly [number, number]
   readonly #kernel: KernelSetup
   #course: Course
+  #revision: number
   #directory: Directory
   #epoch = 0
   #dataplane: Dataplane | null = null
@@ -44,6 +45,7 @@ export class PacketSide {
     const seed = randomBytes(8)
     this.#tableKey = [seed.readUInt32LE(0), seed.readUInt32LE(4)]
     this.#course = course
+    this.#revision = course.revision
     this.#directory = buildDirectory(course.config, undefined, course.leaving)
     this.#kernel = new KernelSetup(course.config, this.#directory)
     for (const warning of this.#kernel.check()) log.warn(warning)
@@ -59,8 +61,9 @@ export class PacketSide {
   get config(): NodeConfig {
     return this.#course.config
   }
+  /** Of the document in force. */
   get revision(): number {
-    return this.#course.revision
+    return this.#revision
   }
   get dataplane(): Dataplane {
     return this.#dataplane!
@@ -118,7 +121,8 @@ export class PacketSide {
     const before = this.config.roles
     const held = this.#heldVips()
     const directory = buildDirectory(course.config, this.#directory, course.leaving)
-    if (course.config.roles.includes('forwarder') && !before.includes('forwarder')) this.#takeEpoch(course.config)
+    if (course.config.roles.includes('forwarder') && !before.includes('forwarder'))
+      this.#takeEpoch(course.config)
     const kept = await this.#stillNeeded(held, course.config)
     await this.#kernel.reconfigure(course.config, directory, kept)
     await this.dataplane.reconfigure(this.#plan(course, directory))
@@ -129,6 +133,7 @@ export class PacketSide {
     if (course.config.roles.includes('host') && !before.includes('host')) this.#kernel.tunReady(TUN_NAME)
     this.#exchange?.update(this.#directory, course.config.peers)
     this.#probe()
+    this.#revision = course.revision
   }
 
   #takeEpoch({ node }: NodeConfig): void {

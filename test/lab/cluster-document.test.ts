@@ -13,6 +13,7 @@ import { parse } from 'yaml'
 import { createOperatorKey } from '../../src/cluster/operator-key.ts'
 import { MAX_DOCUMENT_BYTES, signingBytes, statementHash } from '../../src/cluster/statement.ts'
 import type { Statement } from '../../src/cluster/types.ts'
+import type { ConfigData, ConfigHistoryData } from '../../src/control/cluster-types.ts'
 import { Lab } from '../../src/lab/lab.ts'
 import type { RunResult } from '../../src/lab/run.ts'
 import {
@@ -57,7 +58,7 @@ const ok = ({ code, stdout, stderr }: RunResult): string => {
   assert.is(code, 0, `${stdout}${stderr}`)
   return stdout
 }
-const json = (result: RunResult): any => JSON.parse(ok(result)).data
+const json = <T>(result: RunResult): T => JSON.parse(ok(result)).data
 const savedHash = (node: string): string =>
   createHash('sha256')
     .update(readFileSync(`${lab.files(node).state}/cluster.json`))
@@ -123,9 +124,9 @@ it('rollback applies an earlier text as a new revision; config show and history 
   assert.is(ok(await lab.shunt('h3', ['config', 'show', '2'])), webText(10))
   ok(await lab.shunt('f2', ['rollback', '2', '--yes', '--note', 'on second thought']))
   assert.is((await agreed(lab)).revision, 4)
-  const { revisions } = json(await lab.shunt('h1', ['config', 'history', '--json']))
+  const { revisions } = json<ConfigHistoryData>(await lab.shunt('h1', ['config', 'history', '--json']))
   assert.equal(
-    revisions.map((r: any) => [r.revision, r.state, r.note]),
+    revisions.map(r => [r.revision, r.state, r.note]),
     [
       [4, 'current', 'on second thought'],
       [3, 'past', 'rollback to revision 1'],
@@ -133,7 +134,9 @@ it('rollback applies an earlier text as a new revision; config show and history 
       [1, 'past', 'made by the lab'],
     ],
   )
-  const byHash = json(await lab.shunt('h1', ['config', 'show', revisions[2].hash.slice(0, 8), '--json']))
+  const byHash = json<ConfigData>(
+    await lab.shunt('h1', ['config', 'show', revisions[2]!.hash.slice(0, 8), '--json']),
+  )
   assert.is(byHash.revision, 2)
   assert.is(byHash.state, 'past')
   const shown = ok(await lab.shunt('h1', ['config', 'history']))

@@ -94,7 +94,8 @@ it.before(async () => {
 })
 
 it.after(async () => {
-  await lab?.down(0)
+  if (lab === undefined) return
+  await lab.down(0)
   assert.equal(leftovers(lab.name), [])
 })
 

@@ -171,4 +171,3 @@ export const rawSubmit = async (lab: Lab, node: string, body: unknown): Promise<
     return `${(error as { code?: string }).code}: ${(error as Error).message}`
   }
 }
-

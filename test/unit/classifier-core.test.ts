@@ -4,7 +4,9 @@ import { CapacityAllotment } from '../../src/agent/classify/allotment.ts'
 import { ClassifierCore } from '../../src/agent/classify/classifier-core.ts'
 import { ipv4Word } from '../../src/agent/dataplane/flow-key.ts'
 import { createMappingHeader, KIND } from '../../src/agent/dataplane/mapping-header.ts'
-import { directory, FORWARDER, HOSTS, ip, TUNNEL, VIP, words } from '../support/cores.ts'
+import type { PacketRef } from '../../src/agent/dataplane/packet-ref.ts'
+import { directory, FORWARDER, HOSTS, ip, TUNNEL, tcp, VIP, words } from '../support/cores.ts'
+import { FLAG } from '../support/packets.ts'
 
 const it = suite('classifier core under another configuration')
 
@@ -22,7 +24,7 @@ const start = () => {
     },
     ...{ capacity: 64, idleMs: 1000, k0: 3, k1: 4 },
   })
-  const classify = (client: number): number => {
+  const classify = (client: number, inner: PacketRef | null = null): number => {
     const header = createMappingHeader()
     header.kind = KIND.CLASSIFY
     header.node.set(words(TUNNEL))
@@ -30,7 +32,7 @@ const start = () => {
     header.vip.set(words(VIP))
     header.ports = ((40_000 << 16) | 80) >>> 0
     header.protocol = 6
-    core.classify(header, null, ip(FORWARDER), 0)
+    core.classify(header, inner, ip(FORWARDER), 0)
     return chosen.at(-1)!
   }
   return { index, core, classify, dropped }
@@ -39,7 +41,7 @@ const clients = Array.from({ length: 40 }, (_, i) => i + 1)
 
 it('sessions of a host that is gone leave the inventory, so that its index may get another meaning', () => {
   const { index, core, classify } = start()
-  const before = clients.map(classify)
+  const before = clients.map(client => classify(client))
   assert.equal([...new Set(before)].sort(), HOSTS.map(ip).sort())
   const old = index.directory
   index.replace({ ...old, hosts: old.hosts.slice(0, 2) })
@@ -48,7 +50,7 @@ it('sessions of a host that is gone leave the inventory, so that its index may g
   const other = { ...old.hosts[2], name: 'h9', ipv4: ip('10.10.0.79'), words: words('10.10.0.79'), hash: 5 }
   index.replace({ ...old, hosts: [...old.hosts.slice(0, 2), other] })
   core.reconfigured()
-  const after = clients.map(classify)
+  const after = clients.map(client => classify(client))
   for (const [i, host] of before.entries())
     if (host !== ip(HOSTS[2])) assert.is(after[i], host, 'those of the others stay')
   assert.ok(after.includes(ip('10.10.0.79')))
@@ -60,12 +62,27 @@ it('sessions of a host that is gone leave the inventory, so that its index may g
 
 it('sessions of a service that is gone leave the inventory', () => {
   const { index, core, classify, dropped } = start()
-  clients.forEach(classify)
+  for (const client of clients) classify(client)
   index.replace({ ...index.directory, services: [] })
   core.reconfigured()
   assert.is(core.inventory.size, 0)
   classify(1)
   assert.is(dropped.length, 1)
+})
+
+it('a host that left the pool, or drains, keeps what is under way and gets no first segment', () => {
+  const { index, core, classify } = start()
+  const before = clients.map(client => classify(client, tcp(FLAG.SYN)))
+  const old = index.directory
+  const [service] = old.services
+  index.replace({ ...old, services: [{ ...service!, hosts: service!.hosts.slice(1) }] })
+  index.host(2)!.draining = true
+  core.reconfigured()
+  assert.equal(
+    clients.map(client => classify(client, tcp(FLAG.ACK))),
+    before,
+  )
+  assert.equal([...new Set(clients.map(client => classify(client, tcp(FLAG.SYN))))], [ip(HOSTS[2])])
 })
 
 it.run()

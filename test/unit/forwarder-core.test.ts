@@ -220,6 +220,43 @@ it('a SYN on a live flow changes nothing; on a flow whose host died it chooses a
   assert.is(t.identifiers.quarantined, 1)
 })
 
+it('a SYN on ports whose connection has ended goes to a host of the pool; what runs stays with one that left it', () => {
+  const t = setUp()
+  t.establish(0)
+  const { directory: before } = t.index
+  const [service] = before.services
+  t.index.replace({ ...before, services: [{ ...service!, hosts: service!.hosts.slice(1) }] })
+  t.choice.host = 2
+  t.take()
+  t.core.packet(tcp(FLAG.SYN), 1)
+  t.core.packet(tcp(ACK, size(3)), 2)
+  t.core.packet(tcp(FLAG.FIN | ACK), 3)
+  t.core.packet(tcp(ACK, size(4)), 4)
+  assert.ok(
+    t
+      .take()
+      .filter(line => line.startsWith('tunnel'))
+      .every(line => line.endsWith('to 1')),
+  )
+  t.core.packet(tcp(FLAG.SYN), 5)
+  assert.ok(t.take().includes('MAP 0 to h2'))
+  t.choice.host = 3
+  t.core.packet(tcp(FLAG.SYN), 6)
+  assert.equal(t.take(), ['MAP 0 to h2'], 'once more by its client: where it is')
+})
+
+it('a late route of the classifier to a host that left the pool is not taken for a new connection', () => {
+  const t = setUp()
+  const { directory: before } = t.index
+  const [service] = before.services
+  t.index.replace({ ...before, services: [{ ...service!, hosts: service!.hosts.slice(1) }] })
+  const key = Uint32Array.from([...words('10.20.0.5'), ...words('10.99.0.1'), ((40_000 << 16) | 80) >>> 0, 6])
+  t.core.plumbed(key, ip(HOSTS[0]), 0)
+  t.choice.host = 2
+  t.core.packet(tcp(FLAG.SYN), 1)
+  assert.ok(t.take().includes('MAP 0 to h2'))
+})
+
 it('evicts the oldest half-open flow, and of routes the closed before the unused; counts both', () => {
   const t = setUp({ flows: 2, embryonic: 2 })
   for (let port = 1; port <= 5; port++) t.core.packet(tcp(FLAG.SYN, { sourcePort: port }), port)

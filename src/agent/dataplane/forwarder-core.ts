@@ -116,10 +116,14 @@ export class ForwarderCore {
     this.#send(slot, packet, nowMs)
   }
 
-  /** Whether a SYN leaves the flow at its host; on ports whose last connection has ended it opens a new one. */
+  /**
+   * Whether a SYN leaves the flow at its host. It opens a new connection on ports whose last one has ended, and on a flow
+   * that is known only by a late route of the classifier; then the host must be one for new connections.
+   */
   #keeps(slot: number, host: HostEntry): boolean {
     const { flows } = this
-    if (!flows.has(slot, FLOW_FLAG.SYN_AGAIN)) return host.live
+    const unused = flows.table.listOf(slot) === LIST.EMBRYONIC && flows.slowPackets[slot] <= 1
+    if (!unused && !flows.has(slot, FLOW_FLAG.SYN_AGAIN)) return host.live
     return this.#directory.takesNew(this.#directory.serviceAt(flows.service[slot]), host)
   }
 
