@@ -8,19 +8,19 @@ import { createLogger } from '../log.ts'
 import { releaseStartupPages } from '../os/memory.ts'
 import { type AppServer, startAppServer } from './app-socket.ts'
 import { ClusterApi } from './cluster/api.ts'
-import { type Course, fingerprint, managedCourse, staticCourse } from './cluster/course.ts'
+import { type Course, managedCourse, staticCourse } from './cluster/course.ts'
+import { Follower } from './cluster/follower.ts'
 import { joinCluster, type ManagedSide } from './cluster/managed-side.ts'
 import { EventLog } from './events.ts'
 import { Machines } from './machines.ts'
 import { PacketSide } from './packet-side.ts'
+import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
 import { type AgentState, View } from './view.ts'
 
 /** After the start, when the code that only starting needs will not be needed again soon. */
 const SETTLED_MS = 3000
 const DRAIN_POLL_MS = 100
-/** After a change that the kernel refused. */
-const RETRY_MS = 2000
 /** Two heartbeats: what peers sent before they heard of the drain has arrived by then. */
 const DRAIN_SETTLE_MS = 500
 
@@ -69,14 +69,11 @@ class Agent {
   #machines: Machines | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
+  #follower: Follower | null = null
   #settled: NodeJS.Timeout | null = null
   #stopping: Promise<void> | null = null
   #hurry = false
   #leaving = false
-  /** Fingerprints of the course that was gone over to last, of the one in force, and of the last one that could not be. */
-  #followed = ''
-  #inForce = ''
-  #failed = ''
 
   constructor(file: NodeFile, log: Logger) {
     this.#file = file
@@ -94,7 +91,6 @@ class Agent {
     const side = isManaged(file) ? joinCluster(file, this.#log, this.#events) : null
     this.#side = side
     const course = side === null ? staticCourse(file as NodeConfig) : managedCourse(side.managed.situation)
-    this.#followed = this.#inForce = fingerprint(course)
     const packets = new PacketSide(course, this.#log, {
       nodes: states => this.#machines?.update(states),
       failed: message =>
@@ -106,8 +102,25 @@ class Agent {
     this.#machines = new Machines(this.#events, dead => packets.machinesDead(dead))
     await packets.start(links)
     side?.managed.attach(links)
-    side?.managed.onSituation(() => void this.#follow())
-    this.#tellDigest()
+    if (side !== null) {
+      const follower = new Follower({
+        course: () => managedCourse(side.managed.situation),
+        first: course,
+        links,
+        packets,
+        machines: this.#machines,
+        ledger: side.managed.ledger,
+        events: this.#events,
+        log: this.#log,
+      })
+      side.managed.onSituation(() => {
+        if (this.#stopping !== null) return
+        const why = side.managed.expelled()
+        if (why === undefined) void follower.follow()
+        else if (!this.#leaving) this.#expelled(why)
+      })
+      this.#follower = follower
+    }
     await links.start()
     await this.#serve(links, packets)
     this.#settled = setTimeout(
@@ -149,23 +162,7 @@ class Agent {
       checkRoles: side === null,
       ...(side === null ? {} : { joins: side.joins, topic: side.topic }),
     })
-    const known = new Map<string, string>()
-    links.onChange(({ name, state, draining, lastHeardMs }) => {
-      const now = state === 'alive' && draining ? 'draining' : state
-      if (known.get(name) === now) return
-      known.set(name, now)
-      if (now === 'alive') this.#events.add('agent.up', 'info', name, `the agent of ${name} is in touch`)
-      else if (now === 'draining')
-        this.#events.add('agent.draining', 'info', name, `${name} drains: it takes nothing new`)
-      else if (now === 'dead') {
-        const why = draining
-          ? 'has said goodbye'
-          : lastHeardMs === null
-            ? 'has not been heard yet'
-            : 'is not heard any more'
-        this.#events.add('agent.down', draining ? 'info' : 'warning', name, `the agent of ${name} ${why}`)
-      }
-    })
+    links.onChange(peerEvents(this.#events))
     return links
   }
 
@@ -203,56 +200,6 @@ class Agent {
     })
   }
 
-  /** The cluster has changed: first who may speak, then the packets, then word of it to the others. */
-  async #follow(): Promise<void> {
-    const side = this.#side
-    const packets = this.#packets
-    if (side === null || packets === null || this.#stopping !== null) return
-    const why = side.managed.expelled()
-    if (why !== undefined) {
-      if (!this.#leaving) this.#expelled(why)
-      return
-    }
-    const course = managedCourse(side.managed.situation)
-    const now = fingerprint(course)
-    if (now === this.#followed) {
-      // Statements that change nothing here are in force at once, unless an earlier change still is on its way.
-      if (now === this.#inForce) this.#tellDigest()
-      return
-    }
-    this.#followed = now
-    this.#links?.setNetworkKeys(course.networkKeys)
-    this.#links?.setPeers(course.config.peers)
-    try {
-      await packets.follow(course)
-      this.#links?.setSelf({ roles: course.config.roles, epoch: packets.epoch })
-      if (this.#followed === now) {
-        this.#inForce = now
-        this.#tellDigest()
-      }
-      this.#machines?.keep(course.config.peers.map(({ name }) => name))
-    } catch (error) {
-      this.#log.error({ error: errorText(error) }, 'a change of the cluster could not be put into force')
-      if (this.#failed !== now)
-        this.#events.add(
-          'config.failed',
-          'error',
-          this.#file.node.name,
-          `a change could not be put into force here: ${errorText(error)}; it is tried again, and shunt doctor may tell more`,
-        )
-      this.#failed = now
-      if (this.#followed !== now) return
-      this.#followed = ''
-      setTimeout(() => void this.#follow(), RETRY_MS).unref()
-    }
-  }
-
-  /** What this node has in force, for the others: after the packet path has it, not when the words came in. */
-  #tellDigest(): void {
-    const side = this.#side
-    if (side !== null) this.#links?.setDigest(side.managed.ledger.digest(), this.#packets?.revision ?? 0)
-  }
-
   #expelled(why: string): void {
     this.#log.fatal(why)
     this.onFailure(new ShuntError('SHUNT_ERR_STATE', why))
@@ -277,6 +224,7 @@ class Agent {
     const wasRunning = this.#state === 'running'
     this.#state = 'draining'
     this.#packets?.pause()
+    this.#follower?.stop()
     if (this.#settled !== null) clearTimeout(this.#settled)
     if (wasRunning) {
       this.#events.add('agent.stopping', 'info', this.#file.node.name, 'the agent drains and stops')
