@@ -42,7 +42,7 @@ export interface NounFlags {
 }
 
 /** The same path, at the agent of another node. */
-const pathAt = (path: string, node: string | undefined): string =>
+export const pathAt = (path: string, node: string | undefined): string =>
   node === undefined ? path : path.replace('/v1/', `/v1/nodes/${encodeURIComponent(node)}/`)
 
 const CLEAR = '\x1b[H\x1b[2J\x1b[3J'

@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { EXIT } from '../cli/exit-codes.ts'
+import { nounFlags, pathAt } from '../cli/noun-command.ts'
 import { json, note, paint, print, stdoutGone, warn } from '../cli/output.ts'
 import { oneLine } from '../cli/table.ts'
-import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
 import {
   DEFAULT_EVENTS,
   type Envelope,
@@ -15,7 +15,7 @@ import {
 } from '../control/types.ts'
 import { errorText, ShuntError } from '../errors.ts'
 
-/** Between two attempts to reach an agent that went away. */
+/** Between two attempts to reach an agent that went away, and between two looks at the one of another node. */
 const AGAIN_MS = 1_000
 
 const WIDTHS = { severity: 'warning'.length, subject: 12 }
@@ -36,6 +36,8 @@ const mayReturn = (error: unknown): boolean =>
 interface Given {
   json: boolean
   socket: string
+  /** Another node, which is asked through the agent of the socket. */
+  node?: string
   watch: boolean
   after: number
   limit: number
@@ -45,14 +47,14 @@ export default class Events extends BaseCommand {
   static override summary = 'Show what happened lately: nodes, agents, membership, changes of the cluster.'
   static override description =
     'A line an event: time, severity, the node that it is about (- for the cluster), a sentence. The agent keeps the last 1,000 since it started.'
-  static override examples = ['<%= config.bin %> events', '<%= config.bin %> events --watch --json']
+  static override examples = [
+    '<%= config.bin %> events',
+    '<%= config.bin %> events --watch --json',
+    '<%= config.bin %> events --node h1',
+  ]
   static override flags = {
-    socket: Flags.string({
-      description: "The agent's control socket.",
-      env: 'SHUNT_SOCKET',
-      default: DEFAULT_CONTROL_SOCKET,
-      helpValue: 'PATH',
-    }),
+    socket: nounFlags.socket,
+    node: nounFlags.node,
     watch: Flags.boolean({
       char: 'w',
       description: 'Go on as events happen; Ctrl-C stops watching. With --json, an envelope a line.',
@@ -78,7 +80,7 @@ export default class Events extends BaseCommand {
     if (given.watch) return this.#watch(given)
     const { get } = await import('../control/client.ts')
     const query = new URLSearchParams({ after: String(given.after), limit: String(given.limit) })
-    this.#show(await get(given.socket, `/v1/events?${query}`), given)
+    this.#show(await get(given.socket, pathAt(`/v1/events?${query}`, given.node)), given)
   }
 
   #show(envelope: Envelope, { json: asJson, after }: Given): EventsData {
@@ -108,17 +110,21 @@ export default class Events extends BaseCommand {
           away = false
           after = this.#show(envelope, { ...given, after }).last
         }
+        const onNews = (envelope: Envelope): void => {
+          if ((envelope.data as EventsData).events.length > 0) onEnvelope(envelope)
+          else away = false
+        }
         try {
-          const status = (await get(given.socket, '/v1/status', signal)).data as StatusData
+          const status = (await get(given.socket, pathAt('/v1/status', given.node), signal))
+            .data as StatusData
           // One that was started again counts from 1 again.
           if (instance !== undefined && instance !== status.instance) after = 0
           instance = status.instance
-          const query = new URLSearchParams({
-            after: String(after),
-            limit: String(given.limit),
-            follow: '1',
-          })
-          await follow(given.socket, `/v1/events?${query}`, onEnvelope, signal)
+          const query = new URLSearchParams({ after: String(after), limit: String(given.limit) })
+          const path = pathAt(`/v1/events?${query}`, given.node)
+          // Streams end at the agent here: another node is asked again and again.
+          if (given.node === undefined) await follow(given.socket, `${path}&follow=1`, onEnvelope, signal)
+          else onNews(await get(given.socket, path, signal))
         } catch (error) {
           if (instance === undefined || !mayReturn(error)) throw error
           if (!away) warn(`${errorText(error)} (still watching)`)

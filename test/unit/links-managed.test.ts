@@ -113,12 +113,15 @@ it('another address: the link moves there', async context => {
 it('network keys: links outlive a rotation; one that knows only the earlier key is reached while it is accepted', async context => {
   const bench = await make(context, 3)
   const [old, fresh] = [key(1), key(2)]
-  const a = await bench.start(0, { networkKeys: [old] })
-  const b = await bench.start(1, { networkKeys: [old] })
+  const [n0, n1, n2] = bench.peers as [PeerConfig, PeerConfig, PeerConfig]
+  const a = await bench.start(0, { networkKeys: [old], peers: [n1] })
+  const b = await bench.start(1, { networkKeys: [old], peers: [n0] })
   await alive('both are alive', [a, 'n1'], [b, 'n0'])
   for (const { links } of [a, b]) links.setNetworkKeys([fresh, old])
-  // n2 was away, and knows only the old key. n0 and n1 dial it.
+  // n2 was away, and knows only the old key. n0 and n1 dial it, the first time when it is there.
   const c = await bench.start(2, { networkKeys: [old] })
+  a.links.setPeers([n1, n2])
+  b.links.setPeers([n0, n2])
   await alive('it is reached with the old key', [a, 'n2'], [b, 'n2'], [c, 'n0'], [c, 'n1'])
   assert.equal(said(a, 'n1'), ['alive'])
   assert.ok(counter(c, 'inbound_wrong_network_key') > 0, 'the fresh one was tried first')

@@ -106,14 +106,39 @@ it('--node asks another node, through this one', async () => {
   const flows = await shunt(['flows', '--node', 'h1', '--limit', '3', '--json'], env)
   assert.is(JSON.parse(flows.stdout).node, 'h1')
   assert.equal(
-    view.remotes,
+    view.remotes.splice(0),
     asked.map(path => ({ node: 'h1', path })),
   )
+  other.view.log.add('agent.up', 'info', 'h2', 'the agent of h2 is in touch')
+  view.remoteAnswer = await answerGet(other, '/v1/events?after=2&limit=9')
+  const events = await shunt(['events', '--node', 'h1', '--after', '2', '--limit', '9'], env)
+  assert.match(events.stdout, /^\S+ {2}info {5}h2 {12}the agent of h2 is in touch\n$/)
+  assert.equal(view.remotes.pop(), { node: 'h1', path: '/v1/events?after=2&limit=9' })
   view.remoteAnswer = undefined
   const { code, stderr } = await shunt(['status', '--node', 'h1'], env)
   assert.is(code, 1)
   assert.is(stderr, 'error: node h1 did not answer\ncode: SHUNT_ERR_PEER\n')
   assert.is((await shunt(['status', '--node', '../h1'], env)).code, 2)
+})
+
+it('--watch --node asks it again and again, and shows each event once', async () => {
+  const other = { view: new FakeView(), node: 'h1', log }
+  view.remote = (_, path) => answerGet(other, path)
+  const child = startShunt(['events', '--watch', '--node', 'h1'], env)
+  const ended = collect(child)
+  const shown = async (text: string): Promise<void> => {
+    for (let seen = ''; !seen.includes(text); ) seen += String((await once(child.stdout!, 'data'))[0])
+  }
+  await shown('no probes')
+  other.view.log.add('agent.up', 'info', 'h2', 'the agent of h2 is in touch')
+  await shown('in touch')
+  child.kill('SIGINT')
+  const { code, stdout } = await ended
+  assert.is(code, 130)
+  assert.is(
+    stdout,
+    `${LINES.join('')}2026-03-02T09:30:02.000Z  info     h2            the agent of h2 is in touch\n`,
+  )
 })
 
 it.run()
