@@ -88,7 +88,7 @@ const admit = async (
     'token.used',
     'info',
     facts.name,
-    `${facts.name} (${facts.address}) joined with a token, place ${slot} of ${body.uses}.`,
+    `${facts.name} (${facts.address}) joined with a token, place ${slot} of ${body.uses}`,
   )
 }
 
@@ -117,7 +117,7 @@ const serve = async (options: JoinServerOptions, turn: Turn, session: JoinSessio
       'token.used',
       'warning',
       session.remoteAddress,
-      `A join from ${session.remoteAddress} was refused: ${errorText(error)}`,
+      `a join from ${session.remoteAddress} was refused: ${errorText(error)}`,
     )
     return
   }
