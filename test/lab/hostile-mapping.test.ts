@@ -43,8 +43,11 @@ const tunnelled = (host: string, identifier: number, options: TcpOptions = {}): 
   ...options,
 })
 
+/** Echoes are the nodes' probes of each other. */
+const ANSWERS = '(icmp and icmp[0] != 0 and icmp[0] != 8) or tcp[tcpflags] & tcp-rst != 0'
+
 test('a host answers nothing to identifiers that nobody knows: no RST, no ICMP', async () => {
-  const tap = await Tap.open(at.lab.netns('h1'), 'icmp or tcp[tcpflags] & tcp-rst != 0', { direction: 'out' })
+  const tap = await Tap.open(at.lab.netns('h1'), ANSWERS, { direction: 'out' })
   try {
     const flags = [
       FLAG.SYN,
