@@ -58,7 +58,7 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
     return []
   }
 
-  /** What a reader of the text at a terminal should know beside it. */
+  /** What a reader of the text should know beside it. */
   protected remark(_data: T): string | undefined {
     return undefined
   }
@@ -77,7 +77,7 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
 
   #show(envelope: Envelope<T>, flags: F): void {
     print(flags.json ? json(envelope, true) : this.render(envelope.data))
-    const remark = flags.json || !isInteractive() ? undefined : this.remark(envelope.data)
+    const remark = flags.json ? undefined : this.remark(envelope.data)
     if (remark !== undefined) note(remark)
     const troubles = this.troubles(envelope.data)
     for (const trouble of troubles) warn(trouble)

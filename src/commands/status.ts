@@ -1,5 +1,6 @@
 import { bytes, duration, percent } from '../cli/format.ts'
 import { NounCommand } from '../cli/noun-command.ts'
+import { isInteractive } from '../cli/output.ts'
 import { paintState } from '../cli/state.ts'
 import { pairs, table } from '../cli/table.ts'
 import type { StatusData } from '../control/types.ts'
@@ -23,7 +24,9 @@ export default class Status extends NounCommand<StatusData> {
 
   protected override remark(data: StatusData): string | undefined {
     const still = Object.keys(data.counters).length - moved(data).length
-    return still === 0 ? undefined : `${still} counters that are 0 are left out; --json has them`
+    return still === 0 || !isInteractive()
+      ? undefined
+      : `${still} counters that are 0 are left out; --json has them`
   }
 
   protected override render(data: StatusData): string {

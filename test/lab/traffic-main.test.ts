@@ -135,8 +135,9 @@ it('bulk bytes take the kernel path: a few slow packets a flow, at the forwarder
     process.stdout.write(`\n  ${what}: ${JSON.stringify(seen)}\n`)
     assert.ok(seen.forwarderSlow < SLOW_PER_FLOW, what)
     assert.ok(seen.hostSlow < SLOW_PER_FLOW, what)
-    // What a forwarder passed on in the kernel, the host took in there, but for the very first.
-    assert.ok(seen.restored > 0.9 * seen.routeHits, what)
+    // What a forwarder passed on in the kernel, the host took in there, but for the first few (bounded above).
+    assert.ok(seen.restored + seen.hostSlow > 0.9 * seen.routeHits, what)
+    if (what === 'upload') assert.ok(seen.restored > 0.9 * seen.routeHits, what)
     // An upload is all segments; of a download there are acknowledgements, of which clients may merge many.
     assert.ok(seen.routeHits > (what === 'upload' ? 5_000 : 60), what)
   }
