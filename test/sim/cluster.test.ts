@@ -59,7 +59,7 @@ const caught = (name: string, bugs: Bugs, sign: RegExp): void => {
 
 caught('signatures are not verified', { makeLedger: () => new Gullible(CLUSTER) }, /forged/)
 caught('ties are settled by arrival', { makeLedger: () => new FirstComeFirstServed(CLUSTER) }, /another set/)
-caught('secrets are published by gossip', { publishesSecrets: true }, /evicted before/)
+caught('evicted nodes are told what everyone is told', { servesEvicted: true }, /evicted before/)
 caught('lists of peers are ignored', { ignoresLists: true }, /another set|no member/)
 
 it.run()

@@ -19,8 +19,8 @@ export interface Surroundings {
   network: Network<Gossip>
   links: Links<LinkMessage>
   makeLedger: () => Ledger
-  /** Seeded bug: secrets are published like everything else. */
-  publishesSecrets: boolean
+  /** Seeded bug: links to evicted nodes stay, and they are told what everyone is told. */
+  servesEvicted: boolean
   /** Seeded bug: what a peer tells of its set is not looked at. */
   ignoresLists: boolean
   changed(node: ClusterNode, statements: Statement[]): void
@@ -61,12 +61,15 @@ export class ClusterNode {
   start(): void {
     const ledger = this.#around.makeLedger()
     for (const statement of this.#disk) ledger.add(statement)
-    this.#running = { replica: new Replica(ledger), heard: new Set() }
+    this.#running = {
+      replica: new Replica(ledger, {}, peer => (this.#around.servesEvicted ? 'anyone' : peer)),
+      heard: new Set(),
+    }
     this.view = clusterView(ledger)
     const { network, links } = this.#around
     network.attach(this.id, (from, gossip) => this.#hear(from, gossip))
     links.attach(this.id, {
-      wants: peer => this.view?.members.some(m => m.id === peer) === true,
+      wants: peer => this.#around.servesEvicted || this.view?.members.some(m => m.id === peer) === true,
       up: peer => this.step({ on: 'up', peer }),
       down: peer => this.step({ on: 'down', peer }),
       receive: (peer, message) =>
