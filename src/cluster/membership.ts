@@ -9,6 +9,8 @@ import type { Said } from './view.ts'
 type Statements = <K extends StatementKind>(kind: K) => Said<K>[]
 type Admission = Said<'admit'>
 
+const textOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
 const firstBy = <T extends { entry: Entry }>(items: T[], order: Order, key: (item: T) => string) => {
   const first = new Map<string, T>()
   for (const item of items.toSorted((a, b) => order(a.entry, b.entry)))
@@ -47,7 +49,11 @@ const removalsOf = (said: Statements): Map<string, Removal> => {
   return removals
 }
 
-const memberOf = ({ body }: Admission, roles: Map<string, Said<'roles'>>): Member => {
+const memberOf = (
+  { body }: Admission,
+  roles: Map<string, Said<'roles'>>,
+  orders: readonly Said<'directive'>[],
+): Member => {
   const { node } = body
   const changed = roles.get(node.id)?.body
   const wanted = changed?.roles ?? node.roles
@@ -57,15 +63,18 @@ const memberOf = ({ body }: Admission, roles: Map<string, Said<'roles'>>): Membe
     roles: wanted.filter(role => role !== 'forwarder' || node.tunnel !== undefined),
     joinedMs: body.atMs,
     rolesRevision: changed?.revision ?? 0,
+    directives: orders
+      .filter(order => order.body.id === node.id)
+      .map(({ body: { app, state, revision } }) => ({ app, state, revision }))
+      .sort((a, b) => textOrder(a.app, b.app)),
   }
 }
-
-const textOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 
 export const membership = (said: Statements): Pick<ClusterView, 'members' | 'departed' | 'conflicts'> => {
   const { inForce, outbid } = admissionsOf(said('admit'))
   const removals = removalsOf(said)
   const roles = new Map(said('roles').map(s => [s.body.id, s]))
+  const orders = said('directive')
   const members: Member[] = []
   const departed: Departed[] = []
   const conflicts: Conflict[] = []
@@ -90,7 +99,7 @@ export const membership = (said: Statements): Pick<ClusterView, 'members' | 'dep
       conflicts.push({ id, name, why: `${taken.get(claim)!.name} has the ${claim} already` })
       continue
     }
-    const member = memberOf(admission, roles)
+    const member = memberOf(admission, roles, orders)
     members.push(member)
     for (const c of claims) taken.set(c, member)
   }

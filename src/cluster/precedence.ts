@@ -36,6 +36,9 @@ const removalOrder: Order = (a, b) =>
 const bodyOf = <K extends Statement['body']['kind']>(entry: Entry, _kind: K) =>
   entry.statement.body as Extract<Statement['body'], { kind: K }>
 
+const directiveOrder: Order = (a, b) =>
+  bodyOf(b, 'directive').revision - bodyOf(a, 'directive').revision || textOrder(b.hash, a.hash)
+
 const rolesOrder: Order = (a, b) =>
   bodyOf(b, 'roles').revision - bodyOf(a, 'roles').revision || textOrder(b.hash, a.hash)
 
@@ -62,6 +65,8 @@ export const placeOf = ({ body }: Statement): Place => {
         : { key: `slot ${body.token.body.token} ${body.token.slot}`, keep: 2, order: byHash }
     case 'roles':
       return { key: `roles ${body.id}`, keep: 1, order: rolesOrder }
+    case 'directive':
+      return { key: `directive ${body.id} ${body.app}`, keep: 1, order: directiveOrder }
     case 'remove':
       return { key: `remove ${body.id}`, keep: 1, order: removalOrder }
     case 'secret':
@@ -78,6 +83,7 @@ const TELLING_ORDER: Record<StatementKind, number> = {
   roles: 3,
   secret: 4,
   config: 5,
+  directive: 6,
 }
 
 /**

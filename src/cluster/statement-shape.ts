@@ -72,6 +72,14 @@ const body = z.discriminatedUnion('kind', [
     proof: signature.optional(),
   }),
   z.strictObject({ kind: z.literal('roles'), id: peerId, roles, revision: count, atMs }),
+  z.strictObject({
+    kind: z.literal('directive'),
+    id: peerId,
+    app: z.union([z.literal('*'), name]),
+    state: z.enum(['active', 'draining', 'inactive']),
+    revision: count,
+    atMs,
+  }),
   z.strictObject({ kind: z.literal('remove'), id: peerId, reason: z.enum(['left', 'evicted']), atMs }),
   z.strictObject({
     kind: z.literal('secret'),

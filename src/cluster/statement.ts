@@ -41,6 +41,7 @@ const KINDS: readonly unknown[] = [
   'remove',
   'secret',
   'config',
+  'directive',
 ] satisfies StatementKind[]
 
 const refuse = (why: string, cause?: unknown): never => {

@@ -5,6 +5,7 @@
  */
 import type { ClusterDocument } from '../config/document.ts'
 import type { Role } from '../config/schema.ts'
+import type { DirectiveState } from '../health/types.ts'
 
 /** Where a node is reached, and what it may do. */
 export interface NodeFacts {
@@ -51,6 +52,11 @@ export type StatementBody =
     }
   /** Operator. Replaces the roles of a member; `revision` counts from 1 for each node. */
   | { kind: 'roles'; id: string; roles: Role[]; revision: number; atMs: number }
+  /**
+   * Operator. What load balancing units are to do with a host's applications (R-B6): `app` is a service's name, or '*' for all of
+   * them; `state` active withdraws the order. `revision` counts from 1 for each (node, app).
+   */
+  | { kind: 'directive'; id: string; app: string; state: DirectiveState; revision: number; atMs: number }
   /** Operator (evicted) or the node itself (left). For ever: a node that comes back has a new identity. */
   | { kind: 'remove'; id: string; reason: 'left' | 'evicted'; atMs: number }
   /**
@@ -71,10 +77,20 @@ export interface Statement {
   signature: string
 }
 
+/** An operator's order about a host's applications (R-B6). */
+export interface DirectiveOrder {
+  /** Name of a service, or '*'. */
+  app: string
+  state: DirectiveState
+  revision: number
+}
+
 export interface Member extends NodeFacts {
   joinedMs: number
   /** Revision of the roles statement in force, 0 for those of the admission. */
   rolesRevision: number
+  /** In order of `app`; those that were withdrawn too, for their revisions. */
+  directives: DirectiveOrder[]
 }
 
 export interface Departed {

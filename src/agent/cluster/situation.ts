@@ -79,6 +79,8 @@ export class Situations {
       peers: nodes.filter(({ id }) => id !== this.#ownId),
       services: settled.services,
       timeouts,
+      groups: view.document?.groups,
+      overload: view.document?.overload,
     })
     return {
       situation: {

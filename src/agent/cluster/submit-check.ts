@@ -52,6 +52,17 @@ const checkBody = (view: ClusterView, statement: Statement): void => {
         )
       return
     }
+    case 'directive': {
+      const member = memberNeeded(view, body.id)
+      const before = member.directives.find(({ app }) => app === body.app)
+      if (body.revision !== (before?.revision ?? 0) + 1)
+        conflict(
+          `the directives of ${member.name} were changed meanwhile; look at them with shunt hosts and try again`,
+        )
+      if (body.app !== '*' && !view.document?.services.some(({ name }) => name === body.app))
+        refuse(`there is no service ${body.app} in the cluster document; shunt vips shows them`)
+      return
+    }
     case 'remove':
       // One that clashes with a member is no member, but can be removed for good.
       if (!view.conflicts.some(({ id }) => id === body.id)) memberNeeded(view, body.id)

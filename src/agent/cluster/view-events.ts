@@ -35,6 +35,16 @@ const memberEvents = (before: ClusterView, now: ClusterView): ViewEvent[] => {
         ),
       )
   }
+  for (const member of now.members) {
+    const earlier = old.get(member.id)?.directives ?? []
+    for (const { app, state, revision } of member.directives) {
+      if (earlier.some(order => order.app === app && order.revision === revision)) continue
+      const what = app === '*' ? 'all applications' : `the application of ${app}`
+      out.push(
+        event('directive.ordered', member.name, `the operator wants ${what} of ${member.name} ${state}`),
+      )
+    }
+  }
   const known = new Set(before.departed.map(({ id }) => id))
   for (const { id, name, reason } of now.departed) {
     if (known.has(id)) continue

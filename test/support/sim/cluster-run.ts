@@ -5,8 +5,8 @@
 import * as assert from 'uvu/assert'
 import { Ledger } from '../../../src/cluster/ledger.ts'
 import type { Entry } from '../../../src/cluster/precedence.ts'
-import { signStatement, statementHash } from '../../../src/cluster/statement.ts'
-import type { Statement } from '../../../src/cluster/types.ts'
+import { encodeStatement, signStatement, statementHash } from '../../../src/cluster/statement.ts'
+import type { Member, Statement } from '../../../src/cluster/types.ts'
 import { clusterView } from '../../../src/cluster/view.ts'
 import { ROLES } from '../../../src/config/schema.ts'
 import { ClusterNode, type Gossip, type LinkMessage, type Surroundings } from './cluster-node.ts'
@@ -25,7 +25,7 @@ export class RememberingLedger extends Ledger {
   }
 }
 
-export type Bugs = Partial<Pick<Surroundings, 'makeLedger' | 'servesEvicted' | 'ignoresLists'>>
+export type Bugs = Partial<Pick<Surroundings, 'makeLedger' | 'publishesSecrets' | 'ignoresLists'>>
 
 export class ClusterRun {
   readonly world: World
@@ -60,7 +60,7 @@ export class ClusterRun {
       network: this.#network,
       links: this.#links,
       makeLedger: () => new RememberingLedger(op.CLUSTER),
-      servesEvicted: false,
+      publishesSecrets: false,
       ignoresLists: false,
       ...bugs,
       changed: (node, statements) => this.#check(node, statements),
@@ -117,6 +117,7 @@ export class ClusterRun {
         id => node.ledger.removed(id) || statements.some(s => s.body.kind === 'remove' && s.body.id === id),
       )
       this.#keptFrom.set(statementHash(statement), new Set(keptFrom))
+      if (this.#around.publishesSecrets) this.#around.publish(node, [encodeStatement(statement)])
     }
     node.step({ on: 'submit', statements })
   }
@@ -162,10 +163,18 @@ export class ClusterRun {
 
   #changeRoles(node: ClusterNode): void {
     const { id, rolesRevision } = this.world.pick(node.view!.members)
+    if (this.world.chance(0.4)) return this.#direct(node, this.world.pick(node.view!.members))
     const roles = ROLES.filter(() => this.world.chance(0.6))
     this.#submit(node, [
       op.order({ kind: 'roles', id, roles, revision: rolesRevision + 1, atMs: this.#atMs() }),
     ])
+  }
+
+  #direct(node: ClusterNode, { id, directives }: Member): void {
+    const app = this.world.pick(['*', 'web'])
+    const revision = (directives.find(order => order.app === app)?.revision ?? 0) + 1
+    const state = this.world.pick(['active', 'draining', 'inactive'] as const)
+    this.#submit(node, [op.directive(id, app, state, revision, this.#atMs())])
   }
 
   /** Sometimes by a token, sometimes with a name that is taken. */

@@ -60,6 +60,15 @@ export const factsOf = (n: number, more: Partial<NodeFacts> = {}): NodeFacts => 
   ...more,
 })
 
+/** What units are to do with a host's applications. */
+export const directive = (
+  id: string,
+  app: string,
+  state: 'active' | 'draining' | 'inactive',
+  revision: number,
+  atMs = 1,
+): Statement => order({ kind: 'directive', id, app, state, revision, atMs })
+
 export const admit = (node: NodeFacts, atMs: number): Statement => order({ kind: 'admit', node, atMs })
 
 /** A token for all roles, issued to one node; `name` makes it a token of its own. */

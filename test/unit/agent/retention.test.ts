@@ -13,6 +13,7 @@ const member = (name: string, ...roles: Role[]): Member => ({
   roles,
   joinedMs: 0,
   rolesRevision: 0,
+  directives: [],
 })
 const view = (members: Member[], departed: Departed[] = []): ClusterView => ({
   cluster: 'c',

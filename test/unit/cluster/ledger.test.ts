@@ -47,6 +47,8 @@ it('holds the same whatever the order, also when gathered in parts', () => {
     ...[...base, ...configs, ...secrets, op.genesis(2), op.admit(op.factsOf(0, { name: 'other' }), 3)],
     ...[1, 2, 3].flatMap(n => [redeemed(n, 1), redeemed(n, 2), roles(n, 1), roles(n, 1, 2), roles(n, 2)]),
     ...[evict(1), evict(1, 6), evict(2)],
+    ...['*', 'web'].flatMap(app => [1, 2].map(n => op.directive(ids[0]!.id, app, 'draining', n))),
+    op.directive(ids[0]!.id, 'web', 'inactive', 2),
   ]
   const expected = ledgerOf(all)
   fc.assert(
@@ -172,6 +174,28 @@ it('the newest revision that parses is in force; its parents are past, others lo
     ],
   )
   assert.is(view.document?.services[0]?.port, 2)
+})
+
+it('of the orders about an application of a host the newest is in force; only the operator gives them', () => {
+  const id = ids[0]!.id
+  const view = viewOf(
+    op.directive(id, 'web', 'active', 2),
+    op.directive(id, 'web', 'draining', 1),
+    op.directive(id, '*', 'draining', 1),
+    op.directive(ids[1]!.id, '*', 'draining', 1),
+  )
+  assert.equal(view.members[0]!.directives, [
+    { app: '*', state: 'draining', revision: 1 },
+    { app: 'web', state: 'active', revision: 2 },
+  ])
+  const ledger = ledgerOf(base)
+  const forged = signStatement(
+    op.CLUSTER,
+    id,
+    { kind: 'directive', id, app: '*', state: 'draining', revision: 1, atMs: 1 },
+    ids[0]!,
+  )
+  assert.match((ledger.add(forged) as { refused: string }).refused, /operator/)
 })
 
 it.run()

@@ -33,6 +33,7 @@ const samples: Statement[] = [
   leave,
   op.order({ kind: 'roles', id: joiner.id, roles: [], revision: 1, atMs: 1 }),
   op.order({ kind: 'remove', id: joiner.id, reason: 'evicted', atMs: 1 }),
+  op.directive(joiner.id, '*', 'draining', 1),
   op.config(1, '', 1, 'text: "ünïcode \u2028 \\n"\n'),
 ]
 
