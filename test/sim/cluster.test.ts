@@ -44,7 +44,7 @@ class FirstComeFirstServed extends RememberingLedger {
 const caught = (name: string, bugs: Bugs, sign: RegExp): void => {
   it(`catches a seeded bug: ${name}`, () => {
     let why = ''
-    const seed = firstFailure(200, n => {
+    const seed = firstFailure(40, n => {
       try {
         new ClusterRun(n, bugs).play(ORDERS)
       } catch (error) {
@@ -52,7 +52,7 @@ const caught = (name: string, bugs: Bugs, sign: RegExp): void => {
         throw error
       }
     })
-    assert.ok(seed !== undefined, 'not caught in 200 seeds')
+    assert.ok(seed !== undefined, 'not caught in 40 seeds')
     assert.match(why, sign)
   })
 }

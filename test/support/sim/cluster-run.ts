@@ -5,7 +5,7 @@
 import * as assert from 'uvu/assert'
 import { Ledger } from '../../../src/cluster/ledger.ts'
 import type { Entry } from '../../../src/cluster/precedence.ts'
-import { encodeStatement, signStatement, statementHash } from '../../../src/cluster/statement.ts'
+import { signStatement, statementHash } from '../../../src/cluster/statement.ts'
 import type { Member, Statement } from '../../../src/cluster/types.ts'
 import { clusterView } from '../../../src/cluster/view.ts'
 import { ROLES } from '../../../src/config/schema.ts'
@@ -25,7 +25,7 @@ export class RememberingLedger extends Ledger {
   }
 }
 
-export type Bugs = Partial<Pick<Surroundings, 'makeLedger' | 'publishesSecrets' | 'ignoresLists'>>
+export type Bugs = Partial<Pick<Surroundings, 'makeLedger' | 'servesEvicted' | 'ignoresLists'>>
 
 export class ClusterRun {
   readonly world: World
@@ -60,7 +60,7 @@ export class ClusterRun {
       network: this.#network,
       links: this.#links,
       makeLedger: () => new RememberingLedger(op.CLUSTER),
-      publishesSecrets: false,
+      servesEvicted: false,
       ignoresLists: false,
       ...bugs,
       changed: (node, statements) => this.#check(node, statements),
@@ -117,7 +117,6 @@ export class ClusterRun {
         id => node.ledger.removed(id) || statements.some(s => s.body.kind === 'remove' && s.body.id === id),
       )
       this.#keptFrom.set(statementHash(statement), new Set(keptFrom))
-      if (this.#around.publishesSecrets) this.#around.publish(node, [encodeStatement(statement)])
     }
     node.step({ on: 'submit', statements })
   }
