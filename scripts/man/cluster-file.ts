@@ -24,7 +24,14 @@ An unknown key is an error.`),
     section('RULES'),
     paragraphs(`Names of pools and of services are unique, and so are virtual IP, port and protocol together. A pool has a host
 once; all pools together have at most 255 hosts. A virtual IP is a unicast address and not the address of a node.
-timeouts.routeLease is at most half of timeouts.tcpIdle.
+timeouts.routeLease is at most half of timeouts.tcpIdle. overload.resume is less than overload.drain.
+
+Of a service's health, port is for the types tcp, http and https; path, host, status and body are for http and https;
+command is for exec, which needs it. A service of UDP is probed by exec, or at a TCP port that health.port gives. Of a
+service's choice, strategy and tokens are for the scheme tokens.
+
+A host probes its own endpoint, at the virtual IP, and never through the balancer. While nothing is known of an endpoint,
+which then takes connections, it is probed four times as often, and one good probe makes it healthy.
 
 A host that is no member of the cluster, or lacks the role host, takes no connections; shunt plan warns of it. It
 takes them as soon as it has joined and has the role.`),

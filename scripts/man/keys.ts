@@ -18,7 +18,7 @@ export interface Schema {
 const kindOf = (schema: Schema): string => {
   if (schema.const !== undefined) return `always ${schema.const}`
   if (schema.enum !== undefined) return `one of ${schema.enum.join(', ')}`
-  if (schema.type === 'integer') return `${schema.minimum} to ${schema.maximum}`
+  if (schema.type === 'integer' || schema.type === 'number') return `${schema.minimum} to ${schema.maximum}`
   if (schema.type === 'array' && schema.items?.enum !== undefined)
     return `list of ${schema.items.enum.join(', ')}`
   if (schema.type === 'array') return 'list'

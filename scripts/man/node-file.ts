@@ -29,12 +29,13 @@ by itself. shunt config schema prints a JSON Schema for editors. An unknown key 
 timeouts.tcpIdle. With addresses.tunnel a node can be a forwarder and, in a managed cluster, has an uplink interface.
 timeouts of the cluster document win over those here.
 
-In a managed cluster, roles, peers and services must not be here. In a static one, roles must, and:
+In a managed cluster, roles, peers, services, groups and overload must not be here. In a static one, roles must, and:
 
 Names and peer ids of nodes are unique, and so are all their cluster and tunnel addresses. A forwarder
 has a tunnel address and an uplink interface. Where there are forwarders, there is at least one classifier, here or
 among the peers. A virtual IP is not the address of a node; virtual IP, port and protocol together are used by one
-service. The hosts of a service are peers, or this node, with the role host; a cluster has at most 255 of them.`),
+service. The hosts of a service are peers, or this node, with the role host; a cluster has at most 255 of them. What goes
+together in health, choice and overload is said in shunt-cluster.yaml(5).`),
     section('EXAMPLES'),
     paragraphs('A node of a managed cluster:'),
     example(withoutComments(managedText)),

@@ -1,5 +1,6 @@
 /** Rules of a static node file that span several places, and what other checks share; they run on a file whose every value is valid by itself. */
 import { MAX_HOSTS } from './fields.ts'
+import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import type { NodeConfig, Role, ServiceConfig } from './schema.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -156,8 +157,9 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
         message: `${service.vip} is the address of a node (${pathText(taken)}); a virtual IP must be its own`,
       })
     checkServiceHosts(service, path, nodes, problems)
+    problems.push(...serviceHealthProblems(service, path))
   })
-  return [...problems, ...leaseProblems(config.timeouts)]
+  return [...problems, ...overloadProblems(config.overload), ...leaseProblems(config.timeouts)]
 }
 
 /** A lease that ends only after the flow did would keep dead flows (decision 2). */

@@ -1,10 +1,11 @@
 /** What one cluster document changes in another: by what it means, not by how it is written. Pure. */
 import type { ClusterDocument } from './document.ts'
+import { choice, groups, health, overload } from './health-fields.ts'
 
 export interface Change {
   action: 'add' | 'remove' | 'change'
-  kind: 'service' | 'pool' | 'host' | 'timeout'
-  /** `web`; of a host `pool/host`. */
+  kind: 'service' | 'pool' | 'host' | 'timeout' | 'setting'
+  /** `web`; of a host `pool/host`; of a setting `groups.size`. */
   name: string
   /** `port 80 -> 8080`, or what is added or removed. */
   text: string
@@ -44,10 +45,38 @@ const byName = <T extends { name: string }>(list: readonly T[]): Map<string, T> 
 
 const endpointOf = (s: Service): string => `${s.vip}:${s.port}/${s.protocol}`
 
+/** What is left out means its default, so only what has another meaning is a change. */
+const valuesOf = (sections: Record<string, object>): Map<string, string> =>
+  new Map(
+    Object.entries(sections).flatMap(([section, values]) =>
+      Object.entries(values)
+        .filter(([, value]) => value !== undefined)
+        .map(([key, value]): [string, string] => [
+          `${section}.${key}`,
+          typeof value === 'object' ? JSON.stringify(value) : String(value),
+        ]),
+    ),
+  )
+
+const checksOf = (service: Service): Map<string, string> => {
+  const values = valuesOf({
+    health: service.health ?? health.parse({}),
+    choice: service.choice ?? choice.parse({}),
+  })
+  return values.set('slowStart', String(service.slowStart ?? 0))
+}
+
+const valueDifferences = (from: ReadonlyMap<string, string>, to: ReadonlyMap<string, string>): string[] =>
+  namesOf(from, to)
+    .sort()
+    .filter(key => from.get(key) !== to.get(key))
+    .map(key => `${key} ${from.get(key) ?? '-'} -> ${to.get(key) ?? '-'}`)
+
 const serviceDifference = (from: Service, to: Service): string =>
   [
     endpointOf(from) === endpointOf(to) ? '' : `${endpointOf(from)} -> ${endpointOf(to)}`,
     from.pool === to.pool ? '' : `pool ${from.pool} -> ${to.pool}`,
+    ...valueDifferences(checksOf(from), checksOf(to)),
   ]
     .filter(Boolean)
     .join(', ')
@@ -76,7 +105,10 @@ const poolChanges = (before: ReadonlyMap<string, Pool>, after: ReadonlyMap<strin
 const timeoutsOf = (doc: ClusterDocument): Map<string, number> =>
   new Map(Object.entries(doc.timeouts).filter((entry): entry is [string, number] => entry[1] !== undefined))
 
-/** Services first, then pools with their hosts, then timeouts. `null`: there was no document yet. */
+const settingsOf = (doc: ClusterDocument): Map<string, string> =>
+  valuesOf({ groups: doc.groups ?? groups.parse({}), overload: doc.overload ?? overload.parse({}) })
+
+/** Services first, then pools with their hosts, then timeouts and other settings. `null`: there was no document yet. */
 export const diffDocuments = (before: ClusterDocument | null, after: ClusterDocument): Change[] => {
   const from = before ?? EMPTY
   return [
@@ -94,6 +126,13 @@ export const diffDocuments = (before: ClusterDocument | null, after: ClusterDocu
       timeoutsOf(after),
       ms => `${ms} ms`,
       (a, b) => (a === b ? '' : `${a} -> ${b} ms`),
+    ),
+    ...compare(
+      'setting',
+      settingsOf(from),
+      settingsOf(after),
+      value => value,
+      (a, b) => (a === b ? '' : `${a} -> ${b}`),
     ),
   ]
 }

@@ -8,6 +8,8 @@ import { ShuntError } from '../errors.ts'
 import { isUnusable, leaseProblems, type Problem, unique } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
 import { capacity, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
+import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
+import { groups, overload, serviceHealth } from './health-fields.ts'
 import { type ServiceConfig, timeoutFields } from './schema.ts'
 import { didYouMean } from './suggest.ts'
 import { parseFile, readText } from './yaml-file.ts'
@@ -35,6 +37,7 @@ const pool = z.strictObject({
 const service = z.strictObject({
   ...endpoint,
   pool: name('Pool whose hosts run the application.'),
+  ...serviceHealth,
 })
 
 /** Without the defaults of the node file: what is left out here is decided there. */
@@ -63,6 +66,8 @@ export const documentSchema = z
       .describe('Groups of hosts that run the same application.'),
     services: z.array(service).max(MAX_SERVICES).default([]).describe('What clients reach at virtual IPs.'),
     timeouts,
+    groups: groups.optional(),
+    overload: overload.optional(),
   })
   .describe('Configuration of a shunt cluster.')
 
@@ -104,6 +109,7 @@ const checkServices = (doc: ClusterDocument, problems: Problem[]): void => {
         path: [...path, 'pool'],
         message: `there is no pool ${service.pool}${didYouMean(service.pool, pools)}`,
       })
+    problems.push(...serviceHealthProblems(service, path))
   })
 }
 
@@ -114,7 +120,7 @@ export const checkDocument = (doc: ClusterDocument): Problem[] => {
   checkServices(doc, problems)
   const routeLease = doc.timeouts.routeLease ?? timeoutFields.routeLease.parse(undefined)
   const tcpIdle = doc.timeouts.tcpIdle ?? timeoutFields.tcpIdle.parse(undefined)
-  return [...problems, ...leaseProblems({ routeLease, tcpIdle })]
+  return [...problems, ...overloadProblems(doc.overload), ...leaseProblems({ routeLease, tcpIdle })]
 }
 
 /**

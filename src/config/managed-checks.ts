@@ -7,6 +7,8 @@ const AGREED: Record<string, string> = {
   roles: 'shunt roles changes roles',
   peers: 'shunt nodes shows the nodes',
   services: 'shunt apply changes services',
+  groups: 'shunt apply changes groups',
+  overload: 'shunt apply changes overload',
 }
 
 /** Keys of a file without `cluster.secrets` that only a file with them may have. */

@@ -21,6 +21,7 @@ import {
   roles,
   whole,
 } from './fields.ts'
+import { groups, overload, serviceHealth } from './health-fields.ts'
 
 export { MAX_HOSTS, PROTOCOLS, ROLES } from './fields.ts'
 
@@ -106,6 +107,7 @@ const serviceHost = z.strictObject({
 const service = z.strictObject({
   ...endpoint,
   hosts: z.array(serviceHost).min(1).max(MAX_HOSTS).describe('Hosts that run the application.'),
+  ...serviceHealth,
 })
 
 const limits = z
@@ -161,6 +163,10 @@ const services = z
   .array(service)
   .max(MAX_SERVICES)
   .describe('Static clusters only: what clients reach at virtual IPs; the same on every node.')
+const staticOnly = <T extends z.ZodType>(schema: T): T =>
+  schema.describe(`Static clusters only. ${schema.description}`)
+const ownGroups = staticOnly(groups)
+const ownOverload = staticOnly(overload)
 const ownRoles = roles.describe('Static clusters only, and required there: what this node does.')
 
 /** A static cluster's node file, and what the agent makes of a managed one's: everything is there. */
@@ -174,6 +180,8 @@ export const nodeConfigSchema = z
     cluster: z.strictObject({ secrets, ...clusterPorts }).describe(CLUSTER),
     peers: peers.default([]),
     services: services.default([]),
+    groups: ownGroups.prefault({}),
+    overload: ownOverload.prefault({}),
     limits,
     timeouts,
     log,
@@ -189,9 +197,11 @@ export const nodeFileSchema = nodeConfigSchema.extend({
     .describe(CLUSTER),
   peers: peers.optional(),
   services: services.optional(),
+  groups: ownGroups.optional(),
+  overload: ownOverload.optional(),
 })
 
-/** As a node file says it; `roles`, `cluster.secrets`, `peers` and `services` only in a static cluster. */
+/** As a node file says it; `roles`, `cluster.secrets`, `peers`, `services`, `groups` and `overload` only in a static cluster. */
 export type NodeFile = z.output<typeof nodeFileSchema>
 export type NodeFileInput = z.input<typeof nodeFileSchema>
 /** What the agent runs by: of a managed node composed from the node file and what the cluster agreed on. */
