@@ -18,6 +18,7 @@ import {
   MAX_BATCH_RECORDS,
   NAME_PATTERN,
 } from './frame-format.ts'
+import { health } from './frame-health.ts'
 import { ledgerEntries, ledgerHashes } from './frame-ledger.ts'
 import { type FlowRecord, readRecord } from './records.ts'
 
@@ -136,6 +137,8 @@ export const decodeFrame = (content: Uint8Array): DecodedFrame | undefined => {
       return ledgerHashes('ledger-want', body)
     case FRAME.LEDGER_ENTRIES:
       return ledgerEntries(body)
+    case FRAME.HEALTH:
+      return health(body)
     default:
       return type > LAST_TYPE ? undefined : badFrame(`frame of impossible type ${type}`)
   }

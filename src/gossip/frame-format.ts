@@ -25,7 +25,7 @@
  * | sender's own clock in ms (IEEE 754 double, finite, >= 0),     |
  * | for the sender to recognise; it means nothing to the receiver |
  * +---------------+-----------------------------------------------+
- * | zero    |E|D|   D draining, E an echo is wanted; then, only on links of version 2:
+ * | zero    |E|D|   D draining, E an echo is wanted; then, on links from version 2 on:
  * +---------------+-----------------------------------------------+
  * | digest of the ledger, 8 bytes                                 |
  * |                                                               |
@@ -39,6 +39,8 @@
  *
  * LEDGER_LIST (8), LEDGER_WANT (9): u16 count, to MAX_LEDGER_HASHES (from 0, WANT from 1), then that many SHA-256 hashes, 32 bytes each.
  * LEDGER_ENTRIES (10): u16 count, 1 to MAX_LEDGER_ENTRIES, then for each a u32 length, 1 to MAX_ENTRY_BYTES, and so many bytes.
+ *
+ * HEALTH (11), on links from version 3 on: 1 to MAX_HEALTH_BODY_BYTES, opaque here (health/codec-format.ts).
  *
  * Receiver: 1. wait for 4 bytes, refuse a length of 0 or above the cap; 2. wait for that many bytes;
  * 3. refuse type 0, skip and count types above the known ones (a newer peer's); 4. decode the body, refuse it
@@ -59,14 +61,17 @@ export const FRAME = {
   LEDGER_LIST: 8,
   LEDGER_WANT: 9,
   LEDGER_ENTRIES: 10,
+  HEALTH: 11,
 } as const
-export const LAST_TYPE: number = FRAME.LEDGER_ENTRIES
+export const LAST_TYPE: number = FRAME.HEALTH
 
 /** The versions of this protocol that this program speaks, both inclusive. */
 export const MIN_VERSION = 1
-export const MAX_VERSION = 2
+export const MAX_VERSION = 3
 /** From this version on a HEARTBEAT carries the digest. */
 export const DIGEST_VERSION = 2
+/** From this version on there are HEALTH frames; an older peer would skip them. */
+export const HEALTH_VERSION = 3
 
 export const LENGTH_BYTES = 4
 export const MAX_FRAME_BYTES = 320 * 1024
@@ -76,6 +81,7 @@ export const HASH_BYTES = 32
 export const MAX_LEDGER_HASHES = 8192
 export const MAX_LEDGER_ENTRIES = 1024
 export const MAX_ENTRY_BYTES = 196_608
+export const MAX_HEALTH_BODY_BYTES = 262_144
 export const NAME_PATTERN = /^[a-z0-9-]{1,63}$/
 
 export const HELLO_FIXED_BYTES = 2 + 2 + 2 + 4 + 1
@@ -98,7 +104,7 @@ export interface Knowledge {
   digest: bigint
   revision: number
 }
-/** `sequence` is a u32; `sentMs` the sender's own clock. `knowledge` needs a link of version 2. */
+/** `sequence` is a u32; `sentMs` the sender's own clock. `knowledge` needs a link of version 2 or later. */
 export interface Heartbeat {
   sequence: number
   sentMs: number
@@ -118,7 +124,16 @@ export type BatchFrame = { type: BatchType; records: FlowRecord[] }
 export type LedgerHashesFrame = { type: 'ledger-list' | 'ledger-want'; hashes: string[] }
 export type LedgerEntriesFrame = { type: 'ledger-entries'; entries: Uint8Array[] }
 export type LedgerFrame = LedgerHashesFrame | LedgerEntriesFrame
-export type DecodedFrame = HelloFrame | HeartbeatFrame | EchoFrame | GoodbyeFrame | BatchFrame | LedgerFrame
+/** A health message as it came, not decoded. */
+export type HealthFrame = { type: 'health'; body: Uint8Array }
+export type DecodedFrame =
+  | HelloFrame
+  | HeartbeatFrame
+  | EchoFrame
+  | GoodbyeFrame
+  | BatchFrame
+  | LedgerFrame
+  | HealthFrame
 
 /** The role that a sender of records needs (R-A3, architecture decision 9). */
 export const SENDER_ROLE: Readonly<Record<BatchType, Role>> = {

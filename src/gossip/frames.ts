@@ -10,6 +10,7 @@ export {
   encodeUnplumb,
 } from './frame-encode.ts'
 export * from './frame-format.ts'
+export { encodeHealthFrame } from './frame-health.ts'
 export { encodeLedgerEntries, encodeLedgerList, encodeLedgerWant } from './frame-ledger.ts'
 export { FrameReader } from './frame-reader.ts'
 export type { FlowRecord } from './records.ts'

@@ -17,6 +17,8 @@ import {
   type DecodedFrame,
   DIGEST_VERSION,
   type EchoFrame,
+  HEALTH_VERSION,
+  type HealthFrame,
   type HeartbeatEcho,
   type HeartbeatFrame,
   type HelloFrame,
@@ -24,6 +26,7 @@ import {
   type LedgerFrame,
   SENDER_ROLE,
 } from './frame-format.ts'
+import { isHealthFrame } from './frame-health.ts'
 import { type GreetingRules, negotiated, refusalOf, VERSIONS } from './greeting.ts'
 import { loadIdentity } from './identity.ts'
 import { Joins } from './joins.ts'
@@ -255,6 +258,10 @@ class Links implements PeerLinks {
       this.#count('send_dropped_down')
       return false
     }
+    if (isHealthFrame(frame) && !speaksHealth(peer)) {
+      this.#count('send_dropped_version')
+      return false
+    }
     if (this.#write(peer.link, frame)) return true
     this.#count('send_dropped_full')
     return false
@@ -446,13 +453,18 @@ class Links implements PeerLinks {
     this.#drive(peer, { on: 'goodbye' })
   }
 
-  #onGreeted(peer: Peer, link: Link, frame: HeartbeatFrame | EchoFrame | BatchFrame | LedgerFrame): void {
+  #onGreeted(
+    peer: Peer,
+    link: Link,
+    frame: HeartbeatFrame | EchoFrame | BatchFrame | LedgerFrame | HealthFrame,
+  ): void {
     if (frame.type === 'heartbeat') this.#onHeartbeat(peer, link, frame)
     else {
       this.#drive(peer, { on: 'heard' })
       if (frame.type === 'heartbeat-echo') this.#onEcho(peer, frame)
       else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
         this.#count('frame_wrong_role')
+      else if (frame.type === 'health' && !speaksHealth(peer)) this.#count('frame_wrong_version')
       else this.#frames.tell(peer.config.name, frame)
     }
   }
@@ -492,7 +504,9 @@ class Links implements PeerLinks {
   }
 }
 
-const dead = (state: PeerState): PeerState => ({ ...state, state: 'dead', rttMs: null })
+const dead = (state: PeerState): PeerState => ({ ...state, state: 'dead', rttMs: null, version: null })
+
+const speaksHealth = ({ version }: Peer): boolean => (version ?? 0) >= HEALTH_VERSION
 
 /** libp2p wraps the system's answer in advice about itself, over several lines with a stack. */
 const listenFailure = (error: unknown): string =>

@@ -20,7 +20,7 @@ export interface PeerState {
   rttMs: number | null
   /** As it said when its link began, or null if it has not yet. */
   epoch: number | null
-  /** Link version agreed on, or null before the first HELLO. */
+  /** Link version agreed on, or null while the peer is not alive. */
   version: number | null
   /** What it said last of its ledger and of the cluster document in force there; null if this link has not carried it. */
   digest: bigint | null
@@ -70,7 +70,7 @@ export const stateOf = (
   lastHeardMs: live.heardAtMs === null ? null : Math.max(0, Math.round(nowMs - live.heardAtMs)),
   rttMs: rttMs === null ? null : Math.round(rttMs * 1000) / 1000,
   epoch,
-  version,
+  version: live.status === 'alive' ? version : null,
   digest: knowledge?.digest ?? null,
   revision: knowledge?.revision ?? null,
 })

@@ -7,6 +7,7 @@ import {
   decodeFrame,
   encodeEnded,
   encodeGoodbye,
+  encodeHealthFrame,
   encodeHeartbeat,
   encodeHeartbeatEcho,
   encodeHello,
@@ -16,7 +17,9 @@ import {
   FrameReader,
   MAX_BATCH_RECORDS,
   MAX_FRAME_BYTES,
+  MAX_HEALTH_BODY_BYTES,
 } from '../../../src/gossip/frames.ts'
+import { MAX_HEALTH_BYTES } from '../../../src/health/codec.ts'
 
 const it = suite('gossip frames')
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
@@ -80,6 +83,7 @@ const golden: [string, Uint8Array, string, DecodedFrame][] = [
     { type: 'ended', records: [bare(ipv6)] },
   ],
 ]
+const health = encodeHealthFrame(bytes('8001ff'))
 
 for (const [name, encoded, wire, value] of golden) {
   it(`${name}: golden bytes both ways`, () => {
@@ -99,6 +103,25 @@ for (const [name, encoded, wire, value] of golden) {
     else assert.throws(() => decodeFrame(longer), frameError(/./))
   })
 }
+
+it('HEALTH: golden bytes both ways; empty and above the cap are refused; the body is a copy', () => {
+  assert.is(hex(health), '000000040b8001ff')
+  const body = bytes('8001ff')
+  assert.equal(decodeFrame(health.subarray(4)), { type: 'health', body })
+  const reader = new FrameReader()
+  reader.push(health.subarray(0, 5))
+  const [first] = reader.push(health.subarray(5))
+  reader.push(encodeHealthFrame(bytes('000000')).subarray(0, 7))
+  assert.equal(first, { type: 'health', body })
+  assert.throws(() => decodeFrame(bytes('0b')), frameError(/health of 0 bytes/))
+  const above = new Uint8Array(2 + MAX_HEALTH_BODY_BYTES)
+  above[0] = 11
+  assert.throws(() => decodeFrame(above), frameError(/health of 262145 bytes/))
+  assert.throws(() => encodeHealthFrame(new Uint8Array(0)), /1 to 262144 bytes, not 0/)
+  assert.throws(() => encodeHealthFrame(new Uint8Array(MAX_HEALTH_BODY_BYTES + 1)), /not 262145/)
+  assert.is(MAX_HEALTH_BODY_BYTES, MAX_HEALTH_BYTES)
+  assert.ok(encodeHealthFrame(new Uint8Array(MAX_HEALTH_BODY_BYTES)).length <= 4 + MAX_FRAME_BYTES)
+})
 
 it('a mixed IPv4 client and IPv6 virtual IP survives as it is', () => {
   const mixed: FlowRecord = {
@@ -129,7 +152,7 @@ it('lengths: 0 and above the cap are refused at once, also byte by byte; the cap
 it('types: 0 is refused; unknown higher ones are skipped, counted, and the next frame is read', () => {
   assert.throws(() => new FrameReader().push(bytes('00000001 00')), frameError(/impossible type 0/))
   const reader = new FrameReader()
-  const frames = reader.push(bytes('00000003 0b ffff 00000001 ff 00000002 04 00'))
+  const frames = reader.push(bytes('00000003 0c ffff 00000001 ff 00000002 04 00'))
   assert.equal(frames, [{ type: 'goodbye', reason: '' }])
   assert.is(reader.skipped, 2)
 })
