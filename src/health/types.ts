@@ -109,7 +109,7 @@ export type HealthMessage =
       readonly version: TableVersion
       readonly anchor: string
       readonly anchorBeat: number
-      /** Beat at the moment of answering, and the time between beats (ms). */
+      /** The first beat not before the moment of answering, and the time between beats (ms). */
       readonly beat: number
       readonly beatMs: number
       readonly leaseBeats: number

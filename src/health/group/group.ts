@@ -72,6 +72,11 @@ export class HealthGroup {
     return this.#election?.leader ?? null
   }
 
+  /** Number of the group; null where there is none. */
+  get index(): number | null {
+    return this.#place?.index ?? null
+  }
+
   /** Of the leader; without one, the highest heard of; 0 when none was. */
   get generation(): number {
     return this.#election?.generation ?? 0

@@ -1,0 +1,232 @@
+/**
+ * A host's health and load table and its directives (R-B1, R-B2, R-B4 to R-B6), as a pure core: it follows what the host knows of its
+ * applications, tells changes to all units at once, answers for its state with each heartbeat, and changes what directives are current
+ * only when no unit can be following earlier ones.
+ */
+import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
+import { RateByKey } from '../../gossip/rate-by-key.ts'
+import {
+  type DirectiveState,
+  type HealthMessage,
+  MARGIN_MS,
+  MAX_OPERATIONS,
+  type Row,
+  type RowOperation,
+  type TableVersion,
+} from '../types.ts'
+import { admitEndpoints } from './admit.ts'
+import { Beats } from './beats.ts'
+import type { Endpoint, HostAction, HostEvent, HostSettings, PendingDirective } from './events.ts'
+import { Postulates } from './postulates.ts'
+import { HostRows } from './rows.ts'
+import { HostTable } from './table.ts'
+import { Units } from './units.ts'
+
+export type { Endpoint, HostAction, HostEvent, HostSettings, PendingDirective } from './events.ts'
+
+/** Row changes: some at once, then so many a second that new chains and their hashes cost next to nothing; more changes go into each. */
+const CHANGES = { ratePerS: 20, burst: 8 }
+/** Snapshots that one asker gets. */
+const SNAPSHOTS = { ratePerS: 4, burst: 4 }
+/** Row changes told again to a unit that says it does not hold them. */
+const REPEATS = { ratePerS: 4, burst: 1 }
+
+export class HealthHost {
+  readonly #settings: HostSettings
+  readonly #table: HostTable
+  readonly #rows: HostRows
+  readonly #units: Units
+  readonly #postulates: Postulates
+  readonly #beats: Beats
+  readonly #snapshots = new RateByKey(SNAPSHOTS)
+  readonly #repeats = new RateByKey(REPEATS)
+  #changes: Bucket
+  /** When a row change that had to wait may go; infinite when none does. */
+  #publishMs = Number.POSITIVE_INFINITY
+  #leader: string | null = null
+  /** Of the table, at the last beat. */
+  #beatGeneration = 1
+  #hasGone = false
+  #nowMs: number
+  #actions: HostAction[] = []
+
+  /** `instance`: random u32, of this start of the table. `seed`: 32 fresh random bytes for each chain. Beat 1 is at `nowMs`. */
+  constructor(settings: HostSettings, instance: number, nowMs: number, seed: () => Uint8Array) {
+    const leaseMs = settings.beatMs * settings.leaseBeats
+    const holdMs = leaseMs + MARGIN_MS
+    this.#settings = settings
+    this.#nowMs = nowMs
+    this.#changes = { tokens: CHANGES.burst, atMs: nowMs }
+    this.#table = new HostTable(settings.host, instance, seed)
+    this.#rows = new HostRows(settings, this.#table, holdMs, nowMs)
+    this.#units = new Units(settings.name, holdMs)
+    this.#postulates = new Postulates({ host: settings.host, leaseMs, holdMs }, this.#units)
+    this.#beats = new Beats(settings, nowMs)
+  }
+
+  get version(): TableVersion {
+    return this.#table.version
+  }
+  /** As the units are told. */
+  rows(): Row[] {
+    return this.#table.rows()
+  }
+  /** Directives that not every unit follows yet, and whom that waits for. */
+  pending(): PendingDirective[] {
+    return this.#postulates.pending(this.#nowMs)
+  }
+
+  /** Never throws for what a peer sent. Time does not go backwards: an earlier `nowMs` counts as the last one. */
+  step(event: HostEvent, nowMs: number): { actions: HostAction[]; wakeAtMs: number } {
+    if (this.#hasGone) return { actions: [], wakeAtMs: Number.POSITIVE_INFINITY }
+    this.#nowMs = Math.max(this.#nowMs, nowMs)
+    this.#actions = []
+    this.#handle(event)
+    const wakeAtMs = this.#hasGone ? Number.POSITIVE_INFINITY : this.#advance()
+    return { actions: this.#actions, wakeAtMs }
+  }
+
+  #handle(event: HostEvent): void {
+    const { name } = this.#settings
+    if (event.on === 'tick') return
+    if (event.on === 'message') return this.#take(event.from, event.message)
+    if (event.on === 'endpoints') return this.#setEndpoints(event.endpoints)
+    if (event.on === 'health') return this.#rows.setHealth(event.app, event.health)
+    if (event.on === 'load') return this.#rows.sample(event.app, event.percent, this.#nowMs)
+    if (event.on === 'stopping') return this.#rows.stop()
+    if (event.on === 'goodbye') return this.#sayGoodbye(event.reason)
+    if (event.on === 'units') return this.#units.setMembers(event.units, this.#nowMs)
+    if (event.on === 'link') return this.#units.setLink(event.unit, event.up)
+    if (event.on === 'leader') return this.#follow(event.leader)
+    if (!this.#rows.order(event.app, event.state))
+      this.#refuse(name, `the order for ${event.app} is not kept: there are too many; withdraw some first`)
+  }
+
+  #setEndpoints(endpoints: readonly Endpoint[]): void {
+    const { admitted, refused } = admitEndpoints(endpoints, key => this.#rows.has(key))
+    for (const why of refused) this.#refuse(this.#settings.name, why)
+    this.#rows.setEndpoints(admitted)
+  }
+
+  #take(from: string, message: HealthMessage): void {
+    if (message.type === 'get-snapshot') return this.#answer(from, message)
+    if (message.type !== 'postulate-right' && message.type !== 'postulate-wrong')
+      return this.#refuse(from, `${message.type} is not for a host's table`)
+    if (!this.#units.isMember(from)) return this.#refuse(from, `${message.type} from a node that is no unit`)
+    const isNews = this.#postulates.answer(from, message, this.#nowMs)
+    const change = this.#table.lastChange
+    // Whatever it holds, this shows it what it lacks: it is the next generation for it, or makes it ask for a snapshot.
+    if (
+      isNews &&
+      message.type === 'postulate-wrong' &&
+      change !== null &&
+      this.#repeats.take(from, this.#nowMs)
+    )
+      this.#send(from, change)
+  }
+
+  #answer(from: string, { request, chunks }: Extract<HealthMessage, { type: 'get-snapshot' }>): void {
+    if (!this.#snapshots.take(from, this.#nowMs)) return this.#refuse(from, 'asks for snapshots too often')
+    const { host, beatMs, leaseBeats } = this.#settings
+    const beat = this.#beats.next(this.#nowMs)
+    const snapshot = this.#table.snapshot(chunks)
+    this.#send(from, { type: 'send-snapshot', host, request, beat, beatMs, leaseBeats, ...snapshot })
+    this.#beats.askForward()
+  }
+
+  #follow(leader: string | null): void {
+    if (leader === this.#leader) return
+    this.#leader = leader
+    // The one before may have died with it.
+    this.#sendHeartbeat(false)
+  }
+
+  #sayGoodbye(reason: string): void {
+    for (const unit of this.#units.linked())
+      this.#send(unit, { type: 'goodbye', host: this.#settings.host, reason })
+    this.#hasGone = true
+  }
+
+  #advance(): number {
+    const loadDueMs = this.#rows.advance(this.#nowMs)
+    this.#publish()
+    this.#beat()
+    for (const { to, message } of this.#postulates.postulate(this.version.instance, this.#nowMs))
+      this.#send(to, message)
+    const postulatesMs = this.#postulates.wakeAtMs(this.#nowMs)
+    return Math.min(this.#beats.dueMs, loadDueMs, this.#publishMs, postulatesMs)
+  }
+
+  #publish(): void {
+    this.#publishMs = Number.POSITIVE_INFINITY
+    const settled = this.#postulates.settled(this.#nowMs)
+    const isDue = this.#rows.isUrgent || (this.#rows.isDirty && this.#beats.dueMs <= this.#nowMs)
+    if (settled.length === 0 && !isDue) return
+    const { bucket, waitMs } = takeTokens(this.#changes, 1, this.#nowMs, CHANGES)
+    if (waitMs > 0) {
+      this.#publishMs = this.#nowMs + waitMs
+      return
+    }
+    this.#changes = bucket
+    for (const { id } of settled) this.#postulates.cancel(id)
+    const operations = this.#rows.operations(
+      new Map(settled.map(({ id, state }) => [id, state])),
+      this.#nowMs,
+    )
+    for (let i = 0; i < operations.length; i += MAX_OPERATIONS)
+      this.#commit(operations.slice(i, i + MAX_OPERATIONS))
+    if (operations.length > 0) this.#actions.push({ do: 'rows' })
+    for (const { id, state } of settled) this.#actions.push({ do: 'settled', id, state })
+    // Where nobody has to be asked.
+    if (this.#postulates.settled(this.#nowMs).length > 0) this.#publishMs = this.#nowMs
+  }
+
+  #commit(operations: readonly RowOperation[]): void {
+    const targets = new Map<number, DirectiveState>()
+    for (const operation of operations) {
+      if (operation.operation === 'delete') this.#postulates.cancel(operation.id)
+      if (operation.operation === 'update')
+        targets.set(operation.row.id, this.#table.row(operation.row.id)!.target)
+      if (operation.operation === 'add') targets.set(operation.row.id, operation.row.current)
+    }
+    const change = this.#table.commit(operations, this.#beats.past(this.#nowMs))
+    for (const [id, before] of targets) {
+      const { target } = this.#table.row(id)!
+      if (target !== before) this.#postulates.begin(id, target, this.version.generation, this.#nowMs)
+    }
+    for (const unit of this.#units.linked()) this.#send(unit, change)
+    this.#beats.askForward()
+  }
+
+  #beat(): void {
+    if (this.#beats.dueMs > this.#nowMs) return
+    // The chain has run out: a generation with no other change brings the next one.
+    if (this.#table.token(this.#beats.current(this.#nowMs)) === null) this.#commit([])
+    this.#beats.take(this.#nowMs)
+    const { generation } = this.version
+    // By way of the leader the token of a new state would be overtaken by the next change, over and over in a table that changes often.
+    this.#sendHeartbeat(generation !== this.#beatGeneration)
+    this.#beatGeneration = generation
+  }
+
+  #sendHeartbeat(isNewState: boolean): void {
+    const token = this.#table.token(this.#beats.sent)
+    if (token === null) return
+    const message: HealthMessage = {
+      type: 'heartbeat',
+      leader: 0,
+      entries: [this.#beats.entry(token)],
+      gone: [],
+    }
+    const to = new Set(isNewState || this.#leader === null ? this.#units.linked() : [])
+    if (this.#leader !== null) to.add(this.#leader)
+    for (const receiver of to) this.#send(receiver, message)
+  }
+
+  #send(to: string, message: HealthMessage): void {
+    this.#actions.push({ do: 'send', to, message })
+  }
+  #refuse(from: string, why: string): void {
+    this.#actions.push({ do: 'refused', from, why })
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * The directive protocol (R-B6, figure 15): a directive that changed is postulated to every load balancing unit until each has said that
+ * it holds it and follows it, or its lease on the earlier rows has run out.
+ */
+import {
+  type DirectiveState,
+  type HealthMessage,
+  MAX_OPERATIONS,
+  POSTULATE_AGAIN_MS,
+  POSTULATE_DELAY_MS,
+} from '../types.ts'
+import type { PendingDirective } from './events.ts'
+import { Questions } from './questions.ts'
+import type { Units } from './units.ts'
+
+type Answer = Extract<HealthMessage, { type: 'postulate-right' | 'postulate-wrong' }>
+
+interface Change {
+  readonly id: number
+  readonly target: DirectiveState
+  readonly sinceMs: number
+  /** Of the table, that brought it. */
+  readonly generation: number
+  readonly holders: Set<string>
+  /** Last 'wrong' of each unit. */
+  readonly wrong: Map<string, { atMs: number; differs: boolean }>
+  postulateMs: number
+}
+
+export interface PostulateSettings {
+  host: number
+  leaseMs: number
+  /** How long after a change a unit that says nothing may use the earlier rows. */
+  holdMs: number
+}
+
+export class Postulates {
+  readonly #settings: PostulateSettings
+  readonly #units: Units
+  readonly #changes = new Map<number, Change>()
+  readonly #questions: Questions
+
+  constructor(settings: PostulateSettings, units: Units) {
+    this.#settings = settings
+    this.#units = units
+    this.#questions = new Questions(settings.leaseMs)
+  }
+
+  /** A row's target changed with `generation`; what was held of it before counts no more. */
+  begin(id: number, target: DirectiveState, generation: number, nowMs: number): void {
+    const postulateMs = nowMs + POSTULATE_DELAY_MS
+    this.#changes.set(id, {
+      id,
+      target,
+      sinceMs: nowMs,
+      generation,
+      holders: new Set(),
+      wrong: new Map(),
+      postulateMs,
+    })
+  }
+
+  /** The row is gone. */
+  cancel(id: number): void {
+    this.#changes.delete(id)
+  }
+
+  /** Directives that every unit follows. */
+  settled(nowMs: number): { id: number; state: DirectiveState }[] {
+    if (this.#changes.size === 0) return []
+    const users = this.#units.users(nowMs)
+    return [...this.#changes.values()]
+      .filter(change => this.#settlesMs(change, users) <= nowMs)
+      .map(({ id, target }) => ({ id, state: target }))
+  }
+
+  /** Questions to units that are not known to follow. */
+  postulate(instance: number, nowMs: number): { to: string; message: HealthMessage }[] {
+    const due = [...this.#changes.values()].filter(({ postulateMs }) => postulateMs <= nowMs)
+    if (due.length === 0) return []
+    for (const change of due) change.postulateMs = nowMs + POSTULATE_AGAIN_MS
+    return this.#units.linked().flatMap(to => {
+      const open = due.filter(({ holders }) => !holders.has(to))
+      return inParts(open).map(part => {
+        const ids = part.map(({ id }) => id)
+        // Not the table's: changes that came later are no reason to wait for.
+        const generation = Math.max(...part.map(change => change.generation))
+        const postulate = this.#questions.ask({ unit: to, generation, ids, atMs: nowMs })
+        const version = { instance, generation }
+        const states = part.map(({ id, target }) => ({ id, state: target }))
+        return { to, message: { type: 'postulate', host: this.#settings.host, version, postulate, states } }
+      })
+    })
+  }
+
+  /** False for an answer to nothing that was asked, or to what was answered already. */
+  answer(from: string, message: Answer, nowMs: number): boolean {
+    const question = this.#questions.take(from, message.postulate)
+    if (question === null) return false
+    const differs = message.type === 'postulate-wrong' ? new Set(message.differs) : null
+    for (const id of question.ids) {
+      const change = this.#changes.get(id)
+      if (change === undefined || change.generation > question.generation) continue
+      if (differs === null) {
+        change.holders.add(from)
+        change.wrong.delete(from)
+      } else {
+        change.holders.delete(from)
+        change.wrong.set(from, { atMs: nowMs, differs: differs.size === 0 || differs.has(id) })
+      }
+    }
+    return true
+  }
+
+  pending(nowMs: number): PendingDirective[] {
+    const users = this.#units.users(nowMs)
+    return [...this.#changes.values()].map(change => ({
+      id: change.id,
+      target: change.target,
+      sinceMs: change.sinceMs,
+      waiting: users
+        .filter(unit => this.#lapsesMs(change, unit) > nowMs)
+        .map(unit => ({ unit, why: this.#why(change, unit, nowMs) })),
+    }))
+  }
+
+  /** Infinite when nothing is pending. */
+  wakeAtMs(nowMs: number): number {
+    if (this.#changes.size === 0) return Number.POSITIVE_INFINITY
+    const users = this.#units.users(nowMs)
+    let wakeAtMs = Number.POSITIVE_INFINITY
+    for (const change of this.#changes.values()) {
+      const settlesMs = this.#settlesMs(change, users)
+      // One that is settled waits for its row change only.
+      wakeAtMs = Math.min(wakeAtMs, change.postulateMs, settlesMs > nowMs ? settlesMs : wakeAtMs)
+    }
+    return wakeAtMs
+  }
+
+  #settlesMs(change: Change, users: readonly string[]): number {
+    const unknown = this.#units.isKnown ? Number.NEGATIVE_INFINITY : change.sinceMs + this.#settings.holdMs
+    return users.reduce((latest, unit) => Math.max(latest, this.#lapsesMs(change, unit)), unknown)
+  }
+
+  /** From when on this unit need not be waited for. One that says 'wrong' is alive, and is heard until it has been silent for a lease. */
+  #lapsesMs({ holders, wrong, sinceMs }: Change, unit: string): number {
+    if (holders.has(unit)) return Number.NEGATIVE_INFINITY
+    const { leaseMs, holdMs } = this.#settings
+    return Math.max(sinceMs + holdMs, (wrong.get(unit)?.atMs ?? Number.NEGATIVE_INFINITY) + leaseMs)
+  }
+
+  #why({ wrong }: Change, unit: string, nowMs: number): PendingDirective['waiting'][number]['why'] {
+    const last = wrong.get(unit)
+    if (last === undefined || last.atMs + this.#settings.leaseMs <= nowMs) return 'silent'
+    return last.differs ? 'differs' : 'not in force'
+  }
+}
+
+const inParts = <T>(all: readonly T[]): T[][] =>
+  Array.from({ length: Math.ceil(all.length / MAX_OPERATIONS) }, (_, i) =>
+    all.slice(i * MAX_OPERATIONS, (i + 1) * MAX_OPERATIONS),
+  )

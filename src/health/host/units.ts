@@ -1,0 +1,53 @@
+/** The load balancing units that may use this host's rows. */
+
+export class Units {
+  readonly #own: string
+  readonly #holdMs: number
+  #members: ReadonlySet<string> | null = null
+  /** Units that are no members any more, until their leases must have run out. */
+  readonly #former = new Map<string, number>()
+  readonly #linked = new Set<string>()
+
+  /** `holdMs`: how long a unit may go on using rows after it was last told anything. */
+  constructor(own: string, holdMs: number) {
+    this.#own = own
+    this.#holdMs = holdMs
+  }
+
+  /** Until the membership has been told nobody can say who holds what. */
+  get isKnown(): boolean {
+    return this.#members !== null
+  }
+
+  setMembers(units: readonly string[], nowMs: number): void {
+    const members = new Set(units)
+    for (const unit of this.#members ?? [])
+      if (!members.has(unit)) this.#former.set(unit, nowMs + this.#holdMs)
+    for (const unit of members) this.#former.delete(unit)
+    this.#members = members
+  }
+
+  setLink(unit: string, isUp: boolean): void {
+    if (isUp) this.#linked.add(unit)
+    else this.#linked.delete(unit)
+  }
+
+  isMember(unit: string): boolean {
+    return this.#members?.has(unit) ?? false
+  }
+
+  isLinked(unit: string): boolean {
+    return this.isMember(unit) && (unit === this.#own || this.#linked.has(unit))
+  }
+
+  /** Members that messages reach. */
+  linked(): string[] {
+    return [...(this.#members ?? [])].filter(unit => this.isLinked(unit))
+  }
+
+  /** All that may be using rows of this host: members, and those that were until a lease ago. */
+  users(nowMs: number): string[] {
+    for (const [unit, untilMs] of this.#former) if (untilMs <= nowMs) this.#former.delete(unit)
+    return [...(this.#members ?? []), ...this.#former.keys()]
+  }
+}

@@ -1,0 +1,296 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { deriveDirective } from '../../../src/health/host/directive.ts'
+import type { DirectiveState, Health } from '../../../src/health/types.ts'
+import { endpointOf, HostRig, keyOf } from '../../support/health-host.ts'
+
+const it = suite('health host: directives')
+
+const LEASE_MS = 3000
+const HOLD_MS = 3500
+
+it('takes the strictest, and lays it on health only when nobody asked for anything', () => {
+  const derive = (
+    health: Health,
+    isOverloaded: boolean,
+    isStopping: boolean,
+    ...orders: DirectiveState[]
+  ) => {
+    const { target, cause } = deriveDirective({ health, isOverloaded, isStopping, orders })
+    return `${target} ${cause}`
+  }
+  assert.is(derive('unknown', false, false), 'active default')
+  assert.is(derive('healthy', false, false, 'active'), 'active default')
+  assert.is(derive('failing', false, false), 'inactive health')
+  assert.is(derive('failing', true, false), 'inactive health')
+  assert.is(derive('healthy', true, false), 'draining overload')
+  assert.is(derive('healthy', false, true), 'draining stopping')
+  assert.is(derive('failing', false, true), 'inactive stopping')
+  assert.is(derive('failing', false, false, 'draining'), 'inactive order')
+  assert.is(derive('failing', false, false, 'active'), 'inactive health')
+  assert.is(derive('healthy', true, true, 'active', 'inactive'), 'inactive order')
+  assert.is(derive('healthy', false, false, 'draining', 'active'), 'draining order')
+})
+
+it('drains by row change, postulate, every answer, row change', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.pass(500)
+  rig.sent = []
+  rig.step({ on: 'order', app: keyOf(80), state: 'draining' })
+  const [change] = rig.take('row-change', 'u1')
+  assert.is(change!.message.operations.length, 1)
+  const { target, current, cause } = rig.row(80)
+  assert.equal([target, current, cause], ['draining', 'active', 'order'])
+  rig.pass(99)
+  assert.is(rig.take('postulate').length, 0, 'the caches get time first')
+  rig.pass(1)
+  const asked = rig.take('postulate')
+  assert.equal(
+    asked.map(({ to }) => to),
+    ['u1', 'u2'],
+  )
+  assert.equal(asked[0]!.message.states, [{ id: rig.row(80).id, state: 'draining' }])
+  assert.equal(asked[0]!.message.version, change!.message.version)
+  rig.right('u1', asked[0]!)
+  assert.is(rig.row(80).current, 'active')
+  assert.equal(rig.host.pending()[0]!.waiting, [{ unit: 'u2', why: 'silent' }])
+  rig.actions = []
+  rig.sent = []
+  rig.right('u2', asked[1]!)
+  assert.is(rig.row(80).current, 'draining')
+  assert.equal(rig.take('row-change').length, 2)
+  assert.equal(rig.host.pending(), [])
+  assert.equal(
+    rig.actions.filter(a => a.do === 'settled'),
+    [{ do: 'settled', id: rig.row(80).id, state: 'draining' }],
+  )
+  rig.pass(5000)
+  assert.is(rig.take('postulate').length, 0)
+})
+
+it('postulates again, to those that have not answered, and tells a wrong one the last change again', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.sent = []
+  rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
+  const [change] = rig.take('row-change', 'u2')
+  rig.pass(100)
+  const [, second] = rig.take('postulate')
+  rig.wrong('u2', second!)
+  assert.equal(
+    rig.take('row-change').map(({ to, message }) => ({ to, message })),
+    [{ to: 'u2', message: change!.message }],
+  )
+  assert.equal(rig.host.pending()[0]!.waiting, [
+    { unit: 'u1', why: 'silent' },
+    { unit: 'u2', why: 'differs' },
+  ])
+  rig.wrong('u2', second!)
+  assert.is(rig.take('row-change').length, 0, 'a question is answered once')
+  rig.pass(250)
+  const again = rig.take('postulate')
+  assert.equal(
+    again.map(({ to }) => to),
+    ['u1', 'u2'],
+  )
+  rig.right('u2', again[1]!)
+  rig.pass(250)
+  assert.equal(
+    rig.take('postulate').map(({ to }) => to),
+    ['u1'],
+  )
+})
+
+it('says which rows of a wrong unit are held and wait for its data plane', () => {
+  const rig = new HostRig({}, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80), endpointOf(81)] })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  rig.pass(100)
+  const [asked] = rig.take('postulate')
+  rig.wrong('u1', asked!, [rig.row(81).id])
+  const why = new Map(rig.host.pending().map(({ id, waiting }) => [id, waiting[0]!.why]))
+  assert.is(why.get(rig.row(80).id), 'not in force')
+  assert.is(why.get(rig.row(81).id), 'differs')
+})
+
+it('waits for a silent unit until its lease must be over, and not a millisecond less', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.pass(200)
+  rig.step({ on: 'link', unit: 'u2', up: false })
+  rig.step({ on: 'order', app: '*', state: 'inactive' })
+  rig.pass(100)
+  const asked = rig.take('postulate')
+  assert.is(asked.length, 1, 'the unreachable one is not asked')
+  rig.right('u1', asked[0]!)
+  rig.pass(HOLD_MS - 101)
+  assert.is(rig.row(80).current, 'active')
+  rig.pass(1)
+  assert.is(rig.row(80).current, 'inactive')
+})
+
+it('waits on for a unit that says wrong', () => {
+  const rig = new HostRig({}, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  let lastWrongMs = 0
+  for (let i = 0; i < 40; i++) {
+    rig.pass(250)
+    for (const asked of rig.take('postulate')) {
+      rig.wrong('u1', asked)
+      lastWrongMs = rig.nowMs
+    }
+  }
+  assert.is(rig.row(80).current, 'active')
+  rig.pass(lastWrongMs + LEASE_MS - rig.nowMs - 1)
+  assert.is(rig.row(80).current, 'active')
+  rig.pass(1)
+  assert.is(rig.row(80).current, 'draining')
+})
+
+it('starts anew when the target changes back: earlier answers count no more', () => {
+  const rig = new HostRig({}, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  rig.pass(100)
+  const [early] = rig.take('postulate')
+  rig.step({ on: 'order', app: '*', state: null })
+  rig.right('u1', early!)
+  assert.is(rig.row(80).target, 'active')
+  assert.is(rig.host.pending().length, 1, 'the unit may hold that it drains')
+  rig.pass(100)
+  const [asked] = rig.take('postulate')
+  assert.equal(asked!.message.states[0]!.state, 'active')
+  rig.actions = []
+  const { generation } = rig.host.version
+  rig.right('u1', asked!)
+  assert.equal(rig.actions.filter(({ do: what }) => what === 'settled').length, 1)
+  assert.is(rig.host.version.generation, generation, 'nothing is new')
+  assert.equal(rig.host.pending(), [])
+})
+
+it('starts rows as ordered, at once: no unit has ever held anything else', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'order', app: keyOf(81), state: 'inactive' })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80), endpointOf(81)] })
+  assert.equal([rig.row(80).target, rig.row(80).current], ['active', 'active'])
+  assert.equal(
+    [rig.row(81).target, rig.row(81).current, rig.row(81).cause],
+    ['inactive', 'inactive', 'order'],
+  )
+  assert.equal(rig.host.pending(), [])
+  rig.step({ on: 'stopping' })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(82)] })
+  assert.equal(
+    [rig.row(82).target, rig.row(82).current, rig.row(82).cause],
+    ['draining', 'draining', 'stopping'],
+  )
+})
+
+it('starts a row that was just deleted as what units may still do with it', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'endpoints', endpoints: [] })
+  assert.equal(rig.host.pending(), [], 'a delete is not postulated')
+  rig.step({ on: 'order', app: keyOf(80), state: 'draining' })
+  rig.pass(HOLD_MS - 1)
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  assert.equal([rig.row(80).target, rig.row(80).current], ['draining', 'active'])
+  assert.is(rig.host.pending().length, 1)
+  rig.step({ on: 'endpoints', endpoints: [] })
+  rig.pass(HOLD_MS)
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  assert.equal([rig.row(80).target, rig.row(80).current], ['draining', 'draining'])
+})
+
+it('starts rows as active ones after a restart, for as long as units may hold the old ones', () => {
+  const rig = new HostRig({ isRestart: true })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  assert.equal([rig.row(80).target, rig.row(80).current], ['draining', 'active'])
+  rig.pass(HOLD_MS)
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80), endpointOf(81)] })
+  assert.equal([rig.row(81).target, rig.row(81).current], ['draining', 'draining'])
+})
+
+it('settles at once where there are no units, and by time where they are not known yet', () => {
+  const drain = (rig: HostRig): HostRig => {
+    rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+    rig.step({ on: 'order', app: '*', state: 'draining' })
+    return rig
+  }
+  const alone = drain(new HostRig({}, []))
+  alone.pass(1)
+  assert.is(alone.row(80).current, 'draining')
+  const early = drain(new HostRig({}, null))
+  early.pass(HOLD_MS - 1)
+  assert.is(early.row(80).current, 'active')
+  early.pass(1)
+  assert.is(early.row(80).current, 'draining')
+})
+
+it('asks units that come meanwhile', () => {
+  const rig = new HostRig({}, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  rig.step({ on: 'units', units: ['u1', 'u2'] })
+  rig.step({ on: 'link', unit: 'u2', up: true })
+  rig.pass(100)
+  const [first, second] = rig.take('postulate')
+  rig.right('u1', first!)
+  assert.equal(rig.host.pending()[0]!.waiting, [{ unit: 'u2', why: 'silent' }])
+  rig.right('u2', second!)
+  assert.is(rig.row(80).current, 'draining')
+})
+
+it('waits out the lease of a unit that was removed from the cluster', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  rig.step({ on: 'units', units: ['u1'] })
+  rig.pass(100)
+  rig.right('u1', rig.take('postulate')[0]!)
+  assert.equal(rig.host.pending()[0]!.waiting, [{ unit: 'u2', why: 'silent' }])
+  rig.pass(HOLD_MS)
+  assert.is(rig.row(80).current, 'draining')
+})
+
+it('believes answers only of the unit that was asked', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  rig.pass(100)
+  const [asked] = rig.take('postulate', 'u1')
+  rig.right('u2', asked!)
+  assert.is(rig.host.pending()[0]!.waiting.length, 2)
+  rig.actions = []
+  rig.right('stranger', asked!)
+  assert.equal(rig.actions[0], {
+    do: 'refused',
+    from: 'stranger',
+    why: 'postulate-right from a node that is no unit',
+  })
+})
+
+it('asks of thousands of rows in messages that the wire takes', () => {
+  const rig = new HostRig({}, ['u1'])
+  const endpoints = Array.from({ length: 3000 }, (_, i) => endpointOf(i + 1))
+  rig.step({ on: 'endpoints', endpoints })
+  assert.equal(
+    rig.take('row-change').map(({ message }) => message.operations.length),
+    [1024, 1024, 952],
+  )
+  rig.step({ on: 'stopping' })
+  rig.pass(100)
+  const asked = rig.take('postulate')
+  assert.equal(
+    asked.map(({ message }) => message.states.length),
+    [1024, 1024, 952],
+  )
+  for (const each of asked) rig.right('u1', each)
+  rig.pass(100)
+  assert.ok(rig.host.rows().every(({ current }) => current === 'draining'))
+})
+
+it.run()
