@@ -12,6 +12,7 @@ import { type Course, managedCourse, staticCourse } from './cluster/course.ts'
 import { Follower } from './cluster/follower.ts'
 import { joinCluster, type ManagedSide } from './cluster/managed-side.ts'
 import { EventLog } from './events.ts'
+import { HealthSide } from './health/health-side.ts'
 import { Machines } from './machines.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
@@ -67,6 +68,7 @@ class Agent {
   #packets: PacketSide | null = null
   #links: PeerLinks | null = null
   #machines: Machines | null = null
+  #health: HealthSide | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
   #follower: Follower | null = null
@@ -93,14 +95,27 @@ class Agent {
     const course = side === null ? staticCourse(file as NodeConfig) : managedCourse(side.managed.situation)
     const packets = new PacketSide(course, this.#log, {
       nodes: states => this.#machines?.update(states),
+      wanted: service => this.#health?.wanted(service),
       failed: message =>
         this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`)),
     })
     this.#packets = packets
     const links = this.#makeLinks(course, packets.epoch)
     this.#links = links
-    this.#machines = new Machines(this.#events, dead => packets.machinesDead(dead))
+    this.#machines = new Machines(this.#events, dead => {
+      packets.machinesDead(dead)
+      this.#health?.peersChanged()
+    })
     await packets.start(links)
+    const health = new HealthSide(course, {
+      links,
+      events: this.#events,
+      log: this.#log.child({ role: 'health' }),
+      isDead: name => this.#machines?.of(name).state === 'dead',
+      allot: (allotments, complete) => packets.allot(allotments, complete),
+      leases: leases => packets.leases(leases),
+    })
+    this.#health = health
     side?.managed.attach(links)
     if (side !== null) {
       const follower = new Follower({
@@ -110,6 +125,7 @@ class Agent {
         packets,
         machines: this.#machines,
         ledger: side.managed.ledger,
+        health,
         events: this.#events,
         log: this.#log,
       })
@@ -121,8 +137,9 @@ class Agent {
       })
       this.#follower = follower
     }
+    health.start()
     await links.start()
-    await this.#serve(links, packets)
+    await this.#serve(links, packets, health)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
@@ -166,7 +183,7 @@ class Agent {
     return links
   }
 
-  async #serve(links: PeerLinks, packets: PacketSide): Promise<void> {
+  async #serve(links: PeerLinks, packets: PacketSide, health: HealthSide): Promise<void> {
     const { node } = this.#file
     const cluster = new ClusterApi({
       config: () => packets.config,
@@ -183,6 +200,7 @@ class Agent {
       links,
       cluster,
       events: this.#events,
+      health,
       state: () => this.#state,
     })
     serveRemote(links, view, node.name, this.#log)
@@ -196,6 +214,7 @@ class Agent {
       socketPath: node.appSocket,
       node: node.name,
       services: () => packets.config.services,
+      report: (service, said) => health.report(service, said),
       log: this.#log,
     })
   }
@@ -229,12 +248,15 @@ class Agent {
     if (wasRunning) {
       this.#events.add('agent.stopping', 'info', this.#file.node.name, 'the agent drains and stops')
       this.#links?.setDraining(true)
+      this.#health?.stopping()
       await this.#drain()
+      this.#health?.stop('stopping')
       await this.#links?.goodbye('stopping')
     }
     for (const [part, close] of [
       ['control', () => this.#control?.close()],
       ['applications', () => this.#app?.close()],
+      ['health', () => this.#health?.stop('stopping')],
       ['packets', () => this.#packets?.stop()],
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],
@@ -256,7 +278,8 @@ class Agent {
     const settledMs = startMs + Math.min(DRAIN_SETTLE_MS, boundMs)
     while (!this.#hurry && performance.now() < startMs + boundMs) {
       const active = (await this.#packets?.dataplane.status().catch(() => null))?.counters.active_flows ?? 0
-      if (active === 0 && performance.now() >= settledMs) return
+      const settled = this.#health?.isSettled ?? true
+      if (active === 0 && settled && performance.now() >= settledMs) return
       await new Promise(resolve => setTimeout(resolve, DRAIN_POLL_MS))
     }
   }

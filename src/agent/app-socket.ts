@@ -5,13 +5,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Answer, refusal } from '../control/answer.ts'
-import { WHOAMI_SCHEMA, type WhoamiData } from '../control/app-types.ts'
+import { REPORT_SCHEMA, type ReportData, WHOAMI_SCHEMA, type WhoamiData } from '../control/app-types.ts'
 import { closeServer, createBoundedServer, hasBody, sendAnswer } from '../control/http.ts'
 import { listenOn } from '../control/unix-socket.ts'
 import { errorText } from '../errors.ts'
 import { type Bucket, takeTokens } from '../gossip/bucket.ts'
 import { type Listening, type ListeningSocket, listeningOf } from '../os/listening.ts'
 import { type PeerProcess, peerProcess } from '../os/peer-cred.ts'
+import { parseReport, type ReportQuery } from './app-report.ts'
 
 const MAX_CONNECTIONS = 64
 /** So that no user can shut the others out. */
@@ -38,6 +39,8 @@ export interface AppServerOptions {
   services(): readonly AppService[]
   /** What a process listens on; from /proc unless a test says otherwise. */
   listeners?(pid: number): Promise<Listening>
+  /** An application says how it is; false: nothing of that service listens here as far as the table knows yet. */
+  report(service: string, report: Omit<ReportQuery, 'service'>): boolean
   log: { error(fields: object, message: string): void }
 }
 export interface AppServer {
@@ -95,12 +98,55 @@ const notYours = (): Answer =>
     'the process that opened this connection has ended, changed its user, or is out of sight',
   )
 
-const whoami = async (options: AppServerOptions, peer: PeerProcess): Promise<Answer> => {
-  if (peer.pid <= 0) return notYours()
+const envelopeOf = (options: AppServerOptions, schema: string, data: unknown): Answer => ({
+  status: 200,
+  body: `${JSON.stringify({ schema, node: options.node, time: new Date().toISOString(), data })}\n`,
+})
+
+/** What the process listens on, if it is still the one that connected. */
+const lookAt = async (options: AppServerOptions, peer: PeerProcess): Promise<Listening | null> => {
+  if (peer.pid <= 0) return null
   const listening = await (options.listeners ?? listeningOf)(peer.pid)
   // A privileged program may have taken the process over since it connected; and a number is only its own while it lives.
   const gained = peer.uid !== 0 && listening.uid !== peer.uid
-  if (gained || !peer.isAlive()) return notYours()
+  return gained || !peer.isAlive() ? null : listening
+}
+
+const served = (options: AppServerOptions, listening: Listening): string[] =>
+  listening.sameNetwork
+    ? (listening.sockets ?? []).flatMap(socket => servedBy(socket, options.node, options.services()))
+    : []
+
+const report = async (
+  options: AppServerOptions,
+  peer: PeerProcess,
+  { service, ...said }: ReportQuery,
+): Promise<Answer> => {
+  const listening = await lookAt(options, peer)
+  if (listening === null) return notYours()
+  const own = [...new Set(served(options, listening))]
+  if (service !== null && !own.includes(service))
+    return refusal(
+      403,
+      'refused',
+      `your process (${peer.pid}) serves no service ${service} on this node; see /v1/whoami`,
+    )
+  const asked = service === null ? own : [service]
+  if (asked.length === 0)
+    return refusal(
+      403,
+      'refused',
+      `your process (${peer.pid}) serves no service of this node; see /v1/whoami`,
+    )
+  const taken = asked.filter(name => options.report(name, said))
+  if (taken.length === 0)
+    return refusal(503, 'busy', 'the agent has not seen your socket yet; try again in half a second')
+  return envelopeOf(options, REPORT_SCHEMA, { services: taken } satisfies ReportData)
+}
+
+const whoami = async (options: AppServerOptions, peer: PeerProcess): Promise<Answer> => {
+  const listening = await lookAt(options, peer)
+  if (listening === null) return notYours()
   const services = listening.sameNetwork ? options.services() : []
   const data: WhoamiData = {
     pid: peer.pid,
@@ -112,16 +158,29 @@ const whoami = async (options: AppServerOptions, peer: PeerProcess): Promise<Ans
       listening.sockets?.map(socket => ({ ...socket, services: servedBy(socket, options.node, services) })) ??
       null,
   }
-  const envelope = { schema: WHOAMI_SCHEMA, node: options.node, time: new Date().toISOString(), data }
-  return { status: 200, body: `${JSON.stringify(envelope)}\n` }
+  return envelopeOf(options, WHOAMI_SCHEMA, data)
 }
 
-const route = (req: IncomingMessage): Answer | undefined => {
-  if (req.url !== '/v1/whoami')
-    return refusal(404, 'not_found', 'there is no such path on this socket; there is /v1/whoami')
-  if (req.method !== 'GET')
-    return { ...refusal(405, 'method_not_allowed', 'this path takes only GET'), allow: 'GET' }
-  return hasBody(req) ? refusal(413, 'too_large', 'a request has no body here') : undefined
+type Asked = { ask: 'whoami' } | { ask: 'report'; query: ReportQuery }
+
+const route = (req: IncomingMessage): Asked | Answer => {
+  const [path, query] = (req.url ?? '').split('?', 2) as [string, string | undefined]
+  const method = { '/v1/whoami': 'GET', '/v1/report': 'POST' }[path]
+  if (method === undefined || (method === 'GET' && query !== undefined))
+    return refusal(
+      404,
+      'not_found',
+      'there is no such path on this socket; there are /v1/whoami and /v1/report?health=...&load=...',
+    )
+  if (req.method !== method)
+    return {
+      ...refusal(405, 'method_not_allowed', `this path takes only ${method}`),
+      allow: method as 'GET' | 'POST',
+    }
+  if (hasBody(req)) return refusal(413, 'too_large', 'a request has no body here')
+  if (method === 'GET') return { ask: 'whoami' }
+  const parsed = parseReport(new URLSearchParams(query))
+  return typeof parsed === 'string' ? refusal(400, 'bad_query', parsed) : { ask: 'report', query: parsed }
 }
 
 const fdOf = (socket: Socket): number =>
@@ -140,12 +199,14 @@ export const startAppServer = async (options: AppServerOptions): Promise<AppServ
   let turn: Promise<unknown> = Promise.resolve()
 
   const answer = async (req: IncomingMessage): Promise<Answer> => {
-    const refused = route(req)
-    if (refused !== undefined) return refused
+    const asked = route(req)
+    if ('status' in asked) return asked
     const peer = peers.get(req.socket)!
     if (!users.mayAsk(peer.uid, performance.now()))
       return refusal(503, 'busy', `a user may ask ${RATE.ratePerS} times a second; try again`)
-    const mine = turn.then(() => whoami(options, peer))
+    const mine = turn.then(() =>
+      asked.ask === 'whoami' ? whoami(options, peer) : report(options, peer, asked.query),
+    )
     turn = mine.catch(() => {})
     return mine
   }

@@ -4,7 +4,9 @@ import type { Logger } from 'pino'
 import type { NodeConfig } from '../config/schema.ts'
 import { errorText } from '../errors.ts'
 import type { PeerLinks } from '../gossip/links.ts'
+import type { Allotment } from '../health/allotment/handler.ts'
 import type { NodeState } from '../health/node-probe.ts'
+import { allotmentUpdate, leasesOf } from './classify/update.ts'
 import type { Course } from './cluster/course.ts'
 import { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
@@ -18,6 +20,8 @@ const REFRESH_MS = 5000
 
 export interface PacketSideEvents {
   nodes(states: readonly NodeState[]): void
+  /** The classifier has used up what it had of this service. */
+  wanted(service: string): void
   failed(message: string): void
 }
 
@@ -87,6 +91,10 @@ export class PacketSide {
         saveEpoch(this.config.node.stateDir, now)
       },
       nodes: states => this.#events.nodes(states),
+      allotmentsWanted: services => {
+        for (const service of this.#directory.services)
+          if (services.includes(service.index)) this.#events.wanted(service.name)
+      },
       failed: message => {
         this.#log.fatal({ message }, 'data plane worker failed')
         this.#events.failed(message)
@@ -101,6 +109,17 @@ export class PacketSide {
 
   machinesDead(names: ReadonlySet<string>): void {
     this.#exchange?.machinesDead(names)
+  }
+
+  /** Allotments by service, in force when it resolves: no packet follows an earlier one then. */
+  allot(allotments: ReadonlyMap<string, Allotment>, complete: boolean): Promise<void> {
+    // Between two courses, so that indexes mean the same at both ends.
+    return this.#inTurn(() => this.dataplane.allot(allotmentUpdate(this.#directory, allotments, complete)))
+  }
+
+  /** Until when new connections may go to each host (monotonic ms). */
+  leases(untilMs: ReadonlyMap<string, number>): void {
+    this.#dataplane?.lease(leasesOf(this.#directory, untilMs))
   }
 
   /**

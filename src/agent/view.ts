@@ -2,6 +2,7 @@ import { nanoid } from 'nanoid'
 import type { NodeConfig } from '../config/schema.ts'
 import type {
   AgentView,
+  AppsData,
   ClusterData,
   ConfigData,
   ConfigHistoryData,
@@ -9,6 +10,7 @@ import type {
   EventRow,
   EventsData,
   FlowsData,
+  HealthData,
   HostsData,
   NodeState,
   NodesData,
@@ -26,6 +28,7 @@ import type { Directory } from './dataplane/directory.ts'
 import { DROP, DROP_TEXT } from './dataplane/drops.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
 import type { EventLog } from './events.ts'
+import type { HealthSide } from './health/health-side.ts'
 import type { PacketSide } from './packet-side.ts'
 import { askRemote } from './remote.ts'
 
@@ -46,6 +49,7 @@ export class View implements AgentView {
   readonly #links: PeerLinks
   readonly #cluster: ClusterApi
   readonly #events: EventLog
+  readonly #health: HealthSide
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
@@ -55,12 +59,14 @@ export class View implements AgentView {
     links: PeerLinks
     cluster: ClusterApi
     events: EventLog
+    health: HealthSide
     state: () => AgentState
   }) {
     this.#packets = parts.packets
     this.#links = parts.links
     this.#cluster = parts.cluster
     this.#events = parts.events
+    this.#health = parts.health
     this.#state = parts.state
   }
 
@@ -107,7 +113,7 @@ export class View implements AgentView {
         rttMs,
       })),
       limits: [...worker.limits],
-      counters: { ...worker.counters, ...kernel, ...links },
+      counters: { ...worker.counters, ...kernel, ...links, ...this.#health.counted() },
       memory: { rssBytes: process.memoryUsage.rss() },
     }
   }
@@ -211,6 +217,12 @@ export class View implements AgentView {
   }
   async history(): Promise<ConfigHistoryData> {
     return this.#cluster.history()
+  }
+  async health(): Promise<HealthData> {
+    return this.#health.view()
+  }
+  async apps(): Promise<AppsData> {
+    return this.#health.apps?.apps() ?? { server: null, listeners: [], processes: [] }
   }
   async events(query: Parameters<AgentView['events']>[0]): Promise<EventsData> {
     return this.#events.query(query)

@@ -43,7 +43,7 @@ export const loadOperator = async (flags: Pick<OperatorFlags, 'operator-key'>): 
   return loadOperatorKey(flags['operator-key'])
 }
 
-const dataOf = async <T>(socket: string, path: string, signal?: AbortSignal): Promise<T> => {
+export const dataOf = async <T>(socket: string, path: string, signal?: AbortSignal): Promise<T> => {
   const { get } = await import('../control/client.ts')
   return (await get(socket, path, signal)).data as T
 }

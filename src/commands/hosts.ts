@@ -1,22 +1,46 @@
-import { NounCommand } from '../cli/noun-command.ts'
+import { Flags } from '@oclif/core'
+import { renderWide, wideTroubles } from '../cli/host-rows.ts'
+import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
 import { paintState } from '../cli/state.ts'
 import { table } from '../cli/table.ts'
-import type { HostsData } from '../control/types.ts'
+import type { HealthData, HostsData } from '../control/types.ts'
 
-export default class Hosts extends NounCommand<HostsData> {
+interface HostsFlags extends NounFlags {
+  output?: string
+}
+
+const isWide = (data: HostsData | HealthData): data is HealthData => 'cache' in data
+
+export default class Hosts extends NounCommand<HostsData | HealthData, HostsFlags> {
   static override summary = 'Show the hosts, as this node sees them.'
-  static override description = `The exit code is 3 when a host is not alive.`
-  static override examples = ['<%= config.bin %> hosts']
-
-  protected override path(): string {
-    return '/v1/hosts'
+  static override description =
+    `With -o wide a line for each application of each host: its health and load, what the host wants the load balancing units to do with it
+(TARGET) and what all of them are known to do (CURRENT), why, how long it may be used without a further heartbeat (LEASE), and what
+part of the new connections this node gives it (SHARE). A node that is no unit shows its own applications. The exit code is 3 when a host is not
+alive; with -o wide when an application is failing or the lease of its host is over.`
+  static override examples = ['<%= config.bin %> hosts', '<%= config.bin %> hosts -o wide --watch']
+  static override flags = {
+    ...nounFlags,
+    output: Flags.string({ char: 'o', description: 'wide: health, load and directives.', options: ['wide'] }),
   }
 
-  protected override troubles(data: HostsData): string[] {
+  protected override path({ output }: HostsFlags): string {
+    return output === 'wide' ? '/v1/health' : '/v1/hosts'
+  }
+
+  protected override troubles(data: HostsData | HealthData): string[] {
+    if (isWide(data)) return wideTroubles(data)
     return data.hosts.filter(h => h.state !== 'alive').map(h => `host ${h.name} (${h.address}) is ${h.state}`)
   }
 
-  protected override render(data: HostsData): string {
+  protected override remark(data: HostsData | HealthData): string | undefined {
+    return isWide(data) && data.cache === null && data.own === null
+      ? 'this node is neither a host nor a load balancing unit; ask another with --node'
+      : undefined
+  }
+
+  protected override render(data: HostsData | HealthData): string {
+    if (isWide(data)) return renderWide(data)
     return table(
       [
         { head: 'HOST', cell: h => h.name },

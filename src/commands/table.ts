@@ -9,6 +9,7 @@ type Loader = () => Promise<{ default: unknown }>
 export const COMMANDS = {
   agent: () => import('./agent.ts'),
   apply: () => import('./apply.ts'),
+  apps: () => import('./apps.ts'),
   backup: () => import('./backup.ts'),
   completion: () => import('./completion.ts'),
   'config:check': () => import('./config/check.ts'),
@@ -16,6 +17,7 @@ export const COMMANDS = {
   'config:schema': () => import('./config/schema.ts'),
   'config:show': () => import('./config/show.ts'),
   doctor: () => import('./doctor.ts'),
+  drain: () => import('./drain.ts'),
   drops: () => import('./drops.ts'),
   events: () => import('./events.ts'),
   evict: () => import('./evict.ts'),
@@ -40,6 +42,7 @@ export const COMMANDS = {
   status: () => import('./status.ts'),
   token: () => import('./token.ts'),
   top: () => import('./top.ts'),
+  undrain: () => import('./undrain.ts'),
   version: () => import('./version.ts'),
   vips: () => import('./vips.ts'),
 } as const satisfies Record<string, Loader>

@@ -44,6 +44,7 @@ interface Flag {
   options?: readonly string[]
   hidden?: boolean
   multiple?: boolean
+  allowNo?: boolean
 }
 interface Arg {
   name: string
@@ -61,6 +62,7 @@ export interface CommandData {
 
 const BY_NAME: Record<string, Noun> = {
   node: 'nodes',
+  target: 'hosts',
   service: 'services',
   host: 'hosts',
   revision: 'revisions',
@@ -92,13 +94,17 @@ const optionOf = (flag: Flag): OptionModel => {
   }
 }
 
+/** An option that is on by default, and can be turned off, has its negative too. */
+const spellingsOf = (flag: Flag): OptionModel[] =>
+  flag.allowNo === true ? [optionOf(flag), optionOf({ ...flag, name: `no-${flag.name}` })] : [optionOf(flag)]
+
 const HELP: OptionModel = { name: 'help', char: 'h', summary: 'Help', values: null, multiple: false }
 
 const commandOf = (command: CommandData): CommandModel => ({
   words: command.id.split(':'),
   summary: brief(command.summary),
   options: [
-    ...(Object.values(command.flags) as Flag[]).filter(f => f.hidden !== true).map(optionOf),
+    ...(Object.values(command.flags) as Flag[]).filter(f => f.hidden !== true).flatMap(spellingsOf),
     HELP,
   ].sort((a, b) => (a.name < b.name ? -1 : 1)),
   args: (Object.values(command.args) as Arg[])

@@ -39,6 +39,12 @@ const nodeSection = z
     appSocket: file('Unix socket at which applications of this machine ask about themselves.').default(
       DEFAULT_APP_SOCKET,
     ),
+    cgroup: z
+      .union([z.literal('own'), file('')])
+      .describe(
+        "Control group whose CPU and memory are what this node has: own (the agent's), or a path; the whole machine if left out.",
+      )
+      .optional(),
   })
   .describe('Who this node is, and where it keeps its files.')
 

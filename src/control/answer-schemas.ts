@@ -3,7 +3,8 @@
  * commands use. Open to additions: readers must not mind fields that they do not know.
  */
 import { z } from 'zod'
-import type { WhoamiData } from './app-types.ts'
+import type { ReportData, WhoamiData } from './app-types.ts'
+import type { AppsData, HealthData } from './health-types.ts'
 import type {
   ClusterData,
   ConfigData,
@@ -33,6 +34,7 @@ const mode = z
   .describe("static: peers and services stand in each node's file; no order changes them.")
 const time = z.iso.datetime().describe('ISO 8601, UTC.')
 const liveness = z.enum(['alive', 'dead', 'connecting'])
+const directive = z.enum(['active', 'draining', 'inactive'])
 const revisionState = z.enum(['current', 'past', 'lost'])
 
 const status = describes<StatusData>()(
@@ -152,6 +154,15 @@ const nodes = describes<NodesData>()(
         rolesRevision: count.describe(
           "Of the operator's last change of its roles, 0 for those it joined with.",
         ),
+        directives: z
+          .array(
+            z.object({
+              app: text.describe("A service, or '*' for all of its applications."),
+              state: directive.describe('active: withdrawn.'),
+              revision: count.describe('Of the order; the next one has the next number.'),
+            }),
+          )
+          .describe("The operator's orders about its applications."),
         synced: z.boolean().describe('Holds the same statements as the node that answers.'),
         joinedAt: z.iso.datetime().nullable().describe('ISO 8601; null in a static cluster.'),
       }),
@@ -250,6 +261,102 @@ const events = describes<EventsData>()(
   }),
 )
 
+const server = z.object({
+  connections: count.describe('Established TCP connections.'),
+  cpuPercent: z.number().min(0).describe('Of the CPU time that the node may use.'),
+  memoryBytes: count,
+  memoryFreeBytes: count,
+  bandwidthBits: count.describe('Bits a second, all links.'),
+  bandwidthFreeBits: count.describe("0 when the links' speed is not known."),
+})
+const endpoint = z.object({
+  host: text,
+  service: text.nullable().describe('null when the document in force has no such service.'),
+  vip: text.describe('address:port'),
+  protocol: text,
+  physical: text.describe('Where the application listens, address:port.'),
+  health: z.enum(['healthy', 'failing', 'unknown']),
+  load: count.describe('Percent of the capacity.'),
+  capacity: z.int().min(0).max(99),
+  target: directive.describe('What the host wants the units to do.'),
+  current: directive.describe('What every unit is known to do.'),
+  cause: z.enum(['default', 'health', 'overload', 'order', 'stopping']),
+})
+const waiting = z.object({
+  sinceMs: ms,
+  units: z.array(z.object({ unit: text, why: z.enum(['silent', 'differs', 'not in force']) })),
+})
+
+const health = describes<HealthData>()(
+  z.object({
+    own: z
+      .object({
+        generation: count,
+        group: count.nullable(),
+        leader: text.nullable().describe('null: heartbeats go straight to the units.'),
+        rows: z.array(
+          endpoint.extend({
+            why: text.describe('What the health rests on.'),
+            waiting: waiting.nullable().describe('null when target and current state agree.'),
+          }),
+        ),
+      })
+      .nullable()
+      .describe('The table of this node; null where it is no host.'),
+    cache: z
+      .array(
+        z.object({
+          host: text,
+          generation: count.nullable(),
+          inForce: count.nullable(),
+          leaseMs: ms.nullable().describe('0: over. null: an agent too old to have one.'),
+          rows: z.array(endpoint),
+        }),
+      )
+      .nullable()
+      .describe('What this node knows of all hosts; null where it is no load balancing unit.'),
+    shares: z
+      .array(
+        z.object({
+          service: text,
+          scheme: text,
+          panic: z.boolean().describe('Only unhealthy hosts are left, and they are used all the same.'),
+          hosts: z.array(z.object({ host: text, percent: z.number() })),
+        }),
+      )
+      .nullable(),
+    servers: z.array(server.extend({ host: text })),
+  }),
+)
+
+const apps = describes<AppsData>()(
+  z.object({
+    server: server.nullable(),
+    listeners: z.array(
+      z.object({
+        protocol: text,
+        address: text.describe('address:port'),
+        services: z.array(text),
+        namespace: text.describe("A container's; empty: the host's own."),
+        queue: count.describe('Connections that wait to be accepted.'),
+        backlog: count,
+        pid: count.nullable(),
+        process: text,
+      }),
+    ),
+    processes: z.array(
+      z.object({
+        pid: count,
+        name: text,
+        unit: text.describe('systemd unit; empty: none.'),
+        memoryBytes: count,
+        cpuPercent: ms,
+        connections: count,
+      }),
+    ),
+  }),
+)
+
 const submit = describes<SubmitData>()(z.object({ accepted: count, known: count.describe('Held already.') }))
 const done = z.object({})
 
@@ -276,6 +383,10 @@ const whoami = describes<WhoamiData>()(
   }),
 )
 
+const report = describes<ReportData>()(
+  z.object({ services: z.array(text).describe('For which the report was taken.') }),
+)
+
 /** By the `schema` of an answer. */
 export const ANSWER_DATA = {
   'shunt.status/1': status,
@@ -288,10 +399,13 @@ export const ANSWER_DATA = {
   'shunt.config/1': config,
   'shunt.config-history/1': history,
   'shunt.events/1': events,
+  'shunt.health/1': health,
+  'shunt.apps/1': apps,
   'shunt.submit/1': submit,
   'shunt.token/1': done,
   'shunt.leave/1': done,
   'shunt.whoami/1': whoami,
+  'shunt.report/1': report,
 } as const
 
 /** An answer whose data has the schema of this name. */

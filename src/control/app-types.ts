@@ -21,4 +21,10 @@ export interface WhoamiData {
   listeners: WhoamiListener[] | null
 }
 
+/** Services for which a report was taken. */
+export interface ReportData {
+  services: string[]
+}
+
+export const REPORT_SCHEMA = 'shunt.report/1'
 export const WHOAMI_SCHEMA = 'shunt.whoami/1'

@@ -1,5 +1,5 @@
 /** The part of the control API that speaks of the cluster: nodes, document, events, and what an operator orders. */
-import type { Statement, TokenBody } from '../cluster/types.ts'
+import type { DirectiveOrder, Statement, TokenBody } from '../cluster/types.ts'
 
 /** Of the machine, by probes that its kernel answers (decision 7); `unknown` where it has never answered one. */
 export type MachineState = 'alive' | 'suspect' | 'dead' | 'unknown'
@@ -26,6 +26,8 @@ export interface NodeRow {
   revision: number | null
   /** Of the operator's last change of its roles, 0 for those that it joined with; the next change names the next one. */
   rolesRevision: number
+  /** Operator's orders about its applications, in order of `app`; those that were withdrawn too (state active), for their revisions. */
+  directives: DirectiveOrder[]
   /** Whether it holds the same statements as the node that answers. */
   synced: boolean
   /** ISO 8601; `null` in a static cluster. */

@@ -62,6 +62,12 @@ const LOOKS: readonly Look[] = [
     ],
   },
   { path: 'drops', schema: 'shunt.drops/1', summary: 'Dropped packets, by reason.' },
+  {
+    path: 'health',
+    schema: 'shunt.health/1',
+    summary: "This node's health and load table, and its cache of all tables.",
+  },
+  { path: 'apps', schema: 'shunt.apps/1', summary: 'What listens and runs on this host, and what it uses.' },
   { path: 'nodes', schema: 'shunt.nodes/1', summary: 'The nodes of the cluster: machine and agent of each.' },
   {
     path: 'cluster',
@@ -160,6 +166,21 @@ const paths = (): Json => {
     {
       ...lookItem(whoami),
       description: "Only on the applications' socket (node.appSocket), which any local process may use.",
+    },
+  ])
+  entries.push([
+    '/v1/report',
+    {
+      post: {
+        summary: 'An application says how healthy and how busy it is.',
+        description: "Only on the applications' socket, by a process that itself listens for the service.",
+        parameters: [
+          parameter('service', 'Only for this service; all that the process serves if left out.', NAME),
+          parameter('health', 'How it is.', { enum: ['healthy', 'failing'] }),
+          parameter('load', 'Percent of its capacity.', { type: 'integer', minimum: 0, maximum: 255 }),
+        ],
+        responses: answers('shunt.report/1'),
+      },
     },
   ])
   return Object.fromEntries(entries)

@@ -51,6 +51,8 @@ const NOUNS: Record<string, { ask: Noun | 'openapi'; keys: readonly string[] }> 
   config: { ask: 'config', keys: ['revision'] },
   'config/history': { ask: 'history', keys: [] },
   events: { ask: 'events', keys: ['after', 'limit', 'follow'] },
+  health: { ask: 'health', keys: [] },
+  apps: { ask: 'apps', keys: [] },
   'openapi.json': { ask: 'openapi', keys: [] },
 }
 

@@ -17,7 +17,10 @@ import type {
   TokenRegistration,
 } from './cluster-types.ts'
 
+import type { AppsData, HealthData } from './health-types.ts'
+
 export * from './cluster-types.ts'
+export * from './health-types.ts'
 
 export type NodeState = 'alive' | 'dead' | 'connecting'
 
@@ -140,6 +143,9 @@ export interface AgentView {
   config(query: ConfigQuery): Promise<ConfigData>
   history(): Promise<ConfigHistoryData>
   events(query: EventsQuery): Promise<EventsData>
+  health(): Promise<HealthData>
+  /** What listens and runs on this host. */
+  apps(): Promise<AppsData>
   /** Calls back for each event from now on, until the returned function is called. */
   follow(listener: (event: EventRow) => void): () => void
   /**
@@ -169,6 +175,8 @@ export const SCHEMAS = {
   config: 'shunt.config/1',
   history: 'shunt.config-history/1',
   events: 'shunt.events/1',
+  health: 'shunt.health/1',
+  apps: 'shunt.apps/1',
 } as const
 export type Noun = keyof typeof SCHEMAS
 /** Schema names of the answers to orders (POST), by the last part of their path. */

@@ -56,7 +56,47 @@ const roles: Action = {
   },
 }
 
-export const ACTIONS: readonly Action[] = [roles]
+/** A drain that takes longer goes on without the command. */
+const TIMEOUT = ['--timeout', '10s']
+
+/**
+ * All of a host's applications; an order about one of its services is given on the command line. An agent of an earlier
+ * version tells no directives.
+ */
+const isOrdered = (row: string, { nodes }: Snapshot): boolean =>
+  nodes.nodes.some(
+    node =>
+      node.name === row && node.directives?.some(order => order.app === '*' && order.state !== 'active'),
+  )
+
+const isStatic = ({ nodes }: Snapshot): string | null =>
+  nodes.mode === 'static' ? 'this cluster is static: nothing in it is changed by commands' : null
+
+const drain: Action = {
+  id: 'drain',
+  key: 'd',
+  screen: 'hosts',
+  help: 'no new connections to the host',
+  title: row => `drain ${row}: no new connections, those that it has go on`,
+  refusal: (row, snapshot) =>
+    isStatic(snapshot) ?? (isOrdered(row, snapshot) ? `${row} is drained already; u undrains it` : null),
+  toggles: () => [],
+  args: row => ['drain', row, ...TIMEOUT],
+}
+
+const undrain: Action = {
+  id: 'undrain',
+  key: 'u',
+  screen: 'hosts',
+  help: 'new connections again',
+  title: row => `undrain ${row}: it takes new connections again`,
+  refusal: (row, snapshot) =>
+    isStatic(snapshot) ?? (isOrdered(row, snapshot) ? null : `no order drains ${row}; d drains it`),
+  toggles: () => [],
+  args: row => ['undrain', row, ...TIMEOUT],
+}
+
+export const ACTIONS: readonly Action[] = [roles, drain, undrain]
 
 /** A row whose name could be taken for an option never becomes an argument. */
 export const isName = (row: string): boolean => /^[a-z0-9][a-z0-9-]{0,62}$/.test(row)

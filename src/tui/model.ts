@@ -3,6 +3,7 @@ import type {
   EventRow,
   EventsData,
   FlowsData,
+  HealthData,
   HostsData,
   NodesData,
   StatusData,
@@ -23,6 +24,8 @@ export interface Look {
   nodes: NodesData
   vips: VipsData
   hosts: HostsData
+  /** `null` from an agent of an earlier version. */
+  health: HealthData | null
   /** `null` when they were not asked for: only the screen of flows needs them. */
   flows: FlowsData | null
   /** Query that the flows answer, '' for none. */

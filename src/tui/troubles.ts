@@ -5,16 +5,19 @@ import { newestRevision } from './screens/nodes.ts'
 /** Share of a table from which on it is worth a word. */
 const NEARLY_FULL = 0.9
 
-export const troubles = ({ nodes, vips, status }: Snapshot): string[] => {
+export const troubles = ({ nodes, vips, status, health }: Snapshot): string[] => {
   const newest = newestRevision(nodes.nodes)
   const dead = nodes.nodes.filter(node => node.node === 'dead')
   const suspect = nodes.nodes.filter(node => node.node === 'suspect')
   const agents = nodes.nodes.filter(node => node.agent !== 'alive' && node.node !== 'dead')
   const behind = nodes.nodes.filter(node => node.revision !== null && node.revision < newest)
+  const rows = health?.cache?.flatMap(table => table.rows) ?? health?.own?.rows ?? []
+  const failing = rows.filter(row => row.health === 'failing')
   const full = status.limits.filter(limit => limit.used > NEARLY_FULL * limit.capacity)
   return [
     ...dead.map(node => `node ${node.name} is dead`),
     ...vips.vips.filter(vip => vip.live === 0).map(vip => `service ${vip.service} has no live host`),
+    ...failing.map(row => `${row.service ?? row.vip} on ${row.host} is failing`),
     ...agents.map(node => `the agent of ${node.name} is ${node.agent}`),
     ...suspect.map(node => `node ${node.name} is suspect`),
     ...(status.state === 'running' ? [] : [`the agent of ${status.node} is ${status.state}`]),

@@ -42,6 +42,11 @@ const log = {
   error: (fields: object, message: string) => void logged.push(`${message} ${JSON.stringify(fields)}`),
 }
 
+const reports: [string, object][] = []
+const report = (service: string, said: object): boolean => {
+  reports.push([service, said])
+  return service !== 'late'
+}
 it.before(() => {
   dir = mkdtempSync(join(tmpdir(), 'shunt-app-'))
   chmodSync(dir, 0o755)
@@ -50,7 +55,7 @@ it.before(() => {
 it.before.each(async () => {
   services = []
   logged.length = 0
-  server = await startAppServer({ socketPath, node: 'h1', services: () => services, log })
+  server = await startAppServer({ socketPath, node: 'h1', services: () => services, report, log })
 })
 it.after.each(async () => {
   for (const child of children.splice(0)) child.kill('SIGKILL')
@@ -251,7 +256,7 @@ testIf(
 
     await server.close()
     const listeners = async () => ({ sockets: [], truncated: false, sameNetwork: true, uid: 0 })
-    server = await startAppServer({ socketPath, node: 'h1', services: () => [], listeners, log })
+    server = await startAppServer({ socketPath, node: 'h1', services: () => [], listeners, report, log })
     const application = await startApplication([], NOBODY)
     assert.is((await application.ask()).status, 403)
     assert.equal(logged, [])

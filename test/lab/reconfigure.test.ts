@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { DROP } from '../../src/agent/dataplane/drops.ts'
 import { ipv4Of } from '../../src/agent/plan.ts'
 import type { NodeConfigInput } from '../../src/config/schema.ts'
 import { ipBatch } from '../../src/os/netns.ts'
@@ -321,6 +322,42 @@ lab('the worker probes machines, and says when one is gone', async () => {
   await becomes('dead')
   await ipBatch(places.get('switch')!.name, ['link set h1 up'])
   await becomes('alive')
+})
+
+lab('not one packet goes to an inactive host; its connections go on when it is active again', async () => {
+  await follow({
+    roles: { ...START.roles, h2: ['host'] },
+    services: [{ ...START.services[0]!, hosts: ['h1', 'h2'] }],
+  })
+  const f1 = nodes.get('f1')!
+  await until('goes on', main, ({ fewest }) => fewest > 3)
+  await f1.ask({ allot: { web: { h1: 'draining', h2: 'active' } } })
+  for (let i = 0; i < 4; i++) assert.is(await greeting(WEB, 80), 'h2')
+  await until('goes on while its host drains', main, ({ fewest }) => fewest > 3)
+  const { drops: before } = await f1.ask({ allot: { web: { h1: 'inactive', h2: 'active' } } })
+  const arrived = async (): Promise<number> => {
+    const { kernel, worker } = await nodes.get('h1')!.ask({})
+    return kernel.decap_hit! + worker.ring_packets!
+  }
+  // What was on its way when the answer came has arrived when a whole connection after it has come to its end.
+  assert.is(await greeting(WEB, 80), 'h2')
+  await main.ask({})
+  const packets = await arrived()
+  const deadlineMs = performance.now() + 10_000
+  for (let dropped = 0; dropped < CONNECTIONS; ) {
+    dropped = (await f1.ask({})).drops[DROP.INACTIVE]! - before[DROP.INACTIVE]!
+    assert.ok(performance.now() < deadlineMs, `only ${dropped} packets were dropped`)
+  }
+  assert.is(await arrived(), packets)
+  await f1.ask({ allot: { web: { h1: 'active', h2: 'active' } }, tokens: 4 })
+  await until('goes on', main, ({ fewest }) => fewest > 3)
+  const names = await Promise.all(Array.from({ length: 8 }, () => greeting(WEB, 80)))
+  assert.equal(names.sort(), [...Array(4).fill('h1'), ...Array(4).fill('h2')], 'a token a connection')
+  assert.ok((await f1.ask({})).wanted.length > 0, 'and asked for more')
+  await f1.ask({ allot: { web: {} } })
+  assert.is(await greeting(WEB, 80, 0.4), 'nothing', 'no rows, no hosts')
+  await f1.ask({ allot: { web: { h1: 'active' } } })
+  await until('goes on', main, ({ fewest }) => fewest > 3)
 })
 
 lab('at the end the kernel is as before', async () => {

@@ -4,6 +4,7 @@
  * its standard input does.
  */
 import { createInterface } from 'node:readline'
+import { allotmentUpdate } from '../../src/agent/classify/update.ts'
 import { Dataplane } from '../../src/agent/dataplane/dataplane.ts'
 import type { Directory } from '../../src/agent/dataplane/directory.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
@@ -12,7 +13,9 @@ import { KernelSetup } from '../../src/agent/kernel-setup.ts'
 import { buildDirectory, buildPlan, TUN_NAME } from '../../src/agent/plan.ts'
 import { type NodeConfigInput, nodeConfigSchema } from '../../src/config/schema.ts'
 import { errorText } from '../../src/errors.ts'
+import type { Allotment } from '../../src/health/allotment/handler.ts'
 import type { ProbeTarget } from '../../src/health/node-probe.ts'
+import type { DirectiveState } from '../../src/health/types.ts'
 import { readCounters } from '../../src/os/netlink/nftables-counters.ts'
 
 export interface Order {
@@ -24,6 +27,9 @@ export interface Order {
   readonly secrets?: readonly number[]
   /** Machines to probe from now on. */
   readonly probe?: readonly ProbeTarget[]
+  /** Puts allotments in force: the state of each host of each service. Active ones get equal shares, each with these tokens. */
+  readonly allot?: Readonly<Record<string, Readonly<Record<string, DirectiveState>>>>
+  readonly tokens?: number
 }
 export interface Answer {
   readonly error?: string
@@ -32,6 +38,9 @@ export interface Answer {
   readonly hostVips: Record<string, number>
   readonly hostFlows: readonly number[]
   readonly epochs: readonly number[]
+  /** Services whose allotments the classifier asked for. */
+  readonly wanted: readonly number[]
+  readonly drops: readonly number[]
   /** Last state of each machine that was ever probed. */
   readonly machines: Readonly<Record<string, string>>
 }
@@ -41,6 +50,8 @@ let dataplane: Dataplane | null = null
 let directory: Directory | undefined
 let epoch = 100
 const epochs: number[] = []
+const wanted: number[] = []
+let allotments = 0
 const machines: Record<string, string> = {}
 
 const follow = async ({ config, keepVips = [], leaving = [], secrets = [1] }: Order): Promise<void> => {
@@ -64,6 +75,7 @@ const follow = async ({ config, keepVips = [], leaving = [], secrets = [1] }: Or
   if (dataplane === null) {
     dataplane = await Dataplane.start(plan, {
       ...{ plumb: () => {}, ended: () => {} },
+      allotmentsWanted: services => wanted.push(...services),
       nodes: states => {
         for (const { name, state } of states) machines[name] = state
       },
@@ -84,11 +96,29 @@ const follow = async ({ config, keepVips = [], leaving = [], secrets = [1] }: Or
   })
 }
 
+const ALLOTTED_MS = 60_000
+
+const allot = async (services: NonNullable<Order['allot']>, tokens = 0): Promise<void> => {
+  const untilMs = performance.now() + ALLOTTED_MS
+  const made = Object.entries(services).map(([service, states]): [string, Allotment] => {
+    const active = Object.keys(states).filter(host => states[host] === 'active')
+    const allotment: Allotment = {
+      ...{ number: ++allotments, scheme: tokens > 0 ? 'tokens' : 'hash', strategy: 'round-robin' },
+      shares: active.map(host => ({ host, weight: 1, tokens, leaseUntilMs: untilMs })),
+      ...{ untilMs, panic: false, overload: false },
+      states: Object.entries(states).map(([host, state]) => ({ host, state, weight: 1 })),
+    }
+    return [service, allotment]
+  })
+  await dataplane!.allot(allotmentUpdate(directory!, new Map(made), true))
+}
+
 const answer = async (order: Order): Promise<Answer> => {
   const error = await follow(order).then(
     () => undefined,
     (thrown: unknown) => errorText(thrown),
   )
+  if (order.allot !== undefined) await allot(order.allot, order.tokens)
   if (order.probe !== undefined) dataplane?.probe(order.probe)
   const status = await dataplane?.status()
   return {
@@ -100,6 +130,8 @@ const answer = async (order: Order): Promise<Answer> => {
     hostVips: status?.hostVips ?? {},
     hostFlows: status?.hostFlows ?? [],
     epochs,
+    wanted,
+    drops: [...(status?.drops ?? [])],
     machines,
   }
 }

@@ -1,7 +1,9 @@
 /** An agent's view with fixed data, for tests of the control API and of the commands. */
 import { EventLog } from '../../src/agent/events.ts'
+import type { DirectiveOrder } from '../../src/cluster/types.ts'
 import type {
   AgentView,
+  AppsData,
   ClusterData,
   ConfigData,
   ConfigHistoryData,
@@ -12,6 +14,7 @@ import type {
   EventsQuery,
   FlowsData,
   FlowsQuery,
+  HealthData,
   HostsData,
   NodesData,
   StatusData,
@@ -91,6 +94,105 @@ export const DROPS: DropsData = {
   ],
 }
 
+const endpoint = {
+  host: 'h1',
+  service: 'web',
+  vip: '10.99.0.1:80',
+  protocol: 'tcp',
+  physical: '10.99.0.1:80',
+  health: 'healthy',
+  load: 35,
+  capacity: 50,
+  target: 'active',
+  current: 'active',
+  cause: 'default',
+} as const
+/** f1 is a load balancing unit and no host; h2 died a while ago. */
+export const HEALTH: HealthData = {
+  own: null,
+  cache: [
+    {
+      host: 'h1',
+      generation: 7,
+      inForce: 7,
+      leaseMs: 2400,
+      rows: [
+        endpoint,
+        {
+          ...endpoint,
+          service: 'dns',
+          vip: '10.99.0.1:53',
+          protocol: 'udp',
+          physical: '10.99.0.1:53',
+          health: 'failing',
+          load: 0,
+          target: 'inactive',
+          current: 'active',
+          cause: 'health',
+        },
+      ],
+    },
+    { host: 'h2', generation: null, inForce: null, leaseMs: 0, rows: [] },
+  ],
+  shares: [
+    { service: 'web', scheme: 'hash', panic: false, hosts: [{ host: 'h1', percent: 100 }] },
+    { service: 'dns', scheme: 'hash', panic: false, hosts: [] },
+  ],
+  servers: [
+    {
+      host: 'h1',
+      connections: 340,
+      cpuPercent: 41.5,
+      memoryBytes: 1_200_000_000,
+      memoryFreeBytes: 2_800_000_000,
+      bandwidthBits: 92_000_000,
+      bandwidthFreeBits: 908_000_000,
+    },
+  ],
+}
+export const APPS: AppsData = {
+  server: {
+    connections: 340,
+    cpuPercent: 41.5,
+    memoryBytes: 1_200_000_000,
+    memoryFreeBytes: 2_800_000_000,
+    bandwidthBits: 92_000_000,
+    bandwidthFreeBits: 908_000_000,
+  },
+  listeners: [
+    {
+      protocol: 'tcp',
+      address: '0.0.0.0:80',
+      services: ['web'],
+      namespace: '',
+      queue: 3,
+      backlog: 511,
+      pid: 812,
+      process: 'nginx',
+    },
+    {
+      protocol: 'udp',
+      address: '10.99.0.1:53',
+      services: ['dns'],
+      namespace: '',
+      queue: 0,
+      backlog: 0,
+      pid: null,
+      process: '',
+    },
+  ],
+  processes: [
+    {
+      pid: 812,
+      name: 'nginx',
+      unit: 'nginx.service',
+      memoryBytes: 48_200_000,
+      cpuPercent: 12.5,
+      connections: 338,
+    },
+  ],
+}
+
 const nodeRow = {
   tunnel: null,
   self: false,
@@ -102,6 +204,7 @@ const nodeRow = {
   lastHeardMs: 120,
   revision: 2,
   rolesRevision: 0,
+  directives: [] as DirectiveOrder[],
   synced: true,
   joinedAt: '2026-03-01T08:00:00.000Z',
 } as const
@@ -228,6 +331,8 @@ export class FakeView implements AgentView {
     vips: VIPS,
     flows: FLOWS,
     drops: DROPS,
+    health: HEALTH,
+    apps: APPS,
     nodes: NODES,
     cluster: CLUSTER,
     config: CONFIG,
@@ -256,6 +361,12 @@ export class FakeView implements AgentView {
   }
   drops(): Promise<DropsData> {
     return this.#answer(this.data.drops)
+  }
+  health(): Promise<HealthData> {
+    return this.#answer(this.data.health)
+  }
+  apps(): Promise<AppsData> {
+    return this.#answer(this.data.apps)
   }
   nodes(): Promise<NodesData> {
     return this.#answer(this.data.nodes)

@@ -1,12 +1,14 @@
 /** The control API of an issuer without an agent, for tests of the commands that change a cluster. */
 import { checkSubmit } from '../../src/agent/cluster/submit-check.ts'
-import type {
-  ClusterData,
-  NodeRow,
-  NodesData,
-  SubmitBody,
-  SubmitData,
-  TokenRegistration,
+import {
+  type ClusterData,
+  type HealthData,
+  type NodeRow,
+  type NodesData,
+  SCHEMAS,
+  type SubmitBody,
+  type SubmitData,
+  type TokenRegistration,
 } from '../../src/control/types.ts'
 import { FakeView } from './fake-view.ts'
 import type { Issuer } from './issuer.ts'
@@ -15,6 +17,8 @@ export class IssuerView extends FakeView {
   readonly #issuer: Issuer
   /** Overrides of rows, by name. */
   readonly rows = new Map<string, Partial<NodeRow>>()
+  /** Tables of other nodes by name, as their agents answer; a node that is not here cannot be reached. */
+  readonly healthOf = new Map<string, () => HealthData>()
   controlPort = 6780
 
   constructor(issuer: Issuer) {
@@ -31,6 +35,7 @@ export class IssuerView extends FakeView {
         tunnel: m.tunnel ?? null,
         roles: m.roles,
         rolesRevision: m.rolesRevision,
+        directives: m.directives,
         self: m.id === this.#issuer.signer.id,
         node: 'alive',
         agent: 'alive',
@@ -73,5 +78,21 @@ export class IssuerView extends FakeView {
 
   override async registerToken(registration: TokenRegistration): Promise<void> {
     this.#issuer.tokens.register(registration, this.#issuer.nowMs)
+  }
+
+  override async remote(node: string, path: string): Promise<{ status: number; body: string }> {
+    const health = this.healthOf.get(node)
+    if (health === undefined) return super.remote(node, path)
+    this.remotes.push({ node, path })
+    const { mode, nodes } = await this.nodes()
+    const data =
+      path === '/v1/health'
+        ? health()
+        : { mode, nodes: nodes.map(row => ({ ...row, self: row.name === node })) }
+    const schema = path === '/v1/health' ? SCHEMAS.health : SCHEMAS.nodes
+    return {
+      status: 200,
+      body: JSON.stringify({ schema, node, time: new Date(this.#issuer.nowMs).toISOString(), data }),
+    }
   }
 }

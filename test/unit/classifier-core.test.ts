@@ -2,6 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CapacityAllotment } from '../../src/agent/classify/allotment.ts'
 import { ClassifierCore } from '../../src/agent/classify/classifier-core.ts'
+import { DROP } from '../../src/agent/dataplane/drops.ts'
 import { ipv4Word } from '../../src/agent/dataplane/flow-key.ts'
 import { createMappingHeader, KIND } from '../../src/agent/dataplane/mapping-header.ts'
 import type { PacketRef } from '../../src/agent/dataplane/packet-ref.ts'
@@ -35,7 +36,7 @@ const start = () => {
     core.classify(header, inner, ip(FORWARDER), 0)
     return chosen.at(-1)!
   }
-  return { index, core, classify, dropped }
+  return { index, core, classify, dropped, chosen }
 }
 const clients = Array.from({ length: 40 }, (_, i) => i + 1)
 
@@ -83,6 +84,25 @@ it('a host that left the pool, or drains, keeps what is under way and gets no fi
     before,
   )
   assert.equal([...new Set(clients.map(client => classify(client, tcp(FLAG.SYN))))], [ip(HOSTS[2])])
+})
+
+it('what is under way on an inactive host waits for it; what begins goes elsewhere', () => {
+  const { index, core, classify, dropped, chosen } = start()
+  const before = clients.map(client => classify(client, tcp(FLAG.SYN)))
+  const there = clients.filter((_, i) => before[i] === ip(HOSTS[0]!))
+  assert.ok(there.length > 1)
+  let off = true
+  index.readiness = { takesNew: (_, host) => host !== 1, isInactive: (_, host) => off && host === 1 }
+  chosen.length = 0
+  for (const client of there) classify(client, tcp(FLAG.ACK))
+  assert.equal([chosen.length, core.inventory.size], [0, clients.length])
+  assert.equal([...new Set(dropped)], [DROP.INACTIVE])
+  off = false
+  assert.is(classify(there[0]!, tcp(FLAG.ACK)), ip(HOSTS[0]!))
+  off = true
+  // The test's allotment knows nothing of health: the point is that the old host does not stay by itself.
+  index.host(1)!.draining = true
+  assert.is.not(classify(there[0]!, tcp(FLAG.SYN)), ip(HOSTS[0]!))
 })
 
 it.run()

@@ -23,6 +23,7 @@ it('the table is append-only: these numbers are published', () => {
   assert.is(DROP.MAPPING_BAD_TAG, 23)
   assert.is(DROP.EVICTED_EMBRYONIC, 32)
   assert.is(DROP.TOO_BIG, 36)
+  assert.is(DROP.INACTIVE, 37)
 })
 
 it('counts, and shows what was counted', () => {

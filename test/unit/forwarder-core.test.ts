@@ -30,6 +30,7 @@ const setUp = (
     flows?: number
     embryonic?: number
     allocator?: IdentifierAllocator
+    chosen?: (opens: boolean) => void
   } = {},
 ) => {
   const log: string[] = []
@@ -45,7 +46,12 @@ const setUp = (
     identifiers,
     held: new HeldPackets(8),
     directory: index,
-    allotment: { choose: () => (index.host(choice.host)?.live ? choice.host : 0) },
+    allotment: {
+      choose: (_service, _key, _at, opens) => {
+        options.chosen?.(opens)
+        return index.host(choice.host)?.live ? choice.host : 0
+      },
+    },
     settings: {
       tunnelWords: words(TUNNEL),
       epoch: 7,
@@ -375,6 +381,137 @@ it('ignores a plumbed route to a host that it does not know', () => {
   t.core.classified(header, null, 0)
   assert.is(t.flows.table.size, 0)
   assert.equal(t.drops, [DROP.NO_HOST])
+})
+
+/** Makes hosts inactive, or draining; the others take new connections. */
+const direct = (
+  t: ReturnType<typeof setUp>,
+  { inactive = [], draining = [] }: { inactive?: number[]; draining?: number[] },
+): void => {
+  t.index.readiness = {
+    takesNew: (_, host) => ![...inactive, ...draining].includes(host),
+    isInactive: (_, host) => inactive.includes(host),
+  }
+}
+
+it('inactive: no packet of the flow passes, its route leaves the kernel, and it goes on when its host is active again', () => {
+  const t = setUp()
+  t.establish(0)
+  for (let i = 0; i < 4; i++) t.core.packet(tcp(ACK), 1)
+  assert.ok(t.take().includes('plumb 0'))
+  direct(t, { inactive: [1] })
+  t.core.directed(2)
+  assert.not(t.core.isWithdrawing)
+  assert.equal(t.take(), ['unplumb 0'])
+  for (let i = 0; i < 9; i++) t.core.packet(tcp(ACK), 3)
+  t.core.packet(tcp(FLAG.SYN), 4)
+  assert.equal(t.take(), [])
+  assert.equal([...new Set(t.drops)], [DROP.INACTIVE])
+  assert.is(t.flows.host[0], 1, 'a SYN that may be forged moves no established flow')
+  direct(t, {})
+  t.core.directed(5)
+  t.core.packet(tcp(ACK), 6)
+  assert.equal(t.take(), ['tunnel 0 to 1', 'plumb 0'])
+})
+
+it('routes of inactive hosts leave the kernel some at a time, and only they', () => {
+  const t = setUp({
+    flows: 3000,
+    allocator: new IdentifierAllocator({ capacity: 16_384, quarantineMs: 1, k0: 1, k1: 2 }),
+  })
+  const open = (port: number): void => {
+    t.establish(0, { sourcePort: port })
+    for (let i = 0; i < 4; i++) t.core.packet(tcp(ACK, { sourcePort: port }), 1)
+  }
+  for (let port = 1; port <= 2500; port++) open(port)
+  t.choice.host = 2
+  open(3000)
+  t.take()
+  direct(t, { inactive: [1] })
+  t.core.directed(2)
+  const steps = [t.take().length]
+  while (t.core.isWithdrawing) {
+    t.core.withdraw(2)
+    steps.push(t.take().length)
+  }
+  assert.equal(steps, [1024, 1024, 452])
+  assert.is(t.flows.table.select(slot => t.flows.plumbedUntilMs[slot]! > 2).length, 1)
+  t.core.withdraw(3)
+  t.core.directed(3)
+  assert.equal([t.take(), t.core.isWithdrawing], [[], false])
+})
+
+it('a flow that ended, or whose host is active again, is not withdrawn by a look from before', () => {
+  const t = setUp({
+    flows: 3000,
+    allocator: new IdentifierAllocator({ capacity: 16_384, quarantineMs: 1, k0: 1, k1: 2 }),
+  })
+  for (let port = 1; port <= 1200; port++) {
+    t.establish(0, { sourcePort: port })
+    for (let i = 0; i < 4; i++) t.core.packet(tcp(ACK, { sourcePort: port }), 1)
+  }
+  direct(t, { inactive: [1] })
+  t.core.directed(2)
+  t.take()
+  direct(t, {})
+  t.core.withdraw(3)
+  assert.equal([t.take(), t.core.isWithdrawing], [[], false])
+})
+
+it('inactive: a first segment that nobody has answered goes elsewhere, and so does one on ports that are used again', () => {
+  const t = setUp()
+  t.core.packet(tcp(FLAG.SYN), 0)
+  t.establish(0, { sourcePort: 41_000 })
+  t.core.packet(tcp(FLAG.FIN | ACK, { sourcePort: 41_000 }), 1)
+  t.take()
+  direct(t, { inactive: [1] })
+  t.choice.host = 2
+  t.core.packet(tcp(FLAG.SYN), 2)
+  t.core.packet(tcp(FLAG.SYN, { sourcePort: 41_000 }), 2)
+  assert.equal(t.take(), ['MAP 0 to h2', 'MAP 0 to h2'])
+  assert.equal(t.drops, [])
+})
+
+it('draining: what is under way goes on, a repeated first segment too; ports that are used again go elsewhere', () => {
+  const t = setUp()
+  t.core.packet(tcp(FLAG.SYN), 0)
+  t.establish(0, { sourcePort: 41_000 })
+  t.establish(0, { sourcePort: 42_000 })
+  t.core.packet(tcp(FLAG.FIN | ACK, { sourcePort: 42_000 }), 1)
+  t.take()
+  direct(t, { draining: [1] })
+  t.choice.host = 2
+  t.core.directed(2)
+  t.core.packet(tcp(FLAG.SYN), 2)
+  t.core.packet(tcp(ACK, { sourcePort: 41_000 }), 2)
+  t.core.packet(tcp(FLAG.SYN, { sourcePort: 42_000 }), 2)
+  assert.equal(t.take(), ['MAP 0 to h1', 'tunnel 0 to 1', 'MAP 0 to h2'])
+  assert.equal(t.drops, [])
+})
+
+it('inactive: neither a packet that waits, nor one that a classifier with older news sends back, reaches the host', () => {
+  const t = setUp({ classifier: false })
+  t.core.packet(tcp(FLAG.SYN), 0)
+  t.core.packet(tcp(ACK, size(1460)), 1)
+  const answer = copyHeader(t.headers[0]!)
+  answer.kind = KIND.CLASSIFIED
+  answer.node.set(words(HOSTS[0]!))
+  t.take()
+  direct(t, { inactive: [1] })
+  t.core.classified(answer, tcp(FLAG.SYN), 2)
+  assert.equal(t.take(), ['MAP - to h1'])
+  t.core.acknowledged(t.headers.at(-1)!, ip(HOSTS[0]!), 3)
+  assert.equal(t.take(), [])
+  assert.equal(t.drops, [DROP.INACTIVE, DROP.INACTIVE])
+})
+
+it('says of each first packet whether it opens something', () => {
+  const opened: boolean[] = []
+  const t = setUp({ chosen: opens => opened.push(opens) })
+  t.core.packet(tcp(FLAG.SYN), 0)
+  t.core.packet(tcp(ACK, { sourcePort: 41_000 }), 0)
+  t.core.packet(tcp(FLAG.RST, { sourcePort: 42_000 }), 0)
+  assert.equal(opened, [true, false, false])
 })
 
 it.run()

@@ -6,6 +6,8 @@ import { isSyn, type PacketRef } from '../dataplane/packet-ref.ts'
 import { SlotTable } from '../dataplane/slot-table.ts'
 import type { Allotment } from './allotment.ts'
 
+const TCP = 6
+
 export interface ClassifierPorts {
   /** Send the answer, with the packet when it came along, back to the forwarder. */
   datagram(header: MappingHeader, destinationIpv4: number, packet: PacketRef | null): void
@@ -71,7 +73,11 @@ export class ClassifierCore {
     // What is under way stays where it is, as long as that lives; a first segment on the same ports is something new.
     const opens = inner !== null && isSyn(inner.view.tcpFlags)
     const stays = before?.live && (!opens || this.#directory.takesNew(service, before))
-    const chosen = stays ? before.index : this.#allotment.choose(service, key, 0)
+    if (stays && this.#directory.isInactive(service.index, before.index))
+      return this.#ports.drop(DROP.INACTIVE)
+    const chosen = stays
+      ? before.index
+      : this.#allotment.choose(service, key, 0, opens || header.protocol !== TCP)
     const host = this.#directory.host(chosen)
     if (host === undefined) {
       this.counters.noHost++

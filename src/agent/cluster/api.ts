@@ -81,6 +81,7 @@ export class ClusterApi {
       lastHeardMs: 0,
       revision: managed === null ? null : this.#parts.revision(),
       rolesRevision: self?.rolesRevision ?? 0,
+      directives: self?.directives ?? [],
       synced: true,
       joinedAt: self === undefined ? null : iso(self.joinedMs),
     })
@@ -109,6 +110,7 @@ export class ClusterApi {
       lastHeardMs: peer.lastHeardMs,
       revision: alive && managed !== null ? peer.revision : null,
       rolesRevision: member?.rolesRevision ?? 0,
+      directives: member?.directives ?? [],
       synced: managed === null || (alive && managed.isSynced(peer.name)),
       joinedAt: member === undefined ? null : iso(member.joinedMs),
     }

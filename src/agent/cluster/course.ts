@@ -1,4 +1,5 @@
 /** What the agent's parts are set up by, in a static cluster and in a managed one alike. */
+import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import { readSecret } from '../../gossip/identity.ts'
 import { choiceKey, networkKey } from '../../gossip/keys.ts'
@@ -13,6 +14,8 @@ export interface Course {
   readonly choiceKey: readonly [number, number]
   readonly leaving: ReadonlySet<string>
   readonly revision: number
+  /** The operator's orders about this host's applications. */
+  readonly directives: readonly DirectiveOrder[]
 }
 
 /** Of a node file that says everything itself. @throws ShuntError SHUNT_ERR_IDENTITY for a missing or damaged secret */
@@ -25,6 +28,7 @@ export const staticCourse = (config: NodeConfig): Course => {
     choiceKey: choiceKey(secrets[0].bytes),
     leaving: new Set(),
     revision: 0,
+    directives: [],
   }
 }
 
@@ -35,6 +39,7 @@ export const managedCourse = (situation: Situation): Course => ({
   choiceKey: choiceKey(situation.choiceSeed),
   leaving: situation.leaving,
   revision: situation.revision,
+  directives: situation.directives,
 })
 
 /** Equal for courses that make no difference to any part. */
@@ -45,4 +50,5 @@ export const fingerprint = (course: Course): string =>
     course.networkKeys.map(key => Buffer.from(key).toString('base64')),
     [...course.leaving].sort(),
     course.revision,
+    course.directives,
   ])

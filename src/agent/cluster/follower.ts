@@ -3,6 +3,7 @@ import type { Ledger } from '../../cluster/ledger.ts'
 import { errorText } from '../../errors.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
 import type { EventLog } from '../events.ts'
+import type { HealthSide } from '../health/health-side.ts'
 import type { Machines } from '../machines.ts'
 import type { PacketSide } from '../packet-side.ts'
 import { type Course, fingerprint } from './course.ts'
@@ -19,6 +20,7 @@ export interface FollowerParts {
   packets: PacketSide
   machines: Machines
   ledger: Ledger
+  health: HealthSide
   events: EventLog
   log: Logger
 }
@@ -53,6 +55,7 @@ export class Follower {
     links.setPeers(course.config.peers)
     try {
       await packets.follow(course)
+      this.#parts.health.follow(course)
       links.setSelf({ roles: course.config.roles, epoch: packets.epoch })
       if (this.#followed === now) {
         this.#inForce = now

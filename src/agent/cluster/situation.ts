@@ -3,7 +3,7 @@
  * (settling.ts, rotation.ts) and on its way out (retention.ts). Pure: the shell (managed.ts) calls `step` when the view,
  * the peers or the time have changed.
  */
-import type { ClusterSecret, ClusterView, Member } from '../../cluster/types.ts'
+import type { ClusterSecret, ClusterView, DirectiveOrder, Member } from '../../cluster/types.ts'
 import { composeConfig } from '../../config/compose.ts'
 import { servicesOf } from '../../config/document.ts'
 import { MAX_HOSTS, type NodeConfig, type NodeFile, type PeerConfig, type Role } from '../../config/schema.ts'
@@ -25,6 +25,8 @@ export interface Situation {
   readonly leaving: ReadonlySet<string>
   /** Of the document in force, 0 for none. */
   readonly revision: number
+  /** The operator's orders about this host's applications. */
+  readonly directives: readonly DirectiveOrder[]
 }
 
 export interface Peers {
@@ -90,6 +92,7 @@ export class Situations {
         choiceSeed: view.choiceSeed,
         leaving: this.#leaving(view),
         revision: view.revisions.find(({ state }) => state === 'current')?.revision ?? 0,
+        directives: self?.directives ?? [],
       },
       wakeAtMs: Math.min(retentionEndMs(this.#retention), rotation.wakeAtMs, settled.wakeAtMs),
     }

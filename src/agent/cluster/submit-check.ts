@@ -59,7 +59,11 @@ const checkBody = (view: ClusterView, statement: Statement): void => {
         conflict(
           `the directives of ${member.name} were changed meanwhile; look at them with shunt hosts and try again`,
         )
-      if (body.app !== '*' && !view.document?.services.some(({ name }) => name === body.app))
+      if (
+        body.app !== '*' &&
+        body.state !== 'active' &&
+        !view.document?.services.some(({ name }) => name === body.app)
+      )
         refuse(`there is no service ${body.app} in the cluster document; shunt vips shows them`)
       return
     }

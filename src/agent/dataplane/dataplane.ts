@@ -3,6 +3,7 @@ import { workerSource } from '../../assets.ts'
 import { errorText, ShuntError } from '../../errors.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import { EventFd } from '../../os/eventfd.ts'
+import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { DataplanePlan, FlowRow, FromWorker, Query, ToWorker, WorkerStatus } from './messages.ts'
 
 /** Longest wait for an answer of the worker, in milliseconds: it answers between two bursts of packets. */
@@ -16,6 +17,8 @@ export interface DataplaneEvents {
   epoch(epoch: number): void
   /** Machines whose state changed, by probes. */
   nodes(states: readonly NodeState[]): void
+  /** The classifier has used up what it was allotted of these services (by index), or nearly, or its time is nearly over. */
+  allotmentsWanted(services: readonly number[]): void
   /** The worker died: packets that the kernel does not forward go nowhere until the agent restarts. */
   failed(message: string): void
 }
@@ -91,6 +94,19 @@ export class Dataplane {
     if (refused !== null) throw new ShuntError('SHUNT_ERR_DATAPLANE', String(refused))
   }
 
+  /**
+   * Puts allotments in force while packets flow; resolves when no packet follows an earlier one any more. Before the first call, services
+   * are balanced by configured capacity. Later calls overtake none before. Rejects with SHUNT_ERR_DATAPLANE when the worker does not answer.
+   */
+  async allot(update: AllotmentUpdate): Promise<void> {
+    await this.#ask(id => ({ type: 'allotments', id, update }))
+  }
+
+  /** Until when new connections may go to hosts by what is in force. */
+  lease(leases: readonly HostLease[]): void {
+    this.send({ type: 'leases', leases })
+  }
+
   /** The machines that are probed from now on. */
   probe(targets: readonly ProbeTarget[]): void {
     this.send({ type: 'probe', targets })
@@ -148,6 +164,8 @@ export class Dataplane {
         return this.#events.epoch(message.epoch)
       case 'nodes':
         return this.#events.nodes(message.states)
+      case 'allotments-wanted':
+        return this.#events.allotmentsWanted(message.services)
       case 'answer':
         this.#answers.get(message.id)?.(message.data)
         this.#answers.delete(message.id)

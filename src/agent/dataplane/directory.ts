@@ -56,6 +56,14 @@ export interface Directory {
   readonly serviceIndexes: IndexBook
 }
 
+/** What is known of the health of services' hosts. */
+export interface Readiness {
+  /** The host has a share of the service, and a lease that holds. `host`: index of one that is alive and not draining. */
+  takesNew(service: ServiceEntry, host: number): boolean
+  /** No packet of the service may go to the host (R-B1). By their indexes. */
+  isInactive(service: number, host: number): boolean
+}
+
 /** Look-ups over a directory that the packet path uses for each new flow. */
 export class DirectoryIndex {
   #directory: Directory
@@ -64,6 +72,8 @@ export class DirectoryIndex {
   #forwarderByTunnel = new Map<number, ForwarderEntry>()
   #serviceByIndex: (ServiceEntry | undefined)[] = []
   #services = new Map<number, Map<number, ServiceEntry>>()
+  /** Null until there was an allotment. */
+  readiness: Readiness | null = null
 
   constructor(directory: Directory) {
     this.#directory = directory
@@ -132,7 +142,13 @@ export class DirectoryIndex {
   /** Whether a host is one of those that new connections of a service go to. */
   takesNew(service: ServiceEntry | undefined, host: HostEntry): boolean {
     if (service === undefined || !host.live || host.draining) return false
+    if (this.readiness !== null) return this.readiness.takesNew(service, host.index)
     return service.hosts.some(member => member.index === host.index && member.capacity > 0)
+  }
+
+  /** Whether a host must get no packet of a service, by their indexes: neither new flows' nor those of flows that it has (R-B1). */
+  isInactive(service: number, host: number): boolean {
+    return this.readiness?.isInactive(service, host) ?? false
   }
 
   /** The first classifier that is alive: a forwarder's default route (R-A3). */

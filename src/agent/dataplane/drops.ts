@@ -40,6 +40,7 @@ export const DROP = {
   BAD_ADDRESS: 34,
   MAPPING_BAD_FLAGS: 35,
   TOO_BIG: 36,
+  INACTIVE: 37,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -156,6 +157,10 @@ const TEXT: Record<DropName, DropText> = {
   TOO_BIG: {
     reason: 'packet larger than the way to its host allows',
     hint: 'give the cluster network at least the MTU of the uplink',
+  },
+  INACTIVE: {
+    reason: 'its flow is on a host that is inactive for the service',
+    hint: 'shunt show hosts: find why it is inactive; its flows go on as soon as it is active again',
   },
 }
 

@@ -1,5 +1,6 @@
-import { CapacityAllotment } from '../classify/allotment.ts'
 import { ClassifierCore } from '../classify/classifier-core.ts'
+import { HealthAllotment } from '../classify/health-allotment.ts'
+import type { AllotmentUpdate } from '../classify/update.ts'
 import { RouteBatch } from './batch.ts'
 import type { Datagrams } from './datagrams.ts'
 import { DirectoryIndex } from './directory.ts'
@@ -72,11 +73,11 @@ export class Engine {
   readonly heldByForwarder: HeldPackets
   heldByHost: HeldPackets
   readonly drops: DropCounters
+  readonly allotment: HealthAllotment
   /** Routes for forwarders elsewhere, by their address. */
   readonly plumbs = new Map<number, RouteBatch>()
   readonly ended = new RouteBatch()
   readonly #parts: EngineParts
-  readonly #allotment: CapacityAllotment
   readonly #packet = createPacketRef()
   #forwarderSettings: Mutable<ForwarderSettings> | null = null
   #hostSettings: Mutable<HostSettings> | null = null
@@ -92,7 +93,7 @@ export class Engine {
     this.directory = new DirectoryIndex(plan.directory)
     this.heldByForwarder = new HeldPackets(plan.limits.heldPackets)
     this.heldByHost = new HeldPackets(plan.limits.heldPackets)
-    this.#allotment = new CapacityAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
+    this.allotment = new HealthAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
     this.#gainRoles()
     this.#receiveDatagrams()
   }
@@ -108,6 +109,7 @@ export class Engine {
     this.#nowMs = nowMs
     this.#parts.datagrams.setKeys(plan.keys, plan.forwarder?.tunnelIpv4 ?? 0)
     this.directory.replace(plan.directory)
+    this.allotment.reconfigured()
     this.#loseRoles(before, nowMs)
     this.#assignSettings()
     this.forwarder?.reconfigured(before.timeouts.routeLease, nowMs)
@@ -167,7 +169,7 @@ export class Engine {
     const { limits, timeouts, tableKey } = this.plan
     return new ClassifierCore({
       directory: this.directory,
-      allotment: this.#allotment,
+      allotment: this.allotment,
       ports: {
         datagram: (header, to, packet) => datagrams.send(header, this.#tunnelOf(to), to, packet, nowS()),
         plumb: (forwarder, key, host) => this.#plumbBatch(forwarder).add(key, 0, host),
@@ -209,7 +211,7 @@ export class Engine {
       identifiers,
       held: this.heldByForwarder,
       directory: this.directory,
-      allotment: this.#allotment,
+      allotment: this.allotment,
       settings,
       ports: {
         tunnel: (packet, identifier, index) =>
@@ -347,6 +349,22 @@ export class Engine {
   /** Start of a turn: the time that everything in it sees. */
   turn(nowMs: number): void {
     this.#nowMs = nowMs
+    this.allotment.turn(nowMs)
+  }
+
+  /** What the health and load handler allots. In force as soon as `isWithdrawing` is false. */
+  allot(update: AllotmentUpdate, nowMs: number): void {
+    this.allotment.take(update)
+    this.forwarder?.directed(nowMs)
+  }
+
+  /** Routes that no packet may follow any more are still in the kernel: `withdraw` again. */
+  get isWithdrawing(): boolean {
+    return this.forwarder?.isWithdrawing ?? false
+  }
+
+  withdraw(nowMs: number): void {
+    this.forwarder?.withdraw(nowMs)
   }
 
   /** A packet from the ring: tunnelled to us as a host, or for a VIP of ours as a forwarder. */
@@ -371,6 +389,7 @@ export class Engine {
     this.forwarder?.tick(nowMs)
     this.host?.tick(nowMs)
     this.classifier?.tick(nowMs)
+    this.allotment.tick()
     if (this.forwarder === null && this.identifiers !== null) this.#rest(this.identifiers, nowMs)
   }
 

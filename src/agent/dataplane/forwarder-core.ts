@@ -11,6 +11,7 @@ import type { IdentifierAllocator } from './identifiers.ts'
 import { MAPPING_OVERHEAD_IPV4, type MappingHeader } from './mapping-header.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { decrementTtl } from './rewrite.ts'
+import { Withdrawal } from './withdrawal.ts'
 
 const TCP = 6
 /** Milliseconds between two mapping requests for packets that are held, and how often before giving up. */
@@ -26,6 +27,7 @@ const RETRIES = 12
 export class ForwarderCore {
   readonly counters = forwarderCounters()
   readonly flows: FlowTable
+  readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
   readonly #identifiers: IdentifierAllocator
@@ -39,6 +41,7 @@ export class ForwarderCore {
 
   constructor(parts: FlowLifeParts & { readonly allotment: Allotment }) {
     this.flows = parts.flows
+    this.#withdrawal = new Withdrawal(parts)
     this.#life = new FlowLife(parts, this.counters)
     this.#mapping = new FlowMapping(parts, this.counters)
     this.#identifiers = parts.identifiers
@@ -105,25 +108,34 @@ export class ForwarderCore {
     if (current === undefined || (isSyn(packet.view.tcpFlags) && !this.#keeps(slot, current))) {
       if (!this.#settings.hasClassifier) return this.#askClassifier(slot, packet, nowMs)
       const service = this.#directory.serviceAt(flows.service[slot])!
-      const chosen = this.#allotment.choose(service, flows.table.keys, slot * 10)
+      const opens = packet.view.protocol !== TCP || isSyn(packet.view.tcpFlags)
+      const chosen = this.#allotment.choose(service, flows.table.keys, slot * 10, opens)
       if (chosen === 0) {
         if (current === undefined) this.#life.purge(slot, nowMs)
         return this.#ports.drop(DROP.NO_HOST)
       }
       if (!this.#life.assign(slot, chosen, this.#mapping.nextSequence, nowMs))
         return this.#ports.drop(DROP.IDENTIFIERS_EXHAUSTED)
-    }
+    } else if (this.#isInactive(slot)) return this.#ports.drop(DROP.INACTIVE)
     this.#send(slot, packet, nowMs)
+  }
+
+  /** No packet may go to the flow's host now; the flow waits for it to become active again, or for its own end. */
+  #isInactive(slot: number): boolean {
+    return this.#directory.isInactive(this.flows.service[slot], this.flows.host[slot])
   }
 
   /**
    * Whether a SYN leaves the flow at its host. It opens a new connection on ports whose last one has ended, and on a flow
-   * that is known only by a late route of the classifier; then the host must be one for new connections.
+   * that is known only by a late route of the classifier; then the host must be one for new connections. One that is repeated stays,
+   * but for a host that is inactive: nobody has answered it.
    */
   #keeps(slot: number, host: HostEntry): boolean {
     const { flows } = this
-    const unused = flows.table.listOf(slot) === LIST.EMBRYONIC && flows.slowPackets[slot] <= 1
-    if (!unused && !flows.has(slot, FLOW_FLAG.SYN_AGAIN)) return host.live
+    const embryonic = flows.table.listOf(slot) === LIST.EMBRYONIC
+    const unused = embryonic && flows.slowPackets[slot] <= 1
+    if (!unused && !flows.has(slot, FLOW_FLAG.SYN_AGAIN))
+      return host.live && !(embryonic && this.#isInactive(slot))
     return this.#directory.takesNew(this.#directory.serviceAt(flows.service[slot]), host)
   }
 
@@ -195,6 +207,7 @@ export class ForwarderCore {
   }
 
   #sendFirst(slot: number, inner: PacketRef): void {
+    if (this.#isInactive(slot)) return this.#ports.drop(DROP.INACTIVE)
     if (this.#directory.host(this.flows.host[slot])?.self) return this.#ports.deliverLocal(inner)
     if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
     this.#mapping.sendMapping(slot, inner)
@@ -245,7 +258,12 @@ export class ForwarderCore {
 
   #flushHeld(slot: number, nowMs: number): void {
     const packet = this.#replay
+    const inactive = this.#isInactive(slot)
     for (const held of this.#held.take(slot)) {
+      if (inactive) {
+        this.#ports.drop(DROP.INACTIVE)
+        continue
+      }
       loadHeld(packet, held)
       this.flows.set(slot, FLOW_FLAG.TUNNELLED)
       const host = this.#directory.host(this.flows.host[slot])!
@@ -332,6 +350,23 @@ export class ForwarderCore {
   reconfigured(leaseWasMs: number, nowMs: number): void {
     this.#life.leaseWas(leaseWasMs, nowMs)
     this.#life.forgetVanished(nowMs)
+  }
+
+  /**
+   * Directives have changed: the routes of flows whose host is inactive leave the kernel, some at once and the rest in `withdraw`. Until
+   * `isWithdrawing` is false, packets may still follow them.
+   */
+  directed(nowMs: number): void {
+    this.#withdrawal.begin(nowMs)
+    this.#withdrawal.step(nowMs)
+  }
+
+  get isWithdrawing(): boolean {
+    return this.#withdrawal.isPending
+  }
+
+  withdraw(nowMs: number): void {
+    this.#withdrawal.step(nowMs)
   }
 
   /** Time-outs and retries; bounded work a call. Call at least every `RETRY_MS` while packets are held. */

@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { NodeConfig } from '../../config/schema.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
+import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { Directory } from './directory.ts'
 
 /** A network interface that the data plane listens on. */
@@ -75,6 +76,10 @@ export type ToWorker =
   | { readonly type: 'status' | 'flows'; readonly id: number; readonly query?: Query }
   /** Another plan in the place of the one in force; answered by null, or by why it could not be. */
   | { readonly type: 'plan'; readonly id: number; readonly plan: DataplanePlan }
+  /** Answered by null when no packet follows an earlier one any more. */
+  | { readonly type: 'allotments'; readonly id: number; readonly update: AllotmentUpdate }
+  /** Renewed much more often than anything else changes; not answered. */
+  | { readonly type: 'leases'; readonly leases: readonly HostLease[] }
   | { readonly type: 'probe'; readonly targets: readonly ProbeTarget[] }
   | { readonly type: 'stop' }
 
@@ -84,6 +89,8 @@ export type FromWorker =
   | { readonly type: 'ended'; readonly words: Uint32Array }
   | { readonly type: 'epoch'; readonly epoch: number }
   | { readonly type: 'nodes'; readonly states: readonly NodeState[] }
+  /** Indexes of services whose allotments are used up, or nearly. */
+  | { readonly type: 'allotments-wanted'; readonly services: readonly number[] }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' }

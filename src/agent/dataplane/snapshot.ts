@@ -72,7 +72,7 @@ export const flowRows = (
 /** Tables, counters and drops of all roles. Counter names are `<role>_<what>`. */
 export const workerStatus = (engine: Engine, extra: Record<string, number>): WorkerStatus => {
   const { forwarder, host, classifier, identifiers } = engine
-  const counters: Record<string, number> = { ...extra }
+  const counters: Record<string, number> = { ...extra, ...engine.allotment.counters }
   const add = (role: string, values: object | undefined): void => {
     for (const [name, value] of Object.entries(values ?? {}))
       counters[`${role}_${snake(name)}`] = value as number

@@ -77,6 +77,8 @@ class Worker {
   #tickAtMs = 0
   #batchAtMs = 0
   #ringDrops = 0
+  /** Allotments to be answered when they are in force. */
+  #allotted: number[] = []
 
   constructor({ plan, port, wakeFd }: WorkerData) {
     this.#port = port
@@ -243,6 +245,7 @@ class Worker {
       }
       this.#timers(nowMs)
       this.#send()
+      this.#turnAllotments(nowMs)
     }
     this.#close()
   }
@@ -261,7 +264,17 @@ class Worker {
     if (states !== null) this.#post({ type: 'nodes', states })
   }
 
+  #turnAllotments(nowMs: number): void {
+    const services = this.#engine.allotment.takeWanted()
+    if (services.length > 0) this.#post({ type: 'allotments-wanted', services })
+    if (this.#engine.isWithdrawing) this.#engine.withdraw(nowMs)
+    if (this.#allotted.length === 0 || this.#engine.isWithdrawing) return
+    for (const id of this.#allotted) this.#post({ type: 'answer', id, data: null })
+    this.#allotted = []
+  }
+
   #patience(): number {
+    if (this.#engine.isWithdrawing) return 0
     const probeMs = this.#prober?.waitMs(performance.now()) ?? TICK_MS
     if (this.#engine.impatient) return Math.min(probeMs, IMPATIENT_TICK_MS)
     return Math.min(probeMs, this.#hasBatch() ? BATCH_MS : TICK_MS)
@@ -333,6 +346,12 @@ class Worker {
           id: message.id,
           data: this.#reconfigure(message.plan, nowMs),
         })
+      case 'allotments':
+        this.#engine.allot(message.update, nowMs)
+        this.#allotted.push(message.id)
+        return
+      case 'leases':
+        return this.#engine.allotment.renew(message.leases)
       case 'probe':
         return this.#probe(message.targets, nowMs)
       case 'stop':

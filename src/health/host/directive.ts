@@ -1,10 +1,13 @@
 /** Directives that the host's infrastructure derives from the status of an application, its operator and itself (R-B6). Pure. */
-import type { Directive, DirectiveState, Health } from '../types.ts'
+import type { Directive, DirectiveCause, DirectiveState, Health } from '../types.ts'
 
 const STRICTNESS = { active: 0, draining: 1, inactive: 2 } as const satisfies Record<DirectiveState, number>
 
 export const isStricter = (a: DirectiveState, b: DirectiveState): boolean => STRICTNESS[a] > STRICTNESS[b]
 const stricter = (a: DirectiveState, b: DirectiveState): DirectiveState => (isStricter(a, b) ? a : b)
+
+/** Units give connections even to rows that are not active for such a reason, when there are no others (R-B10). */
+export const isLastResort = (cause: DirectiveCause): boolean => cause === 'health' || cause === 'overload'
 
 export interface DirectiveInputs {
   readonly health: Health

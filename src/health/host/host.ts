@@ -6,7 +6,6 @@
 import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
 import { RateByKey } from '../../gossip/rate-by-key.ts'
 import {
-  type DirectiveState,
   type HealthMessage,
   MARGIN_MS,
   MAX_OPERATIONS,
@@ -16,6 +15,7 @@ import {
 } from '../types.ts'
 import { admitEndpoints } from './admit.ts'
 import { Beats } from './beats.ts'
+import { isLastResort } from './directive.ts'
 import type { Endpoint, HostAction, HostEvent, HostSettings, PendingDirective } from './events.ts'
 import { Postulates } from './postulates.ts'
 import { HostRows } from './rows.ts'
@@ -31,6 +31,11 @@ const SNAPSHOTS = { ratePerS: 4, burst: 4 }
 /** Row changes told again to a unit that says it does not hold them. */
 const REPEATS = { ratePerS: 4, burst: 1 }
 
+/** Nodes that ask before this one knows that they are units. */
+const MAX_EARLY = 1024
+
+type Question = Extract<HealthMessage, { type: 'get-snapshot' }>
+
 export class HealthHost {
   readonly #settings: HostSettings
   readonly #table: HostTable
@@ -40,6 +45,7 @@ export class HealthHost {
   readonly #beats: Beats
   readonly #snapshots = new RateByKey(SNAPSHOTS)
   readonly #repeats = new RateByKey(REPEATS)
+  readonly #early = new Map<string, Question>()
   #changes: Bucket
   /** When a row change that had to wait may go; infinite when none does. */
   #publishMs = Number.POSITIVE_INFINITY
@@ -58,8 +64,9 @@ export class HealthHost {
     this.#nowMs = nowMs
     this.#changes = { tokens: CHANGES.burst, atMs: nowMs }
     this.#table = new HostTable(settings.host, instance, seed)
-    this.#rows = new HostRows(settings, this.#table, holdMs, nowMs)
-    this.#units = new Units(settings.name, holdMs)
+    const restartUntilMs = settings.isRestart === true ? nowMs + holdMs : Number.NEGATIVE_INFINITY
+    this.#rows = new HostRows(settings, this.#table, holdMs, restartUntilMs)
+    this.#units = new Units(settings.name, holdMs, restartUntilMs)
     this.#postulates = new Postulates({ host: settings.host, leaseMs, holdMs }, this.#units)
     this.#beats = new Beats(settings, nowMs)
   }
@@ -95,11 +102,21 @@ export class HealthHost {
     if (event.on === 'load') return this.#rows.sample(event.app, event.percent, this.#nowMs)
     if (event.on === 'stopping') return this.#rows.stop()
     if (event.on === 'goodbye') return this.#sayGoodbye(event.reason)
-    if (event.on === 'units') return this.#units.setMembers(event.units, this.#nowMs)
+    if (event.on === 'units') return this.#setUnits(event.units)
     if (event.on === 'link') return this.#units.setLink(event.unit, event.up)
     if (event.on === 'leader') return this.#follow(event.leader)
     if (!this.#rows.order(event.app, event.state))
       this.#refuse(name, `the order for ${event.app} is not kept: there are too many; withdraw some first`)
+  }
+
+  #setUnits(units: readonly string[]): void {
+    // One that is none any more is not told of this generation: no heartbeat renews its lease, whoever passes it on.
+    if (this.#units.setMembers(units, this.#nowMs)) this.#commit([])
+    for (const [unit, question] of this.#early) {
+      if (!this.#units.isMember(unit)) continue
+      this.#early.delete(unit)
+      this.#answer(unit, question)
+    }
   }
 
   #setEndpoints(endpoints: readonly Endpoint[]): void {
@@ -125,7 +142,13 @@ export class HealthHost {
       this.#send(from, change)
   }
 
-  #answer(from: string, { request, chunks }: Extract<HealthMessage, { type: 'get-snapshot' }>): void {
+  #answer(from: string, question: Question): void {
+    if (!this.#units.isMember(from)) {
+      // Of whoever may use the rows this host must know; it may be about to be told.
+      if (this.#early.size < MAX_EARLY) this.#early.set(from, question)
+      return
+    }
+    const { request, chunks } = question
     if (!this.#snapshots.take(from, this.#nowMs)) return this.#refuse(from, 'asks for snapshots too often')
     const { host, beatMs, leaseBeats } = this.#settings
     const beat = this.#beats.next(this.#nowMs)
@@ -182,17 +205,20 @@ export class HealthHost {
   }
 
   #commit(operations: readonly RowOperation[]): void {
-    const targets = new Map<number, DirectiveState>()
+    const before = new Map<number, Pick<Row, 'target' | 'cause'>>()
     for (const operation of operations) {
       if (operation.operation === 'delete') this.#postulates.cancel(operation.id)
-      if (operation.operation === 'update')
-        targets.set(operation.row.id, this.#table.row(operation.row.id)!.target)
-      if (operation.operation === 'add') targets.set(operation.row.id, operation.row.current)
+      if (operation.operation === 'update') before.set(operation.row.id, this.#table.row(operation.row.id)!)
+      if (operation.operation === 'add')
+        before.set(operation.row.id, { target: operation.row.current, cause: operation.row.cause })
     }
     const change = this.#table.commit(operations, this.#beats.past(this.#nowMs))
-    for (const [id, before] of targets) {
-      const { target } = this.#table.row(id)!
-      if (target !== before) this.#postulates.begin(id, target, this.version.generation, this.#nowMs)
+    for (const [id, { target, cause }] of before) {
+      const row = this.#table.row(id)!
+      // Units that do not know of the new cause may still use the row for want of a better one.
+      const isForbidden = row.target !== 'active' && isLastResort(cause) && !isLastResort(row.cause)
+      if (row.target !== target || isForbidden)
+        this.#postulates.begin(id, row.target, this.version.generation, this.#nowMs)
     }
     for (const unit of this.#units.linked()) this.#send(unit, change)
     this.#beats.askForward()

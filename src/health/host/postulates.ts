@@ -138,7 +138,8 @@ export class Postulates {
   }
 
   #settlesMs(change: Change, users: readonly string[]): number {
-    const unknown = this.#units.isKnown ? Number.NEGATIVE_INFINITY : change.sinceMs + this.#settings.holdMs
+    const { isKnown, strangersUntilMs } = this.#units
+    const unknown = isKnown ? strangersUntilMs : change.sinceMs + this.#settings.holdMs
     return users.reduce((latest, unit) => Math.max(latest, this.#lapsesMs(change, unit)), unknown)
   }
 

@@ -2,7 +2,7 @@
 import { appKey, compactId } from '../app-id.ts'
 import { type DirectiveState, MAX_ROWS, type Row, type RowOperation, type RowState } from '../types.ts'
 import { Application } from './application.ts'
-import { deriveDirective, isStricter } from './directive.ts'
+import { deriveDirective, isLastResort, isStricter } from './directive.ts'
 import type { Endpoint, HostSettings } from './events.ts'
 import type { HostTable } from './table.ts'
 
@@ -29,11 +29,11 @@ export class HostRows {
   #isStopping = false
   #isUrgent = false
 
-  constructor(settings: HostSettings, table: HostTable, holdMs: number, nowMs: number) {
+  constructor(settings: HostSettings, table: HostTable, holdMs: number, restartUntilMs: number) {
     this.#settings = settings
     this.#table = table
     this.#holdMs = holdMs
-    this.#restartUntilMs = settings.isRestart === true ? nowMs + holdMs : Number.NEGATIVE_INFINITY
+    this.#restartUntilMs = restartUntilMs
   }
 
   /** Something is to be told. */
@@ -113,7 +113,8 @@ export class HostRows {
       const application = this.#applications.get(key)
       if (application === undefined) {
         if (row === undefined) continue
-        this.#remember(key, settled.get(row.id) ?? row.current, nowMs)
+        const state = settled.get(row.id) ?? row.current
+        this.#remember(key, isLastResort(row.cause) ? 'active' : state, nowMs)
         gone.push({ operation: 'delete', id: row.id })
       } else if (row === undefined) {
         const id = compactId(application.app, id => taken.has(id) || this.#table.row(id) !== undefined)

@@ -8,10 +8,14 @@ export class Units {
   readonly #former = new Map<string, number>()
   readonly #linked = new Set<string>()
 
+  /** Until then others than members, that are not known here, may use rows of this host: units of its last run, not told yet that they are none. */
+  readonly strangersUntilMs: number
+
   /** `holdMs`: how long a unit may go on using rows after it was last told anything. */
-  constructor(own: string, holdMs: number) {
+  constructor(own: string, holdMs: number, strangersUntilMs: number) {
     this.#own = own
     this.#holdMs = holdMs
+    this.strangersUntilMs = strangersUntilMs
   }
 
   /** Until the membership has been told nobody can say who holds what. */
@@ -19,12 +23,14 @@ export class Units {
     return this.#members !== null
   }
 
-  setMembers(units: readonly string[], nowMs: number): void {
+  /** True when one is a member no more. */
+  setMembers(units: readonly string[], nowMs: number): boolean {
     const members = new Set(units)
-    for (const unit of this.#members ?? [])
-      if (!members.has(unit)) this.#former.set(unit, nowMs + this.#holdMs)
+    const gone = [...(this.#members ?? [])].filter(unit => !members.has(unit))
+    for (const unit of gone) this.#former.set(unit, nowMs + this.#holdMs)
     for (const unit of members) this.#former.delete(unit)
     this.#members = members
+    return gone.length > 0
   }
 
   setLink(unit: string, isUp: boolean): void {

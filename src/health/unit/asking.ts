@@ -69,9 +69,8 @@ export class Asking {
     this.#againMs = this.#askAgainMs
   }
 
-  /** Nothing is needed any more. */
+  /** Nothing is needed any more; what was asked may still be answered, by a table that began meanwhile. */
   stop(): void {
-    this.#question = null
     this.#isWanted = false
   }
 }

@@ -140,6 +140,7 @@ export class HostCache {
     const { nowMs, count } = turn
     const question = this.#asking.answered(message.request)
     if (question === undefined) return count('snapshots_unasked')
+    this.#hasLeft = false
     const { beatMs, leaseBeats, version } = message
     if (!(beatMs > 0 && leaseBeats > 0)) return this.#unfit('no time between beats, or no lease', turn)
     const isSameTable = this.#held?.version.instance === version.instance

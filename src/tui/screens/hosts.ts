@@ -1,14 +1,18 @@
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
+import { directiveCell, endpointsOf, healthCell, loadCell } from './endpoints.ts'
 import { cell, type Screen, stateCell } from './screen.ts'
 
 export const hosts: Screen = {
   id: 'hosts',
   columns: [
     { id: 'host', head: 'HOST', min: 8 },
-    { id: 'address', head: 'ADDRESS', drop: 4 },
+    { id: 'address', head: 'ADDRESS', drop: 5 },
     { id: 'state', head: 'STATE' },
-    { id: 'capacity', head: 'CAPACITY', right: true },
+    { id: 'health', head: 'HEALTH' },
+    { id: 'load', head: 'LOAD', right: true },
+    { id: 'directive', head: 'DIRECTIVE' },
+    { id: 'capacity', head: 'CAPACITY', right: true, drop: 4 },
     { id: 'flows', head: 'FLOWS', right: true },
     { id: 'connections', head: 'TOTAL', right: true, drop: 3 },
     { id: 'rate', head: 'CONN/S', right: true },
@@ -18,6 +22,7 @@ export const hosts: Screen = {
   sort: { column: 'host', reverse: false },
   rows: (snapshot, history) =>
     snapshot.hosts.hosts.map(row => {
+      const applications = endpointsOf(snapshot.health, row.name)
       const rate = latest(history, `host ${row.name}`)
       return {
         key: row.name,
@@ -25,6 +30,9 @@ export const hosts: Screen = {
           cell(row.name),
           cell(row.address),
           stateCell(row.state),
+          healthCell(applications),
+          loadCell(applications),
+          directiveCell(applications),
           cell(row.capacity),
           cell(row.flows),
           cell(short(row.connections), { sort: row.connections }),

@@ -1,6 +1,7 @@
 import { duration } from '../../cli/format.ts'
 import type { NodeRow } from '../../control/types.ts'
 import type { Snapshot } from '../model.ts'
+import { endpointFacts, endpointsOf } from './endpoints.ts'
 import { type Cell, cell, type Details, type Screen, stateCell } from './screen.ts'
 
 const SHORT: Record<string, string> = { classifier: 'cls', forwarder: 'fwd', host: 'hst' }
@@ -14,7 +15,7 @@ const rttOf = (node: NodeRow): number | null => node.probeRttMs ?? node.agentRtt
 export const newestRevision = (nodes: readonly NodeRow[]): number =>
   Math.max(0, ...nodes.map(node => node.revision ?? 0))
 
-const details = (name: string, { nodes, status, hosts }: Snapshot): Details | null => {
+const details = (name: string, { nodes, status, hosts, health }: Snapshot): Details | null => {
   const node = nodes.nodes.find(row => row.name === name)
   if (node === undefined) return null
   const peer = status.peers.find(row => row.name === name)
@@ -38,6 +39,7 @@ const details = (name: string, { nodes, status, hosts }: Snapshot): Details | nu
       ['services', host.services.join(', ')],
       ['capacity', String(host.capacity)],
       ['flows', `${host.flows} now, ${host.connections} since the agent started`],
+      ...endpointFacts(endpointsOf(health, name)),
     )
   if (node.self)
     facts.push(

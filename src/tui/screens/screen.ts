@@ -63,9 +63,9 @@ export const cell = (text: string | number | null, extra: Omit<Cell, 'text'> = {
 
 /** The word stays readable without colour. */
 export const stateStyle = (word: string): Style | undefined =>
-  ['alive', 'running', 'established', 'kernel'].includes(word)
+  ['alive', 'running', 'established', 'kernel', 'healthy', 'active'].includes(word)
     ? 'good'
-    : ['dead', 'error'].includes(word)
+    : ['dead', 'error', 'failing'].includes(word)
       ? 'bad'
       : ['unknown', '-', 'info'].includes(word)
         ? 'dim'

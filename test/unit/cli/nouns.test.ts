@@ -6,7 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
 import { collect, shunt, startShunt } from '../../support/cli.ts'
-import { FakeView, FLOWS, HOSTS, STATUS } from '../../support/fake-view.ts'
+import { FakeView, FLOWS, HEALTH, HOSTS, STATUS } from '../../support/fake-view.ts'
 
 const it = suite('cli/nouns')
 const dir = mkdtempSync(join(tmpdir(), 'shunt-cli-'))
@@ -72,6 +72,22 @@ web      10.99.0.1    80  tcp           2     1     12          340
 tcp       10.20.0.5:40000  10.99.0.1:80  h1    0100002a    established  yes         1  2.5s
 `,
   },
+  apps: {
+    code: 0,
+    stderr: '',
+    stdout: `connections  340
+CPU          42%
+memory       1.2 GB used, 2.8 GB free
+bandwidth    92.0 Mbit/s used, 908.0 Mbit/s free
+
+PROTOCOL  ADDRESS       SERVICES  PROCESS  PID  UNIT           NAMESPACE  QUEUE
+tcp       0.0.0.0:80    web       nginx    812  nginx.service  -          3/511
+udp       10.99.0.1:53  dns       -          -  -              -              -
+
+PID  PROCESS  UNIT             CPU   MEMORY  CONNECTIONS
+812  nginx    nginx.service  12.5%  48.2 MB          338
+`,
+  },
   drops: {
     code: 0,
     stderr: '',
@@ -102,6 +118,46 @@ it('--json prints the envelope, with the same exit code', async () => {
       )
       assert.is(code, expected.code)
     }),
+  )
+})
+
+it('hosts -o wide: the cache of a unit, and its own table where there is none', async () => {
+  const wide = await shunt(['hosts', '-o', 'wide'], env)
+  assert.equal(wide, {
+    code: 3,
+    stderr: 'warning: dns on h1 is failing\n',
+    stdout: `HOST  SERVICE  VIP           HEALTH   LOAD  CAPACITY  TARGET    CURRENT  CAUSE    LEASE  SHARE
+h1    web      10.99.0.1:80  healthy   35%        50  active    active   default   2.4s   100%
+h1    dns      10.99.0.1:53  failing    0%        50  inactive  active   health    2.4s     0%
+h2    -        -             -           -         -  -         -        -         over      -
+`,
+  })
+  const json = await shunt(['hosts', '--output=wide', '--json'], env)
+  assert.is(json.code, 3)
+  assert.equal(JSON.parse(json.stdout).data, HEALTH)
+  const [h1] = HEALTH.cache!
+  const own = { generation: 7, group: 0, leader: null, rows: [{ ...h1!.rows[0]!, why: '', waiting: null }] }
+  view.data.health = { own, cache: null, shares: null, servers: [] }
+  const host = await shunt(['hosts', '-o', 'wide'], env)
+  view.data.health = { own: null, cache: null, shares: null, servers: [] }
+  const neither = await shunt(['hosts', '-o', 'wide'], env)
+  view.data.health = {
+    ...HEALTH,
+    cache: [{ ...h1!, leaseMs: 0, rows: [h1!.rows[0]!] }],
+    shares: [{ service: 'web', scheme: 'hash', panic: true, hosts: [{ host: 'h1', percent: 100 / 3 }] }],
+  }
+  const over = await shunt(['hosts', '-o', 'wide'], env)
+  view.data.health = HEALTH
+  assert.is(host.code, 0)
+  assert.match(host.stdout, /\nh1 +web +10\.99\.0\.1:80 +healthy +35% +50 +active +active +default +- +-\n$/)
+  assert.match(neither.stderr, /neither a host nor a load balancing unit/)
+  assert.is(over.code, 3)
+  assert.match(over.stdout, / over +33\.3%\n$/)
+  assert.is(
+    over.stderr,
+    `warning: the lease of h1 is over: it gets no new connections
+warning: only failing hosts are left of web; they are used all the same
+`,
   )
 })
 

@@ -3,15 +3,12 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import pino from 'pino'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadCluster } from '../../../src/cluster/store.ts'
-import { startControlServer } from '../../../src/control/server.ts'
 import { type CliResult, collect, ROOT, shunt } from '../../support/cli.ts'
-import { Issuer, nodeSigner } from '../../support/issuer.ts'
-import { IssuerView } from '../../support/issuer-view.ts'
-import { listenForJoins } from '../../support/join-listener.ts'
+import { Issuer } from '../../support/issuer.ts'
+import { admitHost, withCluster } from '../../support/operator-cluster.ts'
 
 const it = suite('cli/operator')
 const root = mkdtempSync(join(tmpdir(), 'shunt-operator-'))
@@ -44,47 +41,6 @@ const initIn = (dir: string, ...more: string[]): Promise<CliResult> => {
   ]
   const kept = defaults.filter((_, i) => !more.includes(defaults[i - (i % 2)]!))
   return shunt(['init', ...kept, ...more])
-}
-
-interface Cluster {
-  issuer: Issuer
-  view: IssuerView
-  dir: string
-  /** Flags of an operator. */
-  as: string[]
-}
-/** A cluster of f1 (all roles) and, by order, of others. */
-const withCluster = async (run: (cluster: Cluster) => Promise<void>): Promise<void> => {
-  const dir = newDir()
-  const issuer = new Issuer()
-  const view = new IssuerView(issuer)
-  const listener = await listenForJoins(issuer.hook)
-  view.controlPort = listener.port
-  const socketPath = join(dir, 'issuer.sock')
-  const server = await startControlServer({
-    socketPath,
-    node: 'f1',
-    view,
-    log: pino({ level: 'silent' }),
-  } as never)
-  writeFileSync(join(dir, 'operator.key'), issuer.operatorPem(), { mode: 0o600 })
-  try {
-    await run({
-      issuer,
-      view,
-      dir,
-      as: ['--socket', socketPath, '--operator-key', join(dir, 'operator.key')],
-    })
-  } finally {
-    await server.close()
-    await listener.close()
-    rmSync(issuer.stateDir, { recursive: true })
-  }
-}
-const admitHost = (issuer: Issuer, name: string, address: string, roles = ['host' as const]): string => {
-  const { id } = nodeSigner()
-  issuer.order({ kind: 'admit', node: { id, name, address, roles }, atMs: issuer.nowMs })
-  return id
 }
 
 it('init makes a node of this machine, once', async () => {

@@ -18,10 +18,16 @@ it('what is hidden is not offered; values come from what options say of themselv
           a: { name: 'a', type: 'boolean', description: 'One. Two.' },
           b: { name: 'b', type: 'option', helpValue: 'FILE' },
           c: { name: 'c', type: 'option', options: ['p', 'q'] },
+          wait: { name: 'wait', type: 'boolean', allowNo: true, description: 'Wait or not.' },
           service: { name: 'service', type: 'option', helpValue: 'NAME' },
           z: { name: 'z', type: 'option', hidden: true },
         },
-        args: { node: { name: 'node' }, file: { name: 'file' }, rest: { name: 'rest' } },
+        args: {
+          node: { name: 'node' },
+          file: { name: 'file' },
+          rest: { name: 'rest' },
+          target: { name: 'target' },
+        },
       },
       { id: 'secret', hidden: true, flags: {}, args: {} },
     ],
@@ -37,12 +43,19 @@ it('what is hidden is not offered; values come from what options say of themselv
       ['b', '', { from: 'files' }],
       ['c', '', { from: 'list', list: ['p', 'q'] }],
       ['help', 'Help', null],
+      ['no-wait', 'Wait or not', null],
       ['service', '', { from: 'agent', noun: 'services' }],
+      ['wait', 'Wait or not', null],
     ],
   )
   assert.equal(
     command!.args.map(a => a.values),
-    [{ from: 'agent', noun: 'nodes' }, { from: 'files' }, { from: 'nowhere' }],
+    [
+      { from: 'agent', noun: 'nodes' },
+      { from: 'files' },
+      { from: 'nowhere' },
+      { from: 'agent', noun: 'hosts' },
+    ],
   )
 })
 

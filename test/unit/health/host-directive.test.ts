@@ -256,6 +256,67 @@ it('waits out the lease of a unit that was removed from the cluster', () => {
   assert.is(rig.row(80).current, 'draining')
 })
 
+it('begins a generation that a removed unit does not get, so that no relayed heartbeat renews its lease', () => {
+  const rig = new HostRig()
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  const { generation } = rig.host.version
+  rig.sent = []
+  rig.step({ on: 'units', units: ['u1', 'u3'] })
+  assert.is(rig.host.version.generation, generation + 1)
+  assert.equal(
+    rig.take('row-change').map(({ to }) => to),
+    ['u1'],
+  )
+  rig.step({ on: 'units', units: ['u3', 'u1'] })
+  assert.is(rig.host.version.generation, generation + 1, 'nobody is gone')
+})
+
+it('after a restart waits out the leases of units that may have been removed meanwhile', () => {
+  const rig = new HostRig({ isRestart: true }, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'order', app: keyOf(80), state: 'draining' })
+  rig.pass(100)
+  rig.right('u1', rig.take('postulate')[0]!)
+  rig.pass(HOLD_MS - 101)
+  assert.is(rig.row(80).current, 'active')
+  rig.pass(1)
+  assert.is(rig.row(80).current, 'draining')
+})
+
+it('an order about a row that is inactive for its health is followed only when all units hold it', () => {
+  for (const order of [{ on: 'order', app: keyOf(80), state: 'inactive' }, { on: 'stopping' }] as const) {
+    const rig = new HostRig({}, ['u1'])
+    rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+    rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
+    rig.pass(HOLD_MS)
+    assert.equal(rig.host.pending(), [])
+    rig.take('postulate')
+    rig.step(order)
+    assert.is(rig.host.pending().length, 1, 'u1 may use it for want of a better one')
+    rig.pass(100)
+    rig.actions = []
+    rig.right('u1', rig.take('postulate')[0]!)
+    assert.equal(rig.host.pending(), [])
+    assert.equal(
+      rig.actions.filter(a => a.do === 'settled').map(a => a.do),
+      ['settled'],
+    )
+    rig.step({ on: 'order', app: keyOf(80), state: null })
+    if (order.on === 'order') assert.equal(rig.host.pending(), [], 'back to health: it may be used again')
+  }
+})
+
+it('a row that was inactive for its health and comes back inactive by order is waited for', () => {
+  const rig = new HostRig({}, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
+  rig.pass(HOLD_MS)
+  rig.step({ on: 'endpoints', endpoints: [] })
+  rig.step({ on: 'order', app: keyOf(80), state: 'inactive' })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  assert.equal([rig.row(80).target, rig.row(80).current], ['inactive', 'active'])
+})
+
 it('believes answers only of the unit that was asked', () => {
   const rig = new HostRig()
   rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })

@@ -160,13 +160,27 @@ it('says in a snapshot which beat is the first that has not happened', () => {
 
 it('bounds what one asker may ask', () => {
   const rig = new HostRig()
-  for (let i = 0; i < 4; i++) assert.ok(get(rig, 'anyone'))
+  for (let i = 0; i < 4; i++) assert.ok(get(rig, 'u1'))
   rig.actions = []
-  assert.is(get(rig, 'anyone'), undefined)
-  assert.equal(rig.actions, [{ do: 'refused', from: 'anyone', why: 'asks for snapshots too often' }])
-  assert.ok(get(rig, 'another'))
+  assert.is(get(rig, 'u1'), undefined)
+  assert.equal(rig.actions, [{ do: 'refused', from: 'u1', why: 'asks for snapshots too often' }])
+  assert.ok(get(rig, 'u2'))
   rig.pass(250)
-  assert.ok(get(rig, 'anyone'))
+  assert.ok(get(rig, 'u1'))
+})
+
+it('answers who asks before this node knows that it is a unit as soon as that is told', () => {
+  const rig = new HostRig()
+  assert.is(get(rig, 'u3'), undefined, 'nobody would wait for what it does with the rows')
+  rig.step({ on: 'units', units: ['u1', 'u2'] })
+  assert.is(rig.take('send-snapshot').length, 0)
+  rig.step({ on: 'units', units: ['u1', 'u2', 'u3'] })
+  assert.equal(
+    rig.take('send-snapshot').map(({ to }) => to),
+    ['u3'],
+  )
+  rig.step({ on: 'units', units: ['u1', 'u2', 'u3'] })
+  assert.is(rig.take('send-snapshot').length, 0, 'once')
 })
 
 it('refuses messages that are not for it', () => {

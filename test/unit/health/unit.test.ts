@@ -280,6 +280,20 @@ it('only the host itself says goodbye, and relays do not bring it back', () => {
   assert.is(unit.counters.refused, 1)
 })
 
+it('a question from before a goodbye is answered by the table that began after it', () => {
+  const { host, hear, start, step, state, question } = world()
+  start()
+  const asked = question(step({ on: 'link', host: 'h1', up: true }, AT + 100))!
+  hear({ type: 'goodbye', host: 7, reason: 'no host any more' }, AT + 200)
+  host.restart(AT + 200)
+  hear(host.answer({ ...asked, chunks: [] }, AT + 201), AT + 201)
+  // What it left out would have been of the table before: asked again, now for all.
+  const again = question(step({ on: 'tick' }, AT + 1200))!
+  assert.equal(again.chunks, [])
+  hear(host.answer(again, AT + 1201), AT + 1201)
+  assert.equal(state().version, host.version)
+})
+
 it('messages about another host, or of no host, are refused and change nothing', () => {
   const { host, hear, start, state } = world()
   start()

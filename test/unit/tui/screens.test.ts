@@ -20,6 +20,9 @@ const SCREENS: Record<string, () => Tui> = {
   'node-details': () => new Tui().looks(12).keys('G', 'enter'),
   help: () => new Tui().looks(12).keys('?'),
   'roles-form': () => new Tui().looks(12).keys('j', 'r', 'space', 'G', 'j', 'j', 'space'),
+  'hosts-wide': () => new Tui({}, 12, 140).keys('3').looks(12),
+  'drain-confirm': () => new Tui().keys('3').looks(12).keys('d'),
+  'host-details': () => new Tui().looks(12).keys('j', 'enter'),
   'read-only-wide-ascii': () => new Tui({ readOnly: true, unicode: false }, 12, 140).looks(12),
   away: () => new Tui().send({ on: 'away', why: 'cannot reach an agent on /run/shunt/control.sock' }),
 }

@@ -97,7 +97,7 @@ it('an agent that is away is said, with the age of what is seen; then it is back
   const tui = new Tui().looks(1).send({ on: 'away', why: 'cannot reach an agent on /x' })
   assert.match(tui.lines()[2]!, /^! agent away, trying again \(what you see is of 09:30:11Z\): cannot reach/)
   assert.match(tui.chosen(), /^> f1/)
-  assert.is(tui.look(2).lines()[2], '! node h2 is dead')
+  assert.is(tui.look(2).lines()[2], '! 2 troubles: node h2 is dead; dns on h1 is failing')
   assert.match(new Tui().send({ on: 'away', why: 'x' }).lines()[2]!, /^! agent away, trying again: x/)
 })
 
@@ -107,10 +107,10 @@ it('troubles: the worst first', () => {
   const tui = new Tui({}, 24, 200).look(0, { vips, nodes })
   assert.is(
     tui.lines()[2],
-    '! 3 troubles: node h2 is dead; service web has no live host; h1 has revision 1, the newest is 2',
+    '! 4 troubles: node h2 is dead; service web has no live host; dns on h1 is failing; h1 has revision 1, the newest is 2',
   )
   const well = { ...NODES, nodes: NODES.nodes.slice(0, 2) }
-  assert.is(new Tui().look(0, { nodes: well }).lines()[2], 'all well')
+  assert.is(new Tui().look(0, { nodes: well, health: null }).lines()[2], 'all well')
 })
 
 it('roles: form, confirmation, command, result', () => {
@@ -135,6 +135,33 @@ it('roles: anything but y does nothing, and so does no change', () => {
     assert.is(last(tui), 'nothing was changed')
   }
   assert.is(last(new Tui().looks(1).keys('r', 'enter')), 'nothing was changed')
+})
+
+it('drain and undrain: a confirmation, and only what changes something', () => {
+  const tui = new Tui({ commandOptions: ['--socket', '/x.sock'] }).keys('3').looks(1).keys('d')
+  assert.match(tui.text(), /\$ shunt drain h1 --timeout 10s --socket \/x\.sock\n\n {2}Run it\? y\/N/)
+  tui.effects.length = 0
+  tui.keys('y')
+  assert.equal(tui.effects, [{ do: 'run', args: ['drain', 'h1', '--timeout', '10s', '--socket', '/x.sock'] }])
+  assert.match(last(new Tui().keys('3').looks(1).keys('u')), /no order drains h1/)
+  const drained = {
+    nodes: {
+      ...NODES,
+      nodes: NODES.nodes.map(node => ({
+        ...node,
+        directives: [{ app: '*', state: 'draining' as const, revision: 1 }],
+      })),
+    },
+  }
+  const back = new Tui().keys('3').looks(1, drained)
+  assert.match(last(back.keys('d')), /h1 is drained already/)
+  assert.match(back.keys('u').text(), /\$ shunt undrain h1 --timeout 10s\n/)
+  assert.match(last(new Tui().keys('3').look(0, static_).keys('d')), /this cluster is static/)
+})
+
+it('an agent of an earlier version tells no health', () => {
+  const tui = new Tui().keys('3').looks(1, { health: null })
+  assert.match(tui.text(), /^> h1 +alive +- +- +- /m)
 })
 
 it('roles: not in a static cluster, not with --read-only, and only where nodes are', () => {

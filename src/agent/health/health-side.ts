@@ -1,0 +1,341 @@
+/** Health and load on this node (src/health/node.ts) with everything around it: links, timers, applications, allotments, events. */
+import { randomBytes } from 'node:crypto'
+import type { Logger } from 'pino'
+import type { NodeConfig } from '../../config/schema.ts'
+import type { HealthData } from '../../control/types.ts'
+import { errorText } from '../../errors.ts'
+import { encodeHealthFrame } from '../../gossip/frames.ts'
+import type { PeerLinks } from '../../gossip/links.ts'
+import { decodeHealth, encodeHealth } from '../../health/codec.ts'
+import { HealthNode, type HealthNodeAction, type HealthNodeEvent } from '../../health/node.ts'
+import { BEAT_MS, LEASE_BEATS, type ServerState } from '../../health/types.ts'
+import type { Course } from '../cluster/course.ts'
+import type { EventLog } from '../events.ts'
+import { healthView } from './health-view.ts'
+import { type AppReport, OwnApps, type OwnEndpoint } from './own-apps.ts'
+import { UnitSide, type UnitSidePorts } from './unit-side.ts'
+
+/** Links of this version carry health and load. */
+const HEALTH_VERSION = 3
+const FORWARD_EVERY = 10
+const DNS_EVERY = 30
+/** Load as R-B4 wants it: one to four times a minute, or on a large change. */
+const LOAD = { everyMs: 15_000, step: 5, jump: 25 }
+/** Between two tellings of the server state. */
+const SERVER_MS = 15_000
+/** Node has no longer timers. */
+const MAX_TIMER_MS = 2_147_483_647
+
+export interface HealthSideParts {
+  links: PeerLinks
+  events: EventLog
+  log: Logger
+  /** The kernel of that machine answers no probes. */
+  isDead(name: string): boolean
+  allot: UnitSidePorts['allot']
+  leases: UnitSidePorts['leases']
+}
+
+export class HealthSide {
+  readonly #parts: HealthSideParts
+  readonly #node: HealthNode
+  #course: Course
+  #unit: UnitSide | null = null
+  #apps: OwnApps | null = null
+  #timer: NodeJS.Timeout | null = null
+  readonly #linked = new Set<string>()
+  readonly #servers = new Map<string, ServerState>()
+  /** Orders in force, by key of the application. */
+  #ordered = new Map<string, string>()
+  #serverToldMs = Number.NEGATIVE_INFINITY
+  readonly counters: Record<string, number> = { messages_in: 0, messages_out: 0, messages_bad: 0, refused: 0 }
+  #stopped = false
+
+  constructor(course: Course, parts: HealthSideParts) {
+    this.#parts = parts
+    this.#course = course
+    const { groups, overload, node, addresses } = course.config
+    const isSparse = groups.heartbeats === 'changes'
+    this.#node = new HealthNode(
+      {
+        name: node.name,
+        host: {
+          beatMs: BEAT_MS,
+          leaseBeats: LEASE_BEATS + (isSparse ? FORWARD_EVERY : 0),
+          forwardEvery: FORWARD_EVERY,
+          dnsName: addresses.cluster,
+          dnsEvery: DNS_EVERY,
+          overload,
+          load: LOAD,
+          // Units may hold rows of an earlier run as active: then a directive goes through the protocol.
+          isRestart: true,
+        },
+        group: { beatMs: BEAT_MS, mode: groups.heartbeats, directHosts: groups.direct, size: groups.size },
+      },
+      { instance: () => randomBytes(4).readUInt32LE(0), seed: () => randomBytes(32) },
+    )
+  }
+
+  get node(): HealthNode {
+    return this.#node
+  }
+  get apps(): OwnApps | null {
+    return this.#apps
+  }
+
+  start(): void {
+    const { links } = this.#parts
+    links.onFrame((peer, frame) => {
+      if (frame.type === 'health') this.#receive(peer, frame.body)
+    })
+    links.onChange(({ name, state, version }) =>
+      this.#link(name, state === 'alive' && (version ?? 0) >= HEALTH_VERSION),
+    )
+    this.follow(this.#course)
+    for (const { name, state, version } of links.states())
+      this.#link(name, state === 'alive' && (version ?? 0) >= HEALTH_VERSION)
+  }
+
+  /** The cluster has changed, and the packets follow it already. */
+  follow(course: Course): void {
+    this.#course = course
+    const { config } = course
+    const self = { name: config.node.name, id: this.#parts.links.id, roles: config.roles }
+    const isUnit = (roles: readonly string[]): boolean =>
+      roles.includes('forwarder') || roles.includes('classifier')
+    this.#step({
+      on: 'members',
+      members: [self, ...config.peers].map(({ name, id, roles }) => ({
+        ...{ name, id, host: roles.includes('host') },
+        unit: isUnit(roles),
+      })),
+    })
+    this.#followUnit(config, isUnit(config.roles))
+    this.#followHost(config)
+  }
+
+  /** A peer's agent or machine came or went. */
+  peersChanged(): void {
+    this.#unit?.update()
+  }
+
+  /** A classifier has used up what it had of a service. */
+  wanted(service: string): void {
+    this.#unit?.wanted(service)
+  }
+
+  /** An application says how it is; false: no socket of that service is known here (yet). */
+  report(service: string, said: AppReport): boolean {
+    const own = this.#apps?.endpoints.filter(endpoint => endpoint.service.name === service) ?? []
+    for (const { key } of own) this.#apps?.report(key, said)
+    return own.length > 0
+  }
+
+  /** Everything of this host drains; the units are told at once. */
+  stopping(): void {
+    this.#step({ on: 'stopping' })
+  }
+
+  /** Whether every unit follows what this host wants. */
+  get isSettled(): boolean {
+    return (this.#node.host?.pending().length ?? 0) === 0
+  }
+
+  stop(reason: string): void {
+    if (this.#stopped) return
+    this.#step({ on: 'goodbye', reason })
+    this.#stopped = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#apps?.stop()
+    this.#unit?.stop()
+  }
+
+  /** For shunt status: what came and went, and what the cache and the allotments saw. */
+  counted(): Record<string, number> {
+    const parts = { ...this.counters, ...this.#node.unit?.counters, ...this.#unit?.handler.counters }
+    return Object.fromEntries(Object.entries(parts).map(([name, value]) => [`health_${name}`, value]))
+  }
+
+  view(): HealthData {
+    return healthView({
+      config: this.#course.config,
+      node: this.#node,
+      apps: this.#apps,
+      unit: this.#unit,
+      servers: this.#servers,
+      nowMs: performance.now(),
+    })
+  }
+
+  #followUnit(config: NodeConfig, isUnit: boolean): void {
+    if (!isUnit) {
+      this.#unit?.stop()
+      this.#unit = null
+      return
+    }
+    if (this.#unit !== null) return this.#unit.reconfigure(config)
+    const { links, log } = this.#parts
+    const own = config.node.name
+    const stateOf = (name: string) => links.states().find(peer => peer.name === name)
+    this.#unit = new UnitSide(config, {
+      allot: (allotments, complete) => this.#parts.allot(allotments, complete),
+      leases: leases => this.#parts.leases(leases),
+      applied: (host, version) => this.#step({ on: 'applied', host, version }),
+      alive: name => name === own || (stateOf(name)?.state === 'alive' && !this.#parts.isDead(name)),
+      silent: () =>
+        links
+          .states()
+          .filter(({ state, version }) => state === 'alive' && (version ?? 0) < HEALTH_VERSION)
+          .map(({ name }) => name),
+      trouble: text => log.error({ error: text }, 'allotments could not be put into force; trying again'),
+    })
+    this.#unit.update()
+  }
+
+  #followHost(config: NodeConfig): void {
+    if (!config.roles.includes('host')) {
+      this.#apps?.stop()
+      this.#apps = null
+      return
+    }
+    this.#order()
+    if (this.#apps !== null) return this.#apps.reconfigure(config)
+    const { log, events } = this.#parts
+    const health = new Map<string, string>()
+    this.#apps = new OwnApps(config, {
+      endpoints: endpoints => this.#endpoints(endpoints),
+      health: (key, now, why) => {
+        this.#step({ on: 'health', app: key, health: now })
+        const before = health.get(key)
+        health.set(key, now)
+        const service = this.#apps?.endpoints.find(endpoint => endpoint.key === key)?.service.name ?? key
+        const own = config.node.name
+        if (now === 'failing' && before !== now)
+          events.add('app.health', 'warning', own, `the application of ${service} fails on ${own}: ${why}`)
+        else if (now === 'healthy' && before === 'failing')
+          events.add('app.health', 'info', own, `the application of ${service} is healthy on ${own}: ${why}`)
+      },
+      load: (key, percent) => this.#step({ on: 'load', app: key, percent }),
+      server: state => this.#server(state),
+      trouble: text => log.warn({ error: text }, 'listening sockets could not be looked at; trying again'),
+    })
+    this.#apps.start()
+  }
+
+  #endpoints(endpoints: readonly OwnEndpoint[]): void {
+    this.#order(endpoints)
+    this.#step({ on: 'endpoints', endpoints: endpoints.map(({ app, capacity }) => ({ app, capacity })) })
+  }
+
+  /** What the operator ordered for this host, by application; '*' is for all of them. */
+  #order(endpoints: readonly OwnEndpoint[] = this.#apps?.endpoints ?? []): void {
+    const wanted = new Map<string, string>()
+    for (const { app, state } of this.#course.directives) {
+      const keys = app === '*' ? ['*'] : endpoints.filter(e => e.service.name === app).map(({ key }) => key)
+      for (const key of keys) if (state !== 'active') wanted.set(key, state)
+    }
+    for (const key of this.#ordered.keys())
+      if (!wanted.has(key)) this.#step({ on: 'order', app: key, state: null })
+    for (const [key, state] of wanted)
+      if (this.#ordered.get(key) !== state)
+        this.#step({ on: 'order', app: key, state: state as 'draining' | 'inactive' })
+    this.#ordered = wanted
+  }
+
+  #server(state: ServerState): void {
+    const own = this.#course.config.node.name
+    const before = this.#servers.get(own)
+    this.#servers.set(own, state)
+    const nowMs = performance.now()
+    const isLarge = Math.abs((before?.cpuPercent ?? 0) - state.cpuPercent) >= LOAD.jump
+    if (!isLarge && nowMs - this.#serverToldMs < SERVER_MS) return
+    this.#serverToldMs = nowMs
+    this.#step({ on: 'server-state', state })
+  }
+
+  #link(peer: string, up: boolean): void {
+    if (up === this.#linked.has(peer)) return this.#unit?.update()
+    if (up) this.#linked.add(peer)
+    else this.#linked.delete(peer)
+    this.#step({ on: 'link', peer, up })
+    this.#unit?.update()
+  }
+
+  #receive(from: string, body: Uint8Array): void {
+    this.counters.messages_in!++
+    let message: ReturnType<typeof decodeHealth>
+    try {
+      message = decodeHealth(body)
+    } catch {
+      this.counters.messages_bad!++
+      return
+    }
+    this.#step({ on: 'message', from, message })
+  }
+
+  #step(event: HealthNodeEvent): void {
+    if (this.#stopped) return
+    const { actions, wakeAtMs } = this.#node.step(event, performance.now())
+    // What an action leads to comes after all of them.
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    if (Number.isFinite(wakeAtMs)) {
+      const delayMs = Math.min(MAX_TIMER_MS, Math.max(0, wakeAtMs - performance.now()))
+      this.#timer = setTimeout(() => this.#step({ on: 'tick' }), delayMs)
+    }
+    for (const action of actions) this.#act(action)
+  }
+
+  #act(action: HealthNodeAction): void {
+    const { links, events, log } = this.#parts
+    switch (action.do) {
+      case 'send':
+        this.counters.messages_out!++
+        try {
+          links.send(action.to, encodeHealthFrame(encodeHealth(action.message)))
+        } catch (error) {
+          log.error(
+            { error: errorText(error), type: action.message.type },
+            'a health message could not be written',
+          )
+        }
+        return
+      case 'apply':
+        return this.#unit?.apply(action.host, action.version, action.rows)
+      case 'lease':
+        return this.#unit?.lease(action.host, action.untilMs)
+      case 'drop':
+        this.#servers.delete(action.host)
+        return this.#unit?.drop(action.host)
+      case 'check':
+        return this.#unit?.update()
+      case 'settled': {
+        const row = this.#node.host?.rows().find(({ id }) => id === action.id)
+        const service = this.#course.config.services.find(
+          ({ vip, port, protocol }) =>
+            vip === row?.app.vip && port === row.app.port && protocol === row.app.protocol,
+        )
+        const own = this.#course.config.node.name
+        events.add(
+          'directive.settled',
+          'info',
+          own,
+          `every unit has the application of ${service?.name ?? 'a former service'} on ${own} ${action.state}`,
+        )
+        return
+      }
+      case 'refused':
+        this.counters.refused!++
+        log.debug({ from: action.from, why: action.why }, 'health message refused')
+        return
+      case 'leader':
+        log.info({ leader: action.leader }, 'leader of the group of hosts')
+        return
+      case 'server-state':
+        if (
+          this.#course.config.peers.some(({ name, roles }) => name === action.from && roles.includes('host'))
+        )
+          this.#servers.set(action.from, action.state)
+    }
+  }
+}

@@ -1,0 +1,98 @@
+/** What the control API shows of health and load (control/health-types.ts). Pure but for what it is given. */
+import type { NodeConfig } from '../../config/schema.ts'
+import type { CachedTable, EndpointRow, HealthData, OwnRow, ShareRow } from '../../control/types.ts'
+import { appKey } from '../../health/app-id.ts'
+import type { HealthNode } from '../../health/node.ts'
+import type { Row, ServerState } from '../../health/types.ts'
+import type { OwnApps } from './own-apps.ts'
+import type { UnitSide } from './unit-side.ts'
+
+export interface HealthViewParts {
+  config: NodeConfig
+  node: HealthNode
+  apps: OwnApps | null
+  unit: UnitSide | null
+  servers: ReadonlyMap<string, ServerState>
+  nowMs: number
+}
+
+const at = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+
+const rowView = (config: NodeConfig, host: string, row: Row): EndpointRow => {
+  const { app, health, load, capacity, target, current, cause } = row
+  const service = config.services.find(
+    ({ vip, port, protocol }) => vip === app.vip && port === app.port && protocol === app.protocol,
+  )
+  return {
+    host,
+    service: service?.name ?? null,
+    vip: at(app.vip, app.port),
+    protocol: app.protocol,
+    physical: at(app.physical, app.physicalPort),
+    ...{ health, load, capacity, target, current, cause },
+  }
+}
+
+const byPlace = (a: EndpointRow, b: EndpointRow): number =>
+  (a.service ?? '').localeCompare(b.service ?? '') || a.vip.localeCompare(b.vip)
+
+const ownView = (parts: HealthViewParts): HealthData['own'] => {
+  const { config, node, apps, nowMs } = parts
+  const { host, group } = node
+  if (host === null) return null
+  const own = config.node.name
+  const pending = new Map(host.pending().map(each => [each.id, each]))
+  const rows: OwnRow[] = host.rows().map(row => {
+    const waits = pending.get(row.id)
+    return {
+      ...rowView(config, own, row),
+      why: apps?.why(appKey(row.app)) ?? '',
+      waiting:
+        waits === undefined
+          ? null
+          : { sinceMs: nowMs - waits.sinceMs, units: waits.waiting.map(w => ({ ...w })) },
+    }
+  })
+  return {
+    generation: host.version.generation,
+    group: group?.index ?? null,
+    leader: group?.leader ?? null,
+    rows: rows.sort(byPlace),
+  }
+}
+
+const cacheView = ({ config, node, unit, nowMs }: HealthViewParts): CachedTable[] | null => {
+  if (node.unit === null || unit === null) return null
+  const known: CachedTable[] = node.unit.hosts().map(({ name, version, inForce, leaseUntilMs, rows }) => ({
+    host: name,
+    generation: version?.generation ?? null,
+    inForce: inForce?.generation ?? null,
+    leaseMs: unit.isSilent(name) ? null : Math.max(0, Math.round(leaseUntilMs - nowMs)),
+    rows: rows.map(row => rowView(config, name, row)).sort(byPlace),
+  }))
+  return known.sort((a, b) => a.host.localeCompare(b.host))
+}
+
+const sharesView = ({ unit }: HealthViewParts): ShareRow[] | null => {
+  if (unit === null) return null
+  return [...unit.handler.allotments()].map(([service, allotment]) => {
+    const shares = allotment?.shares ?? []
+    const sum = shares.reduce((all, { weight }) => all + weight, 0)
+    return {
+      service,
+      scheme: allotment?.scheme ?? 'hash',
+      panic: allotment?.panic ?? false,
+      hosts: shares.map(({ host, weight }) => ({ host, percent: Math.round((1000 * weight) / sum) / 10 })),
+    }
+  })
+}
+
+export const healthView = (parts: HealthViewParts): HealthData => ({
+  own: ownView(parts),
+  cache: cacheView(parts),
+  shares: sharesView(parts),
+  servers: [...parts.servers]
+    .map(([host, state]) => ({ host, ...state }))
+    .sort((a, b) => a.host.localeCompare(b.host)),
+})

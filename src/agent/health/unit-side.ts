@@ -1,0 +1,227 @@
+/**
+ * What a load balancing unit makes of its cache: allotments for its classifier, directives for its flows (R-B3, R-B10). Rows count as
+ * in force when the data plane has answered for them.
+ */
+import { choiceOf } from '../../config/health-fields.ts'
+import type { NodeConfig } from '../../config/schema.ts'
+import { errorText } from '../../errors.ts'
+import type { Allotment } from '../../health/allotment/handler.ts'
+import { Handler } from '../../health/allotment/handler.ts'
+import type { Candidate } from '../../health/allotment/shares.ts'
+import { UpTimes } from '../../health/allotment/up-times.ts'
+import { appType } from '../../health/app-id.ts'
+import type { Row, TableVersion } from '../../health/types.ts'
+
+/** A lease is renewed each beat of each host: told to the data plane together. */
+const LEASES_MS = 200
+/** After the data plane refused. */
+const RETRY_MS = 1_000
+
+export interface UnitSidePorts {
+  /** Puts these in force; all services that have hosts if `complete`. Resolves when no packet follows an earlier one. */
+  allot(allotments: ReadonlyMap<string, Allotment>, complete: boolean): Promise<void>
+  /** Until when new connections may go to the hosts' rows in force (monotonic ms). */
+  leases(untilMs: ReadonlyMap<string, number>): void
+  applied(host: string, version: TableVersion): void
+  /** Machine and agent, as this node sees them. */
+  alive(host: string): boolean
+  /** Hosts of an earlier version, that tell nothing of their health. */
+  silent(): readonly string[]
+  trouble(text: string): void
+}
+
+interface Held {
+  version: TableVersion
+  rows: readonly Row[]
+}
+
+export class UnitSide {
+  readonly #ports: UnitSidePorts
+  readonly handler = new Handler()
+  readonly #up = new UpTimes()
+  readonly #held = new Map<string, Held>()
+  readonly #leases = new Map<string, number>()
+  #config: NodeConfig
+  #changed = false
+  /** Nothing is in force yet: before that the data plane goes by capacities. */
+  #isNew = true
+  #turn: Promise<void> | null = null
+  #leaseTimer: NodeJS.Timeout | null = null
+  #tickTimer: NodeJS.Timeout | null = null
+  #stopped = false
+
+  constructor(config: NodeConfig, ports: UnitSidePorts) {
+    this.#config = config
+    this.#ports = ports
+    this.#configure()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    if (this.#leaseTimer !== null) clearTimeout(this.#leaseTimer)
+    if (this.#tickTimer !== null) clearTimeout(this.#tickTimer)
+  }
+
+  reconfigure(config: NodeConfig): void {
+    this.#config = config
+    this.#configure()
+    this.update()
+  }
+
+  apply(host: string, version: TableVersion, rows: readonly Row[]): void {
+    this.#held.set(host, { version, rows })
+    this.#up.update(host, rows, performance.now())
+    this.update()
+  }
+
+  lease(host: string, untilMs: number): void {
+    const nowMs = performance.now()
+    const before = this.#leases.get(host) ?? 0
+    this.#leases.set(host, untilMs)
+    // A lease that begins makes the host one to be chosen.
+    if (before <= nowMs) this.update()
+    else void this.#sendAny(this.handler.lease(host, untilMs, nowMs))
+    this.#leaseTimer ??= setTimeout(() => {
+      this.#leaseTimer = null
+      this.#ports.leases(this.#leases)
+    }, LEASES_MS)
+  }
+
+  drop(host: string): void {
+    this.#held.delete(host)
+    this.#leases.delete(host)
+    this.#up.update(host, [], performance.now())
+    this.update()
+  }
+
+  /** Its agent is too old to tell anything. */
+  isSilent(host: string): boolean {
+    return !this.#held.has(host) && this.#ports.silent().includes(host)
+  }
+
+  /** The classifier has used up what it had of a service. */
+  wanted(service: string): void {
+    const allotment = this.handler.request(service, performance.now())
+    if (allotment !== null) void this.#send(new Map([[service, allotment]]), false)
+  }
+
+  /** Something has changed: rows, who is alive, services. */
+  update(): void {
+    this.#changed = true
+    this.#turn ??= this.#work().finally(() => {
+      this.#turn = null
+    })
+  }
+
+  /** One change after another; those that come meanwhile go together. */
+  async #work(): Promise<void> {
+    while (this.#changed && !this.#stopped) {
+      this.#changed = false
+      const versions = [...this.#held].map(([host, { version }]) => ({ host, version }))
+      const nowMs = performance.now()
+      const changed = new Map<string, Allotment>()
+      for (const [service, candidates] of this.#candidates()) {
+        const allotment = this.handler.offer(service, candidates, nowMs)
+        if (allotment !== null) changed.set(service, allotment)
+      }
+      this.#planTick()
+      if ((changed.size > 0 || this.#isNew) && !(await this.#send(changed, this.#isNew))) continue
+      for (const { host, version } of versions) this.#ports.applied(host, version)
+    }
+  }
+
+  async #sendAny(allotments: ReadonlyMap<string, Allotment>): Promise<void> {
+    if (allotments.size > 0) await this.#send(allotments, false)
+  }
+
+  async #send(allotments: ReadonlyMap<string, Allotment>, complete: boolean): Promise<boolean> {
+    try {
+      await this.#ports.allot(allotments, complete)
+      this.#isNew &&= !complete
+      return true
+    } catch (error) {
+      if (this.#stopped) return false
+      this.#ports.trouble(errorText(error))
+      // The handler holds them as given: they are made again.
+      this.#configure(true)
+      await new Promise(resolve => setTimeout(resolve, RETRY_MS).unref())
+      this.#changed = true
+      return false
+    }
+  }
+
+  #configure(anew = false): void {
+    if (anew) this.handler.configure(new Map())
+    this.#isNew ||= anew
+    this.handler.configure(
+      new Map(
+        this.#config.services.map(service => [
+          service.name,
+          { ...choiceOf(service), slowStartMs: service.slowStart ?? 0 },
+        ]),
+      ),
+    )
+  }
+
+  #candidates(): Map<string, Candidate[]> {
+    const types = new Map<string, Candidate[]>()
+    for (const [host, { rows }] of this.#held)
+      for (const row of rows) {
+        const candidate: Candidate = {
+          host,
+          row,
+          leaseUntilMs: this.#leases.get(host) ?? 0,
+          alive: this.#ports.alive(host),
+          upSinceMs: this.#up.of(host, row.id),
+        }
+        const type = appType(row.app)
+        types.set(type, [...(types.get(type) ?? []), candidate])
+      }
+    const silent = new Set(this.#ports.silent())
+    return new Map(
+      this.#config.services.map(service => {
+        const members = new Map(service.hosts.map(({ name, capacity }) => [name, capacity]))
+        const told = (types.get(appType({ ...service, specific: '' })) ?? []).filter(({ host }) =>
+          members.has(host),
+        )
+        const others = service.hosts
+          .filter(({ name }) => silent.has(name) && !this.#held.has(name))
+          .map(({ name, capacity }) => this.#unspoken(name, capacity, service))
+        return [service.name, [...told, ...others]]
+      }),
+    )
+  }
+
+  /** A host whose agent speaks of no health (version 2): by its configured capacity, as long as its agent lives. */
+  #unspoken(host: string, capacity: number, service: NodeConfig['services'][number]): Candidate {
+    const { vip, port, protocol } = service
+    return {
+      host,
+      row: {
+        ...{
+          id: 1,
+          health: 'unknown',
+          load: 0,
+          capacity,
+          target: 'active',
+          current: 'active',
+          cause: 'default',
+        },
+        app: { vip, port, physical: '', physicalPort: port, protocol, specific: '' },
+      },
+      leaseUntilMs: Number.POSITIVE_INFINITY,
+      alive: this.#ports.alive(host),
+      upSinceMs: 0,
+    }
+  }
+
+  #planTick(): void {
+    if (this.#tickTimer !== null) clearTimeout(this.#tickTimer)
+    this.#tickTimer = null
+    const { wakeAtMs } = this.handler
+    if (!Number.isFinite(wakeAtMs)) return
+    // Leases were renewed since, as a rule: that is looked up then.
+    const delayMs = Math.max(50, wakeAtMs - performance.now())
+    this.#tickTimer = setTimeout(() => this.update(), delayMs)
+  }
+}

@@ -1,0 +1,76 @@
+/** How far a host and the load balancing units have come with an order (R-B6). Pure. */
+import type { DirectiveOrder } from '../../cluster/types.ts'
+import type { OwnRow, WaitingUnit } from '../../control/types.ts'
+import { isStricter } from '../../health/host/directive.ts'
+import type { DirectiveState } from '../../health/types.ts'
+import { ALL, orderedState } from './target.ts'
+
+export interface Progress {
+  settled: boolean
+  /** Units that some row still waits for, in order of names. */
+  waiting: WaitingUnit[]
+}
+
+const stricter = (a: DirectiveState, b: DirectiveState): DirectiveState => (isStricter(a, b) ? a : b)
+
+/** Rows that an order about `app` is about. */
+export const rowsOf = (rows: readonly OwnRow[], app: string): OwnRow[] =>
+  rows.filter(row => app === ALL || row.service === app)
+
+const wantedOf = (row: OwnRow, orders: readonly DirectiveOrder[]): DirectiveState => {
+  const all = orderedState(orders, ALL)
+  return row.service === null ? all : stricter(all, orderedState(orders, row.service))
+}
+
+/** A failing application is inactive, whatever milder was ordered. */
+const isThere = (row: OwnRow, orders: readonly DirectiveOrder[]): boolean => {
+  if (row.target !== row.current) return false
+  const wanted = wantedOf(row, orders)
+  if (wanted === 'active') return row.cause !== 'order'
+  const least = row.health === 'failing' ? stricter(wanted, 'inactive') : wanted
+  return row.cause === 'order' && row.target === least
+}
+
+/**
+ * @param rows the table of the host itself
+ * @param orders about that host, in force
+ */
+export const progressOf = (
+  rows: readonly OwnRow[],
+  orders: readonly DirectiveOrder[],
+  app: string,
+): Progress => {
+  const open = rowsOf(rows, app).filter(row => !isThere(row, orders))
+  const units = new Map<string, WaitingUnit>()
+  for (const { unit, why } of open.flatMap(row => row.waiting?.units ?? []))
+    if (!units.has(unit)) units.set(unit, { unit, why })
+  return {
+    settled: open.length === 0,
+    waiting: [...units.values()].sort((a, b) => (a.unit < b.unit ? -1 : 1)),
+  }
+}
+
+/** `f2 (silent), c1 (not in force)`; `node`, the host itself, when no unit is to blame. */
+export const waitingText = (waiting: readonly WaitingUnit[], node: string): string =>
+  waiting.map(({ unit, why }) => `${unit} (${why})`).join(', ') || `${node} itself`
+
+/** Rows that are not active though no order holds them back: `web is inactive (health)`. */
+const others = (rows: readonly OwnRow[]): string[] =>
+  rows
+    .filter(row => row.current !== 'active')
+    .map(row => `${row.service ?? row.vip} is ${row.current} (${row.cause})`)
+
+/** What an order that is followed has come to, one line. `left`: what is known of connections that go on. */
+export const outcomeText = (
+  name: string,
+  app: string,
+  state: DirectiveState,
+  rows: readonly OwnRow[],
+  left = '',
+): string => {
+  const mine = rowsOf(rows, app)
+  if (mine.length === 0) return `${name}: ${state}; nothing listens there now${left}`
+  if (state !== 'active') return `${name}: ${state} on all units${left}`
+  const held = others(mine)
+  return `${name}: ${held.length === 0 ? 'active on all units' : `the order is withdrawn on all units; ${held.join(', ')}`}`
+}

@@ -1,0 +1,35 @@
+import { Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { type DirectiveFlags, directiveArgs, directiveFlags } from '../cli/directive/flags.ts'
+
+export default class Drain extends BaseCommand {
+  static override summary = 'Send no new connections to a host; those that it has go on.'
+  static override description =
+    `TARGET is a host, for all that it serves, or HOST/SERVICE. Waits until no load balancing unit sends anything new there, as
+far as the host itself can prove it: then its application can be stopped as soon as its connections have ended. Exit code 124 when
+that takes longer than --timeout, 3 when the agent of the host cannot be asked; the order stands in both cases. Draining the last active
+host of a service asks first. shunt undrain ends it.`
+  static override examples = [
+    '<%= config.bin %> drain h1',
+    '<%= config.bin %> drain h1/web --timeout 30s',
+    '<%= config.bin %> drain h1 --inactive --no-wait --yes',
+  ]
+  static override args = directiveArgs
+  static override flags = {
+    ...directiveFlags,
+    inactive: Flags.boolean({
+      description: 'Send no packets at all, not even of connections that it has; they stand still.',
+    }),
+  }
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(Drain)
+    const { giveDirective } = await import('../cli/directive/give.ts')
+    await giveDirective({
+      command: 'drain',
+      target: args.target,
+      state: flags.inactive ? 'inactive' : 'draining',
+      flags: flags as DirectiveFlags,
+    })
+  }
+}

@@ -1,0 +1,57 @@
+/** What the health and load tables say of one host, all its applications together. Pure. */
+import type { EndpointRow, HealthData } from '../../control/types.ts'
+import type { DirectiveState } from '../../health/types.ts'
+import type { Style } from '../lines.ts'
+import { type Cell, cell, stateCell } from './screen.ts'
+
+const WORST = ['failing', 'unknown', 'healthy'] as const
+const STRICTEST = ['inactive', 'draining', 'active'] as const
+
+export const endpointsOf = (health: HealthData | null, host: string): EndpointRow[] =>
+  health?.cache?.find(table => table.host === host)?.rows ??
+  health?.own?.rows.filter(row => row.host === host) ??
+  []
+
+/** `failing`, or `failing 1/3` when it is not so of all. */
+const worst = <T extends string>(order: readonly T[], values: readonly T[]): string | null => {
+  const word = order.find(each => values.includes(each))
+  if (word === undefined) return null
+  const few = values.filter(value => value === word).length
+  return few === values.length ? word : `${word} ${few}/${values.length}`
+}
+
+export const healthCell = (rows: readonly EndpointRow[]): Cell => {
+  const text = worst(
+    WORST,
+    rows.map(row => row.health),
+  )
+  return text === null ? cell(null) : { text, style: stateCell(text.split(' ')[0]!).style }
+}
+
+/** Of the busiest one. */
+export const loadCell = (rows: readonly EndpointRow[]): Cell => {
+  if (rows.length === 0) return cell(null)
+  const load = Math.max(...rows.map(row => row.load))
+  const style: Style | undefined = load >= 100 ? 'bad' : load >= 75 ? 'odd' : undefined
+  return cell(`${load}%`, { sort: load, ...(style && { style }) })
+}
+
+/** The strictest target; `active>draining` while not every unit follows it yet. */
+export const directiveCell = (rows: readonly EndpointRow[]): Cell => {
+  const target = worst<DirectiveState>(
+    STRICTEST,
+    rows.map(row => row.target),
+  )
+  if (target === null) return cell(null)
+  const open = rows.find(row => row.target !== row.current)
+  const text = open === undefined ? target : `${open.current}>${open.target}`
+  return { text, style: text === 'active' ? 'good' : 'odd' }
+}
+
+/** Of the details of a node: a line an application. */
+export const endpointFacts = (rows: readonly EndpointRow[]): [string, string][] =>
+  rows.map(row => {
+    const directive = row.target === row.current ? row.current : `${row.current}>${row.target}`
+    const cause = row.cause === 'default' ? '' : ` (${row.cause})`
+    return [row.service ?? row.vip, `${row.vip} ${row.health}, load ${row.load}%, ${directive}${cause}`]
+  })

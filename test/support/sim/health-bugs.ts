@@ -1,0 +1,50 @@
+/** Bugs that can be put into a simulated node's wiring, to show that the invariants can fail. */
+import type { HealthMessage } from '../../../src/health/types.ts'
+
+export const BUGS = [
+  /** A host takes "postulate wrong" for "right". */
+  'wrong-is-right',
+  /** The data plane goes on after the end of a lease. */
+  'lease-not-checked',
+  /** No goodbye arrives, and units never forget a host. */
+  'never-forgets',
+  /** Hosts do not wait for the leases of units that say nothing. */
+  'settles-at-once',
+  /** Units answer for rows that are not in force yet. */
+  'right-before-applied',
+  /** A heartbeat renews a lease from when it came, however old it is. */
+  'old-beats-renew',
+  /** Units miss row changes, and what they ask for is not sent. */
+  'repairs-nothing',
+  /** Who leads hears no claim of another. */
+  'deaf-leader',
+  /** A leader passes on nothing of one host. */
+  'forgetful-leader',
+  /** No goodbye arrives. */
+  'deaf-to-goodbye',
+] as const
+export type Bug = (typeof BUGS)[number]
+
+/** What a message that arrives becomes; null: it is lost. */
+export const bugged = (
+  bug: Bug | null,
+  message: HealthMessage,
+  isLeader: boolean,
+): HealthMessage | null => {
+  if (bug === 'wrong-is-right' && message.type === 'postulate-wrong')
+    return { type: 'postulate-right', host: message.host, postulate: message.postulate }
+  const isDeaf = bug === 'never-forgets' || bug === 'deaf-to-goodbye'
+  if (isDeaf && message.type === 'goodbye') return null
+  if (bug === 'repairs-nothing') {
+    if (message.type === 'row-change' && message.version.generation % 5 === 0) return null
+    if (message.type === 'send-snapshot' && message.version.generation > 5) return { ...message, chunks: [] }
+  }
+  if (bug === 'deaf-leader' && message.type === 'claim' && isLeader) return null
+  if (bug === 'forgetful-leader' && message.type === 'heartbeat' && message.leader > 0)
+    return { ...message, entries: message.entries.slice(1) }
+  return message
+}
+
+/** What a node sends. A host that has been told that leases last no time tells the units of true ones. */
+export const sent = (bug: Bug | null, message: HealthMessage, leaseBeats: number): HealthMessage =>
+  bug === 'settles-at-once' && message.type === 'send-snapshot' ? { ...message, leaseBeats } : message

@@ -1,0 +1,41 @@
+/** What the nodes of one simulated cluster have in common. */
+import type { NodeMember } from '../../../src/health/node.ts'
+import type { HealthMessage } from '../../../src/health/types.ts'
+import type { Bug } from './health-bugs.ts'
+import type { Links } from './links.ts'
+import type { Network } from './network.ts'
+import type { World } from './world.ts'
+
+export type HealthMember = NodeMember
+
+export interface HealthOptions {
+  bug: Bug | null
+  beatMs: number
+  leaseBeats: number
+  mode: 'full' | 'changes'
+  forwardEvery: number
+  directHosts: number
+  groupSize: number
+  ageMs: number
+  retieMs: number
+  maxDelayMs: number
+  /** A data plane is behind its core by at most so much. */
+  applyMs: number
+  /** Of any clock. */
+  drift: number
+  /** Units take a host for dead while their link to its agent is down. */
+  trustsLinks: boolean
+  /** All messages go through the codec. */
+  encodes: boolean
+  /** Nodes may be hosts and units at once, and change what they are. */
+  isMixed: boolean
+}
+
+export interface Place {
+  readonly world: World
+  readonly network: Network<unknown>
+  readonly links: Links<HealthMessage>
+  readonly options: HealthOptions
+  /** A host made a directive current. */
+  settled(): void
+}

@@ -1,0 +1,257 @@
+/**
+ * A cluster of the cores of health and load in virtual time: so much trouble, then peace. Invariants (health-invariants.ts) hold at
+ * random instants and whenever a host makes a directive current.
+ */
+import { appKey } from '../../../src/health/app-id.ts'
+import type { AppId, DirectiveState, Health, HealthMessage } from '../../../src/health/types.ts'
+import { HealthInvariants } from './health-invariants.ts'
+import type { HealthMember, HealthOptions, Place } from './health-place.ts'
+import { SimHealthNode } from './health-sim-node.ts'
+import { Links } from './links.ts'
+import { Network } from './network.ts'
+import { World } from './world.ts'
+
+const MEMBERSHIP_MS = Number(process.env.MEM ?? 300)
+const CHECK_MS = 60
+/** Caches converge within this much peace. */
+const PEACE_MS = 10_000
+const STATES: readonly DirectiveState[] = ['active', 'draining', 'draining', 'inactive', 'inactive']
+const HEALTHS: readonly Health[] = ['healthy', 'healthy', 'failing', 'unknown']
+
+const appOf = (host: number, service: number): AppId => ({
+  vip: `10.99.0.${1 + service}`,
+  port: 80,
+  physical: `10.10.0.${10 + host}`,
+  physicalPort: 80,
+  protocol: 'tcp',
+  specific: '',
+})
+
+export interface RunOptions extends Partial<HealthOptions> {
+  hosts?: number
+  units?: number
+}
+
+export class HealthRun {
+  readonly world: World
+  readonly nodes = new Map<string, SimHealthNode>()
+  readonly invariants: HealthInvariants
+  readonly options: HealthOptions
+  readonly links: Links<HealthMessage>
+  members: HealthMember[] = []
+  readonly #network: Network<unknown>
+  readonly #hosts: SimHealthNode[] = []
+  readonly #services: number
+  #isPeace = false
+  #mustCheck = false
+
+  constructor(seed: number, over: RunOptions = {}) {
+    this.world = new World(seed, 1000)
+    const { world } = this
+    const isChanges = world.chance(0.3)
+    const maxDelayMs = 1 + world.integer(world.chance(0.2) ? 400 : 60)
+    this.options = {
+      bug: null,
+      beatMs: 1000,
+      leaseBeats: isChanges ? 6 : 3,
+      mode: isChanges ? 'changes' : 'full',
+      forwardEvery: isChanges ? 3 : 10,
+      directHosts: world.pick([0, 1, 3]),
+      groupSize: world.pick([3, 4, 32]),
+      ageMs: 3000,
+      retieMs: world.pick([5000, 300_000]),
+      maxDelayMs,
+      applyMs: 1 + world.integer(300),
+      drift: 0.0002,
+      trustsLinks: world.chance(0.3),
+      encodes: world.chance(0.1),
+      isMixed: true,
+      ...over,
+    }
+    this.#network = new Network<unknown>(world, { minDelayMs: 1, maxDelayMs, loss: 0, duplication: 0 })
+    this.links = new Links(this.#network)
+    const place: Place = {
+      world,
+      network: this.#network,
+      links: this.links,
+      options: this.options,
+      settled: () => {
+        this.#mustCheck = true
+      },
+    }
+    this.invariants = new HealthInvariants(this)
+    this.#services = 1 + world.integer(2)
+    const hosts = over.hosts ?? 1 + world.integer(5)
+    const units = over.units ?? 1 + world.integer(3)
+    // A node may be both.
+    const shared = this.options.isMixed && world.chance(0.3) ? 1 : 0
+    const count = Math.max(hosts, hosts + units - shared)
+    for (let i = 0; i < count; i++) {
+      const name = `n${i}`
+      const isHost = i < hosts
+      this.nodes.set(name, new SimHealthNode(name, place))
+      this.members.push({ name, id: `id of ${name}`, host: isHost, unit: i >= count - units })
+      if (isHost) this.#hosts.push(this.nodes.get(name)!)
+    }
+    for (const [i, host] of this.#hosts.entries())
+      for (let service = 0; service < this.#services; service++)
+        if (world.chance(0.8)) this.#listen(host, i, service)
+    for (const node of this.nodes.values())
+      world.after(world.integer(2000), () => node.isUp || node.start(this.members))
+    world.watch(() => {
+      if (!this.#mustCheck) return
+      this.#mustCheck = false
+      this.invariants.counts.directives++
+      this.invariants.checkChoices()
+    })
+    this.#checkLater()
+  }
+
+  /** So many things happen, then peace, then everything must be in order. */
+  play(events: number): void {
+    const { world } = this
+    world.run(4000)
+    for (let i = 0; i < events; i++) {
+      world.after(0, () => this.#anything())
+      world.run(world.integer(world.chance(Number(process.env.DENSE ?? 0.4)) ? 150 : 900))
+    }
+    this.rest()
+  }
+
+  rest(): void {
+    const { world } = this
+    world.after(0, () => this.#makePeace())
+    world.run(PEACE_MS)
+    // What is on its way at any one moment is no fault.
+    for (let i = 0; i < 15 && this.invariants.unsettled() !== null; i++) world.run(100)
+    const why = this.invariants.unsettled()
+    if (why !== null) throw new Error(`after ${PEACE_MS} ms of peace: ${why}`)
+  }
+
+  /** Who leads the group of a host, as itself sees it. */
+  leaders(): SimHealthNode[] {
+    return [...this.nodes.values()].filter(node => node.leads)
+  }
+
+  #makePeace(): void {
+    this.#isPeace = true
+    this.#network.heal()
+    for (const node of this.nodes.values()) {
+      node.thaw()
+      if (!node.isUp && this.world.chance(0.6)) node.start(this.members)
+    }
+    this.invariants.peace()
+  }
+
+  #checkLater(): void {
+    const { world } = this
+    world.after(1 + world.integer(2 * CHECK_MS), () => {
+      this.invariants.checkChoices()
+      this.invariants.checkState()
+      this.#checkLater()
+    })
+  }
+
+  #anything(): void {
+    const { world } = this
+    const dice = world.integer(100)
+    if (dice < 55) return this.#application(dice)
+    const up = [...this.nodes.values()].filter(node => node.isUp)
+    if (dice < 64 && up.length > 1) {
+      const [a, b] = world.shuffled(up)
+      return this.links.cut(a!.name, b!.name)
+    }
+    if (dice < 71) return this.#partition()
+    if (dice < 77) return this.#crash(world.pick([...this.nodes.values()]))
+    if (dice < 81) return this.leaders().length > 0 ? this.#crash(world.pick(this.leaders())) : undefined
+    if (dice < 85) return this.#stop(world.pick([...this.nodes.values()]))
+    if (dice < 91 && up.length > 0) return this.#freeze(world.pick(up))
+    if (dice < 95) return this.options.isMixed ? this.#changeRoles() : undefined
+    if (up.length > 0) this.#replay(world.pick(up), world.pick([...this.nodes.keys()]))
+  }
+
+  /** A peer that lies, or was frozen: for a while it says what it once heard. */
+  #replay(node: SimHealthNode, to: string): void {
+    for (let ms = 0; ms < 8000; ms += 250) this.world.after(ms, () => this.#isPeace || node.replay(to))
+  }
+
+  #application(dice: number): void {
+    const { world } = this
+    const i = world.integer(this.#hosts.length)
+    const host = this.#hosts[i]!
+    const service = world.integer(this.#services)
+    const app = appKey(appOf(i, service))
+    const { listening, health, orders } = host.truth
+    if (dice < 12) {
+      if (listening.delete(app)) health.delete(app)
+      else this.#listen(host, i, service)
+      host.tellEndpoints()
+    } else if (dice < 24) {
+      if (!listening.has(app)) return
+      health.set(app, world.pick(HEALTHS))
+      host.tell({ on: 'health', app, health: health.get(app)! })
+    } else if (dice < 32) {
+      const percent = world.integer(world.chance(0.3) ? 255 : 90)
+      for (let n = 0; n < 6; n++) world.after(n * 800, () => host.tell({ on: 'load', app, percent }))
+    } else {
+      const which = world.chance(0.2) ? '*' : app
+      const state = orders.has(which) && world.chance(0.5) ? null : world.pick(STATES)
+      if (state === null) orders.delete(which)
+      else orders.set(which, state)
+      host.tell({ on: 'order', app: which, state })
+    }
+  }
+
+  #listen(host: SimHealthNode, i: number, service: number): void {
+    const app = appOf(i, service)
+    host.truth.listening.set(appKey(app), { app, capacity: 1 + this.world.integer(99) })
+  }
+
+  #partition(): void {
+    const { world } = this
+    const names = world.shuffled([...this.nodes.keys()])
+    const at = 1 + world.integer(names.length)
+    this.#network.partition(names.slice(0, at), names.slice(at))
+    world.after(200 + world.integer(world.chance(0.5) ? 2000 : 7000), () => this.#network.heal())
+  }
+
+  #crash(node: SimHealthNode): void {
+    const { world } = this
+    if (node.isUp) node.crash()
+    this.#startLater(node, world.integer(world.chance(0.5) ? 1000 : 8000))
+  }
+
+  #stop(node: SimHealthNode): void {
+    node.stop(this.world.chance(0.4) ? 0 : this.world.integer(2500))
+    if (this.world.chance(0.6)) this.#startLater(node, 2500 + this.world.integer(5000))
+  }
+
+  #startLater(node: SimHealthNode, delayMs: number): void {
+    this.world.after(delayMs, () => node.isUp || this.#isPeace || node.start(this.members))
+  }
+
+  #freeze(node: SimHealthNode): void {
+    const { world } = this
+    const forMs = 100 + world.integer(world.chance(0.6) ? 1500 : 9900)
+    node.freeze(world.chance(0.5) ? 'core' : 'all', forMs)
+    // Its peers may give it up meanwhile.
+    if (world.chance(0.5))
+      for (const peer of this.links.peers(node.name))
+        world.after(world.integer(forMs), () => this.links.cut(node.name, peer))
+  }
+
+  #changeRoles(): void {
+    const { world } = this
+    const i = world.integer(this.members.length)
+    const member = this.members[i]!
+    const isHost = this.#hosts.some(({ name }) => name === member.name)
+    const changed = isHost && world.chance(0.5) ? { ...member, host: !member.host } : { ...member, unit: !member.unit }
+    this.members = this.members.with(i, changed)
+    const { members } = this
+    // A membership only ever gets newer.
+    for (const node of this.nodes.values())
+      world.after(world.integer(MEMBERSHIP_MS), () => {
+        if (this.members === members || world.chance(0.5)) node.tell({ on: 'members', members: this.members })
+      })
+  }
+}
