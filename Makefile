@@ -9,7 +9,7 @@ SOURCES := $(shell find src -type d -o -name '*.ts' -o -name '*.c' -o -name '*.h
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup build demo test test-unit test-lab bench typecheck lint format coverage schema man install uninstall clean
+.PHONY: help setup build demo test test-unit test-lab sim bench typecheck lint format coverage schema man install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,9 @@ test-unit: setup ## the tests that need neither root nor a network
 
 test-lab: build ## the tests in network namespaces (needs root)
 	@$(RUN) scripts/test.ts lab
+
+sim: setup ## health and load in virtual time: SEEDS=10000 for so many runs, SEED=7 for one
+	@SEEDS=$(or $(SEEDS),1000) $(RUN) test/sim/health.test.ts
 
 bench: build ## the benchmarks
 	@$(RUN) bench/run.ts

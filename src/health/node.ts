@@ -78,6 +78,7 @@ export class HealthNode {
   #unit: HealthUnit | null = null
   #group: HealthGroup | null = null
   #hostNumber = 0
+  #wasHost = false
   #both: readonly Part[] = []
   readonly #wakes = new Map<Part, number>()
   /** Of this node to itself, in order. */
@@ -150,7 +151,9 @@ export class HealthNode {
     if (this.#host !== null && ownNumber !== this.#hostNumber) this.#endHost(nowMs)
     this.#hostNumber = ownNumber
     if (ownNumber !== 0 && this.#host === null) {
-      const own = { ...host, name, host: ownNumber }
+      // Units may still hold rows of the table that this one follows.
+      const own = { ...host, name, host: ownNumber, isRestart: host.isRestart === true || this.#wasHost }
+      this.#wasHost = true
       this.#host = new HealthHost(own, this.#ports.instance(), nowMs, () => this.#ports.seed())
       this.#group = new HealthGroup({ ...group, name }, nowMs)
       for (const peer of this.#linked) this.#linkParts(peer, true, nowMs)

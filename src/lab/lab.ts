@@ -1,6 +1,6 @@
 /** A whole cluster on this machine (R-G5), for the commands, the tests and the benchmarks. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { parse } from 'yaml'
 import type { NodeConfigInput } from '../config/schema.ts'
 import { get } from '../control/client.ts'
@@ -13,8 +13,16 @@ import { type PlaceFiles, placeFiles } from './node-config.ts'
 import { insideCommand, insideEnv, startAgent, writeConfig } from './nodes.ts'
 import type { LabService } from './options.ts'
 import { disown } from './owned.ts'
-import { endProcesses, isAlive, type ProcessId, signalProcess } from './processes.ts'
+import {
+  commandOf,
+  endProcesses,
+  isAlive,
+  type ProcessId,
+  processesInside,
+  signalProcess,
+} from './processes.ts'
 import { mustRun, type RunOptions, type RunResult, run } from './run.ts'
+import { startWeb } from './services.ts'
 import {
   type LabFile,
   type LabProcess,
@@ -197,6 +205,23 @@ export class Lab {
   kill(name: string, signal: NodeJS.Signals, kind: LabProcess['kind'] = 'agent'): boolean {
     const p = this.process(name, kind)
     return p !== null && signalProcess(p, signal)
+  }
+
+  /** Kills a host's web server with all of its workers, at once. */
+  killWeb(name: string): void {
+    for (const p of processesInside([this.netns(name)]))
+      if (commandOf(p.pid) === 'nginx') signalProcess(p, 'SIGKILL')
+  }
+
+  /** Starts a host's web server anew; resolves when it listens. */
+  async startWeb(name: string): Promise<void> {
+    // What a killed one leaves behind.
+    for (const file of ['nginx.pid', 'store.sock']) rmSync(`${this.files(name).web}/${file}`, { force: true })
+    const started = startWeb(this.#state, this.place(name))
+    const isOld = (p: LabProcess): boolean => p.kind === 'web' && p.place === name
+    this.#state.processes = [...this.#state.processes.filter(p => !isOld(p)), started]
+    saveState(this.#state)
+    await waitForAll(this.#state, [started], 15_000)
   }
 
   /** Plugs a place's cable in or out: without it the node is dead to all others, with no goodbye. */

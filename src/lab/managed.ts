@@ -38,6 +38,7 @@ export const managedNodeFile = (state: LabState, node: PlacePlan): NodeFileInput
       stateDir: files.state,
       controlSocket: files.socket,
       appSocket: files.appSocket,
+      cgroup: 'own',
     },
     interfaces: { uplink: ['eth0'], cluster: ['eth0'] },
     addresses: { cluster: node.address!, ...(node.tunnel === null ? {} : { tunnel: node.tunnel }) },

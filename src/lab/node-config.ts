@@ -53,6 +53,7 @@ export const nodeConfig = (
       stateDir: files.state,
       controlSocket: files.socket,
       appSocket: files.appSocket,
+      cgroup: 'own',
     },
     roles: node.roles,
     interfaces: { uplink: ['eth0'], cluster: ['eth0'] },

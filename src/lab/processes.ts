@@ -51,6 +51,15 @@ export const signalProcess = (p: ProcessId, signal: NodeJS.Signals): boolean => 
   }
 }
 
+/** Name of a process's program, at most 15 characters; empty when it is gone. */
+export const commandOf = (pid: number): string => {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  } catch {
+    return ''
+  }
+}
+
 /** All processes inside the named network namespaces; names that do not exist are left out. */
 export const processesInside = (netnsNames: string[]): ProcessId[] => {
   const inodes = new Set<string>()

@@ -194,6 +194,7 @@ export class HealthHost {
     for (const { id } of settled) this.#postulates.cancel(id)
     const operations = this.#rows.operations(
       new Map(settled.map(({ id, state }) => [id, state])),
+      id => this.#postulates.has(id),
       this.#nowMs,
     )
     for (let i = 0; i < operations.length; i += MAX_OPERATIONS)

@@ -60,6 +60,11 @@ export class Postulates {
     })
   }
 
+  /** Some unit may not follow the row's directive yet. */
+  has(id: number): boolean {
+    return this.#changes.has(id)
+  }
+
   /** The row is gone. */
   cancel(id: number): void {
     this.#changes.delete(id)

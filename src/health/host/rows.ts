@@ -101,8 +101,12 @@ export class HostRows {
     return this.#dueMs
   }
 
-  /** What to tell the units now. `settled`: directives that they follow, by row. Deletes come first, then updates. */
-  operations(settled: ReadonlyMap<number, DirectiveState>, nowMs: number): RowOperation[] {
+  /** What to tell the units now. `settled`: directives that they follow, by row; `isPending`: rows whose directive some may not follow. Deletes come first, then updates. */
+  operations(
+    settled: ReadonlyMap<number, DirectiveState>,
+    isPending: (id: number) => boolean,
+    nowMs: number,
+  ): RowOperation[] {
     for (const id of settled.keys()) this.#dirty.add(appKey(this.#table.row(id)!.app))
     const gone: RowOperation[] = []
     const updates: RowOperation[] = []
@@ -114,7 +118,8 @@ export class HostRows {
       if (application === undefined) {
         if (row === undefined) continue
         const state = settled.get(row.id) ?? row.current
-        this.#remember(key, isLastResort(row.cause) ? 'active' : state, nowMs)
+        const isUsable = isLastResort(row.cause) || isPending(row.id)
+        this.#remember(key, isUsable ? 'active' : state, nowMs)
         gone.push({ operation: 'delete', id: row.id })
       } else if (row === undefined) {
         const id = compactId(application.app, id => taken.has(id) || this.#table.row(id) !== undefined)

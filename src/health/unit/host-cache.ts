@@ -32,6 +32,8 @@ export class HostCache {
   /** Host number; the membership may give another. */
   host: number
   dnsName = ''
+  /** When it is to be planned anew although it was told nothing. */
+  dueMs = Number.NEGATIVE_INFINITY
   readonly #settings: UnitSettings
   readonly #asking: Asking
   #isLinked = false
@@ -84,6 +86,11 @@ export class HostCache {
     if (!up) return
     this.#hasLeft = false
     this.#asking.want(true, turn.nowMs)
+  }
+
+  /** It speaks for itself, after a goodbye perhaps. */
+  isHere(): void {
+    this.#hasLeft = false
   }
 
   /** A heartbeat entry, whoever brought it; `account` is that one's. */

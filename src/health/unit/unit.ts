@@ -20,6 +20,8 @@ export class HealthUnit {
   #accounts = new Map<string, HashAccount>()
   /** Links may come up before the membership is told. */
   readonly #linked = new Set<string>()
+  /** Those that this step told something; the others are left alone until they are due. */
+  readonly #touched = new Set<HostCache>()
   #requests: number
 
   constructor(settings: UnitSettings, nowMs: number) {
@@ -40,9 +42,13 @@ export class HealthUnit {
     this.#handle(event, turn)
     let wakeAtMs = Number.POSITIVE_INFINITY
     for (const host of this.#hosts.values()) {
-      host.plan(turn)
-      wakeAtMs = Math.min(wakeAtMs, host.wakeAtMs(nowMs))
+      if (this.#touched.has(host) || nowMs >= host.dueMs) {
+        host.plan(turn)
+        host.dueMs = host.wakeAtMs(nowMs)
+      }
+      wakeAtMs = Math.min(wakeAtMs, host.dueMs)
     }
+    this.#touched.clear()
     return { actions, wakeAtMs }
   }
 
@@ -70,7 +76,7 @@ export class HealthUnit {
     if (event.on === 'tick') return
     if (event.on === 'hosts') return this.#setHosts(event.hosts, turn)
     if (event.on === 'message') return this.#take(event.from, event.message, turn)
-    const host = this.#hosts.get(event.host)
+    const host = this.#touch(this.#hosts.get(event.host))
     if (event.on === 'applied') return host?.applied(event.version, turn)
     if (event.up) this.#linked.add(event.host)
     else this.#linked.delete(event.host)
@@ -87,6 +93,7 @@ export class HealthUnit {
       const known = before.get(name)
       const host = known ?? new HostCache(name, number, this.#settings)
       host.host = number
+      this.#touch(host)
       this.#hosts.set(name, host)
       this.#byNumber.set(number, host)
       this.#accounts.set(name, accounts.get(name) ?? new HashAccount())
@@ -96,7 +103,7 @@ export class HealthUnit {
   }
 
   #take(from: string, message: HealthMessage, turn: Turn): void {
-    const sender = this.#hosts.get(from)
+    const sender = this.#touch(this.#hosts.get(from))
     if (sender === undefined) return this.#refuse(from, `${message.type} of no host of this cluster`, turn)
     if (message.type === 'heartbeat') return this.#heartbeat(sender, message, turn)
     if (!isAboutRows(message)) return
@@ -111,12 +118,20 @@ export class HealthUnit {
   #heartbeat(sender: HostCache, message: Extract<HealthMessage, { type: 'heartbeat' }>, turn: Turn): void {
     const account = this.#accounts.get(sender.name)!
     for (const entry of message.entries) {
-      const host = this.#byNumber.get(entry.host)
+      const host = this.#touch(this.#byNumber.get(entry.host))
       if (host === undefined) this.#count('beats_unknown_host')
-      else host.beat(entry, account, turn)
+      else {
+        if (message.leader === 0 && host === sender) host.isHere()
+        host.beat(entry, account, turn)
+      }
     }
     if (message.leader === 0) return
-    for (const number of message.gone) this.#byNumber.get(number)?.gone(turn)
+    for (const number of message.gone) this.#touch(this.#byNumber.get(number))?.gone(turn)
+  }
+
+  #touch(host: HostCache | undefined): HostCache | undefined {
+    if (host !== undefined) this.#touched.add(host)
+    return host
   }
 
   #refuse(from: string, why: string, turn: Turn): void {

@@ -20,17 +20,15 @@ export const BUGS = [
   'deaf-leader',
   /** A leader passes on nothing of one host. */
   'forgetful-leader',
+  /** A host that starts again does not know that it ran a moment ago. */
+  'restart-not-told',
   /** No goodbye arrives. */
   'deaf-to-goodbye',
 ] as const
 export type Bug = (typeof BUGS)[number]
 
 /** What a message that arrives becomes; null: it is lost. */
-export const bugged = (
-  bug: Bug | null,
-  message: HealthMessage,
-  isLeader: boolean,
-): HealthMessage | null => {
+export const bugged = (bug: Bug | null, message: HealthMessage, isLeader: boolean): HealthMessage | null => {
   if (bug === 'wrong-is-right' && message.type === 'postulate-wrong')
     return { type: 'postulate-right', host: message.host, postulate: message.postulate }
   const isDeaf = bug === 'never-forgets' || bug === 'deaf-to-goodbye'

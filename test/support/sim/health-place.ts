@@ -19,7 +19,7 @@ export interface HealthOptions {
   ageMs: number
   retieMs: number
   maxDelayMs: number
-  /** A data plane is behind its core by at most so much. */
+  /** A data plane is behind its core by at most so much, mostly. */
   applyMs: number
   /** Of any clock. */
   drift: number
@@ -36,6 +36,8 @@ export interface Place {
   readonly network: Network<unknown>
   readonly links: Links<HealthMessage>
   readonly options: HealthOptions
+  /** How long the next change takes in a data plane. */
+  applyMs(): number
   /** A host made a directive current. */
   settled(): void
 }

@@ -1,6 +1,7 @@
 /** The data plane of a simulated unit: follows what the core says a while later, and shows who would get new connections. */
-import { appType } from '../../../src/health/app-id.ts'
+
 import { type Candidate, isUp, sharesOf } from '../../../src/health/allotment/shares.ts'
+import { appType } from '../../../src/health/app-id.ts'
 import type { Row, TableVersion } from '../../../src/health/types.ts'
 
 export interface Chosen {
@@ -27,9 +28,12 @@ export class HealthPlane {
     this.#leases.set(host, Math.max(untilMs, this.#leases.get(host) ?? 0))
   }
 
+  endLease(host: string): void {
+    this.#leases.delete(host)
+  }
+
   drop(host: string): void {
     this.#held.delete(host)
-    this.#leases.delete(host)
   }
 
   clear(): void {

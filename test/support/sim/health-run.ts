@@ -4,14 +4,13 @@
  */
 import { appKey } from '../../../src/health/app-id.ts'
 import type { AppId, DirectiveState, Health, HealthMessage } from '../../../src/health/types.ts'
-import { HealthInvariants } from './health-invariants.ts'
+import { HealthInvariants, SLOW_APPLY_MS } from './health-invariants.ts'
 import type { HealthMember, HealthOptions, Place } from './health-place.ts'
 import { SimHealthNode } from './health-sim-node.ts'
 import { Links } from './links.ts'
 import { Network } from './network.ts'
 import { World } from './world.ts'
 
-const MEMBERSHIP_MS = Number(process.env.MEM ?? 300)
 const CHECK_MS = 60
 /** Caches converge within this much peace. */
 const PEACE_MS = 10_000
@@ -42,6 +41,8 @@ export class HealthRun {
   readonly #network: Network<unknown>
   readonly #hosts: SimHealthNode[] = []
   readonly #services: number
+  /** Nodes learn of a change of the membership within so much. */
+  readonly #membershipMs: number
   #isPeace = false
   #mustCheck = false
 
@@ -75,11 +76,16 @@ export class HealthRun {
       network: this.#network,
       links: this.links,
       options: this.options,
+      applyMs: () =>
+        world.chance(0.06) && !this.#isPeace
+          ? SLOW_APPLY_MS * (0.6 + 0.4 * world.random())
+          : this.options.applyMs * world.random(),
       settled: () => {
         this.#mustCheck = true
       },
     }
     this.invariants = new HealthInvariants(this)
+    this.#membershipMs = world.pick([50, 300, 2000])
     this.#services = 1 + world.integer(2)
     const hosts = over.hosts ?? 1 + world.integer(5)
     const units = over.units ?? 1 + world.integer(3)
@@ -113,7 +119,7 @@ export class HealthRun {
     world.run(4000)
     for (let i = 0; i < events; i++) {
       world.after(0, () => this.#anything())
-      world.run(world.integer(world.chance(Number(process.env.DENSE ?? 0.4)) ? 150 : 900))
+      world.run(world.integer(world.chance(0.4) ? 150 : 900))
     }
     this.rest()
   }
@@ -135,11 +141,12 @@ export class HealthRun {
 
   #makePeace(): void {
     this.#isPeace = true
-    this.#network.heal()
     for (const node of this.nodes.values()) {
       node.thaw()
+      node.blocked.clear()
       if (!node.isUp && this.world.chance(0.6)) node.start(this.members)
     }
+    this.#network.heal()
     this.invariants.peace()
   }
 
@@ -157,12 +164,9 @@ export class HealthRun {
     const dice = world.integer(100)
     if (dice < 55) return this.#application(dice)
     const up = [...this.nodes.values()].filter(node => node.isUp)
-    if (dice < 64 && up.length > 1) {
-      const [a, b] = world.shuffled(up)
-      return this.links.cut(a!.name, b!.name)
-    }
-    if (dice < 71) return this.#partition()
-    if (dice < 77) return this.#crash(world.pick([...this.nodes.values()]))
+    if (dice < 66) return this.#breakPair(up)
+    if (dice < 70) return this.#partition()
+    if (dice < 76) return this.#crash(world.pick([...this.nodes.values()]))
     if (dice < 81) return this.leaders().length > 0 ? this.#crash(world.pick(this.leaders())) : undefined
     if (dice < 85) return this.#stop(world.pick([...this.nodes.values()]))
     if (dice < 91 && up.length > 0) return this.#freeze(world.pick(up))
@@ -181,30 +185,72 @@ export class HealthRun {
     const host = this.#hosts[i]!
     const service = world.integer(this.#services)
     const app = appKey(appOf(i, service))
-    const { listening, health, orders } = host.truth
+    const { listening, health } = host.truth
     if (dice < 12) {
       if (listening.delete(app)) health.delete(app)
       else this.#listen(host, i, service)
       host.tellEndpoints()
     } else if (dice < 24) {
-      if (!listening.has(app)) return
-      health.set(app, world.pick(HEALTHS))
-      host.tell({ on: 'health', app, health: health.get(app)! })
+      if (listening.has(app)) this.#often(() => this.#setHealth(host, app))
     } else if (dice < 32) {
       const percent = world.integer(world.chance(0.3) ? 255 : 90)
       for (let n = 0; n < 6; n++) world.after(n * 800, () => host.tell({ on: 'load', app, percent }))
     } else {
       const which = world.chance(0.2) ? '*' : app
-      const state = orders.has(which) && world.chance(0.5) ? null : world.pick(STATES)
-      if (state === null) orders.delete(which)
-      else orders.set(which, state)
-      host.tell({ on: 'order', app: which, state })
+      this.#often(() => this.#order(host, which))
     }
+  }
+
+  /** Once, or a few times while the first is still on its way. */
+  #often(run: () => void): void {
+    const { world } = this
+    run()
+    if (world.chance(0.7)) return
+    for (let n = world.integer(3); n >= 0; n--) world.after(world.integer(600), () => this.#isPeace || run())
+  }
+
+  #setHealth(host: SimHealthNode, app: string): void {
+    const health = this.world.pick(HEALTHS)
+    host.truth.health.set(app, health)
+    host.tell({ on: 'health', app, health })
+  }
+
+  #order(host: SimHealthNode, app: string): void {
+    const { orders } = host.truth
+    const state = orders.has(app) && this.world.chance(0.5) ? null : this.world.pick(STATES)
+    if (state === null) orders.delete(app)
+    else orders.set(app, state)
+    host.tell({ on: 'order', app, state })
   }
 
   #listen(host: SimHealthNode, i: number, service: number): void {
     const app = appOf(i, service)
     host.truth.listening.set(appKey(app), { app, capacity: 1 + this.world.integer(99) })
+  }
+
+  #breakPair(up: readonly SimHealthNode[]): void {
+    const { world } = this
+    if (up.length < 2) return
+    const [a, b] = world.shuffled(up).slice(0, 2) as [SimHealthNode, SimHealthNode]
+    if (world.chance(0.4)) return this.links.cut(a.name, b.name)
+    a.blocked.add(b.name)
+    this.links.check()
+    world.after(world.integer(8000), () => {
+      a.blocked.delete(b.name)
+      this.links.check()
+    })
+    if (world.chance(0.3)) this.#stall(world.pick([a, b]), b)
+  }
+
+  /** A node stalls with what it was sent unread, and the link goes on to break. */
+  #stall(node: SimHealthNode, peer: SimHealthNode): void {
+    const { world } = this
+    world.after(world.integer(9000), () => {
+      if (this.#isPeace) return
+      node.freeze('core', 500 + world.integer(5000))
+      for (const name of this.links.peers(node.name)) this.links.cut(node.name, name)
+      world.after(150 + world.integer(400), () => this.links.cut(node.name, peer.name))
+    })
   }
 
   #partition(): void {
@@ -245,12 +291,13 @@ export class HealthRun {
     const i = world.integer(this.members.length)
     const member = this.members[i]!
     const isHost = this.#hosts.some(({ name }) => name === member.name)
-    const changed = isHost && world.chance(0.5) ? { ...member, host: !member.host } : { ...member, unit: !member.unit }
+    const changed =
+      isHost && world.chance(0.5) ? { ...member, host: !member.host } : { ...member, unit: !member.unit }
     this.members = this.members.with(i, changed)
     const { members } = this
     // A membership only ever gets newer.
     for (const node of this.nodes.values())
-      world.after(world.integer(MEMBERSHIP_MS), () => {
+      world.after(world.integer(this.#membershipMs), () => {
         if (this.members === members || world.chance(0.5)) node.tell({ on: 'members', members: this.members })
       })
   }

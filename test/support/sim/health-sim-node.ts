@@ -14,8 +14,8 @@ import {
   type Row,
 } from '../../../src/health/types.ts'
 import { type Bug, bugged, sent } from './health-bugs.ts'
-import { HealthPlane } from './health-plane.ts'
 import type { HealthMember, HealthOptions, Place } from './health-place.ts'
+import { HealthPlane } from './health-plane.ts'
 
 /** Wake-ups in a row without time passing; more is a core that spins. */
 const MAX_SPINS = 50
@@ -34,9 +34,11 @@ export class SimHealthNode {
   table = new Map<string, Row>()
   /** When an application was last in this host's table. */
   readonly lastListed = new Map<string, number>()
-  /** When this unit took the goodbye of a host. */
+  /** When the data plane of this unit must have followed the goodbye of a host. */
   readonly goodbyes = new Map<string, number>()
   readonly linked = new Set<string>()
+  /** Nodes that it cannot reach, though others can. */
+  readonly blocked = new Set<string>()
   readonly plane = new HealthPlane()
   core: HealthNode | null = null
   /** When the agent last ended. */
@@ -110,7 +112,7 @@ export class SimHealthNode {
           overload: { drain: 95, resume: 75, forMs: 3000 },
           load: { everyMs: 15_000, step: 5, jump: 25 },
           // With the time that a clock may gain in so long.
-          isRestart: world.nowMs - this.endedMs <= holdMs + 1,
+          isRestart: this.#bug !== 'restart-not-told' && world.nowMs - this.endedMs <= holdMs + 1,
         },
         group: { beatMs, mode, directHosts, size: groupSize },
         unit: {
@@ -124,7 +126,7 @@ export class SimHealthNode {
     network.attach(this.name, () => {})
     this.#step({ on: 'members', members })
     links.attach(this.name, {
-      wants: () => true,
+      wants: peer => !this.blocked.has(peer),
       up: peer => this.#arrive(() => this.#linkChanged(peer, true)),
       down: peer => this.#arrive(() => this.#linkChanged(peer, false)),
       receive: (peer, message) => this.#arrive(() => this.#receive(peer, message)),
@@ -223,8 +225,6 @@ export class SimHealthNode {
 
   #receive(from: string, message: HealthMessage): void {
     const { world } = this.#place
-    if (message.type === 'goodbye' && this.core?.unit != null) this.goodbyes.set(from, world.nowMs)
-    if (message.type === 'send-snapshot') this.goodbyes.delete(from)
     if (message.type === 'heartbeat') {
       for (const entry of message.entries) {
         if (this.#heard.length < 100) this.#heard.push(entry)
@@ -234,6 +234,7 @@ export class SimHealthNode {
     }
     const changed = bugged(this.#bug, message, this.leads)
     if (changed !== null) this.#step({ on: 'message', from, message: changed })
+    if (message.type === 'goodbye') this.#inPlane(10, () => this.goodbyes.set(from, world.nowMs))
   }
 
   #renewAnyway(entry: HeartbeatEntry): void {
@@ -282,28 +283,26 @@ export class SimHealthNode {
     if (action.do === 'send') {
       this.sends++
       const message = sent(this.#bug, action.message, this.#options.leaseBeats)
-      links.send(
-        this.name,
-        action.to,
-        this.#options.encodes ? decodeHealth(encodeHealth(message)) : message,
-      )
+      links.send(this.name, action.to, this.#options.encodes ? decodeHealth(encodeHealth(message)) : message)
     } else if (action.do === 'rows') this.#relist()
     else if (action.do === 'settled') this.#place.settled()
     else if (action.do === 'apply') {
       const { host, version, rows } = action
       const report = (): void => this.tell({ on: 'applied', host, version })
       if (this.#bug === 'right-before-applied') world.after(0, this.#ofThisLife(report))
-      this.#inPlane(world.random() * this.#options.applyMs, () => {
+      this.#inPlane(this.#place.applyMs(), () => {
+        this.goodbyes.delete(host)
         this.plane.apply(host, version, rows)
         world.after(world.random() * 5, this.#ofThisLife(report))
       })
-    } else if (action.do === 'lease')
-      this.#inPlane(world.random() * 5, () => this.plane.lease(action.host, action.untilMs))
-    else if (action.do === 'drop')
+    } else if (action.do === 'lease') this.plane.lease(action.host, action.untilMs)
+    else if (action.do === 'drop') {
+      this.plane.endLease(action.host)
       this.#inPlane(world.random() * 5, () => this.plane.drop(action.host))
+    }
   }
 
-  /** In order, as messages between threads are. */
+  /** Rows go there in order; a lease counts at once, for the core gives it to what is in force. */
   #inPlane(delayMs: number, run: () => void): void {
     const { world } = this.#place
     this.#planeAtMs = Math.max(this.#planeAtMs, world.nowMs + Math.ceil(delayMs))
@@ -324,8 +323,7 @@ export class SimHealthNode {
   #relist(): void {
     const rows = this.core?.host?.rows() ?? []
     const now = new Map(rows.map(row => [appKey(row.app), row]))
-    for (const key of this.table.keys())
-      if (!now.has(key)) this.lastListed.set(key, this.#place.world.nowMs)
+    for (const key of this.table.keys()) if (!now.has(key)) this.lastListed.set(key, this.#place.world.nowMs)
     this.table = now
   }
 

@@ -317,6 +317,19 @@ it('a row that was inactive for its health and comes back inactive by order is w
   assert.equal([rig.row(80).target, rig.row(80).current], ['inactive', 'active'])
 })
 
+it('a row that goes before all units hold an order about it, and comes back, is waited for', () => {
+  const rig = new HostRig({}, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
+  rig.pass(HOLD_MS)
+  rig.step({ on: 'order', app: keyOf(80), state: 'inactive' })
+  rig.step({ on: 'endpoints', endpoints: [] })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  assert.equal([rig.row(80).cause, rig.row(80).current], ['order', 'active'])
+  rig.pass(HOLD_MS)
+  assert.is(rig.row(80).current, 'inactive')
+})
+
 it('believes answers only of the unit that was asked', () => {
   const rig = new HostRig()
   rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })

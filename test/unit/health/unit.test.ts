@@ -276,6 +276,7 @@ it('only the host itself says goodbye, and relays do not bring it back', () => {
   assert.equal([state().rows, state().version, state().leaseUntilMs], [[], null, 0])
   assert.equal(hear(heartbeat([host.beat()!], 1), AT + 4000, 'h2'), [])
   assert.equal(step({ on: 'applied', host: 'h1', version: host.version }, AT + 4001), [])
+  assert.ok(question(hear(heartbeat([host.beat()!]), AT + 4500)), 'it is here again')
   assert.ok(question(step({ on: 'link', host: 'h1', up: true }, AT + 5000)))
   assert.is(unit.counters.refused, 1)
 })

@@ -1,0 +1,257 @@
+/**
+ * Health and load on real agents and applications (R-B1 to R-B8): an application that dies gets nothing new within a second, a busy
+ * host gets less, a drain is over only when every unit follows it, a leader that dies is replaced and nobody is taken for dead.
+ */
+// test-timeout-ms: 280000
+import { type ChildProcess, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { EventsData, HealthData, OwnRow } from '../../src/control/types.ts'
+import { Lab } from '../../src/lab/lab.ts'
+import { labName, leftovers } from '../support/lab.ts'
+import { spread } from '../support/liveness-watch.ts'
+import type { LoadRecord } from '../support/load-client.ts'
+import { missingRoot, skip } from '../support/skip.ts'
+import { assertWhole, load, startLoad, until } from '../support/traffic.ts'
+
+const it = suite('health')
+const KILLS = 20
+const CUTS = 10
+/** Within which a dead application, or host, gets nothing new. */
+const LIMIT_MS = 1_000
+const UNITS = ['f1', 'f2', 'c1']
+
+let lab: Lab
+const print = (text: string): void => void process.stdout.write(`\n  ${text}\n`)
+const health = (node: string): Promise<HealthData> => lab.api<HealthData>(node, '/v1/health')
+const rowOf = async (host: string): Promise<OwnRow | undefined> => (await health(host)).own!.rows[0]
+/** Percent of the service's new connections that a unit gives to each host. */
+const shares = async (unit: string): Promise<Record<string, number>> =>
+  Object.fromEntries(
+    ((await health(unit)).shares![0]?.hosts ?? []).map(({ host, percent }) => [host, percent]),
+  )
+const hasShare = async (host: string): Promise<true | undefined> => {
+  const all = await Promise.all(UNITS.map(shares))
+  return all.every(share => host in share) ? true : undefined
+}
+const steady = (concurrency = 4, gapMs = 15) =>
+  startLoad(lab, 'client1', { concurrency, gapMs, jobs: [{ kind: 'small', count: 1 }], timeoutMs: 5_000 })
+/** Those that began within a time and failed, or were served by that host. */
+const began = (
+  records: readonly LoadRecord[],
+  fromMs: number,
+  toMs = Number.POSITIVE_INFINITY,
+): LoadRecord[] => records.filter(({ startMs }) => startMs >= fromMs && startMs < toMs)
+
+it.before(async () => {
+  lab = await Lab.up({ name: labName(), mode: 'managed', forwarders: 2, classifiers: 1, hosts: 4 })
+  for (const { name } of lab.nodes.filter(({ roles }) => roles.includes('host')))
+    await until(`${name} to have a share everywhere`, () => hasShare(name))
+})
+
+it.after(async () => {
+  if (lab === undefined) return
+  await lab.down(0)
+  assert.equal(leftovers(lab.name), [])
+})
+
+it('each row is known at each unit, in force and with a lease; hosts elect one leader (R-B1, R-B3, R-B7)', async () => {
+  for (const unit of UNITS) {
+    const { cache } = await health(unit)
+    assert.equal(
+      cache!.map(table => table.host),
+      ['h1', 'h2', 'h3', 'h4'],
+    )
+    for (const { generation, inForce, leaseMs, rows, host } of cache!) {
+      assert.is(inForce, generation, host)
+      assert.ok(leaseMs! > 0, `${host} at ${unit}: ${leaseMs}`)
+      const [row] = rows
+      assert.is(rows.length, 1)
+      assert.equal(
+        [row!.service, row!.vip, row!.health, row!.target, row!.current, row!.capacity],
+        ['web', '10.99.0.1:80', 'healthy', 'active', 'active', 50],
+      )
+    }
+  }
+  const leaders = await Promise.all(
+    ['h1', 'h2', 'h3', 'h4'].map(async host => (await health(host)).own!.leader),
+  )
+  assert.is(new Set(leaders).size, 1, leaders.join())
+  assert.is.not(leaders[0], null)
+})
+
+it(`an application killed with -9 gets no new connection ${LIMIT_MS} ms later, ${KILLS} times; when it is back it has its share`, async () => {
+  const lastMs: number[] = []
+  const backMs: number[] = []
+  for (let i = 0; i < KILLS; i++) {
+    const host = `h${(i % 4) + 1}`
+    const traffic = steady()
+    await delay(300)
+    const killedMs = Date.now()
+    lab.killWeb(host)
+    await delay(LIMIT_MS + 400)
+    const { records } = await traffic.stop()
+    const failed = records.filter(({ error }) => error !== null)
+    // What failed began before anybody could know; nobody else's connection did.
+    const late = failed.filter(({ startMs }) => startMs > killedMs + LIMIT_MS)
+    assert.equal(late, [])
+    assert.equal(
+      failed.filter(({ startMs, durationMs }) => startMs + durationMs < killedMs),
+      [],
+    )
+    lastMs.push(Math.max(0, ...failed.map(({ startMs }) => startMs - killedMs)))
+    assert.ok(began(records, killedMs + LIMIT_MS).length > 10, 'connections went on')
+    const startMs = performance.now()
+    await lab.startWeb(host)
+    await until(`${host} to be back`, () => hasShare(host))
+    backMs.push(performance.now() - startMs)
+  }
+  print(
+    `the last connection to a killed application began after ${spread(lastMs)}; back after ${spread(backMs)}`,
+  )
+})
+
+it(`a host cut off gets no new connection ${LIMIT_MS} ms later, ${CUTS} times`, async () => {
+  const lastMs: number[] = []
+  for (let i = 0; i < CUTS; i++) {
+    const host = `h${(i % 4) + 1}`
+    const traffic = steady()
+    await delay(300)
+    const cutMs = Date.now()
+    await lab.setLink(host, 'down')
+    await delay(LIMIT_MS + 400)
+    await lab.setLink(host, 'up')
+    const { records } = await traffic.stop()
+    // A connection to it would be served only after its cable is back: slowly, or never.
+    const slow = records.filter(r => r.startMs >= cutMs && (r.error !== null || r.durationMs > 400))
+    assert.equal(
+      slow.filter(({ startMs }) => startMs > cutMs + LIMIT_MS && startMs < cutMs + LIMIT_MS + 300),
+      [],
+    )
+    lastMs.push(Math.max(0, ...slow.filter(r => r.startMs < cutMs + LIMIT_MS).map(r => r.startMs - cutMs)))
+    await until(`${host} to be back`, () => hasShare(host))
+  }
+  print(`the last connection to a host that was cut off began after ${spread(lastMs)}`)
+})
+
+it('a drain under 200 connections a second: none fails; it is over when every unit follows it, also one that was cut off', async () => {
+  const traffic = startLoad(lab, 'client1', {
+    ...{ concurrency: 8, gapMs: 25, jobs: [{ kind: 'small', count: 1 }], timeoutMs: 10_000 },
+  })
+  const drained = async (command: 'drain' | 'undrain', host: string): Promise<number> => {
+    const startMs = performance.now()
+    const { code, stdout, stderr } = await lab.shunt('f1', [command, host, '--yes', '--timeout', '30s'])
+    assert.is(code, 0, `${stdout}${stderr}`)
+    return performance.now() - startMs
+  }
+  const tookMs = [await drained('drain', 'h1')]
+  const quietMs = Date.now()
+  assert.equal([(await rowOf('h1'))!.current, (await rowOf('h1'))!.cause], ['draining', 'order'])
+  await delay(1_500)
+  const busyMs = Date.now()
+  tookMs.push(await drained('undrain', 'h1'))
+  await until('h1 to be back', () => hasShare('h1'))
+  // A unit that nobody can reach: it counts only when its lease on the rows is over.
+  await lab.setLink('c1', 'down')
+  const cutMs = performance.now()
+  const away = await drained('drain', 'h2')
+  assert.ok(performance.now() - cutMs > 2_000, `c1 was not waited for: ${away} ms`)
+  await lab.setLink('c1', 'up')
+  await until('c1 to hold what the others hold', async () => {
+    const table = (await health('c1')).cache!.find(({ host }) => host === 'h2')
+    return table?.rows[0]?.current === 'draining' && table.inForce === table.generation ? true : undefined
+  })
+  const backMs = Date.now()
+  await delay(700)
+  tookMs.push(await drained('undrain', 'h2'))
+  const result = await traffic.stop()
+  assertWhole(lab, result)
+  const rate = (1000 * result.done) / result.ms
+  assert.ok(rate > 100, `${rate} connections a second`)
+  assert.equal(
+    began(result.records, quietMs, busyMs).filter(({ host }) => host === 'h1'),
+    [],
+  )
+  assert.equal(
+    began(result.records, backMs, backMs + 600).filter(({ host }) => host === 'h2'),
+    [],
+  )
+  assert.ok(began(result.records, quietMs, busyMs).length > 50)
+  print(
+    `${result.done} connections, ${rate.toFixed(0)} a second; drains and undrains took ${spread(tookMs)}, one with a unit cut off ${away.toFixed(0)} ms`,
+  )
+})
+
+it('a leader that is killed is replaced within a second, and no host is taken for dead meanwhile (R-B7)', async () => {
+  const events = async (): Promise<EventsData> => lab.api<EventsData>('f1', '/v1/events?limit=1000')
+  for (let i = 0; i < 3; i++) {
+    const leader = (await health('h1')).own!.leader ?? ''
+    const others = ['h1', 'h2', 'h3', 'h4'].filter(host => host !== leader)
+    const { last } = await events()
+    const killedMs = performance.now()
+    lab.kill(leader, 'SIGKILL')
+    let leastMs = Number.POSITIVE_INFINITY
+    await until('another leader', async () => {
+      for (const { host, leaseMs } of (await health('f2')).cache!)
+        if (others.includes(host)) leastMs = Math.min(leastMs, leaseMs!)
+      const now = await Promise.all(others.map(async host => (await health(host)).own!.leader))
+      return now.every(name => name !== null && name !== leader && name === now[0]) ? true : undefined
+    })
+    const tookMs = performance.now() - killedMs
+    print(
+      `${leader} replaced after ${tookMs.toFixed(0)} ms; shortest lease of the others meanwhile ${leastMs} ms`,
+    )
+    assert.ok(tookMs < 1_000, `${tookMs} ms`)
+    assert.ok(leastMs > 0, 'a lease of a living host ran out')
+    const wronged = (await lab.api<EventsData>('f1', `/v1/events?after=${last}`)).events.filter(
+      ({ kind, subject }) => kind === 'agent.down' && subject !== leader,
+    )
+    assert.equal(wronged, [])
+    await lab.startAgent(leader)
+    await until(`${leader} to be back`, () => hasShare(leader))
+  }
+})
+
+it('a unit that was killed has its whole cache again by itself (R-B8)', async () => {
+  lab.kill('f2', 'SIGKILL')
+  await lab.startAgent('f2')
+  const startMs = performance.now()
+  for (const host of ['h1', 'h2', 'h3', 'h4']) await until(`${host} at f2`, () => hasShare(host))
+  print(`all four tables were there ${(performance.now() - startMs).toFixed(0)} ms after the agent was ready`)
+  assertWhole(lab, await load(lab, 'client1', { concurrency: 8, jobs: [{ kind: 'small', count: 200 }] }))
+})
+
+it('a host whose CPU is busy gets measurably less (R-B1, R-B10)', async () => {
+  const burners: ChildProcess[] = ['0', '1'].map(() =>
+    lab.spawn('h3', ['/bin/sh', '-c', 'while :; do :; done']),
+  )
+  try {
+    await until(
+      'less for h3',
+      async () => {
+        const all = await Promise.all(UNITS.map(shares))
+        return all.every(share => share.h3! < 0.8 * share.h1!) ? true : undefined
+      },
+      60_000,
+    )
+    const result = await load(lab, 'client1', { concurrency: 8, jobs: [{ kind: 'small', count: 1_600 }] })
+    assertWhole(lab, result)
+    const { h3 = 0, ...others } = result.byHost
+    const mean = Object.values(others).reduce((a, b) => a + b, 0) / 3
+    print(
+      `load ${(await rowOf('h3'))!.load} %; ${h3} connections to h3, ${mean.toFixed(0)} to each of the others`,
+    )
+    assert.ok(h3 < 0.85 * mean, `${h3} of ${JSON.stringify(result.byHost)}`)
+  } finally {
+    for (const burner of burners) {
+      burner.kill('SIGKILL')
+      if (burner.exitCode === null && burner.signalCode === null) await once(burner, 'exit')
+    }
+  }
+})
+
+const missing = missingRoot()
+if (missing === undefined && spawnSync('ip', ['-V']).error === undefined) it.run()
+else skip('health', missing ?? 'needs ip (iproute2)')

@@ -1,0 +1,88 @@
+/** Whole clusters of the cores of health and load in virtual time: directives, leases, caches and leaders, in whatever trouble. */
+// test-timeout-ms: 600000
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Bug } from '../support/sim/health-bugs.ts'
+import { HealthRun, type RunOptions } from '../support/sim/health-run.ts'
+import { firstFailure, forSeeds } from '../support/sim/seeds.ts'
+
+const it = suite('health simulation')
+const EVENTS = 40
+const SEEDS = Number(process.env.SEEDS ?? 1000)
+
+it('keeps directives, leases and caches through cuts, partitions, crashes, freezes and lies', () => {
+  const counts = { chosen: 0, lastResort: 0, directives: 0 }
+  forSeeds(SEEDS, 'test/sim/health.test.ts', seed => {
+    const run = new HealthRun(seed)
+    run.play(EVENTS)
+    for (const kind of ['chosen', 'lastResort', 'directives'] as const)
+      counts[kind] += run.invariants.counts[kind]
+  })
+  // A run in which little happened would prove little.
+  if (process.env.SEED !== undefined) return
+  assert.ok(counts.chosen > 400 * SEEDS, `${counts.chosen} choices of units`)
+  assert.ok(counts.directives > SEEDS, `${counts.directives} directives became current`)
+  if (SEEDS >= 100) assert.ok(counts.lastResort > 0, 'no unhealthy host was used for want of a better one')
+})
+
+it('replays a seed exactly', () => {
+  const digest = (): string => {
+    const run = new HealthRun(7)
+    run.play(EVENTS)
+    const nodes = [...run.nodes.values()]
+    const held = nodes.map(node => node.core?.unit?.hosts() ?? node.core?.host?.version ?? null)
+    return `${JSON.stringify(held)} ${run.world.random()}`
+  }
+  assert.is(digest(), digest())
+})
+
+it('the death of a leader costs no other host its lease', () => {
+  forSeeds(Math.min(SEEDS, 40), 'test/sim/health.test.ts', seed => {
+    const run = new HealthRun(seed, { hosts: 5, units: 2, directHosts: 3, groupSize: 32, maxDelayMs: 20 })
+    run.world.run(8000)
+    const [leader, ...more] = run.leaders()
+    assert.ok(leader !== undefined && more.length === 0, 'one leader of one group')
+    leader.crash()
+    for (let ms = 0; ms < 8000; ms += 100) {
+      run.world.run(100)
+      for (const unit of run.nodes.values())
+        for (const host of run.nodes.values()) {
+          if (!unit.isChoosing || host.core?.host == null || host.table.size === 0) continue
+          const leftMs = unit.plane.leaseUntilMs(host.name) - unit.nowMs
+          assert.ok(leftMs > 0, `${unit.name} has no lease of ${host.name} ${ms} ms after the leader's end`)
+        }
+    }
+    assert.is(run.leaders().length, 1, 'another leads')
+  })
+})
+
+const caught = (bug: Bug, sign: RegExp, options: RunOptions = {}): void => {
+  it(`catches a seeded bug: ${bug}`, () => {
+    let why = ''
+    const seed = firstFailure(300, n => {
+      try {
+        new HealthRun(n, { ...options, bug }).play(EVENTS)
+      } catch (error) {
+        why = String(error)
+        throw error
+      }
+    })
+    assert.ok(seed !== undefined, 'not caught in 300 seeds')
+    assert.match(why, sign)
+  })
+}
+
+caught('wrong-is-right', /directive:/)
+caught('lease-not-checked', /directive:|dead:/)
+caught('never-forgets', /forgets:|goodbye:/)
+caught('deaf-to-goodbye', /goodbye:|forgets:/)
+// A node that is host and unit would hear the host's wrong idea of a lease itself.
+caught('settles-at-once', /directive:/, { isMixed: false })
+caught('right-before-applied', /directive:/)
+caught('old-beats-renew', /dead:|directive:/)
+caught('restart-not-told', /directive:/)
+caught('repairs-nothing', /converge:|dead:|directive:|lease:/)
+caught('deaf-leader', /leader:/)
+caught('forgetful-leader', /lease:/)
+
+it.run()
