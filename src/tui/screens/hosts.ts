@@ -1,3 +1,4 @@
+import { capacityText } from '../../cli/row-text.ts'
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
 import { cell, type Screen, stateCell } from './screen.ts'
@@ -8,7 +9,7 @@ export const hosts: Screen = {
     { id: 'host', head: 'HOST', min: 8 },
     { id: 'address', head: 'ADDRESS', drop: 4 },
     { id: 'state', head: 'STATE' },
-    { id: 'capacity', head: 'CAPACITY', right: true },
+    { id: 'capacity', head: 'CAPACITY', right: true, min: 8 },
     { id: 'flows', head: 'FLOWS', right: true },
     { id: 'connections', head: 'TOTAL', right: true, drop: 3 },
     { id: 'rate', head: 'CONN/S', right: true },
@@ -25,7 +26,7 @@ export const hosts: Screen = {
           cell(row.name),
           cell(row.address),
           stateCell(row.state),
-          cell(row.capacity),
+          cell(capacityText(row), { sort: row.capacity }),
           cell(row.flows),
           cell(short(row.connections), { sort: row.connections }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
