@@ -23,7 +23,7 @@ An unknown key is an error.`),
     walk(clusterJsonSchema() as Schema, ''),
     section('RULES'),
     paragraphs(`Names of pools and of services are unique, and so are virtual IP, port and protocol together. A pool has a host
-once; all pools together have at most 255 hosts. A virtual IP is a unicast address and not the address of a node.
+once; all pools together have at most 255 hosts. A virtual IP is a unicast address (neither loopback nor link-local) and not the address of a node.
 timeouts.routeLease is at most half of timeouts.tcpIdle. overload.resume is less than overload.drain.
 
 Of a service's health, port is for the types tcp, http and https; path, host, status and body are for http and https;

@@ -120,6 +120,23 @@ shows its answer again and again; with --json too, an envelope a line.`),
     ...EXIT_STATUS.map(([code, text]) => item(bold(code), text)),
     section('ENVIRONMENT'),
     item(bold('SHUNT_SOCKET'), "The agent's control socket, where --socket is not given."),
+    item(bold('SHUNT_CONFIG'), 'The node file, where --config is not given. Default: /etc/shunt/node.yaml.'),
+    item(
+      bold('SHUNT_OPERATOR_KEY'),
+      "The operator's private key, where --operator-key is not given. Default: /etc/shunt/operator.key.",
+    ),
+    item(
+      bold('SHUNT_STATE_DIR'),
+      'The directory of what must survive a restart, where --state-dir is not given to shunt init or shunt join. Default: /var/lib/shunt.',
+    ),
+    item(
+      bold('SHUNT_APP_SOCKET'),
+      "The agent's socket for applications, where --app-socket is not given to shunt init or shunt join. Default: /run/shunt/app.sock.",
+    ),
+    item(
+      bold('SHUNT_LAB'),
+      'Name of the lab that the shunt lab commands mean, where --name is not given. shunt lab exec sets it, with the variables above and SHUNT_LAB_NODE, the name of the node.',
+    ),
     item(bold('SHUNT_DEBUG'), 'If set, errors come with a stack trace.'),
     item(bold('NO_COLOR'), 'If set, there is no colour. There is none off a terminal either.'),
     section('FILES'),

@@ -227,9 +227,13 @@ class Agent {
 
   async #leave(): Promise<void> {
     this.#leaving = true
-    this.#side?.leave()
-    // The answer gets out first, and word of it to the peers.
-    setTimeout(() => this.onLeft(), DRAIN_SETTLE_MS)
+    try {
+      this.#side?.leave()
+    } finally {
+      // Also when it could not be saved: the others take this node for gone. The answer gets out first, and word of it to the peers.
+      this.#leaving = this.#side?.managed.expelled() !== undefined
+      if (this.#leaving) setTimeout(() => this.onLeft(), DRAIN_SETTLE_MS)
+    }
   }
 
   /** @param hurry waits for nothing */

@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { NodeConfig } from '../config/schema.ts'
 import { errorText, ShuntError } from '../errors.ts'
@@ -233,7 +242,9 @@ export class KernelSetup {
   }
 
   #saveOwned(): void {
-    writeFileSync(this.#ownedPath, JSON.stringify(this.#owned))
+    // Whole, then renamed: an agent that is killed here leaves the list of before.
+    writeFileSync(`${this.#ownedPath}.new`, JSON.stringify(this.#owned))
+    renameSync(`${this.#ownedPath}.new`, this.#ownedPath)
   }
 
   #recoverAddresses(): void {

@@ -113,7 +113,13 @@ export class View implements AgentView {
         rttMs,
       })),
       limits: [...worker.limits],
-      counters: { ...worker.counters, ...kernel, ...links, ...this.#health.counted() },
+      counters: {
+        ...worker.counters,
+        ...kernel,
+        ...links,
+        ...this.#cluster.counters(),
+        ...this.#health.counted(),
+      },
       memory: { rssBytes: process.memoryUsage.rss() },
     }
   }
@@ -128,18 +134,18 @@ export class View implements AgentView {
     const { services, peers, addresses } = this.#config
     return {
       hosts: this.#directory.hosts.map(host => {
-        const mine = services.filter(service => service.hosts.some(member => member.name === host.name))
+        const capacities = services.flatMap(service =>
+          service.hosts
+            .filter(member => member.name === host.name)
+            .map(({ capacity }) => ({ service: service.name, capacity })),
+        )
         return {
           name: host.name,
           address: peers.find(peer => peer.name === host.name)?.address ?? addresses.cluster,
           state: this.#stateOf(host.name),
-          services: mine.map(service => service.name),
-          capacity: Math.max(
-            0,
-            ...mine.flatMap(service =>
-              service.hosts.filter(member => member.name === host.name).map(member => member.capacity),
-            ),
-          ),
+          services: capacities.map(({ service }) => service),
+          capacity: Math.max(0, ...capacities.map(({ capacity }) => capacity)),
+          capacities,
           flows: worker.hostFlows[host.index] ?? 0,
           connections: worker.hostConnections[host.index] ?? 0,
         }

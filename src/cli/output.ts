@@ -2,6 +2,7 @@
 import { styleText } from 'node:util'
 import { type Envelope, ERROR_SCHEMA, type ErrorEnvelope } from '../control/types.ts'
 import { errorText } from '../errors.ts'
+import { oneLine, plain, plainJson } from '../plain-text.ts'
 import { errorCodeOf } from './exit-codes.ts'
 
 const gone = new AbortController()
@@ -22,12 +23,15 @@ export const print = (text: string): void => {
   if (!gone.signal.aborted) process.stdout.write(text.endsWith('\n') || text === '' ? text : `${text}\n`)
 }
 
-/** Progress and remarks. */
+/** A text that must be exact where a program reads it, and harmless where a terminal shows it. */
+export const printExact = (text: string): void => print(process.stdout.isTTY === true ? plain(text) : text)
+
+/** Progress and remarks. Names and sentences come from other machines: nothing in them may move the cursor. */
 export const note = (text: string): void => {
-  process.stderr.write(`${text}\n`)
+  process.stderr.write(`${plain(text)}\n`)
 }
 
-export const warn = (text: string): void => note(`warning: ${text}`)
+export const warn = (text: string): void => note(`warning: ${oneLine(text)}`)
 
 /** Whether the screen can be redrawn. */
 export const isInteractive = (): boolean => process.stdout.isTTY === true && process.env.TERM !== 'dumb'
@@ -38,7 +42,7 @@ export const paint = (style: keyof typeof STYLES, text: string): string =>
   styleText(STYLES[style], text, { stream: process.stdout })
 
 export const json = (value: unknown, pretty: boolean): string =>
-  `${JSON.stringify(value, null, pretty ? 2 : undefined)}\n`
+  plainJson(`${JSON.stringify(value, null, pretty ? 2 : undefined)}\n`)
 
 /** An envelope for what a command knows by itself, without an agent. */
 export const localEnvelope = <T>(schema: string, data: T, node = '-'): Envelope<T> => ({

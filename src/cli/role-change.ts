@@ -27,18 +27,3 @@ export const changeRoles = (before: readonly string[], changes: readonly string[
   }
   return ORDER.filter(role => after.has(role))
 }
-
-/** Roles that the change would take from the cluster as a whole. */
-export const rolesLost = (
-  nodes: readonly { id: string; roles: readonly string[] }[],
-  id: string,
-  after: readonly Role[],
-): Role[] => {
-  const before = nodes.find(node => node.id === id)?.roles ?? []
-  return ORDER.filter(
-    role =>
-      before.includes(role) &&
-      !after.includes(role) &&
-      !nodes.some(node => node.id !== id && node.roles.includes(role)),
-  )
-}

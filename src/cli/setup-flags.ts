@@ -1,8 +1,10 @@
 /** What `shunt init` and `shunt join` ask of a machine, with what the machine suggests. */
+import { isIPv4 } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { Flags } from '@oclif/core'
 import type { NodePlaces } from '../cluster/setup.ts'
 import type { NodeFacts } from '../cluster/types.ts'
+import { addressFault } from '../config/address-fault.ts'
 import type { Role } from '../config/schema.ts'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
 import { ShuntError } from '../errors.ts'
@@ -59,6 +61,9 @@ export const setupFlags = {
     default: '/run/shunt/app.sock',
     helpValue: 'PATH',
   }),
+  unchecked: Flags.boolean({
+    description: 'Take the address and the interfaces also when this machine does not have them yet.',
+  }),
 }
 
 export interface SetupFlags {
@@ -72,6 +77,7 @@ export interface SetupFlags {
   'state-dir': string
   'control-socket': string
   'app-socket': string
+  unchecked: boolean
 }
 
 /** `host,classifier` in the usual order. Throws SHUNT_ERR_USAGE. */
@@ -92,12 +98,29 @@ const list = (text: string): string[] =>
     .map(word => word.trim())
     .filter(word => word !== '')
 
+/** @throws ShuntError SHUNT_ERR_USAGE when there is a forwarder without a tunnel address */
+export const checkTunnel = (roles: readonly Role[], tunnel: string | undefined): void => {
+  if (roles.includes('forwarder') && tunnel === undefined)
+    throw new ShuntError(
+      'SHUNT_ERR_USAGE',
+      'the role forwarder needs --tunnel IPV4, an address used for nothing else',
+    )
+}
+
 export interface Setup {
   places: NodePlaces
   facts: Omit<NodeFacts, 'id' | 'roles'>
   uplink: string[]
   clusterInterfaces: string[]
 }
+
+export const placesOf = (flags: SetupFlags): NodePlaces => ({
+  config: resolve(flags.config),
+  identity: resolve(flags.identity ?? join(dirname(flags.config), 'identity.key')),
+  stateDir: resolve(flags['state-dir']),
+  controlSocket: resolve(flags['control-socket']),
+  appSocket: resolve(flags['app-socket']),
+})
 
 /** @throws ShuntError SHUNT_ERR_USAGE when neither the flags nor the machine say something that is needed */
 export const setupOf = async (flags: SetupFlags): Promise<Setup> => {
@@ -111,17 +134,19 @@ export const setupOf = async (flags: SetupFlags): Promise<Setup> => {
   const link = (given: string | undefined, flag: string): string[] =>
     list(need(given ?? machine.interface, flag, noRoute))
   const { tunnel } = flags
+  const address = need(flags.address ?? machine.address, '--address', noRoute)
+  for (const [flag, ip] of [
+    ['--address', address],
+    ['--tunnel', tunnel],
+  ] as const) {
+    const fault = ip === undefined || !isIPv4(ip) ? undefined : addressFault(ip)
+    if (fault !== undefined) throw new ShuntError('SHUNT_ERR_USAGE', `${ip} ${fault}: give another ${flag}`)
+  }
   return {
-    places: {
-      config: resolve(flags.config),
-      identity: resolve(flags.identity ?? join(dirname(flags.config), 'identity.key')),
-      stateDir: resolve(flags['state-dir']),
-      controlSocket: resolve(flags['control-socket']),
-      appSocket: resolve(flags['app-socket']),
-    },
+    places: placesOf(flags),
     facts: {
       name: need(flags.name ?? machine.name, '--name', 'the host name of this machine is no name for a node'),
-      address: need(flags.address ?? machine.address, '--address', noRoute),
+      address,
       ...(tunnel !== undefined && { tunnel }),
     },
     // Only a node with a tunnel address can ever be a forwarder.

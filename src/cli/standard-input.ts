@@ -3,7 +3,7 @@ import { ShuntError } from '../errors.ts'
 /** More than any token or document. */
 const MAX_BYTES = 1024 * 1024
 
-/** All of standard input, as text. Throws SHUNT_ERR_USAGE when it is too long. */
+/** All of standard input, as text. Throws SHUNT_ERR_USAGE when it is too long, or no UTF-8. */
 export const readText = async (): Promise<string> => {
   const chunks: Buffer[] = []
   let size = 0
@@ -13,5 +13,9 @@ export const readText = async (): Promise<string> => {
       throw new ShuntError('SHUNT_ERR_USAGE', `standard input has more than ${MAX_BYTES} bytes`)
     chunks.push(chunk)
   }
-  return Buffer.concat(chunks).toString()
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks))
+  } catch (cause) {
+    throw new ShuntError('SHUNT_ERR_USAGE', 'standard input is not text in UTF-8', { cause })
+  }
 }

@@ -1,5 +1,5 @@
 /** Columns without borders: stable to read, to grep and to cut. */
-import { stripVTControlCharacters } from 'node:util'
+import { oneLine } from '../plain-text.ts'
 
 export interface Column<T> {
   head: string
@@ -9,9 +9,6 @@ export interface Column<T> {
   right?: boolean
   paint?(text: string, row: T): string
 }
-
-/** Names and sentences come from other machines: nothing in them may move the cursor. */
-export const oneLine = (text: string): string => stripVTControlCharacters(text).replace(/\p{Cc}/gu, ' ')
 
 const textOf = (value: string | number | boolean | null | undefined): string => {
   if (value === null || value === undefined || value === '') return '-'

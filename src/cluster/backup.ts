@@ -40,6 +40,11 @@ interface Stored {
   content: string
 }
 
+const FIELDS = ['part', 'path', 'content'] as const
+const isList = (files: unknown): files is Stored[] =>
+  Array.isArray(files) &&
+  files.every(file => FIELDS.every(field => typeof (file as Stored | null)?.[field] === 'string'))
+
 /** @throws ShuntError SHUNT_ERR_STATE when it is none, or damaged */
 export const parseBackup = (text: string, name: string): Backup => {
   const refuse = (why: string): ShuntError =>
@@ -56,7 +61,8 @@ export const parseBackup = (text: string, name: string): Backup => {
     throw refuse(`it is of format ${value.schema}, this shunt knows ${BACKUP_SCHEMA}`)
   const { schema: _, sha256, ...body } = value
   if (checksum(body) !== sha256) throw refuse('it is damaged (its checksum is wrong)')
-  const files = body.files as Stored[]
+  const { files } = body
+  if (!isList(files)) throw refuse('its list of files is not right')
   const missing = (['node-file', 'identity', 'cluster'] as const).find(
     part => !files.some(f => f.part === part),
   )

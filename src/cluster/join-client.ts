@@ -1,6 +1,6 @@
 /** The joining machine's side of a join: asks the token's issuer, and believes nothing that the operator's key does not prove. */
 import { randomBytes } from 'node:crypto'
-import { connect } from 'node:net'
+import { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { errorText, ShuntError } from '../errors.ts'
 import { helloNonce, NONCE_BYTES, NONCE_RANDOM_BYTES, nonceMatches } from '../gossip/hello-nonce.ts'
@@ -85,13 +85,14 @@ export const joinCluster = async (
   timeoutMs = TIMEOUT_MS,
 ): Promise<Statement[]> => {
   const where = `${token.address}:${token.port}`
-  const socket = connect({ host: token.address, port: token.port })
+  const socket = new Socket()
   const reader = new SocketReader(socket)
   const done = new AbortController()
   const late = delay(timeoutMs, undefined, { signal: done.signal }).then(() => {
     throw new Error(`no answer in ${timeoutMs / 1000} s`)
   })
   try {
+    socket.connect({ host: token.address, port: token.port })
     return believe(await Promise.race([ask(reader, token, facts, signer), late]), token, facts)
   } catch (cause) {
     if (cause instanceof ShuntError) throw cause

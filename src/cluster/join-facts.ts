@@ -1,15 +1,13 @@
 /** Facts of a node that asks to join: the shape, and what stands against them in a cluster. Pure. */
 import { z } from 'zod'
+import { addressFault } from '../config/address-fault.ts'
 import { ROLES } from '../config/schema.ts'
 import type { ClusterView, NodeFacts, TokenBody } from './types.ts'
 
-const address = z.ipv4().refine(
-  ip => {
-    const first = Number(ip.split('.')[0])
-    return first > 0 && first < 224
-  },
-  { error: 'must be a unicast IPv4 address' },
-)
+const address = z.ipv4().check(context => {
+  const fault = addressFault(context.value)
+  if (fault !== undefined) context.issues.push({ code: 'custom', message: fault, input: context.value })
+})
 
 export const factsShape: z.ZodType<NodeFacts> = z
   .strictObject({
@@ -52,7 +50,7 @@ export const standingOf = (view: ClusterView, token: TokenBody, facts: NodeFacts
   const gone = view.departed.find(d => d.id === facts.id)
   if (gone !== undefined)
     return refused(
-      `the identity ${facts.id} ${gone.reason === 'left' ? 'has left the cluster' : 'was evicted'}, which is for ever: remove its identity file and join with a new one`,
+      `the identity ${facts.id} ${gone.reason === 'left' ? 'has left the cluster' : 'was evicted'}, which is for ever: its machine comes back as a new node, with shunt join --anew`,
     )
   const beyond = facts.roles.filter(role => !token.roles.includes(role))
   if (beyond.length > 0)

@@ -62,8 +62,8 @@ const admit = async (
 ): Promise<void> => {
   const { cluster, signer, tokens } = options
   const { body, signature } = registration
-  const atMs = options.nowMs()
-  if (body.expiresMs <= atMs) refuse(`the token expired at ${new Date(body.expiresMs).toISOString()}`)
+  const nowMs = options.nowMs()
+  if (body.expiresMs <= nowMs) refuse(`the token expired at ${new Date(body.expiresMs).toISOString()}`)
   const proven = verifyEd25519(
     publicKeyOfPeer(facts.id),
     proofBytes(cluster, body.token, facts),
@@ -76,7 +76,11 @@ const admit = async (
   if (standing.kind === 'member') return
   const slot =
     tokens.take(body.token, facts.id, takenByOthers(options.statements(), body.token, facts.id)) ??
-    refuse(`the token's ${body.uses} uses are taken; make another with shunt token`)
+    refuse(
+      `${body.uses === 1 ? "the token's only use is" : `the token's ${body.uses} uses are`} taken; make another with shunt token`,
+    )
+  // The clock that signed the token may be ahead of this one.
+  const atMs = Math.max(nowMs, body.issuedMs)
   const statement = signStatement(
     cluster,
     signer.id,

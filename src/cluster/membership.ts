@@ -1,8 +1,12 @@
 /**
- * Who is a member. Admissions are taken in order of (time, peer id); one whose name or address an earlier member has is no
- * member but a conflict, shown to the operator, who evicts one of the two.
+ * Who is a member. Admissions are taken in order of their claims (precedence.ts); one whose name or address a member before it has
+ * is no member but a conflict, shown to the operator, who evicts one of the two.
+ *
+ * A place of a token is its first admission's for ever, also when that node is removed. An issuer that gives one to two nodes can
+ * so take out nodes that joined at it, and nobody else; the conflict names it. Admissions by an evicted issuer still count, since no clock
+ * but its own says which came before: who does not trust it evicts the nodes that it let in as well.
  */
-import { byHash, byTime, type Entry, type Order } from './precedence.ts'
+import { byClaim, byTime, type Entry, type Order } from './precedence.ts'
 import type { ClusterView, Conflict, Departed, Member, StatementKind } from './types.ts'
 import type { Said } from './view.ts'
 
@@ -18,18 +22,31 @@ const firstBy = <T extends { entry: Entry }>(items: T[], order: Order, key: (ite
   return first
 }
 
+interface Outbid {
+  admission: Admission
+  /** Who has its place of the token. */
+  by: Admission
+}
+
 /** The admission in force of each peer id, and those whose token place another one has. */
-const admissionsOf = (all: Admission[]): { inForce: Admission[]; outbid: Admission[] } => {
+const admissionsOf = (all: Admission[]): { inForce: Admission[]; outbid: Outbid[] } => {
   const placeOf = ({ hash, body: { token } }: Admission): string =>
     token === undefined ? hash : `${token.body.token} ${token.slot}`
-  const placed = [...firstBy(all, byHash, placeOf).values()]
-  const inForce = firstBy(placed, byTime, a => a.body.node.id)
+  const placed = firstBy(all, byTime, placeOf)
+  const inForce = firstBy([...placed.values()], byClaim, a => a.body.node.id)
   const losers = all.filter(a => !inForce.has(a.body.node.id))
   return {
     inForce: [...inForce.values()],
-    outbid: [...firstBy(losers, byTime, a => a.body.node.id).values()],
+    outbid: [...firstBy(losers, byClaim, a => a.body.node.id).values()].map(admission => ({
+      admission,
+      by: placed.get(placeOf(admission))!,
+    })),
   }
 }
+
+/** Only an issuer can do that, which counts the places of its tokens. */
+const equivocation = ({ admission, by }: Outbid, nameOf: (id: string) => string): string =>
+  `${nameOf(admission.body.token!.body.issuer)} gave the same place of a join token to ${by.body.node.name} as well: unless it was put back from an old backup, it cannot be trusted and is to be evicted, and the nodes that joined at it too`
 
 interface Removal {
   reason: 'left' | 'evicted'
@@ -79,10 +96,7 @@ export const membership = (said: Statements): Pick<ClusterView, 'members' | 'dep
   const departed: Departed[] = []
   const conflicts: Conflict[] = []
   const taken = new Map<string, Member>()
-  const candidates = inForce.sort(
-    (a, b) => a.body.atMs - b.body.atMs || textOrder(a.body.node.id, b.body.node.id),
-  )
-  for (const admission of candidates) {
+  for (const admission of inForce.sort((a, b) => byClaim(a.entry, b.entry))) {
     const { id, name, address, tunnel } = admission.body.node
     const removal = removals.get(id)
     if (removal !== undefined) {
@@ -103,11 +117,12 @@ export const membership = (said: Statements): Pick<ClusterView, 'members' | 'dep
     members.push(member)
     for (const c of claims) taken.set(c, member)
   }
-  for (const { body } of outbid) {
-    const { id, name } = body.node
+  const names = new Map(inForce.map(({ body: { node } }) => [node.id, node.name]))
+  for (const each of outbid) {
+    const { id, name } = each.admission.body.node
     const removal = removals.get(id)
     if (removal !== undefined) departed.push({ id, name, ...removal })
-    else conflicts.push({ id, name, why: 'another node has its place of the join token' })
+    else conflicts.push({ id, name, why: equivocation(each, issuer => names.get(issuer) ?? issuer) })
   }
   const byName = (a: { name: string; id: string }, b: { name: string; id: string }): number =>
     textOrder(a.name, b.name) || textOrder(a.id, b.id)

@@ -56,6 +56,11 @@ const readOperatorFile = (file: string): Uint8Array => {
 /** The operator's key. Throws SHUNT_ERR_IDENTITY if it is missing, open to other users, damaged or of another kind. */
 export const loadOperatorKey = (file: string): Signer & { cluster: string } => {
   const bytes = Buffer.from(readOperatorFile(file))
+  if (LIBP2P.equals(bytes.subarray(0, LIBP2P.length)))
+    throw new ShuntError(
+      'SHUNT_ERR_IDENTITY',
+      `${file} is another kind of key: the identity of a node; give the operator's, which shunt init made (--operator-key)`,
+    )
   let key: KeyObject
   try {
     key = createPrivateKey(bytes)

@@ -22,12 +22,28 @@ export interface Place {
 /** Later ones than these are not in force and only tell what was once said. */
 export const KEPT_REVISIONS = 32
 export const KEPT_SECRETS = 8
+/** Admissions of one place of a token: the first is in force, the others tell why their nodes are no members. */
+export const KEPT_IN_SLOT = 3
 
 const textOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
-export const byHash: Order = (a, b) => textOrder(a.hash, b.hash)
 /** Earliest first. */
 export const byTime: Order = (a, b) =>
   a.statement.body.atMs - b.statement.body.atMs || textOrder(a.hash, b.hash)
+
+const claimOf = ({ statement: { body } }: Entry): { byToken: boolean; signedMs: number } => {
+  const token = body.kind === 'admit' ? body.token?.body : undefined
+  return { byToken: token !== undefined, signedMs: token?.issuedMs ?? body.atMs }
+}
+
+/**
+ * Whose claim to a name or an address comes first: the operator's admissions, then those by tokens in the order in which the operator
+ * made these. The issuer of a token chooses the time of an admission, so that time decides only between those of one token:
+ * nobody who was admitted before a token was made can lose anything by it.
+ */
+export const byClaim: Order = (a, b) => {
+  const [x, y] = [claimOf(a), claimOf(b)]
+  return Number(x.byToken) - Number(y.byToken) || x.signedMs - y.signedMs || byTime(a, b)
+}
 
 /** The operator's word first: a node cannot make its eviction look like its own leave. */
 const removalOrder: Order = (a, b) =>
@@ -59,10 +75,9 @@ export const placeOf = ({ body }: Statement): Place => {
     case 'genesis':
       return { key: 'genesis', keep: 1, order: byTime }
     case 'admit':
-      // The second one of a token place stays as well: it tells why its node is no member.
       return body.token === undefined
         ? { key: `admit ${body.node.id}`, keep: 1, order: byTime }
-        : { key: `slot ${body.token.body.token} ${body.token.slot}`, keep: 2, order: byHash }
+        : { key: `slot ${body.token.body.token} ${body.token.slot}`, keep: KEPT_IN_SLOT, order: byTime }
     case 'roles':
       return { key: `roles ${body.id}`, keep: 1, order: rolesOrder }
     case 'directive':

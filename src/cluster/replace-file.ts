@@ -1,8 +1,23 @@
 /** Replaces a file as a whole: after a crash there is the old one or the new one. */
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, fsyncSync, openSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { errorText, ShuntError } from '../errors.ts'
+
+const SUFFIX_BYTES = 6
+const LEFTOVER = new RegExp(`^\\.[0-9a-f]{${2 * SUFFIX_BYTES}}\\.new$`)
+
+/** Removes what writers of a file left beside it when they were killed. To be called while nobody writes it; never throws. */
+export const removeLeftovers = (file: string): void => {
+  const name = basename(file)
+  try {
+    for (const entry of readdirSync(dirname(file)))
+      if (entry.startsWith(name) && LEFTOVER.test(entry.slice(name.length)))
+        unlinkSync(join(dirname(file), entry))
+  } catch {
+    // They only take room.
+  }
+}
 
 const syncDirectory = (directory: string): void => {
   const fd = openSync(directory, 'r')
@@ -15,7 +30,7 @@ const syncDirectory = (directory: string): void => {
 
 /** @throws ShuntError SHUNT_ERR_STATE; then the old file is unchanged */
 export const replaceFile = (file: string, content: string | Uint8Array, mode = 0o600): void => {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.new`
+  const temporary = `${file}.${randomBytes(SUFFIX_BYTES).toString('hex')}.new`
   let made = false
   try {
     const fd = openSync(temporary, 'wx', mode)

@@ -36,6 +36,12 @@ export interface ReplicaSettings {
   askBurst: number
   /** Bad entries taken from a peer at once; one a second is given back. One more, and its entries are ignored for `ignoreMs`. */
   refusedBurst: number
+  /**
+   * Bytes of entries of no use (known already, superseded, of an unknown kind) taken from a peer at once, and in a second; beyond
+   * them its entries are ignored for `ignoreMs`. More than an honest peer ever sends.
+   */
+  uselessBurst: number
+  uselessPerSecond: number
   ignoreMs: number
 }
 
@@ -48,14 +54,20 @@ export const REPLICA_DEFAULTS: ReplicaSettings = {
   sendPerSecond: 262_144,
   askBurst: 16,
   refusedBurst: 64,
+  uselessBurst: 16_777_216,
+  uselessPerSecond: 524_288,
   ignoreMs: 30_000,
 }
+
+/** Work that even the shortest entry makes, as bytes. */
+const ENTRY_COST_BYTES = 256
 
 export class ReplicaPeer {
   readonly #settings: ReplicaSettings
   readonly #bytes: Allowance
   readonly #asks: Allowance
   readonly #refusals: Allowance
+  readonly #useless: Allowance
   #digest: bigint | null = null
   #dueMs = Number.POSITIVE_INFINITY
   #listedMs = Number.NEGATIVE_INFINITY
@@ -71,6 +83,7 @@ export class ReplicaPeer {
     this.#bytes = new Allowance(settings.sendBurst, settings.sendPerSecond, nowMs)
     this.#asks = new Allowance(settings.askBurst, 1, nowMs)
     this.#refusals = new Allowance(settings.refusedBurst, 1, nowMs)
+    this.#useless = new Allowance(settings.uselessBurst, settings.uselessPerSecond, nowMs)
   }
 
   /** When our list is to be told to it again; infinite while it says that it holds the same. */
@@ -116,6 +129,13 @@ export class ReplicaPeer {
   /** True if it has now sent too many bad entries. */
   refuse(nowMs: number): boolean {
     if (this.#refusals.take(1, nowMs)) return false
+    this.#ignoredUntilMs = nowMs + this.#settings.ignoreMs
+    return true
+  }
+
+  /** An entry of no use. True if it has now sent too much of that. */
+  useless(bytes: number, nowMs: number): boolean {
+    if (this.#useless.take(ENTRY_COST_BYTES + bytes, nowMs)) return false
     this.#ignoredUntilMs = nowMs + this.#settings.ignoreMs
     return true
   }

@@ -34,8 +34,8 @@ export type ReplicaAction =
   | { do: 'publish'; entries: Uint8Array[] }
   /** Persist the ledger, and compute the view anew. */
   | { do: 'changed'; statements: Statement[] }
-  /** `peer` is '' for what was submitted here. */
-  | { do: 'refused'; peer: string; why: string }
+  /** `peer` is '' for what was submitted here; `count`: of statements. */
+  | { do: 'refused'; peer: string; why: string; count: number }
 
 export interface ReplicaStep {
   actions: ReplicaAction[]
@@ -47,6 +47,11 @@ const MAX_HASHES = 8_192
 /** Sum of the entries of a frame or a publication, each with four bytes before it; one of the greatest size fits. */
 const MAX_BATCH_BYTES = 199_000
 const MAX_BATCH_ENTRIES = 1_024
+
+/** Of statements of a kind that this version does not know, so that each is read once. */
+const MAX_UNKNOWN = 8_192
+
+const TOO_USELESS = 'too many statements that are known already, superseded or of an unknown kind'
 
 const batches = (entries: Uint8Array[]): Uint8Array[][] => {
   const all: Uint8Array[][] = []
@@ -67,6 +72,10 @@ export class Replica {
   readonly #settings: ReplicaSettings
   readonly #peers = new Map<string, ReplicaPeer>()
   readonly #idOf: (peer: string) => string | undefined
+  /** What those cost that publish without being linked. */
+  readonly #unlinked: ReplicaPeer
+  /** Hashes, oldest first. */
+  readonly #unknown = new Set<string>()
 
   /**
    * `idOf`: the peer id of what events and actions call a peer, or undefined when that is no member; by default they are
@@ -80,6 +89,7 @@ export class Replica {
     this.ledger = ledger
     this.#idOf = idOf
     this.#settings = { ...REPLICA_DEFAULTS, ...settings }
+    this.#unlinked = new ReplicaPeer(this.#settings, 0)
   }
 
   /** `jitter`: 0 <= j < 1, random. Never throws for what a peer sent. */
@@ -117,7 +127,7 @@ export class Replica {
     const held = new Set(theirs)
     const lacking = this.ledger.hashes().filter(hash => !held.has(hash))
     this.#send(peer, state, lacking, nowMs, actions)
-    const wanted = theirs.filter(hash => !this.ledger.has(hash))
+    const wanted = theirs.filter(hash => !this.ledger.has(hash) && !this.#unknown.has(hash))
     if (wanted.length > 0 && !state.isIgnored(nowMs))
       actions.push({ do: 'send', peer, frame: { type: 'ledger-want', hashes: wanted } })
   }
@@ -152,37 +162,56 @@ export class Replica {
   }
 
   #take(peer: string, entries: Uint8Array[], nowMs: number, actions: ReplicaAction[]): void {
-    const state = this.#peers.get(peer)
-    if (state?.isIgnored(nowMs)) return
+    const state = this.#peers.get(peer) ?? this.#unlinked
+    if (state.isIgnored(nowMs)) return
     const faults: string[] = []
-    const fault = (why: string): boolean => {
-      faults.push(why)
-      return state?.refuse(nowMs) ?? true
-    }
-    const read: Entry[] = []
-    for (const bytes of entries) {
-      const hash = createHash('sha256').update(bytes).digest('hex')
-      if (this.ledger.has(hash)) continue
-      try {
-        read.push({ hash, bytes, statement: decodeStatement(bytes) })
-      } catch (error) {
-        // A newer version may say what this one cannot read; that is no misbehaviour.
-        if ((error as Error).cause === UNKNOWN_KIND) continue
-        if (fault(errorText(error))) break
-      }
-    }
     const added: Statement[] = []
-    for (const entry of inTellingOrder(read)) {
+    for (const entry of inTellingOrder(this.#read(state, entries, faults, nowMs))) {
+      if (state.isIgnored(nowMs)) break
       const result = this.ledger.take(entry)
       if (result === 'new') added.push(entry.statement)
-      if (typeof result === 'object' && fault(result.refused)) break
+      else if (typeof result === 'object') {
+        faults.push(result.refused)
+        state.refuse(nowMs)
+      } else if (state.useless(entry.bytes.length, nowMs)) faults.push(TOO_USELESS)
     }
     if (faults.length > 0) {
       const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more)`
-      const ignored = state?.isIgnored(nowMs) ? '; its statements are ignored for a while' : ''
-      actions.push({ do: 'refused', peer, why: `${faults[0]}${more}${ignored}` })
+      const ignored = state.isIgnored(nowMs) ? '; its statements are ignored for a while' : ''
+      actions.push({ do: 'refused', peer, why: `${faults[0]}${more}${ignored}`, count: faults.length })
     }
     this.#changed(added, actions)
+  }
+
+  /** Those that are new and can be read, until there are too many others. */
+  #read(state: ReplicaPeer, entries: Uint8Array[], faults: string[], nowMs: number): Entry[] {
+    const read: Entry[] = []
+    for (const bytes of entries) {
+      if (state.isIgnored(nowMs)) break
+      const hash = createHash('sha256').update(bytes).digest('hex')
+      try {
+        if (!this.ledger.has(hash) && !this.#unknown.has(hash)) {
+          read.push({ hash, bytes, statement: decodeStatement(bytes) })
+          continue
+        }
+      } catch (error) {
+        // A newer version may say what this one cannot read; that is no misbehaviour.
+        if ((error as Error).cause !== UNKNOWN_KIND) {
+          faults.push(errorText(error))
+          state.refuse(nowMs)
+          continue
+        }
+        this.#remember(hash)
+      }
+      if (state.useless(bytes.length, nowMs)) faults.push(TOO_USELESS)
+    }
+    return read
+  }
+
+  #remember(unknown: string): void {
+    const [oldest] = this.#unknown
+    if (this.#unknown.size >= MAX_UNKNOWN && oldest !== undefined) this.#unknown.delete(oldest)
+    this.#unknown.add(unknown)
   }
 
   #submit(statements: Statement[], nowMs: number, actions: ReplicaAction[]): void {
@@ -190,7 +219,8 @@ export class Replica {
     for (const statement of statements) {
       const result = this.ledger.add(statement)
       if (result === 'new') added.push(statement)
-      else if (typeof result === 'object') actions.push({ do: 'refused', peer: '', why: result.refused })
+      else if (typeof result === 'object')
+        actions.push({ do: 'refused', peer: '', why: result.refused, count: 1 })
     }
     const open = added.filter(s => s.body.kind !== 'secret').map(statement => ({ statement }))
     for (const entries of batches(inTellingOrder(open).map(({ statement }) => encodeStatement(statement))))

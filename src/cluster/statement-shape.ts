@@ -46,13 +46,16 @@ const facts = z
   .strictObject({ id: peerId, name, address, tunnel: address.optional(), roles })
   .refine(node => node.tunnel !== node.address, 'tunnel and address must differ')
 
-const tokenBody = z.strictObject({
-  token: z.string().regex(/^[A-Za-z0-9_-]{21}$/, { error: 'must be 21 characters' }),
-  issuer: peerId,
-  roles: roles.min(1),
-  uses: z.int().min(1).max(1_000),
-  expiresMs: atMs,
-})
+const tokenBody = z
+  .strictObject({
+    token: z.string().regex(/^[A-Za-z0-9_-]{21}$/, { error: 'must be 21 characters' }),
+    issuer: peerId,
+    roles: roles.min(1),
+    uses: z.int().min(1).max(1_000),
+    issuedMs: atMs,
+    expiresMs: atMs,
+  })
+  .refine(token => token.issuedMs < token.expiresMs, 'expiresMs must be after issuedMs')
 
 const signature = base64(64)
 const body = z.discriminatedUnion('kind', [

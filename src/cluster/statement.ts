@@ -114,6 +114,7 @@ const tokenFault = (s: Statement, body: Admit): string | undefined => {
   if (token.slot > token.body.uses) return `the token has ${token.body.uses} places, not ${token.slot}`
   if (!node.roles.every(role => token.body.roles.includes(role)))
     return 'the token does not allow these roles'
+  if (body.atMs < token.body.issuedMs) return 'the token was not made yet'
   if (body.atMs >= token.body.expiresMs) return 'the token had expired'
   if (!verifyEd25519(operatorKey(s.cluster), tokenBytes(s.cluster, token.body), fromBase64(token.signature)))
     return 'the operator did not sign the token'

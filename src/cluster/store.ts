@@ -3,9 +3,9 @@
  * It holds the cluster secrets, hence mode 0600. The shell of the ledger.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorText, ShuntError } from '../errors.ts'
+import { readPrivate } from './private-file.ts'
 import { replaceFile } from './replace-file.ts'
 import { decodeStatement, encodeStatement } from './statement.ts'
 import type { Statement } from './types.ts'
@@ -80,17 +80,13 @@ export const parseCluster = (text: string, file: string): StoredCluster => {
  */
 export const loadCluster = (stateDir: string): StoredCluster | null => {
   const file = clusterFile(stateDir)
-  let text: string
+  let text: string | null
   try {
-    const { size, mode } = statSync(file)
-    if (size > MAX_BYTES) throw new Error(`it has ${size} bytes`)
-    if ((mode & 0o027) !== 0) throw new Error(`it is open to other users: run chmod 600 ${file}`)
-    text = readFileSync(file, 'utf8')
+    text = readPrivate(file, MAX_BYTES)
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw new ShuntError('SHUNT_ERR_STATE', `cannot read ${file}: ${errorText(cause)}`, { cause })
   }
-  return parseCluster(text, file)
+  return text === null ? null : parseCluster(text, file)
 }
 
 /**

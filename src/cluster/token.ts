@@ -13,6 +13,9 @@ import type { TokenBody } from './types.ts'
 const PREFIX = 'shunt1.'
 const CHECK_BYTES = 8
 const MAX_CHARACTERS = 4096
+const MAX_PORT = 65_535
+/** The last instant that a Date can hold. */
+const MAX_MS = 8_640_000_000_000_000
 const JOIN_LABEL = 'shunt join 1'
 const NO_SALT = new Uint8Array(0)
 
@@ -35,6 +38,8 @@ export const encodeToken = (token: Token): string => {
 }
 
 const refuse = (why: string): ShuntError => new ShuntError('SHUNT_ERR_TOKEN', why)
+const isTime = (value: unknown): boolean =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_MS
 const isText = (value: unknown, length: number): boolean =>
   typeof value === 'string' && value.length > 0 && value.length <= length
 
@@ -45,13 +50,37 @@ const hasShape = (value: unknown): value is Token => {
     isText(t?.cluster, 64) &&
     isText(t?.signature, 128) &&
     isText(t?.secret, 64) &&
-    isIPv4(String(t?.address)) &&
-    Number.isInteger(t?.port) &&
+    isText(t?.address, 15) &&
+    isIPv4(t!.address!) &&
+    Number.isInteger(t!.port) &&
+    t!.port! >= 1 &&
+    t!.port! <= MAX_PORT &&
     isText(b?.token, 64) &&
     isText(b?.issuer, 64) &&
     Array.isArray(b?.roles) &&
+    b.roles.every(role => isText(role, 64)) &&
     Number.isInteger(b?.uses) &&
-    Number.isInteger(b?.expiresMs)
+    isTime(b?.issuedMs) &&
+    isTime(b?.expiresMs)
+  )
+}
+
+/** Undefined when it is no JSON. */
+const parsed = (json: Uint8Array): unknown => {
+  try {
+    return JSON.parse(Buffer.from(json).toString())
+  } catch {
+    return undefined
+  }
+}
+
+const isSigned = ({ cluster, body, signature }: Token): boolean => {
+  const { token, issuer, roles, uses, issuedMs, expiresMs } = body
+  const signed = { token, issuer, roles, uses, issuedMs, expiresMs }
+  return verifyEd25519(
+    Buffer.from(cluster, 'base64url'),
+    tokenBytes(cluster, signed),
+    Buffer.from(signature, 'base64'),
   )
 }
 
@@ -70,10 +99,10 @@ export const decodeToken = (text: string, nowMs: number): Token => {
   const json = bytes.subarray(0, Math.max(0, bytes.length - CHECK_BYTES))
   if (trimmed.length > MAX_CHARACTERS || !checkOf(json).equals(bytes.subarray(json.length)))
     throw refuse('the token is incomplete or was altered: copy all of it again, it is one word')
-  const token: unknown = JSON.parse(json.toString())
-  if (!hasShape(token)) throw refuse('the token lacks something: make a new one with shunt token')
-  const operator = Buffer.from(token.cluster, 'base64url')
-  if (!verifyEd25519(operator, tokenBytes(token.cluster, token.body), Buffer.from(token.signature, 'base64')))
+  const token = parsed(json)
+  if (!hasShape(token))
+    throw refuse('the token lacks something or is of another version: make a new one with shunt token')
+  if (!isSigned(token))
     throw refuse('the token is not signed by its operator: make a new one with shunt token')
   if (token.body.expiresMs <= nowMs)
     throw refuse(

@@ -2,11 +2,11 @@
  * Tokens that are redeemed at this node, with the places that are taken: kept on disk, so that a restart neither forgets
  * a token nor gives a place away twice.
  */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TokenRegistration } from '../control/cluster-types.ts'
 import { errorText, ShuntError } from '../errors.ts'
 import { verifyEd25519 } from './peer-key.ts'
+import { readPrivate } from './private-file.ts'
 import { replaceFile } from './replace-file.ts'
 import { tokenBytes } from './statement.ts'
 import { joinKey } from './token.ts'
@@ -17,6 +17,8 @@ const VERSION = 1
 export const MAX_TOKENS = 64
 const MAX_USES = 1000
 const SECRET_BYTES = 32
+/** MAX_TOKENS with all places taken: below 5 MB. */
+const MAX_BYTES = 16 * 1024 * 1024
 
 export interface OutstandingToken {
   readonly registration: TokenRegistration
@@ -41,6 +43,7 @@ const problem = (
     return `its uses must be 1 to ${MAX_USES}`
   if (!/^[\w-]{21}$/.test(body.token)) return 'its id is not one'
   if (!(body.expiresMs > nowMs)) return 'it has expired already'
+  if (!(body.issuedMs < body.expiresMs)) return 'it ends before it begins'
   if (Buffer.from(registration.secret, 'base64').length !== SECRET_BYTES)
     return `its secret is not ${SECRET_BYTES} bytes`
   const operator = Buffer.from(cluster, 'base64url')
@@ -69,13 +72,13 @@ export class TokenStore {
   static open(stateDir: string, cluster: string, issuer: string): TokenStore {
     const file = join(stateDir, TOKENS_FILE)
     const store = new TokenStore(file, cluster, issuer)
-    let text: string
+    let text: string | null
     try {
-      text = readFileSync(file, 'utf8')
+      text = readPrivate(file, MAX_BYTES)
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return store
       throw new ShuntError('SHUNT_ERR_STATE', `cannot read ${file}: ${errorText(cause)}`, { cause })
     }
+    if (text === null) return store
     try {
       const value = JSON.parse(text) as { version: number; tokens: Stored[] }
       if (value.version !== VERSION) throw new Error(`its format is ${value.version}, not ${VERSION}`)
@@ -93,7 +96,7 @@ export class TokenStore {
 
   /**
    * Takes an operator's token; one that is known already is success.
-   * @throws ShuntError SHUNT_ERR_TOKEN
+   * @throws ShuntError SHUNT_ERR_TOKEN, or SHUNT_ERR_STATE when it cannot be saved: then it is not taken
    */
   register(registration: TokenRegistration, nowMs: number): void {
     const why = problem(registration, this.#cluster, this.#issuer, nowMs)
@@ -106,7 +109,7 @@ export class TokenStore {
         `this node has ${MAX_TOKENS} tokens outstanding, which is all it keeps: wait until one expires, or issue it at another node`,
       )
     this.#keep(registration, new Map())
-    this.#save()
+    this.#save(() => this.#tokens.delete(registration.body.token))
   }
 
   /** Those that can still be asked with; a token whose places are all taken stays for its joiners' second attempts. */
@@ -121,6 +124,7 @@ export class TokenStore {
   /**
    * The place of a node: the one that it has, or the lowest that nobody has; undefined when all are taken. On disk when it returns.
    * @param alsoTaken places that statements show as taken by other nodes
+   * @throws ShuntError SHUNT_ERR_STATE when it cannot be saved: then no place is given
    */
   take(token: string, node: string, alsoTaken: ReadonlySet<number>): number | undefined {
     const entry = this.#tokens.get(token)
@@ -132,7 +136,10 @@ export class TokenStore {
     for (let slot = 1; slot <= entry.registration.body.uses; slot++) {
       if (taken.has(slot)) continue
       entry.slots.set(node, slot)
-      this.#save()
+      this.#save(() => {
+        if (has === undefined) entry.slots.delete(node)
+        else entry.slots.set(node, has)
+      })
       return slot
     }
     return undefined
@@ -148,10 +155,16 @@ export class TokenStore {
       if (registration.body.expiresMs <= nowMs) this.#tokens.delete(id)
   }
 
-  #save(): void {
+  /** `undo`: what memory is to forget when the disk does not take it. */
+  #save(undo: () => void): void {
     const tokens = [...this.#tokens.values()].map(
       ({ registration, slots }): Stored => ({ ...registration, slots: Object.fromEntries(slots) }),
     )
-    replaceFile(this.#file, `${JSON.stringify({ version: VERSION, tokens }, null, 1)}\n`)
+    try {
+      replaceFile(this.#file, `${JSON.stringify({ version: VERSION, tokens }, null, 1)}\n`)
+    } catch (error) {
+      undo()
+      throw error
+    }
   }
 }

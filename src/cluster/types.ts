@@ -27,7 +27,12 @@ export interface TokenBody {
   roles: Role[]
   /** 1 to 1000. */
   uses: number
-  /** Unix milliseconds. */
+  /**
+   * Unix milliseconds of the operator's clock. An admission by the token bears a time of these two or between, which its issuer
+   * chooses; so whose claim comes first is decided by `issuedMs`.
+   */
+  issuedMs: number
+  /** Unix milliseconds, later than `issuedMs`. */
   expiresMs: number
 }
 
@@ -100,7 +105,7 @@ export interface Departed {
   atMs: number
 }
 
-/** A member whose name, address or tunnel address an earlier one has, or that used a token place already taken. */
+/** An admission whose name, address or tunnel address another one has before it, or whose place of its token. */
 export interface Conflict {
   id: string
   name: string

@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { documentFlag, readDocument } from '../cli/change/document-flag.ts'
 import { changeFlags } from '../cli/change/flags.ts'
 
 export default class Apply extends BaseCommand {
@@ -12,27 +13,22 @@ Applying the same document again changes nothing and is no error.`
   static override examples = [
     '<%= config.bin %> apply -f cluster.yaml',
     '<%= config.bin %> apply -f cluster.yaml --expect 7 --note "more hosts" --yes',
+    'sed s/h3/h4/ cluster.yaml | <%= config.bin %> apply -f - --yes',
   ]
   static override flags = {
-    file: Flags.string({
-      char: 'f',
-      description: 'The cluster document.',
-      required: true,
-      helpValue: 'FILE',
-    }),
+    file: documentFlag,
     note: Flags.string({ description: 'Why, for shunt config history.', default: '', helpValue: 'TEXT' }),
     ...changeFlags,
   }
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(Apply)
-    const [{ loadDocument }, { applyDocument }, { askCurrent }] = await Promise.all([
-      import('../config/document.ts'),
+    const [{ applyDocument }, { askCurrent }] = await Promise.all([
       import('../cli/change/apply.ts'),
       import('../cli/change/current.ts'),
     ])
-    const { text } = loadDocument(flags.file)
+    const document = await readDocument(flags.file)
     const current = await askCurrent(flags.socket)
-    await applyDocument({ text, file: flags.file, note: flags.note }, current, flags)
+    await applyDocument({ ...document, note: flags.note }, current, flags)
   }
 }

@@ -7,6 +7,7 @@ import { configFlag } from '../cli/setup-flags.ts'
 import type { Diagnosis } from '../doctor/examine.ts'
 import type { CheckStatus } from '../doctor/facts.ts'
 import type { Applied } from '../doctor/remedy.ts'
+import { oneLine, plain } from '../plain-text.ts'
 
 const SCHEMA = 'shunt.doctor/1'
 const STYLE = { pass: 'good', warn: 'odd', fail: 'bad', skip: 'dim' } as const
@@ -14,8 +15,8 @@ const STYLE = { pass: 'good', warn: 'odd', fail: 'bad', skip: 'dim' } as const
 const render = (diagnoses: readonly Diagnosis[], counts: Record<CheckStatus, number>): string => {
   const width = Math.max(...diagnoses.map(({ check }) => check.length))
   const lines = diagnoses.flatMap(({ check, status, text, fix }) => [
-    `${paint(STYLE[status], status)}  ${check.padEnd(width)}  ${text.replaceAll('\n', `\n${' '.repeat(width + 8)}`)}`,
-    ...(fix === undefined ? [] : [`${' '.repeat(width + 8)}fix: ${fix}`]),
+    `${paint(STYLE[status], status)}  ${check.padEnd(width)}  ${plain(text).replaceAll('\n', `\n${' '.repeat(width + 8)}`)}`,
+    ...(fix === undefined ? [] : [`${' '.repeat(width + 8)}fix: ${oneLine(fix)}`]),
   ])
   const { pass, warn: warnings, fail, skip } = counts
   return `${lines.join('\n')}\n\n${pass} passed, ${count(warnings, 'warning')}, ${fail} failed, ${skip} skipped\n`

@@ -4,7 +4,6 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { EXIT } from '../cli/exit-codes.ts'
 import { nounFlags, pathAt } from '../cli/noun-command.ts'
 import { json, note, paint, print, stdoutGone, warn } from '../cli/output.ts'
-import { oneLine } from '../cli/table.ts'
 import {
   DEFAULT_EVENTS,
   type Envelope,
@@ -14,6 +13,7 @@ import {
   type StatusData,
 } from '../control/types.ts'
 import { errorText, ShuntError } from '../errors.ts'
+import { oneLine } from '../plain-text.ts'
 
 /** Between two attempts to reach an agent that went away, and between two looks at the one of another node. */
 const AGAIN_MS = 1_000

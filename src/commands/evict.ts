@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { askLosses } from '../cli/losses.ts'
 import { memberNamed } from '../cli/members.ts'
 import {
   askNodes,
@@ -10,7 +11,7 @@ import {
   operatorFlags,
   sendStatements,
 } from '../cli/operator.ts'
-import { json, localEnvelope, note, print } from '../cli/output.ts'
+import { json, localEnvelope, note, print, warn } from '../cli/output.ts'
 
 /** Long enough for the others to take the new secret up; the evicted one has the old until then. */
 const GRACE_MS = 1000
@@ -19,7 +20,8 @@ export default class Evict extends BaseCommand {
   static override summary = 'Take another node out of the cluster, for ever, and change the cluster secret.'
   static override description =
     `The others close their links to it at once, and the secret that it knows ends within a second. Needs nothing of the
-node itself. A node that was evicted already is success. Its machine can come back only with a new identity and a token.`
+node itself. A node that was evicted already is success. Its machine can come back only with a new identity and a token. Nodes that joined with tokens redeemed at it stay members: if it was taken
+over, evict those that you do not know as well.`
   static override examples = ['<%= config.bin %> evict h3', '<%= config.bin %> evict h3 --yes']
   static override args = {
     node: Args.string({ description: 'Name or peer id of the node.', required: true }),
@@ -46,7 +48,12 @@ node itself. A node that was evicted already is success. Its machine can come ba
     }
     const target = present ? memberNamed(nodes, args.node) : (conflict ?? memberNamed(nodes, args.node))
     const self = target.id === cluster.node.id ? ' It is the node whose agent you ask here.' : ''
-    await confirm(`Evict ${target.name} (${target.id}) from the cluster for ever?${self}`, flags)
+    const lost = await askLosses(flags.socket, nodes.nodes, target.id, [])
+    await confirm(
+      `${lost === undefined ? '' : `${lost} `}Evict ${target.name} (${target.id}) from the cluster for ever?${self}`,
+      flags,
+    )
+    if (flags.yes && lost !== undefined) warn(lost)
     const atMs = Date.now()
     await sendStatements(
       flags.socket,

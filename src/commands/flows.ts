@@ -13,6 +13,12 @@ interface FlowsFlags extends NounFlags {
 
 export default class Flows extends NounCommand<FlowsData, FlowsFlags> {
   static override summary = 'Show the flows that pass through this forwarder.'
+  static override description =
+    `IDENTIFIER is the number by which forwarder and host know the flow, in hexadecimal; there is none where the host is this
+same node. STATE is embryonic until the client has answered its host (a UDP flow: has sent again), then established, and closing once an end of it
+said so. PLUMBED says whether the kernel forwards its packets by itself; a young flow is forwarded by the agent, and one that
+has been idle goes back to it. SLOW counts the packets that took that slower way, through the agent: few for each flow is as it should be. IDLE is the
+time since its last packet, as the agent knows it.`
   static override examples = [
     '<%= config.bin %> flows --limit 20',
     '<%= config.bin %> flows --service web --client 10.20.0.5',

@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core'
 import { renderWide, wideTroubles } from '../cli/host-rows.ts'
 import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
+import { capacityText } from '../cli/row-text.ts'
 import { paintState } from '../cli/state.ts'
 import { table } from '../cli/table.ts'
 import type { HealthData, HostsData } from '../control/types.ts'
@@ -14,7 +15,8 @@ const isWide = (data: HostsData | HealthData): data is HealthData => 'cache' in 
 export default class Hosts extends NounCommand<HostsData | HealthData, HostsFlags> {
   static override summary = 'Show the hosts, as this node sees them.'
   static override description =
-    `With -o wide a line for each application of each host: its health and load, what the host wants the load balancing units to do with it
+    `CAPACITY is one number when it is the same in all services of the host, else the service stands before each.
+With -o wide a line for each application of each host: its health and load, what the host wants the load balancing units to do with it
 (TARGET) and what all of them are known to do (CURRENT), why, how long it may be used without a further heartbeat (LEASE), and what
 part of the new connections this node gives it (SHARE). A node that is no unit shows its own applications. The exit code is 3 when a host is not
 alive; with -o wide when an application is failing or the lease of its host is over.`
@@ -46,7 +48,7 @@ alive; with -o wide when an application is failing or the lease of its host is o
         { head: 'HOST', cell: h => h.name },
         { head: 'ADDRESS', cell: h => h.address },
         { head: 'STATE', cell: h => h.state, paint: paintState },
-        { head: 'CAPACITY', cell: h => h.capacity, right: true },
+        { head: 'CAPACITY', cell: h => capacityText(h), right: true },
         { head: 'FLOWS', cell: h => h.flows, right: true },
         { head: 'CONNECTIONS', cell: h => h.connections, right: true },
         { head: 'SERVICES', cell: h => h.services.join(',') },

@@ -3,9 +3,11 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { operatorKeyFlag } from '../cli/operator.ts'
 import { json, localEnvelope, note, print } from '../cli/output.ts'
-import { parseRoles, type SetupFlags, setupFlags, setupOf } from '../cli/setup-flags.ts'
+import { checkTunnel, parseRoles, type SetupFlags, setupFlags, setupOf } from '../cli/setup-flags.ts'
+import { startHint } from '../cli/start-hint.ts'
 import type { NodeFacts } from '../cluster/types.ts'
 import type { Role } from '../config/schema.ts'
+import { ShuntError } from '../errors.ts'
 
 export default class Init extends BaseCommand {
   static override summary = 'Make a new cluster, with this machine as its first node.'
@@ -52,13 +54,16 @@ with a copy, on the machine from which you operate. Agents never need it.`
     const fallback: Role[] =
       facts.tunnel === undefined ? ['classifier', 'host'] : ['forwarder', 'classifier', 'host']
     const roles = flags.roles === undefined ? fallback : parseRoles(flags.roles)
+    checkTunnel(roles, facts.tunnel)
+    if (!/^[a-z0-9-]{1,63}$/.test(flags['cluster-name']))
+      throw new ShuntError('SHUNT_ERR_USAGE', '--cluster-name: must be 1 to 63 of a-z, 0-9 and -')
     const [
-      { checkFacts, firstStatements, Making, nodeFileText, refuseExisting, stateFiles },
-      { parseNodeFile },
-    ] = await Promise.all([import('../cluster/setup.ts'), import('../config/load.ts')])
+      { checkFacts, firstStatements, Making, refuseExisting, stateFiles },
+      { checkMachine, nodeFileOf },
+    ] = await Promise.all([import('../cluster/setup.ts'), import('../cli/setup-check.ts')])
     const ports = { controlPort: flags['control-port'], mappingPort: flags['mapping-port'] }
-    const text = nodeFileText({ ...setup, ...facts, ...ports })
-    parseNodeFile(text, places.config)
+    const text = nodeFileOf(setup, ports)
+    if (!flags.unchecked) await checkMachine(setup)
     const operatorKey = flags['operator-key']
     refuseExisting(
       [operatorKey, places.identity, ...stateFiles(places)],
@@ -106,10 +111,13 @@ with a copy, on the machine from which you operate. Agents never need it.`
     }
     print(`cluster ${cluster}`)
     print(`node ${node.name} ${node.id}`)
+    const without =
+      flags.roles === undefined && facts.tunnel === undefined ? '; no forwarder: no --tunnel' : ''
+    note(`${node.name} is a member as ${roles.join(', ')}${without}`)
     note(`wrote ${places.config}, ${places.identity}, ${places.stateDir}/cluster.json and ${operatorKey}`)
     note(`next:
   1. keep a copy of ${operatorKey} in a safe place: without it the cluster cannot be changed
-  2. start the agent: systemctl enable --now shunt (or shunt agent --config ${places.config})
+  2. start the agent: ${startHint(places.config)}
   3. let other machines join: shunt token, and there shunt join TOKEN
   4. say what clients reach: shunt apply -f cluster.yaml (see shunt-cluster.yaml(5))`)
   }

@@ -3,8 +3,17 @@ import { dirname } from 'node:path'
 import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { refuseWhileAgentRuns } from '../cli/offline.ts'
+import { confirm, yesFlag } from '../cli/operator.ts'
 import { json, localEnvelope, note, print } from '../cli/output.ts'
-import { parseRoles, type Setup, type SetupFlags, setupFlags, setupOf } from '../cli/setup-flags.ts'
+import {
+  checkTunnel,
+  parseRoles,
+  type Setup,
+  type SetupFlags,
+  setupFlags,
+  setupOf,
+} from '../cli/setup-flags.ts'
+import { startHint } from '../cli/start-hint.ts'
 import type { Token } from '../cluster/token.ts'
 import type { NodeFacts, Statement } from '../cluster/types.ts'
 import type { Role } from '../config/schema.ts'
@@ -16,15 +25,21 @@ interface Joined {
   clusterName: string
 }
 
+type JoinFlags = SetupFlags & { roles?: string; anew: boolean; yes: boolean }
+
+const PORTS = { controlPort: 6780, mappingPort: 6781 }
+
 export default class Join extends BaseCommand {
   static override summary = 'Make this machine a node of a cluster, by a token.'
   static override description =
     `Asks the node that issued the token, and writes this node's identity, node file and the cluster's state. The same
 machine may try again after a failure: its identity is kept, and it uses no second place of the token. A node whose state was lost, or that
-was away while the keys were rotated, catches up in the same way: its node file and identity stay as they are.`
+was away while the keys were rotated, catches up in the same way: its node file and identity stay as they are. A machine whose node has left
+or was evicted comes back with --anew, as a new node.`
   static override examples = [
     '<%= config.bin %> join shunt1.eyJ…',
     '<%= config.bin %> join shunt1.eyJ… --name h7 --address 10.10.0.37 --roles host',
+    '<%= config.bin %> join shunt1.eyJ… --anew',
   ]
   static override args = {
     token: Args.string({
@@ -38,10 +53,16 @@ was away while the keys were rotated, catches up in the same way: its node file 
       description: 'What this node does; default: all that the token allows (forwarder only with --tunnel).',
       helpValue: 'ROLE,...',
     }),
+    anew: Flags.boolean({
+      description:
+        'Join as a new node: first remove the node file, the identity and the state of the node that this machine was. Asks first.',
+    }),
+    yes: yesFlag,
   }
 
   override async run(): Promise<void> {
-    const { args, flags } = await this.parse(Join)
+    const { args, flags, raw } = await this.parse(Join)
+    const given = new Set(raw.flatMap(token => (token.type === 'flag' ? [token.flag] : [])))
     const [{ decodeToken }, { readText }] = await Promise.all([
       import('../cluster/token.ts'),
       import('../cli/standard-input.ts'),
@@ -49,9 +70,9 @@ was away while the keys were rotated, catches up in the same way: its node file 
     const token = decodeToken(args.token === '-' ? await readText() : args.token, Date.now())
     const again = existsSync(flags.config)
     if (again || existsSync(flags['control-socket'])) await refuseWhileAgentRuns(flags['control-socket'])
-    const joined = await (again
-      ? this.#catchUp(token, flags.config)
-      : this.#join(token, flags as SetupFlags & { roles?: string }))
+    const joined = await (again && !flags.anew
+      ? this.#catchUp(token, flags as JoinFlags, given)
+      : this.#join(token, flags as JoinFlags))
     const { node } = joined
     if (flags.json) {
       print(json(localEnvelope('shunt.join/1', { cluster: token.cluster, ...joined }, node.name), true))
@@ -61,10 +82,10 @@ was away while the keys were rotated, catches up in the same way: its node file 
     note(
       `${node.name} is a member of the cluster ${joined.clusterName} as ${node.roles.join(', ') || 'nothing yet'}`,
     )
-    note(`next: start the agent: systemctl enable --now shunt (or shunt agent --config ${flags.config})`)
+    note(`next: start the agent: ${startHint(flags.config)}`)
   }
 
-  async #join(token: Token, flags: SetupFlags & { roles?: string }): Promise<Joined> {
+  async #join(token: Token, flags: JoinFlags): Promise<Joined> {
     const setup = await setupOf(flags)
     const { places, facts } = setup
     const allowed = token.body.roles.filter(role => role !== 'forwarder' || facts.tunnel !== undefined)
@@ -78,16 +99,21 @@ was away while the keys were rotated, catches up in the same way: its node file 
       { checkFacts, Making, nodeFileText, refuseExisting },
       { clusterFile, saveCluster },
       { identitySigner },
+      { anewHint, formerFiles },
     ] = await Promise.all([
       import('../cluster/setup.ts'),
       import('../cluster/store.ts'),
       import('../cluster/operator-key.ts'),
+      import('../cli/former-node.ts'),
     ])
-    refuseExisting(
-      [clusterFile(places.stateDir)],
-      'this machine was a node before: if it is to join anew, remove that file and its old identity, or give other places (--config, --state-dir)',
-    )
-    await this.#check(setup, roles)
+    await this.#check(setup, roles, flags)
+    const former = await formerFiles(flags)
+    if (flags.anew) await this.#forget(former, flags)
+    else
+      refuseExisting(
+        [clusterFile(places.stateDir)],
+        `this machine was a node before: ${anewHint(former)}; or put its node file back with shunt restore`,
+      )
     const making = new Making()
     try {
       for (const file of [places.identity, places.config]) making.directory(dirname(file), 0o755)
@@ -109,41 +135,75 @@ was away while the keys were rotated, catches up in the same way: its node file 
       return { node: await this.#self(token, statements, node.id), clusterName: name }
     } catch (error) {
       making.undo()
+      if (flags.anew && former.length > 0)
+        note('what was there before is removed: to try again, leave --anew out')
       throw error
     }
   }
 
+  /** The identity and all that goes with it; a member that is still one should leave first. */
+  async #forget(files: readonly string[], flags: JoinFlags): Promise<void> {
+    if (files.length === 0) return
+    const { readFormer, refuseStatic, removeFormer } = await import('../cli/former-node.ts')
+    const file = await readFormer(flags.config)
+    if (file !== null) {
+      refuseStatic(file, flags.config)
+      await refuseWhileAgentRuns(file.node.controlSocket)
+    }
+    const was = file === null ? '' : ` of ${file.node.name} (${file.addresses.cluster})`
+    await confirm(
+      `Remove ${files.join(', ')}${was}, and join as a new node? The node that this machine was can never come back without them.`,
+      flags,
+    )
+    removeFormer(files)
+    for (const path of files) note(`removed ${path}`)
+  }
+
   /** For a member that lost its state or missed a rotation of keys. */
-  async #catchUp(token: Token, config: string): Promise<Joined> {
-    const [{ loadNodeFile }, { clusterFile, loadCluster, saveCluster }, { identitySigner }, { joinCluster }] =
-      await Promise.all([
-        import('../config/load.ts'),
-        import('../cluster/store.ts'),
-        import('../cluster/operator-key.ts'),
-        import('../cluster/join-client.ts'),
-      ])
+  async #catchUp(token: Token, flags: JoinFlags, given: ReadonlySet<string>): Promise<Joined> {
+    const { config } = flags
+    const [
+      { loadNodeFile },
+      { clusterFile, loadCluster, saveCluster },
+      { identitySigner },
+      { joinCluster },
+      { anewHint, contradictions, formerFiles, refuseStatic },
+    ] = await Promise.all([
+      import('../config/load.ts'),
+      import('../cluster/store.ts'),
+      import('../cluster/operator-key.ts'),
+      import('../cluster/join-client.ts'),
+      import('../cli/former-node.ts'),
+    ])
     const file = loadNodeFile(config)
     const { stateDir, identityFile } = file.node
-    if (file.cluster.secrets !== undefined)
-      throw new ShuntError(
-        'SHUNT_ERR_GUARD',
-        `${config} is the node file of a static cluster and is not overwritten; move it away first, or give another --config`,
+    refuseStatic(file, config)
+    await refuseWhileAgentRuns(file.node.controlSocket)
+    const anew = anewHint(await formerFiles(flags))
+    const refuse = (why: string): ShuntError => new ShuntError('SHUNT_ERR_GUARD', `${why}; ${anew}`)
+    const other = contradictions(file, flags, given)
+    if (other.length > 0)
+      throw refuse(
+        `${config} is the node file of ${file.node.name} and is kept, but says otherwise: ${other.join(', ')}. Leave these flags out to come back as that node`,
       )
     if (!existsSync(identityFile))
-      throw new ShuntError(
-        'SHUNT_ERR_GUARD',
-        `${config} exists but its identity ${identityFile} does not: put it back with shunt restore, or move ${config} away to join anew`,
+      throw refuse(
+        `${config} exists but its identity ${identityFile} does not: put it back with shunt restore`,
       )
     const stored = loadOr(() => loadCluster(stateDir))
     if (stored !== null && stored.cluster !== token.cluster)
-      throw new ShuntError(
-        'SHUNT_ERR_GUARD',
-        `${clusterFile(stateDir)} is of the cluster ${stored.cluster}, the token of ${token.cluster}; move it away, with ${config} and ${identityFile}, to join another cluster`,
+      throw refuse(
+        `${clusterFile(stateDir)} is of the cluster ${stored.cluster}, the token of ${token.cluster}`,
       )
     const signer = identitySigner(identityFile)
     const { cluster: address, tunnel } = file.addresses
-    const known =
-      stored === null ? undefined : (await this.#find(stored.cluster, stored.statements, signer.id))?.roles
+    const view = stored === null ? null : await this.#viewOf(stored.cluster, stored.statements)
+    const gone = view?.departed.find(departed => departed.id === signer.id)
+    if (gone !== undefined)
+      throw refuse(
+        `${gone.name}, the node of this machine, ${gone.reason === 'left' ? 'has left the cluster' : 'was evicted'}, which is for ever`,
+      )
+    const known = view?.members.find(member => member.id === signer.id)?.roles
     const roles = (known ?? token.body.roles).filter(role => role !== 'forwarder' || tunnel !== undefined)
     const node: NodeFacts = {
       id: signer.id,
@@ -152,7 +212,12 @@ was away while the keys were rotated, catches up in the same way: its node file 
       ...(tunnel !== undefined && { tunnel }),
       roles: roles.length === 0 ? ['host'] : roles,
     }
-    const statements = await joinCluster(token, node, signer)
+    const statements = await joinCluster(token, node, signer).catch((error: unknown) => {
+      // Said of an identity that is gone for ever.
+      throw error instanceof ShuntError && error.message.includes('--anew')
+        ? new ShuntError(error.code, `${error.message}; ${anew}`, { cause: error })
+        : error
+    })
     // What only this node knows may be new to the others.
     saveCluster(
       stateDir,
@@ -161,24 +226,18 @@ was away while the keys were rotated, catches up in the same way: its node file 
     )
     const { name } = await this.#view(token, statements)
     note(`kept ${config} and ${identityFile}; wrote ${clusterFile(stateDir)}`)
-    return { node: await this.#self(token, statements, signer.id), clusterName: name }
+    const self = await this.#self(token, statements, signer.id)
+    if (flags.roles !== undefined && parseRoles(flags.roles).join() !== self.roles.join())
+      note(`${self.name} keeps its roles: shunt roles changes them`)
+    return { node: self, clusterName: name }
   }
 
-  /** Before anything is made: the node file that these flags give must be a right one. */
-  async #check(setup: Setup, roles: readonly Role[]): Promise<void> {
-    const [{ nodeFileText }, { parseNodeFile }] = await Promise.all([
-      import('../cluster/setup.ts'),
-      import('../config/load.ts'),
-    ])
-    if (roles.includes('forwarder') && setup.facts.tunnel === undefined)
-      throw new ShuntError(
-        'SHUNT_ERR_USAGE',
-        'the role forwarder needs --tunnel IPV4, an address used for nothing else',
-      )
-    parseNodeFile(
-      nodeFileText({ ...setup, ...setup.facts, controlPort: 6780, mappingPort: 6781 }),
-      setup.places.config,
-    )
+  /** Before anything is made, and before the token is used: what these flags give must be right, and of this machine. */
+  async #check(setup: Setup, roles: readonly Role[], { unchecked }: JoinFlags): Promise<void> {
+    checkTunnel(roles, setup.facts.tunnel)
+    const { checkMachine, nodeFileOf } = await import('../cli/setup-check.ts')
+    nodeFileOf(setup, PORTS)
+    if (!unchecked) await checkMachine(setup)
   }
 
   async #ledger(cluster: string, statements: readonly Statement[]) {

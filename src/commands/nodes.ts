@@ -1,5 +1,6 @@
 import { duration } from '../cli/format.ts'
 import { NounCommand } from '../cli/noun-command.ts'
+import { rolesText } from '../cli/row-text.ts'
 import { paintState } from '../cli/state.ts'
 import { table } from '../cli/table.ts'
 import type { NodesData } from '../control/types.ts'
@@ -8,7 +9,8 @@ export default class Nodes extends NounCommand<NodesData> {
   static override summary = 'Show the nodes of the cluster, as this node sees them.'
   static override description =
     `NODE is the machine, by probes that its kernel answers; AGENT the agent on it, by its heartbeats. CONFIG is the
-revision of the cluster document that it has in force; SYNC tells whether it knows the same of the cluster as this node. The exit code is 3
+revision of the cluster document that it has in force; SYNC tells whether it knows the same of the cluster as this node. A role that
+(drains) was taken from the node, which still carries it out for its running flows. The exit code is 3
 when a node or an agent is dead.`
   static override examples = ['<%= config.bin %> nodes', '<%= config.bin %> nodes --watch']
 
@@ -27,7 +29,7 @@ when a node or an agent is dead.`
     return table(
       [
         { head: 'NAME', cell: n => n.name },
-        { head: 'ROLES', cell: n => n.roles.join(',') },
+        { head: 'ROLES', cell: n => rolesText(n) },
         { head: 'ADDRESS', cell: n => n.address },
         { head: 'NODE', cell: n => n.node, paint: paintState },
         { head: 'AGENT', cell: n => (n.draining ? 'draining' : n.agent), paint: paintState },

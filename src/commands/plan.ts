@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { documentFlag, readDocument } from '../cli/change/document-flag.ts'
 import { EXIT } from '../cli/exit-codes.ts'
 import { count } from '../cli/format.ts'
 import { socketFlag } from '../cli/operator.ts'
@@ -14,30 +15,24 @@ export default class Plan extends BaseCommand {
     '<%= config.bin %> plan -f cluster.yaml --exit-code',
   ]
   static override flags = {
-    file: Flags.string({
-      char: 'f',
-      description: 'The cluster document.',
-      required: true,
-      helpValue: 'FILE',
-    }),
+    file: documentFlag,
     socket: socketFlag,
     'exit-code': Flags.boolean({ description: 'End with exit code 3 when there are changes.' }),
   }
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(Plan)
-    const [{ loadDocument }, { askCurrent, planOf }, { renderChanges }] = await Promise.all([
-      import('../config/document.ts'),
+    const [{ askCurrent, planOf }, { renderChanges }] = await Promise.all([
       import('../cli/change/current.ts'),
       import('../config/document-diff.ts'),
     ])
     // What is wrong with the file by itself is said also when no agent answers.
-    const { text } = loadDocument(flags.file)
+    const { text, file } = await readDocument(flags.file)
     const current = await askCurrent(flags.socket)
-    const { changes, warnings } = await planOf(text, flags.file, current)
+    const { changes, warnings } = await planOf(text, file, current)
     const { revision } = current.config
     if (flags.json) {
-      const data = { file: flags.file, revision, changes, warnings }
+      const data = { file, revision, changes, warnings }
       print(json(localEnvelope('shunt.plan/1', data, current.node), true))
     } else {
       print(renderChanges(changes))

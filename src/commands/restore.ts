@@ -38,6 +38,8 @@ starts; if the cluster secret was rotated since, run shunt join TOKEN after it.`
     try {
       text = readFileSync(args.file, 'utf8')
     } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT')
+        throw new ShuntError('SHUNT_ERR_STATE', `there is no file ${args.file}`, { cause })
       throw new ShuntError('SHUNT_ERR_STATE', `cannot read ${args.file}: ${errorText(cause)}`, { cause })
     }
     const backup = parseBackup(text, args.file)

@@ -1,5 +1,6 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { askLosses } from '../cli/losses.ts'
 import { memberNamed } from '../cli/members.ts'
 import {
   askNodes,
@@ -9,15 +10,16 @@ import {
   operatorFlags,
   sendStatements,
 } from '../cli/operator.ts'
-import { json, localEnvelope, note, print } from '../cli/output.ts'
-import { changeRoles, isRoleChange, rolesLost } from '../cli/role-change.ts'
+import { json, localEnvelope, note, print, warn } from '../cli/output.ts'
+import { changeRoles, isRoleChange } from '../cli/role-change.ts'
 import { ShuntError } from '../errors.ts'
 
 export default class Roles extends BaseCommand {
   static override summary = 'Change what a node does, while it runs.'
   static override description =
     `+ROLE gives a role, -ROLE takes it; the roles are forwarder, classifier and host. Connections that a role carries go on
-until they end or the drain time-out is over. A change that leaves the cluster without a role asks first.`
+until they end or the drain time-out is over. A change that leaves the cluster without a role, or a service
+without a host, asks first.`
   static override usage = 'roles NODE +ROLE|-ROLE...'
   static override examples = [
     '<%= config.bin %> roles h1 +classifier',
@@ -59,12 +61,11 @@ until they end or the drain time-out is over. A change that leaves the cluster w
         'SHUNT_ERR_GUARD',
         `${target.name} has no tunnel address, which a forwarder needs: let its machine leave and join again with --tunnel IPV4`,
       )
-    const lost = rolesLost(nodes.nodes, target.id, roles)
-    if (lost.length > 0)
-      await confirm(
-        `No other node of the cluster is a ${lost.join(' or ')}. Take the role from ${target.name}?`,
-        flags,
-      )
+    const lost = await askLosses(flags.socket, nodes.nodes, target.id, roles)
+    if (lost !== undefined) {
+      await confirm(`${lost} Take the role from ${target.name}?`, flags)
+      if (flags.yes) warn(lost)
+    }
     const revision = target.rolesRevision + 1
     await sendStatements(
       flags.socket,

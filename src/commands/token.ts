@@ -54,8 +54,9 @@ like a password.`
       import('../cluster/statement.ts'),
       import('../control/client.ts'),
     ])
-    const expiresMs = Date.now() + lifeMs
-    const body = { token: nanoid(), issuer: node.id, roles, uses: flags.uses, expiresMs }
+    const issuedMs = Date.now()
+    const expiresMs = issuedMs + lifeMs
+    const body = { token: nanoid(), issuer: node.id, roles, uses: flags.uses, issuedMs, expiresMs }
     const registration = {
       cluster: cluster!,
       body,

@@ -1,4 +1,5 @@
 /** Rules of a static node file that span several places, and what other checks share; they run on a file whose every value is valid by itself. */
+import { addressFault } from './address-fault.ts'
 import { MAX_HOSTS } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import type { NodeConfig, Role, ServiceConfig } from './schema.ts'
@@ -29,7 +30,13 @@ export const unique = (problems: Problem[], what: string) => {
 
 /** `services[0].vip` */
 export const pathText = (path: Path): string =>
-  path.map((p, i) => (typeof p === 'number' ? `[${p}]` : i === 0 ? p : `.${p}`)).join('') || 'the document'
+  path.map((p, i) => (typeof p === 'number' ? `[${p}]` : keyText(p, i))).join('') || 'the document'
+
+/** A key may be any text, also one with newlines. */
+const keyText = (key: string, depth: number): string => {
+  const shown = /^[^\s\p{C}]+$/u.test(key) ? key : JSON.stringify(key)
+  return depth === 0 ? shown : `.${shown}`
+}
 
 const checkRoles = (config: NodeConfig, problems: Problem[]): void => {
   const has = (role: Role): boolean => config.roles.includes(role)
@@ -95,10 +102,6 @@ const checkNodes = (config: NodeConfig, nodes: readonly Node[], problems: Proble
   })
 }
 
-/** An address that no service or node can have: unspecified, loopback is allowed for tests, multicast and above. */
-export const isUnusable = (ip: string): boolean =>
-  Number(ip.split('.')[0]) === 0 || Number(ip.split('.')[0]) >= 224
-
 const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Path> => {
   const places: [string, Path][] = [[config.addresses.cluster, ['addresses', 'cluster']]]
   if (config.addresses.tunnel !== undefined) places.push([config.addresses.tunnel, ['addresses', 'tunnel']])
@@ -107,8 +110,10 @@ const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Pa
     if (p.tunnel !== undefined) places.push([p.tunnel, ['peers', i, 'tunnel']])
   })
   const vips = config.services.map((s, i): [string, Path] => [s.vip, ['services', i, 'vip']])
-  for (const [ip, path] of [...places, ...vips])
-    if (isUnusable(ip)) problems.push({ path, message: `${ip} is not a unicast address` })
+  for (const [ip, path] of [...places, ...vips]) {
+    const fault = addressFault(ip)
+    if (fault !== undefined) problems.push({ path, message: `${ip} ${fault}` })
+  }
   return new Map(places)
 }
 

@@ -35,30 +35,38 @@ export const documentProblems = (doc: ClusterDocument, members: readonly Documen
   })
 }
 
+/** More than these are only counted: a document can have thousands. */
+const MAX_WARNINGS = 50
+
 /** Sentences about what is not wrong but worth knowing: the rest works, and a host may join or get its role later. */
 export const documentWarnings = (doc: ClusterDocument, members: readonly DocumentMember[]): string[] => {
   const byName = new Map(members.map(m => [m.name, m]))
   const hostRole: Role = 'host'
-  const hosts = members.filter(m => m.roles.includes(hostRole)).map(m => m.name)
+  const hosts = new Set(members.filter(m => m.roles.includes(hostRole)).map(m => m.name))
+  const names = [...hosts]
   const warnings: string[] = []
+  let more = 0
+  const add = (warning: () => string): void => {
+    if (warnings.length < MAX_WARNINGS) warnings.push(warning())
+    else more++
+  }
   const used = new Set(doc.services.map(s => s.pool))
   for (const pool of doc.pools) {
     for (const { name } of pool.hosts) {
       const member = byName.get(name)
       if (member === undefined)
-        warnings.push(
-          `host ${name} of pool ${pool.name} is no member of the cluster${didYouMean(name, hosts)}`,
-        )
-      else if (!hosts.includes(name))
-        warnings.push(
-          `${name} of pool ${pool.name} does not have the role host; shunt roles ${name} +host gives it`,
+        add(() => `host ${name} of pool ${pool.name} is no member of the cluster${didYouMean(name, names)}`)
+      else if (!hosts.has(name))
+        add(
+          () =>
+            `${name} of pool ${pool.name} does not have the role host; shunt roles ${name} +host gives it`,
         )
     }
-    if (!used.has(pool.name)) warnings.push(`no service uses the pool ${pool.name}`)
-    else if (!pool.hosts.some(h => hosts.includes(h.name)))
-      warnings.push(`no host of the pool ${pool.name} can take connections`)
+    if (!used.has(pool.name)) add(() => `no service uses the pool ${pool.name}`)
+    else if (!pool.hosts.some(h => hosts.has(h.name)))
+      add(() => `no host of the pool ${pool.name} can take connections`)
     else if (pool.hosts.every(h => h.capacity === 0))
-      warnings.push(`every host of the pool ${pool.name} has capacity 0: it takes no new connections`)
+      add(() => `every host of the pool ${pool.name} has capacity 0: it takes no new connections`)
   }
-  return warnings
+  return more === 0 ? warnings : [...warnings, `and ${more} more warnings`]
 }

@@ -5,7 +5,8 @@
  */
 import { z } from 'zod'
 import { ShuntError } from '../errors.ts'
-import { isUnusable, leaseProblems, type Problem, unique } from './checks.ts'
+import { addressFault } from './address-fault.ts'
+import { leaseProblems, type Problem, unique } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
 import { capacity, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
@@ -102,8 +103,8 @@ const checkServices = (doc: ClusterDocument, problems: Problem[]): void => {
     const path = ['services', i]
     serviceOnce(service.name, [...path, 'name'])
     endpointOnce(`${service.vip}:${service.port}/${service.protocol}`, path)
-    if (isUnusable(service.vip))
-      problems.push({ path: [...path, 'vip'], message: `${service.vip} is not a unicast address` })
+    const fault = addressFault(service.vip)
+    if (fault !== undefined) problems.push({ path: [...path, 'vip'], message: `${service.vip} ${fault}` })
     if (!pools.includes(service.pool))
       problems.push({
         path: [...path, 'pool'],
@@ -123,9 +124,18 @@ export const checkDocument = (doc: ClusterDocument): Problem[] => {
   return [...problems, ...overloadProblems(doc.overload), ...leaseProblems({ routeLease, tcpIdle })]
 }
 
+/** The last text that was found right, which an agent is asked about again and again; the large ones take long. */
+let last: { text: string; document: ClusterDocument } | undefined
+
+const freeze = <T>(value: T): T => {
+  if (typeof value === 'object' && value !== null)
+    for (const part of Object.values(Object.freeze(value))) freeze(part)
+  return value
+}
+
 /**
  * Parses and checks a document's text; `file` is only used in messages. With `members`, what does not fit them is an
- * error too (documentProblems).
+ * error too (documentProblems). The answer is shared, and frozen.
  * @throws ShuntError SHUNT_ERR_CONFIG, one line an error: `file:line:col path: message`
  */
 export const parseDocument = (
@@ -139,11 +149,14 @@ export const parseDocument = (
       'SHUNT_ERR_CONFIG',
       `${file}: has ${bytes} bytes, a cluster document has at most ${MAX_DOCUMENT_BYTES}`,
     )
-  return parseFile(text, file, {
+  if (last?.text === text && documentProblems(last.document, members).length === 0) return last.document
+  const document = parseFile(text, file, {
     page: 'shunt-cluster.yaml(5)',
     schema: () => documentSchema,
     check: doc => [...checkDocument(doc), ...documentProblems(doc, members)],
   })
+  last = { text, document: freeze(document) }
+  return document
 }
 
 /**

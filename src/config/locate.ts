@@ -1,10 +1,32 @@
 /** Positions of values and keys in a parsed YAML document. */
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, type LineCounter, type Node } from 'yaml'
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  type LineCounter,
+  type Node,
+  type Pair,
+  type YAMLMap,
+} from 'yaml'
 import type { Path } from './checks.ts'
 
 export interface Position {
   line: number
   column: number
+}
+
+/** A mapping may have thousands of keys, and an error at each. */
+const indexed = new WeakMap<YAMLMap, Map<string, Pair>>()
+const pairsOf = (map: YAMLMap): Map<string, Pair> => {
+  let pairs = indexed.get(map)
+  if (pairs === undefined) {
+    pairs = new Map(map.items.map(item => [String(isScalar(item.key) ? item.key.value : item.key), item]))
+    indexed.set(map, pairs)
+  }
+  return pairs
 }
 
 const resolve = (node: unknown, doc: Document): unknown => (isAlias(node) ? node.resolve(doc) : node)
@@ -24,9 +46,7 @@ export const locate = (
   for (const [depth, part] of path.entries()) {
     node = resolve(node, doc)
     if (isMap(node)) {
-      const pair = node.items.find(
-        item => String(isScalar(item.key) ? item.key.value : item.key) === String(part),
-      )
+      const pair = pairsOf(node).get(String(part))
       if (pair === undefined) break
       const last = depth === path.length - 1
       const value = isNode(pair.value) && pair.value.range ? pair.value : null

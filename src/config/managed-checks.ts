@@ -1,5 +1,6 @@
 /** Rules of the node file of a managed cluster, whose nodes agree on everything else. */
-import { isUnusable, leaseProblems, type Problem, unique } from './checks.ts'
+import { addressFault } from './address-fault.ts'
+import { leaseProblems, type Problem, unique } from './checks.ts'
 import type { NodeFile } from './schema.ts'
 
 /** What must not stand in a managed node's file, where one copy of it would differ from what the cluster agreed on. */
@@ -27,9 +28,10 @@ export const checkManagedFile = (file: NodeFile): Problem[] => {
   const once = unique(problems, 'address')
   once(cluster, ['addresses', 'cluster'])
   if (tunnel !== undefined) once(tunnel, ['addresses', 'tunnel'])
-  for (const [key, ip] of Object.entries(file.addresses))
-    if (ip !== undefined && isUnusable(ip))
-      problems.push({ path: ['addresses', key], message: `${ip} is not a unicast address` })
+  for (const [key, ip] of Object.entries(file.addresses)) {
+    const fault = ip === undefined ? undefined : addressFault(ip)
+    if (fault !== undefined) problems.push({ path: ['addresses', key], message: `${ip} ${fault}` })
+  }
   if (tunnel !== undefined && file.interfaces.uplink.length === 0)
     problems.push({
       path: ['interfaces'],

@@ -3,9 +3,11 @@ import { readFileSync, statSync } from 'node:fs'
 import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { errorText, ShuntError } from '../errors.ts'
+import { oneLine } from '../plain-text.ts'
 import { type Path, type Problem, pathText } from './checks.ts'
 import { explain } from './explain.ts'
 import { locate } from './locate.ts'
+import { repeatedKeys } from './unique-keys.ts'
 
 /** A file with more errors than this shows only these. */
 const MAX_ERRORS = 50
@@ -27,7 +29,7 @@ export interface FileKind<S extends z.ZodType> {
 
 const refuse = (file: string, findings: Finding[]): ShuntError => {
   const sorted = findings.toSorted((a, b) => a.line - b.line || a.column - b.column)
-  const lines = sorted.slice(0, MAX_ERRORS).map(f => `${file}:${f.line}:${f.column} ${f.text}`)
+  const lines = sorted.slice(0, MAX_ERRORS).map(f => `${file}:${f.line}:${f.column} ${oneLine(f.text)}`)
   if (sorted.length > MAX_ERRORS) lines.push(`${file}: and ${sorted.length - MAX_ERRORS} more errors`)
   return new ShuntError('SHUNT_ERR_CONFIG', lines.join('\n'))
 }
@@ -63,19 +65,22 @@ const readYaml = (text: string, file: string) => {
   const lines = new LineCounter()
   let doc: ReturnType<typeof parseDocument>
   let data: unknown
+  const errors: { offset: number; message: string }[] = []
   try {
-    doc = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-    if (doc.errors.length === 0) data = doc.toJS({ maxAliasCount: 100 })
+    doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false })
+    errors.push(...doc.errors.map(e => ({ offset: e.pos[0], message: e.message })))
+    errors.push(...repeatedKeys(doc).map(offset => ({ offset, message: 'Map keys must be unique' })))
+    if (errors.length === 0) data = doc.toJS({ maxAliasCount: 100 })
   } catch (cause) {
     // Also what is nested so deep that the library runs out of stack.
     throw unusable(file, cause)
   }
-  if (doc.errors.length > 0)
+  if (errors.length > 0)
     throw refuse(
       file,
-      doc.errors.map(e => {
-        const { line, col } = lines.linePos(e.pos[0])
-        return { line, column: col, text: `not valid YAML: ${e.message}` }
+      errors.map(({ offset, message }) => {
+        const { line, col } = lines.linePos(offset)
+        return { line, column: col, text: `not valid YAML: ${message}` }
       }),
     )
   return { doc, lines, data }
@@ -129,6 +134,8 @@ export const readText = (path: string, what: string, maxBytes: number): string =
     if (size > maxBytes) throw new Error(`it has ${size} bytes, ${what} has at most ${maxBytes}`)
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
   } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT')
+      throw new ShuntError('SHUNT_ERR_CONFIG', `there is no file ${path}`, { cause })
     throw new ShuntError('SHUNT_ERR_CONFIG', `cannot read ${path}: ${errorText(cause)}`, { cause })
   }
 }

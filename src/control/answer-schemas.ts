@@ -74,7 +74,10 @@ const hosts = describes<HostsData>()(
         address: text,
         state: liveness,
         services: z.array(text),
-        capacity: z.int().min(0).max(99),
+        capacity: z.int().min(0).max(99).describe('The highest that it has in any service.'),
+        capacities: z
+          .array(z.object({ service: text, capacity: z.int().min(0).max(99) }))
+          .describe('In each of its services.'),
         flows: count,
         connections: count,
       }),
@@ -142,7 +145,12 @@ const nodes = describes<NodesData>()(
         id: text.describe('Peer id.'),
         address: text,
         tunnel: text.nullable(),
-        roles: z.array(text),
+        roles: z.array(text).describe('As the operator has given them; in a static cluster, as configured.'),
+        retiring: z
+          .array(text)
+          .describe(
+            'Roles taken from it that it still carries out for running flows, at most for the drain time-out.',
+          ),
         self: z.boolean().describe('The node that answers.'),
         node: z.enum(['alive', 'suspect', 'dead', 'unknown']).describe('The machine, by probes.'),
         agent: liveness.describe('The agent on it, by heartbeats.'),
@@ -251,6 +259,8 @@ const events = describes<EventsData>()(
             'statement.refused',
             'agent.started',
             'agent.stopping',
+            'state.unsaved',
+            'state.saved',
           ])
           .describe('More kinds may come.'),
         severity: z.enum(['info', 'warning', 'error']),

@@ -120,6 +120,7 @@ export const answerRequest = async (
 ): Promise<Answer> => {
   const { view, node } = answerer
   try {
+    if (request.ask === 'remote' && request.node === node) return await answerGet(answerer, request.path)
     if (request.ask === 'remote') return await withTimeout(askRemote(view, request.node, request.path))
     if (request.ask !== 'order') return await withTimeout(answerAsked(answerer, request))
     const data = await withTimeout(giveOrder(view, request.order, body))

@@ -1,6 +1,7 @@
 /** Asks an agent over its control socket. */
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { type ErrorCode, ShuntError } from '../errors.ts'
+import { joinLines } from '../plain-text.ts'
 import { type Envelope, ERROR_SCHEMA, type ErrorEnvelope } from './types.ts'
 
 const TIMEOUT_MS = 15_000
@@ -61,8 +62,10 @@ const parse = (socketPath: string, status: number, body: string): Envelope => {
   }
   if (isError(value)) {
     const code = Object.hasOwn(CODES, value.error.code) ? CODES[value.error.code] : undefined
-    if (code !== undefined) throw new ShuntError(code, value.error.message)
-    throw protocolError(`the agent answered ${value.error.code}: ${value.error.message}`)
+    // Another node may have said it: it must not look like lines of this program.
+    const message = joinLines(value.error.message)
+    if (code !== undefined) throw new ShuntError(code, message)
+    throw protocolError(`the agent answered ${value.error.code}: ${message}`)
   }
   if (status !== 200 || !isEnvelope(value))
     throw protocolError(

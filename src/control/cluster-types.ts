@@ -12,7 +12,10 @@ export interface NodeRow {
   id: string
   address: string
   tunnel: string | null
+  /** As the operator has given them; in a static cluster, as configured. */
   roles: string[]
+  /** Taken from it, but still carried out for the flows that run, at most for the drain time-out. */
+  retiring: string[]
   /** The node that answers. */
   self: boolean
   node: MachineState
@@ -109,6 +112,8 @@ export type EventKind =
   | 'statement.refused'
   | 'agent.started'
   | 'agent.stopping'
+  | 'state.unsaved'
+  | 'state.saved'
 
 export interface EventRow {
   /** Counts from 1 since the agent started. */

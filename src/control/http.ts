@@ -12,6 +12,7 @@ const REQUEST_TIMEOUT_MS = 5_000
 const STALL_TIMEOUT_MS = 20_000
 /** Connections above the limit that may be told so at a time; more are closed without a word. */
 const TURNED_AWAY_AT_ONCE = 64
+/** A connection that was refused is closed after this time, read or not. */
 const TURN_AWAY_MS = 1_000
 /** Answers that wait for their readers; when there are more bytes of them, the next request is turned away. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
@@ -33,6 +34,8 @@ const STATUS: Record<string, [string, ControlErrorCode]> = {
 const rawAnswer = (socket: Socket, why: string, message: string): void => {
   const [status, code] = STATUS[why] ?? ['400 Bad Request', 'bad_query']
   const body = errorBody(code, message)
+  // Also when the other side goes on sending, or never closes: until then it holds its place.
+  setTimeout(() => socket.destroy(), TURN_AWAY_MS).unref()
   socket.end(
     `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
@@ -90,7 +93,6 @@ export const createBoundedServer = (options: HttpServerOptions): Server => {
     if ('refused' in admitted) {
       turnedAway.add(socket)
       rawAnswer(socket, 'BUSY', admitted.refused)
-      socket.setTimeout(TURN_AWAY_MS, () => socket.destroy())
       return
     }
     open++

@@ -102,7 +102,8 @@ const EVENTS: Look = {
 const ORDERS: Record<Order, string> = {
   statements: "Takes an operator's signed statements, all or none. 409: another change came first.",
   tokens: 'Makes this node take machines that come with the token.',
-  leave: 'Signs this node out of the cluster; its agent drains and ends.',
+  leave:
+    "Signs this node out of the cluster; its agent drains and ends. Needs no operator's signature: whoever may use the socket may do it.",
 }
 
 const lookItem = ({ schema, summary, parameters }: Look, before: Json[] = []): Json => ({

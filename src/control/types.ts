@@ -66,8 +66,10 @@ export interface HostStatus {
   address: string
   state: NodeState
   services: string[]
-  /** Unit-less, 0 to 99 (R-B1). */
+  /** Unit-less, 0 to 99 (R-B1): the highest that it has in any service. */
   capacity: number
+  /** The same in each of its services. */
+  capacities: { service: string; capacity: number }[]
   flows: number
   connections: number
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { text as streamText } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { buildRuleset } from '../agent/dataplane/nft/ruleset.ts'
+import { TUN_NAME } from '../agent/plan.ts'
 import { loadNodeFile } from '../config/load.ts'
 import type { NodeFile } from '../config/schema.ts'
 import { get } from '../control/client.ts'
@@ -17,6 +18,8 @@ import { readSysctl } from '../os/sysctl.ts'
 import { VERSION } from '../version.ts'
 import { type AgentFacts, type Facts, type FileFact, type Known, type SocketFact, valueIn } from './facts.ts'
 import { parseProcNet } from './proc-net.ts'
+import { listeningOutOfTouch } from './reach.ts'
+import { savedStanding } from './standing.ts'
 
 const PATIENCE_MS = 5000
 const OPERATOR_KEY = '/etc/shunt/operator.key'
@@ -55,7 +58,7 @@ export const collectFacts = async ({ configFile, controlSocket }: CollectOptions
   const [nftVersion, nftRuleset, agent] = await Promise.all([
     knownSoon(run('nft', ['--version']).then(({ stdout }) => stdout.trim())),
     knownSoon(checkRuleset()),
-    knownSoon(askAgent(socket)),
+    knownSoon(askAgent(socket, file)),
   ])
   return {
     version: VERSION,
@@ -78,6 +81,7 @@ export const collectFacts = async ({ configFile, controlSocket }: CollectOptions
     sysctls: sysctls(file),
     stateDir: file === null ? null : stateDirFacts(file.node.stateDir),
     files: fileFacts(file),
+    standing: known(() => (file === null ? null : savedStanding(file))),
     clock: known(readClock),
     controlSocket: socket,
     agent,
@@ -119,7 +123,7 @@ const checkRuleset = async (): Promise<true> => {
   return true
 }
 
-const askAgent = async (socket: string): Promise<AgentFacts> => {
+const askAgent = async (socket: string, file: NodeFile | null): Promise<AgentFacts> => {
   const signal = AbortSignal.timeout(PATIENCE_MS)
   const ask = async <T>(path: string): Promise<T> => (await get(socket, path, signal)).data as T
   const status = await ask<AgentFacts['status']>('/v1/status')
@@ -131,7 +135,10 @@ const askAgent = async (socket: string): Promise<AgentFacts> => {
     knownSoon(ask('/v1/cluster')),
     knownSoon(ask('/v1/config')),
   ])
-  return { status, nodes, hosts, vips, drops, cluster, config } as AgentFacts
+  const answers = { status, nodes, hosts, vips, drops, cluster, config } as Omit<AgentFacts, 'listening'>
+  const port = valueIn(answers.cluster)?.node.controlPort ?? file?.cluster.controlPort
+  const rows = valueIn(answers.nodes)?.nodes ?? []
+  return { ...answers, listening: port === undefined ? [] : await listeningOutOfTouch(rows, port) }
 }
 
 /** Those that listen or take datagrams, and any with the tunnel address; not every connection of a busy machine. */
@@ -147,7 +154,7 @@ const sockets = (tunnel: string | undefined): SocketFact[] =>
 
 const sysctls = (file: NodeFile | null): Map<string, string> => {
   const names = [['net', 'ipv4', 'icmp_echo_ignore_all']]
-  for (const link of ['all', ...(file?.interfaces.cluster ?? [])])
+  for (const link of ['all', TUN_NAME, ...(file?.interfaces.cluster ?? [])])
     for (const key of ['arp_ignore', 'arp_announce', 'rp_filter'])
       names.push(['net', 'ipv4', 'conf', link, key])
   const values = new Map<string, string>()

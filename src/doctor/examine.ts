@@ -2,6 +2,7 @@
 import { CLUSTER_CHECKS } from './checks/cluster.ts'
 import { FILE_CHECKS } from './checks/files.ts'
 import { MACHINE_CHECKS } from './checks/machine.ts'
+import { MEMBERSHIP_CHECKS } from './checks/membership.ts'
 import { NETWORK_CHECKS } from './checks/network.ts'
 import { SERVICE_CHECKS } from './checks/services.ts'
 import type { Check, CheckStatus, Facts, Finding } from './facts.ts'
@@ -10,6 +11,7 @@ export const CHECKS: readonly Check[] = [
   ...MACHINE_CHECKS,
   ...FILE_CHECKS,
   ...NETWORK_CHECKS,
+  ...MEMBERSHIP_CHECKS,
   ...CLUSTER_CHECKS,
   ...SERVICE_CHECKS,
 ]

@@ -1,4 +1,5 @@
 /** What the doctor knows of this machine: collected once (collect.ts), judged by pure checks (checks/). */
+import type { Standing } from '../agent/cluster/standing.ts'
 import type { NodeFile } from '../config/schema.ts'
 import type {
   ClusterData,
@@ -46,6 +47,8 @@ export interface AgentFacts {
   readonly drops: Known<DropsData>
   readonly cluster: Known<ClusterData>
   readonly config: Known<ConfigData>
+  /** Nodes that are not in touch with this one though their control port takes connections. */
+  readonly listening: readonly string[]
 }
 
 export interface Facts {
@@ -74,6 +77,8 @@ export interface Facts {
     readonly freeBytes: number
   } | null
   readonly files: readonly FileFact[]
+  /** By what is saved here; `null` when nothing of a managed cluster is. */
+  readonly standing: Known<Standing | null>
   readonly clock: Known<{ readonly synchronised: boolean; readonly maxErrorMs: number }>
   readonly controlSocket: string
   readonly agent: Known<AgentFacts>

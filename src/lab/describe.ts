@@ -1,5 +1,6 @@
 /** What `shunt lab status` shows. */
 import type { Role } from '../config/schema.ts'
+import { nameOption } from './hints.ts'
 import type { Lab } from './lab.ts'
 import type { LabService } from './options.ts'
 import { isAlive } from './processes.ts'
@@ -61,7 +62,11 @@ export const describeLab = async (lab: Lab): Promise<LabStatus> => ({
 export const labTroubles = (status: LabStatus): string[] =>
   status.places.flatMap(p => [
     ...(status.agents && p.kind === 'node' && p.agent !== 'running'
-      ? [`the agent of ${p.name} is ${p.agent}`]
+      ? [
+          p.agent === 'none'
+            ? `${p.name} has no agent yet: shunt lab start${nameOption(status.name)} ${p.name}, once shunt init or shunt join has been there`
+            : `the agent of ${p.name} is ${p.agent}`,
+        ]
       : []),
     ...(p.web === false ? [`the web server of ${p.name} has ended`] : []),
   ])

@@ -62,6 +62,8 @@ export const insideEnv = (state: LabState, place: PlacePlan): NodeJS.ProcessEnv 
     SHUNT_CONFIG: files.config,
     SHUNT_STATE_DIR: files.state,
     SHUNT_OPERATOR_KEY: operatorKeyFile(labDir(state.name)),
+    SHUNT_LAB: state.name,
+    SHUNT_LAB_NODE: place.name,
   }
 }
 

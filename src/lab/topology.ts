@@ -50,6 +50,8 @@ export interface LabPlan {
 const CLUSTER_NET = '10.10.0'
 const TUNNEL_NET = '10.10.1'
 const CLIENT_NET = '10.20.0'
+/** Every address of it goes to the forwarders: a document may have more virtual IPs than the lab began with. */
+const VIP_NET = '10.99.0.0/24'
 export const ROUTER_CLUSTER_ADDRESS = `${CLUSTER_NET}.1`
 const ROUTER_CLIENT_ADDRESS = `${CLIENT_NET}.1`
 
@@ -153,7 +155,11 @@ export const planLab = (options: TopologyOptions): LabPlan => {
       ['eth0', `${ROUTER_CLUSTER_ADDRESS}/24`],
       ['br1', `${ROUTER_CLIENT_ADDRESS}/24`],
     ],
-    routes: [TUNNEL_ROUTE, ...vips(options.services).map(vip => vipRoute(vip, forwarders))],
+    routes: [
+      TUNNEL_ROUTE,
+      wayTo(VIP_NET, forwarders),
+      ...vips(options.services).map(vip => vipRoute(vip, forwarders)),
+    ],
     sysctls: {
       ...QUIET,
       'net.ipv4.ip_forward': '1',
@@ -198,10 +204,12 @@ const cable =
 export const vips = (services: LabService[]): string[] => [...new Set(services.map(s => s.vip))]
 
 /** The router's way to a virtual IP, as arguments of `ip route add|replace`. */
-export const vipRoute = (vip: string, forwarders: string[]): string => {
-  if (forwarders.length === 0) return `unreachable ${vip}/32`
-  if (forwarders.length === 1) return `${vip}/32 via ${forwarders[0]}`
-  return [`${vip}/32`, ...forwarders.map(a => `nexthop via ${a}`)].join(' ')
+export const vipRoute = (vip: string, forwarders: string[]): string => wayTo(`${vip}/32`, forwarders)
+
+const wayTo = (prefix: string, forwarders: string[]): string => {
+  if (forwarders.length === 0) return `unreachable ${prefix}`
+  if (forwarders.length === 1) return `${prefix} via ${forwarders[0]}`
+  return [prefix, ...forwarders.map(a => `nexthop via ${a}`)].join(' ')
 }
 
 export const nodesOf = (plan: LabPlan): PlacePlan[] => plan.places.filter(p => p.kind === 'node')

@@ -1,5 +1,6 @@
 /** Builds a lab, whole or not at all. */
 import { mkdirSync } from 'node:fs'
+import { count } from '../cli/format.ts'
 import { ShuntError } from '../errors.ts'
 import { buildNetwork, checkNamesFree } from './builder.ts'
 import { cgroupDirs, createCgroups } from './cgroup.ts'
@@ -53,7 +54,7 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   if (mode === 'managed')
     await writeManagedFiles(state, options.configure as Parameters<typeof writeManagedFiles>[1])
   state.files = writeFiles(state)
-  say(`applications: nginx on ${hostsOf(plan).length} hosts`)
+  say(`applications: nginx on ${count(hostsOf(plan).length, 'host')}`)
   for (const host of hostsOf(plan)) state.processes.push(startWeb(state, host))
   if (state.agentCommand !== null && mode !== 'bare') {
     say(`agents: ${nodesOf(plan).length}, waiting until all are in touch`)

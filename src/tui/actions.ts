@@ -8,6 +8,8 @@ export interface Toggle {
   id: string
   was: boolean
   on: boolean
+  /** What is to be known of it beside. */
+  remark?: string
 }
 
 export interface Action {
@@ -46,8 +48,13 @@ const roles: Action = {
         ? null
         : `${row} is no node any more`,
   toggles: (row, { nodes }) => {
-    const has = nodes.nodes.find(node => node.name === row)?.roles ?? []
-    return ROLES.map(id => ({ id, was: has.includes(id), on: has.includes(id) }))
+    const node = nodes.nodes.find(each => each.name === row)
+    const has = node?.roles ?? []
+    const drains = (id: string): boolean => node?.retiring?.includes(id) === true
+    return ROLES.map(id => ({
+      ...{ id, was: has.includes(id), on: has.includes(id) },
+      ...(drains(id) ? { remark: 'drains' } : {}),
+    }))
   },
   args: (row, toggles) => {
     const changes = toggles.filter(toggle => toggle.on !== toggle.was)

@@ -106,7 +106,7 @@ refuses(
 )
 refuses(
   'no node file',
-  /cannot read \/nonexistent\/node\.yaml: ENOENT/,
+  /there is no file \/nonexistent\/node\.yaml/,
   () => undefined,
   argv => [...argv.slice(0, -1), '/nonexistent/node.yaml'],
 )

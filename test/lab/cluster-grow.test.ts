@@ -237,7 +237,7 @@ it('strangers get a clear error and nothing of the cluster, and change nothing i
   rmSync(lab.files(STRANGER).identity)
   await refusedJoin(tokens.used, /the token's 11 uses are taken.*SHUNT_ERR_TOKEN/s)
   // A machine that asks in the name of a member, with an identity of its own.
-  const asMember = ['join', tokens.used, ...facts(STRANGER, 'host', 'h8')]
+  const asMember = ['join', tokens.used, ...facts(STRANGER, 'host', 'h8'), '--unchecked']
   assert.match((await shunt(lab, STRANGER, asMember, 1)).stderr, /the name h8 is taken/)
   nothingWritten()
   assert.match(await forgedJoin(decodeToken(tokens.used, Date.now()), identity), /11 uses are taken/)
@@ -263,7 +263,7 @@ const rejoin = async (name: string): Promise<void> => {
     former.some(({ id }) => id === now.id),
     'a new identity',
   )
-  await refusedJoin(token, /the token's 1 uses are taken/)
+  await refusedJoin(token, /the token's only use is taken/)
 }
 const leave = async (name: string): Promise<void> => {
   const beganMs = performance.now()
@@ -275,6 +275,8 @@ const leave = async (name: string): Promise<void> => {
   print(
     `${name} left: known everywhere after ${(knownMs - beganMs).toFixed(0)} ms, its agent ended after ${(performance.now() - beganMs).toFixed(0)} ms`,
   )
+  const { stdout } = await shunt(lab, name, ['doctor', '--config', lab.files(name).config], 3)
+  assert.match(stdout, /^fail +membership +This node has left the cluster\.$/m)
 }
 
 it('a host, a classifier and a forwarder leave and join while clients connect: none fails', async () => {
@@ -435,6 +437,27 @@ it('an evicted member is thrown out by all at once, and what it sends or signs i
   await together(lab, members)
   const result = await steady.stop()
   print(`${result.done} connections during the eviction`)
+})
+
+it('a node that was evicted while it was away is told by nobody, but by its doctor', async () => {
+  // No other is going to be in touch with it, so that it never counts as ready.
+  const ready = await lab.startAgent('c2', 2_000).then(
+    () => true,
+    () => false,
+  )
+  assert.not.ok(ready)
+  const doctor = (): Promise<{ stdout: string }> =>
+    lab.shunt('c2', ['doctor', '--config', lab.files('c2').config])
+  await until(
+    'the doctor to say it',
+    async () =>
+      /^fail +nodes +The others refuse this node: was it evicted/m.test((await doctor()).stdout)
+        ? true
+        : undefined,
+    30_000,
+  )
+  lab.kill('c2', 'SIGTERM')
+  await stopped('c2')
 })
 
 it('an evicted host is alone at once; only what it carried at that moment can fail', async () => {

@@ -32,6 +32,8 @@ it.before(async () => {
     'link add v0 type veth peer name v1',
     'link set v0 up',
     'link set v1 up',
+    'link add shunt0 type veth peer name shunt1',
+    'link set shunt0 up',
     'address add 10.10.0.31/24 dev v0',
     'address add 10.99.0.1/32 dev lo',
   ])
@@ -102,16 +104,22 @@ const breakIt = (): void => {
     writeSysctl('net.ipv4.icmp_echo_ignore_all', 1)
     writeSysctl('net.ipv4.conf.all.arp_ignore', 0)
     writeSysctl('net.ipv4.conf.all.arp_announce', 0)
-    writeSysctl('net.ipv4.conf.v0.rp_filter', 1)
+    writeSysctl('net.ipv4.conf.v0.rp_filter', 0)
+    writeSysctl('net.ipv4.conf.all.rp_filter', 1)
+    writeSysctl('net.ipv4.conf.shunt0.rp_filter', 1)
   })
   chmodSync(KEY, 0o644)
 }
-const BROKEN = ['private-files', 'arp', 'arp', 'reverse-path', 'echo']
+const BROKEN = ['private-files', 'arp', 'arp', 'reverse-path', 'reverse-path', 'echo']
 const settings = (): string[] =>
   netns.run(() =>
-    ['icmp_echo_ignore_all', 'conf.all.arp_ignore', 'conf.all.arp_announce', 'conf.v0.rp_filter'].map(name =>
-      readSysctl(`net.ipv4.${name}`),
-    ),
+    [
+      'icmp_echo_ignore_all',
+      'conf.all.arp_ignore',
+      'conf.all.arp_announce',
+      'conf.v0.rp_filter',
+      'conf.shunt0.rp_filter',
+    ].map(name => readSysctl(`net.ipv4.${name}`)),
   )
 
 lab('finds what is broken, changes nothing, and exits with 3', async () => {
@@ -120,7 +128,7 @@ lab('finds what is broken, changes nothing, and exits with 3', async () => {
   assert.is(result.code, 3, result.stderr)
   assert.is(JSON.parse(result.stdout).schema, 'shunt.doctor/1')
   assert.equal(failing(result), BROKEN)
-  assert.equal(settings(), ['1', '0', '0', '1'])
+  assert.equal(settings(), ['1', '0', '0', '0', '1'])
   assert.is(statSync(KEY).mode & 0o777, 0o644)
   const nft = rows(result).find(row => row.check === 'nftables')
   assert.is(nft?.status, 'pass', nft?.text)
@@ -130,9 +138,10 @@ lab('--fix mends the settings and the mode, says so, and then all is well', asyn
   breakIt()
   const result = await doctor('--fix')
   assert.is(result.code, 0, result.stdout + result.stderr)
-  assert.equal(settings(), ['0', '1', '2', '2'])
+  assert.equal(settings(), ['0', '1', '2', '2', '2'])
   assert.is(statSync(KEY).mode & 0o777, 0o600)
-  assert.match(result.stderr, /fixed: net\.ipv4\.conf\.v0\.rp_filter: 1 -> 2/)
+  assert.match(result.stderr, /fixed: net\.ipv4\.conf\.v0\.rp_filter: 0 -> 2/)
+  assert.match(result.stderr, /fixed: net\.ipv4\.conf\.shunt0\.rp_filter: 1 -> 2/)
   assert.match(result.stderr, /fixed: mode of .*identity\.key: 644 -> 600/)
   assert.match(result.stdout, /^pass {2}echo /m)
   assert.match(result.stdout, /0 failed/)

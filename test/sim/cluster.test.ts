@@ -57,7 +57,16 @@ const caught = (name: string, bugs: Bugs, sign: RegExp): void => {
   })
 }
 
+/** An issuer may say that an admission is older than its token. */
+class Timeless extends RememberingLedger {
+  protected override verify(entry: Entry): string | undefined {
+    const why = super.verify(entry)
+    return why === 'the token was not made yet' ? undefined : why
+  }
+}
+
 caught('signatures are not verified', { makeLedger: () => new Gullible(CLUSTER) }, /forged/)
+caught('times before a token was made', { makeLedger: () => new Timeless(CLUSTER) }, /forged/)
 caught('ties are settled by arrival', { makeLedger: () => new FirstComeFirstServed(CLUSTER) }, /another set/)
 caught('evicted nodes are told what everyone is told', { servesEvicted: true }, /evicted before/)
 caught('lists of peers are ignored', { ignoresLists: true }, /another set|no member/)

@@ -37,6 +37,7 @@ export const healthyAgent = (): AgentFacts => ({
   drops: { value: { drops: [] } },
   cluster: { value: CLUSTER },
   config: { value: CONFIG },
+  listening: [],
 })
 
 export const healthyFacts = (): Facts => ({
@@ -53,6 +54,7 @@ export const healthyFacts = (): Facts => ({
       { name: 'lo', up: true, mtuBytes: 65_536 },
       { name: 'eth0', up: true, mtuBytes: 1500 },
       { name: 'eth1', up: true, mtuBytes: 1500 },
+      { name: 'shunt0', up: true, mtuBytes: 1500 },
     ],
   },
   addresses: {
@@ -72,6 +74,7 @@ export const healthyFacts = (): Facts => ({
     ['net.ipv4.conf.all.rp_filter', '0'],
     ['net.ipv4.conf.eth0.rp_filter', '2'],
     ['net.ipv4.conf.eth1.rp_filter', '0'],
+    ['net.ipv4.conf.shunt0.rp_filter', '2'],
   ]),
   stateDir: { path: '/var/lib/shunt', mode: 0o700, isDirectory: true, writable: true, freeBytes: 1e10 },
   files: [
@@ -79,6 +82,15 @@ export const healthyFacts = (): Facts => ({
     { path: '/var/lib/shunt/cluster.json', what: 'saved cluster', required: true, mode: 0o600 },
     { path: '/etc/shunt/operator.key', what: 'operator key', required: false, mode: null },
   ],
+  standing: {
+    value: {
+      kind: 'member',
+      member: {
+        ...{ id: NODES.nodes[1]!.id, name: 'h1', address: '10.10.0.31', roles: ['host'] },
+        ...{ joinedMs: 0, rolesRevision: 0, directives: [] },
+      },
+    },
+  },
   clock: { value: { synchronised: true, maxErrorMs: 12.5 } },
   controlSocket: '/run/shunt/control.sock',
   agent: { value: healthyAgent() },

@@ -51,10 +51,23 @@ export const HOSTS: HostsData = {
       state: 'alive',
       services: ['web', 'dns'],
       capacity: 50,
+      capacities: [
+        { service: 'web', capacity: 50 },
+        { service: 'dns', capacity: 50 },
+      ],
       flows: 12,
       connections: 340,
     },
-    { name: 'h2', address: '10.10.0.32', state: 'dead', services: [], capacity: 0, flows: 0, connections: 0 },
+    {
+      name: 'h2',
+      address: '10.10.0.32',
+      state: 'dead',
+      services: [],
+      capacity: 0,
+      capacities: [],
+      flows: 0,
+      connections: 0,
+    },
   ],
 }
 export const VIPS: VipsData = {
@@ -195,6 +208,7 @@ export const APPS: AppsData = {
 
 const nodeRow = {
   tunnel: null,
+  retiring: [] as string[],
   self: false,
   node: 'alive',
   agent: 'alive',

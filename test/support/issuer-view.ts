@@ -34,6 +34,7 @@ export class IssuerView extends FakeView {
         address: m.address,
         tunnel: m.tunnel ?? null,
         roles: m.roles,
+        retiring: [],
         rolesRevision: m.rolesRevision,
         directives: m.directives,
         self: m.id === this.#issuer.signer.id,
@@ -59,7 +60,8 @@ export class IssuerView extends FakeView {
       mode: 'managed',
       cluster: view.cluster,
       name: view.name,
-      node: { id: facts.id, name: facts.name, address: facts.address, controlPort: this.controlPort },
+      // Where its join server listens in tests; facts of a node say no such address.
+      node: { id: facts.id, name: facts.name, address: '127.0.0.1', controlPort: this.controlPort },
       digest: ledger.digest().toString(16).padStart(16, '0'),
       statements: ledger.hashes().length,
       secrets: [],

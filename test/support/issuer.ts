@@ -41,8 +41,8 @@ export class Issuer {
   readonly facts: NodeFacts = {
     id: this.signer.id,
     name: 'f1',
-    address: '127.0.0.1',
-    tunnel: '127.0.1.1',
+    address: '10.10.0.11',
+    tunnel: '10.10.1.11',
     roles: ['forwarder', 'classifier', 'host'],
   }
   readonly ledger = new Ledger(this.operator.cluster)
@@ -89,6 +89,7 @@ export class Issuer {
       issuer: this.signer.id,
       roles: ['classifier', 'host'],
       uses: 1,
+      issuedMs: this.nowMs,
       expiresMs: this.nowMs + 60_000,
       ...changes,
     }

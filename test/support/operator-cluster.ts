@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
 import { startControlServer } from '../../src/control/server.ts'
+import { CONFIG } from './fake-view.ts'
 import { Issuer, nodeSigner } from './issuer.ts'
 import { IssuerView } from './issuer-view.ts'
 import { listenForJoins } from './join-listener.ts'
+
+const NO_DOCUMENT = { ...CONFIG, revision: 0, hash: '', parent: '', text: '', rollout: [] }
 
 export interface Cluster {
   issuer: Issuer
@@ -20,6 +23,7 @@ export const withCluster = async (run: (cluster: Cluster) => Promise<void>): Pro
   const dir = mkdtempSync(join(tmpdir(), 'shunt-operator-'))
   const issuer = new Issuer()
   const view = new IssuerView(issuer)
+  view.data.config = NO_DOCUMENT
   const listener = await listenForJoins(issuer.hook)
   view.controlPort = listener.port
   const socketPath = join(dir, 'issuer.sock')

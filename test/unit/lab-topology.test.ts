@@ -142,6 +142,12 @@ it('routes a virtual IP to any number of forwarders', () => {
   )
 })
 
+it('routes the whole net of virtual IPs, below what is said of one of them', () => {
+  const { routes } = placeOf(plan(), 'router')
+  assert.ok(routes.includes('10.99.0.0/24 nexthop via 10.10.0.11 nexthop via 10.10.0.12'))
+  assert.ok(placeOf(plan({ forwarders: 1 }), 'router').routes.includes('10.99.0.0/24 via 10.10.0.11'))
+})
+
 it('services that share a virtual IP share its route', () => {
   const web = DEFAULT_OPTIONS.services[0]!
   const p = plan({ forwarders: 1, services: [web, { ...web, name: 'alt', port: 8080 }] })

@@ -58,6 +58,11 @@ export class ClusterApi {
     )
   }
 
+  /** None in a static cluster. */
+  counters(): Record<string, number> {
+    return this.#parts.managed?.counters() ?? {}
+  }
+
   nodes(): NodesData {
     const { managed, links } = this.#parts
     const config = this.#parts.config()
@@ -71,7 +76,7 @@ export class ClusterApi {
       id: links.id,
       address: config.addresses.cluster,
       tunnel: config.addresses.tunnel ?? null,
-      roles: config.roles,
+      ...rolesOf(config.roles, self),
       self: true,
       node: 'alive',
       agent: 'alive',
@@ -100,7 +105,7 @@ export class ClusterApi {
       id: peer.id,
       address: peer.address,
       tunnel: config.peers.find(({ name }) => name === peer.name)?.tunnel ?? null,
-      roles: peer.roles,
+      ...rolesOf(peer.roles, member),
       self: false,
       node: machine.state,
       agent: peer.state,
@@ -208,6 +213,15 @@ export class ClusterApi {
     this.#managed()
     await this.#parts.leave()
   }
+}
+
+/** Of what a node is here, what the operator wants of it and what it only brings to an end. */
+const rolesOf = (
+  carried: readonly string[],
+  member: Member | undefined,
+): Pick<NodeRow, 'roles' | 'retiring'> => {
+  const roles: readonly string[] = member?.roles ?? carried
+  return { roles: [...roles], retiring: carried.filter(role => !roles.includes(role)) }
 }
 
 /** By number (of several with one number the one in force or past) or by the first digits of the hash. */

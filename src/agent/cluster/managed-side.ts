@@ -1,9 +1,12 @@
 /** What only the agent of a managed cluster has: the cluster itself, tokens, joins, and leaving. */
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { createJoinServer } from '../../cluster/join-server.ts'
 import { identitySigner } from '../../cluster/operator-key.ts'
+import { removeLeftovers } from '../../cluster/replace-file.ts'
 import { type Signer, signStatement } from '../../cluster/statement.ts'
-import { TokenStore } from '../../cluster/tokens-store.ts'
+import { CLUSTER_FILE } from '../../cluster/store.ts'
+import { TOKENS_FILE, TokenStore } from '../../cluster/tokens-store.ts'
 import type { NodeFile } from '../../config/schema.ts'
 import type { TokenRegistration } from '../../control/cluster-types.ts'
 import type { JoinHook } from '../../gossip/joins.ts'
@@ -25,6 +28,7 @@ export interface ManagedSide {
 /** @throws ShuntError SHUNT_ERR_STATE when this node is in no cluster, SHUNT_ERR_CONFIG when its file says otherwise than the cluster */
 export const joinCluster = (file: NodeFile, log: Logger, events: EventLog): ManagedSide => {
   const signer: Signer & { id: string } = identitySigner(file.node.identityFile)
+  for (const name of [CLUSTER_FILE, TOKENS_FILE]) removeLeftovers(join(file.node.stateDir, name))
   const managed = new Managed({ file, ownId: signer.id, log, events })
   const { cluster } = managed.ledger
   const tokens = TokenStore.open(file.node.stateDir, cluster, signer.id)

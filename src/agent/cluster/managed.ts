@@ -3,14 +3,14 @@
  * that follows from them. Everything it decides is in pure modules.
  */
 import type { Logger } from 'pino'
-import { Ledger } from '../../cluster/ledger.ts'
+import type { Ledger } from '../../cluster/ledger.ts'
 import { Replica, type ReplicaAction, type ReplicaEvent } from '../../cluster/replica.ts'
 import { statementHash } from '../../cluster/statement.ts'
-import { loadCluster, saveCluster } from '../../cluster/store.ts'
-import type { ClusterView, Statement } from '../../cluster/types.ts'
+import { saveCluster } from '../../cluster/store.ts'
+import type { ClusterView, Member, Statement } from '../../cluster/types.ts'
 import { clusterView } from '../../cluster/view.ts'
 import type { NodeFile } from '../../config/schema.ts'
-import { errorText, ShuntError } from '../../errors.ts'
+import { ShuntError } from '../../errors.ts'
 import { Alarm } from '../../gossip/alarm.ts'
 import {
   decodeFrame,
@@ -21,7 +21,11 @@ import {
 } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
 import type { EventLog } from '../events.ts'
+import { Refusals } from './refusals.ts'
+import { checkFile, memberOfFile, openSaved } from './saved.ts'
+import { Saver } from './saver.ts'
 import { type Situation, Situations } from './situation.ts'
+import { despiteConflict, type Standing, standingOf } from './standing.ts'
 import { checkSubmit } from './submit-check.ts'
 import { viewEvents } from './view-events.ts'
 
@@ -30,6 +34,8 @@ export interface ManagedParts {
   readonly ownId: string
   readonly log: Logger
   readonly events: EventLog
+  /** How long after a failure the state is saved again. */
+  readonly saveAgainMs?: number
 }
 
 export class Managed {
@@ -37,42 +43,28 @@ export class Managed {
   readonly #parts: ManagedParts
   readonly #replica: Replica
   readonly #situations: Situations
+  readonly #saver: Saver
+  readonly #refusals = new Refusals()
   readonly #replicaAlarm = new Alarm(() => this.#drive({ on: 'wake' }))
   readonly #situationAlarm = new Alarm(() => this.#refresh())
   readonly #listeners: ((situation: Situation) => void)[] = []
   #links: PeerLinks | null = null
   #view: ClusterView
+  /** This node as the member that it is, or was last. */
+  #self: Member
   #situation: Situation
+  #refusedStatements = 0
   #waiting = false
   #stopped = false
 
   /** @throws ShuntError SHUNT_ERR_STATE when this node is in no cluster, or no longer */
   constructor(parts: ManagedParts) {
-    const { stateDir } = parts.file.node
-    const saved = loadCluster(stateDir)
-    if (saved === null)
-      throw new ShuntError(
-        'SHUNT_ERR_STATE',
-        `this node is in no cluster (nothing in ${stateDir}); begin one with shunt init, or join one with shunt join TOKEN`,
-      )
     this.#parts = parts
-    this.ledger = new Ledger(saved.cluster)
-    for (const statement of saved.statements) {
-      const result = this.ledger.add(statement)
-      if (typeof result === 'object')
-        throw new ShuntError(
-          'SHUNT_ERR_STATE',
-          `the saved state in ${stateDir} holds a statement that is not valid (${result.refused}); restore a backup with shunt restore`,
-        )
-    }
-    const view = clusterView(this.ledger)
-    if (view === null)
-      throw new ShuntError(
-        'SHUNT_ERR_STATE',
-        `the saved state in ${stateDir} is not complete; restore a backup with shunt restore`,
-      )
+    this.#saver = this.#newSaver()
+    const { ledger, view } = openSaved(parts.file.node.stateDir)
+    this.ledger = ledger
     this.#view = view
-    this.#checkMembership(view)
+    this.#self = this.#checkMembership()
     // Members are known by their ids: names can change hands, and who is removed must not be told a new secret.
     this.#replica = new Replica(this.ledger, {}, name => this.#view.members.find(m => m.name === name)?.id)
     this.#situations = new Situations(parts.file, parts.ownId)
@@ -86,37 +78,39 @@ export class Managed {
     return this.#situation
   }
 
-  /** Why this node is no member, or undefined. */
+  /** Why this node is out of the cluster for good, or undefined: a conflict may pass. */
   expelled(): string | undefined {
-    const { ownId } = this.#parts
-    const view = this.#view
-    const gone = view.departed.find(({ id }) => id === ownId)
-    if (gone?.reason === 'left') return 'this node has left the cluster; join again with shunt join TOKEN'
-    if (gone !== undefined)
-      return 'this node was evicted from the cluster; ask the operator for a token and join again'
-    const clash = view.conflicts.find(({ id }) => id === ownId)
-    if (clash !== undefined)
-      return `this node is no member: ${clash.why}; join again under another name or address`
-    return view.members.some(({ id }) => id === ownId)
-      ? undefined
-      : 'the saved state does not know this node; was its identity file replaced? restore it from a backup, or join again'
+    const { standing } = this
+    return standing.kind === 'gone' ? standing.why : undefined
   }
 
-  #checkMembership(view: ClusterView): void {
-    const why = this.expelled()
-    if (why !== undefined) throw new ShuntError('SHUNT_ERR_STATE', why)
-    const self = view.members.find(({ id }) => id === this.#parts.ownId)!
-    const { node, addresses } = this.#parts.file
-    const says = (what: string, here: string | undefined, there: string | undefined): void => {
-      if (here !== there)
-        throw new ShuntError(
-          'SHUNT_ERR_CONFIG',
-          `${what} is ${here ?? 'not set'} in the node file, but the cluster knows this node with ${there ?? 'none'}; correct the node file, or leave and join again`,
-        )
+  /** As the statements held now say. */
+  get standing(): Standing {
+    return standingOf(this.#view, this.#parts.ownId)
+  }
+
+  /** What it is at the start. A conflict is told, and is no reason not to run. */
+  #checkMembership(): Member {
+    const { standing } = this
+    if (standing.kind === 'gone' || standing.kind === 'unknown')
+      throw new ShuntError('SHUNT_ERR_STATE', standing.why)
+    if (standing.kind === 'conflict') {
+      this.#inConflict(standing.why)
+      return memberOfFile(this.#parts.file, this.#parts.ownId)
     }
-    says('node.name', node.name, self.name)
-    says('addresses.cluster', addresses.cluster, self.address)
-    says('addresses.tunnel', addresses.tunnel, self.tunnel)
+    checkFile(this.#parts.file, standing.member)
+    return standing.member
+  }
+
+  #inConflict(why: string): void {
+    const { events, log, file } = this.#parts
+    events.add('member.conflict', 'error', file.node.name, why)
+    log.error(why)
+  }
+
+  /** Totals since the start. */
+  counters(): Record<string, number> {
+    return { cluster_statements_refused: this.#refusedStatements }
   }
 
   onSituation(listener: (situation: Situation) => void): void {
@@ -149,13 +143,30 @@ export class Managed {
     this.#stopped = true
     this.#replicaAlarm.stop()
     this.#situationAlarm.stop()
+    this.#saver.stop()
   }
 
-  /** Takes statements, all or none. @throws as checkSubmit does */
+  /**
+   * Takes statements, all or none; on disk when it returns.
+   * @throws as checkSubmit does; SHUNT_ERR_STATE when they were taken (and told to the others) but could not be saved here: that is tried
+   * again by itself, and at the next call
+   */
   submit(statements: readonly Statement[]): { accepted: number; known: number } {
     const fresh = statements.filter(statement => !this.ledger.has(statementHash(statement)))
     checkSubmit(this.#view, statements, statement => !fresh.includes(statement))
     if (fresh.length > 0) this.#drive({ on: 'submit', statements: fresh })
+    else if (this.#saver.unsaved !== undefined) this.#saver.save()
+    const lacking = fresh.find(statement => !this.ledger.has(statementHash(statement)))
+    if (lacking !== undefined)
+      throw new ShuntError(
+        'SHUNT_ERR_STATEMENT',
+        `a statement (${lacking.body.kind}) was not taken: it is superseded by what is held here, or refused (shunt events says why)`,
+      )
+    if (this.#saver.unsaved !== undefined)
+      throw new ShuntError(
+        'SHUNT_ERR_STATE',
+        `the change is in force and the other nodes are told of it, but it could not be saved here: ${this.#saver.unsaved}; make room on the disk, it is tried again every few seconds (shunt events tells when it is saved)`,
+      )
     return { accepted: fresh.length, known: statements.length - fresh.length }
   }
 
@@ -189,34 +200,44 @@ export class Managed {
         this.#links?.publish(encodeLedgerEntries(action.entries).subarray(LENGTH_BYTES))
         return
       case 'refused':
-        return this.#refused(action.peer, action.why)
+        return this.#refused(action.peer, action.why, action.count)
       case 'changed':
         return this.#changed()
     }
   }
 
-  #refused(peer: string, why: string): void {
-    this.#parts.events.add(
-      'statement.refused',
-      'warning',
-      peer,
-      `a statement from ${peer} was refused: ${why}`,
-    )
+  #newSaver(): Saver {
+    const { file, events, log, saveAgainMs } = this.#parts
+    const { name, stateDir } = file.node
+    return new Saver({
+      save: () => saveCluster(stateDir, this.ledger.cluster, this.ledger.statements()),
+      failed: why => {
+        log.error({ error: why }, 'the state of the cluster could not be saved; is the disk full?')
+        const text = `what the cluster says cannot be saved: ${why}; if this node restarts now it comes back with an older state; it is tried again`
+        events.add('state.unsaved', 'error', name, text)
+      },
+      recovered: () => events.add('state.saved', 'info', name, 'what the cluster says is saved again'),
+      ...(saveAgainMs === undefined ? {} : { againMs: saveAgainMs }),
+    })
+  }
+
+  #refused(peer: string, why: string, count = 1): void {
+    this.#refusedStatements += count
+    const text = this.#refusals.refused(peer, why, performance.now())
+    if (text !== undefined) this.#parts.events.add('statement.refused', 'warning', peer, text)
   }
 
   #changed(): void {
-    const { file, events, log } = this.#parts
-    try {
-      saveCluster(file.node.stateDir, this.ledger.cluster, this.ledger.statements())
-    } catch (error) {
-      // Peers hold it too: after a restart it comes back from them.
-      log.error({ error: errorText(error) }, 'the state of the cluster could not be saved; is the disk full?')
-    }
+    this.#saver.save()
     const view = clusterView(this.ledger)
     if (view === null) return
     for (const { kind, severity, subject, text } of viewEvents(this.#view, view))
-      events.add(kind, severity, subject, text)
+      this.#parts.events.add(kind, severity, subject, text)
+    const before = this.standing.kind
     this.#view = view
+    const { standing } = this
+    if (standing.kind === 'member') this.#self = standing.member
+    else if (before === 'member' && standing.kind === 'conflict') this.#parts.log.error(standing.why)
     this.#refresh()
   }
 
@@ -224,8 +245,9 @@ export class Managed {
     const states = this.#links?.states() ?? []
     const digest = this.ledger.digest()
     const alive = states.filter(peer => peer.state === 'alive')
+    const isMember = this.standing.kind === 'member'
     const { situation, wakeAtMs } = this.#situations.step(
-      this.#view,
+      isMember ? this.#view : despiteConflict(this.#view, this.#self),
       {
         allSynced: alive.every(peer => peer.digest === digest),
         ready: name => alive.some(peer => peer.name === name && peer.digest === digest),

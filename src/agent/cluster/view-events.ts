@@ -1,4 +1,5 @@
 /** What has happened between two views, as events for people. Pure. */
+import { KEPT_IN_SLOT } from '../../cluster/precedence.ts'
 import type { ClusterView, Member } from '../../cluster/types.ts'
 import type { EventKind, EventRow } from '../../control/cluster-types.ts'
 
@@ -55,6 +56,17 @@ const memberEvents = (before: ClusterView, now: ClusterView): ViewEvent[] => {
   for (const { id, name, why } of now.conflicts)
     if (!conflicts.has(id))
       out.push(event('member.conflict', name, `${name} (${id}) is no member: ${why}`, 'error'))
+  const still = new Set([...now.members, ...now.departed, ...now.conflicts].map(({ id }) => id))
+  for (const { id, name } of before.members)
+    if (!still.has(id))
+      out.push(
+        event(
+          'member.conflict',
+          name,
+          `${name} (${id}) is no member: the node at which it joined gave its place of the token to ${KEPT_IN_SLOT} others`,
+          'error',
+        ),
+      )
   return out
 }
 

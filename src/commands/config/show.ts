@@ -1,12 +1,14 @@
 import { Args } from '@oclif/core'
 import { BaseCommand } from '../../cli/base-command.ts'
 import { socketFlag } from '../../cli/operator.ts'
-import { json, note, print, warn } from '../../cli/output.ts'
+import { json, note, print, printExact, warn } from '../../cli/output.ts'
 import type { ConfigData, Envelope } from '../../control/types.ts'
+import { oneLine } from '../../plain-text.ts'
 
 export default class ConfigShow extends BaseCommand {
   static override summary = 'Print the cluster document that is in force, or an earlier revision.'
-  static override description = `The text is as the operator wrote it, and alone on standard output.`
+  static override description =
+    `The text is as the operator wrote it, and alone on standard output; control characters are left out at a terminal.`
   static override examples = [
     '<%= config.bin %> config show > cluster.yaml',
     '<%= config.bin %> config show 7',
@@ -30,8 +32,8 @@ export default class ConfigShow extends BaseCommand {
       note('no document was applied yet; shunt apply does it')
       return
     }
-    print(text)
-    const remark = answer.data.note === '' ? '' : `: ${answer.data.note}`
+    printExact(text)
+    const remark = answer.data.note === '' ? '' : `: ${oneLine(answer.data.note)}`
     note(`revision ${revision} (${state}), applied ${appliedAt}${remark}`)
     for (const warning of warnings) warn(warning)
   }

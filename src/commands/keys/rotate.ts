@@ -18,8 +18,8 @@ const GRACE_MS = 60_000
 export default class KeysRotate extends BaseCommand {
   static override summary = 'Replace the cluster secret while everything runs.'
   static override description =
-    `The earlier secret is accepted for another minute. A node whose agent cannot be heard misses the change, so with such
-nodes the command asks first; such a node comes back with shunt join TOKEN, which keeps its identity and node file. Waits until
+    `The earlier secret is accepted for another minute. A node whose agent cannot be heard misses the change, unless it is
+back within that minute, so with such nodes the command asks first; a node that missed it comes back with shunt join TOKEN, which keeps its identity and node file. Waits until
 all other nodes know the secret: exit code 124 if one does not in time.`
   static override examples = ['<%= config.bin %> keys rotate']
   static override flags = {
@@ -40,7 +40,7 @@ all other nodes know the secret: exit code 124 if one does not in time.`
     const { away } = syncedOf(await askNodes(flags.socket))
     if (away.length > 0)
       await confirm(
-        `The agent of ${away.join(', ')} cannot be heard and would miss the new secret. Rotate all the same?`,
+        `The agent of ${away.join(', ')} cannot be heard and would miss the new secret, unless it is back within the overlap (${GRACE_MS / 1000} s). Rotate all the same?`,
         flags,
       )
     const number = cluster.secretNumber + 1
@@ -64,7 +64,9 @@ all other nodes know the secret: exit code 124 if one does not in time.`
         )
       else print(`secret ${number} is in the cluster; the earlier one ends in ${GRACE_MS / 1000} s`)
       for (const name of synced.away)
-        warn(`${name} misses it; when it is back, run shunt join TOKEN there, with a new token`)
+        warn(
+          `${name} misses it, unless it is back within the overlap (${GRACE_MS / 1000} s); after that, run shunt join TOKEN there, with a new token`,
+        )
       if (flags.wait === 0) return
       for (const name of synced.behind) warn(`${name} does not know it yet`)
       if (synced.away.length > 0) process.exitCode = EXIT.DEGRADED

@@ -3,6 +3,7 @@ import { BaseCommand } from '../../cli/base-command.ts'
 import { labNameFlag } from '../../cli/lab-flags.ts'
 import { json, localEnvelope, note, print } from '../../cli/output.ts'
 import { ShuntError } from '../../errors.ts'
+import { bareHints, nameOption } from '../../lab/hints.ts'
 import { COMBINE, DEFAULT_OPTIONS, MODES } from '../../lab/options.ts'
 
 const count = (what: string, value: number) =>
@@ -22,7 +23,8 @@ export default class LabUp extends BaseCommand {
   static override summary = 'Start a whole cluster on this machine, in network namespaces.'
   static override description =
     `A router, a switch, clients, and nodes that run this same program; nginx answers on every host at the
-virtual IP 10.99.0.1, port 80. Nothing outside of the lab's own namespaces is changed. Needs root.
+virtual IP 10.99.0.1, port 80; the router sends all of 10.99.0.0/24 to the forwarders, so that a document can have
+more virtual IPs. Nothing outside of the lab's own namespaces is changed. Needs root.
 The lab stays until "shunt lab down"; when starting it fails or is interrupted, nothing of it is left.`
   static override examples = [
     '<%= config.bin %> lab up',
@@ -73,12 +75,17 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
       print(json(localEnvelope('shunt.lab/1', await describeLab(lab)), true))
       return
     }
-    const name = lab.name === DEFAULT_OPTIONS.name ? '' : ` --name ${lab.name}`
+    const name = nameOption(lab.name)
+    const bare = flags.mode === 'bare' && flags.agents
     const { vip, port } = lab.services[0]!
     const target = flags.agents ? `${vip}:${port}` : `${lab.hosts[0]!.address}:80`
-    print(`Try
-  shunt lab status${name}
-  shunt lab exec${name} ${lab.client()} -- curl -s http://${target}/
-${flags.agents ? `  shunt lab exec${name} ${lab.forwarders[0]!.name} -- shunt flows\n` : ''}  shunt lab down${name}`)
+    const lines = [
+      ...(bare ? bareHints(lab) : []),
+      `shunt lab status${name}`,
+      `shunt lab exec${name} ${lab.client()} -- curl -s http://${target}/`,
+      ...(flags.agents ? [`shunt lab exec${name} ${lab.forwarders[0]!.name} -- shunt flows`] : []),
+      `shunt lab down${name}`,
+    ]
+    print(['Try', ...lines.map(line => `  ${line}`)].join('\n'))
   }
 }

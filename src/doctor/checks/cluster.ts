@@ -3,9 +3,13 @@
 import { DROP } from '../../agent/dataplane/drops.ts'
 import { count, percent } from '../../cli/format.ts'
 import { type Check, type Facts, type Finding, fail, pass, skip, valueIn, warn } from '../facts.ts'
+import { isOut } from './membership.ts'
+import { refusedByAll } from './refused.ts'
 import { from, type WithAgent, withAgent } from './with-agent.ts'
 
-const agent = ({ agent: known, version }: Facts): Finding[] => {
+const agent = (facts: Facts): Finding[] => {
+  const { agent: known, version } = facts
+  if ('error' in known && isOut(facts)) return [skip('A node that is out of its cluster runs no agent.')]
   if ('error' in known)
     return [
       fail(
@@ -26,10 +30,13 @@ const agent = ({ agent: known, version }: Facts): Finding[] => {
   return [pass(`The agent of ${status.node} runs (pid ${status.pid}, version ${status.version}).`)]
 }
 
-const nodes: WithAgent = ({ nodes: known }) =>
-  from(known, ({ nodes: rows }) => {
+const nodes: WithAgent = ({ nodes: known, listening }) =>
+  from(known, ({ nodes: rows, mode }) => {
     const others = rows.filter(row => !row.self)
-    const bad = others.flatMap((row): Finding[] => {
+    const refused = refusedByAll(others, listening, mode)
+    const told = new Set(refused.length > 0 ? listening : [])
+    const each = others.flatMap((row): Finding[] => {
+      if (told.has(row.name)) return []
       const who = `${row.name} (${row.address})`
       if (row.node === 'dead' || row.node === 'suspect')
         return [
@@ -42,7 +49,9 @@ const nodes: WithAgent = ({ nodes: known }) =>
         return [
           fail(
             `The agent on ${who} is ${row.agent}.`,
-            'run shunt doctor there; check the control port (TCP) between the nodes',
+            listening.includes(row.name)
+              ? 'it listens, but keeps no link with this node: journalctl -u shunt on both says why'
+              : 'run shunt doctor there; check the control port (TCP) between the nodes',
           ),
         ]
       if (row.node === 'unknown')
@@ -61,8 +70,16 @@ const nodes: WithAgent = ({ nodes: known }) =>
         ]
       return []
     })
+    const bad = [...refused, ...each]
     return bad.length > 0 ? bad : [pass(`${count(others.length, 'other node')}, all alive.`)]
   })
+
+/** A warning may end with the command that helps. */
+const ofDocument = (text: string): Finding => {
+  const [, what = text, command] = /^(.*); (shunt .*)$/.exec(text) ?? []
+  const change = 'correct it with shunt apply'
+  return warn(`The cluster document: ${what}.`, command === undefined ? change : `${command}; or ${change}`)
+}
 
 const cluster: WithAgent = ({ cluster: known, config }) =>
   from(known, data => {
@@ -72,11 +89,16 @@ const cluster: WithAgent = ({ cluster: known, config }) =>
       ({ revision }) => revision !== null && revision !== document?.revision,
     )
     const bad = [
-      ...data.conflicts.map(({ name, why }) =>
-        warn(
-          `The admission of ${name} is in conflict: ${why}.`,
-          `let it leave, and join again with other facts`,
-        ),
+      ...data.conflicts.map(({ id, name, why }) =>
+        id === data.node.id
+          ? fail(
+              `This node is no member for now: ${why}.`,
+              'ask another node (shunt nodes); evict the one that should not be there, or join again under another name or address',
+            )
+          : warn(
+              `The admission of ${name} (${id}) is in conflict: ${why}.`,
+              `evict the one of the two that should not be there (shunt evict takes the id)`,
+            ),
       ),
       ...behind.map(({ node, revision }) =>
         warn(
@@ -84,9 +106,7 @@ const cluster: WithAgent = ({ cluster: known, config }) =>
           `look at shunt events --node ${node}`,
         ),
       ),
-      ...(document?.warnings ?? []).map(text =>
-        warn(`The cluster document: ${text}.`, 'correct it with shunt apply'),
-      ),
+      ...(document?.warnings ?? []).map(ofDocument),
     ]
     if (bad.length > 0) return bad
     return [

@@ -1,4 +1,5 @@
 /** Checks of interfaces, addresses and kernel settings against the node file. */
+import { TUN_NAME } from '../../agent/plan.ts'
 import type { NodeFile } from '../../config/schema.ts'
 import {
   type Check,
@@ -121,7 +122,7 @@ const ports: WithFile = (facts, file) => {
 
 const CONF = ['net', 'ipv4', 'conf']
 const read = ({ sysctls }: Facts, name: readonly string[]): number => Number(sysctls.get(name.join('.')) ?? 0)
-/** Of most of these the kernel uses the larger of the interface's value and that of `all`. */
+/** Of all these the kernel uses the larger of the interface's value and that of `all`. */
 const effective = (facts: Facts, link: string, key: string): number =>
   Math.max(read(facts, [...CONF, 'all', key]), read(facts, [...CONF, link, key]))
 
@@ -152,12 +153,16 @@ const reversePath: WithFile = (facts, file) => {
   if (roles !== null && !roles.includes('host'))
     return [skip('Only hosts need loose reverse-path filtering.')]
   if ('error' in facts.agent) return [skip('The agent sets rp_filter when it starts.')]
-  const strict = file.interfaces.cluster.filter(link => effective(facts, link, 'rp_filter') === 1)
+  // What a host was sent comes out of its TUN device once more, from the client's address.
+  const tun = (valueIn(facts.links) ?? []).filter(({ name }) => name === TUN_NAME).map(({ name }) => name)
+  const strict = [...file.interfaces.cluster, ...tun].filter(
+    link => effective(facts, link, 'rp_filter') === 1,
+  )
   if (strict.length === 0) return [pass('Reverse-path filtering lets clients of other networks in.')]
   return strict.map(link => {
     const name = [...CONF, link, 'rp_filter']
     return fail(
-      `Strict reverse-path filtering on ${link} drops clients that are reached another way.`,
+      `Strict reverse-path filtering on ${link} drops ${link === TUN_NAME ? 'every client' : 'clients that are reached another way'}.`,
       `sysctl -w net/ipv4/conf/${link}/rp_filter=2, and find what changed it after the agent started`,
       { kind: 'sysctl', name, value: '2' },
     )

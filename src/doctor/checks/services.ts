@@ -1,19 +1,62 @@
 /** Checks of services and their virtual IPs, by what the agent says. */
 import { count } from '../../cli/format.ts'
-import { type Check, type Finding, fail, pass, skip, warn } from '../facts.ts'
+import { addressFault } from '../../config/address-fault.ts'
+import { parseDocument, servicesOf } from '../../config/document.ts'
+import type { ConfigData } from '../../control/types.ts'
+import {
+  type AddressFact,
+  type Check,
+  type Finding,
+  fail,
+  type Known,
+  pass,
+  skip,
+  valueIn,
+  warn,
+} from '../facts.ts'
 import { from, type WithAgent, withAgent } from './with-agent.ts'
 
-const services: WithAgent = ({ vips }) =>
+/** How many hosts the document in force names for each service, members or not. */
+const namedHosts = (config: Known<ConfigData>): Map<string, number> => {
+  const document = valueIn(config)
+  if (document === null || document.revision === 0) return new Map()
+  try {
+    const parsed = parseDocument(document.text, 'document')
+    return new Map(servicesOf(parsed).map(({ name, hosts }) => [name, hosts.length]))
+  } catch {
+    return new Map() // of a newer version
+  }
+}
+
+const services: WithAgent = ({ vips, config }) =>
   from(vips, ({ vips: rows }) => {
+    const named = namedHosts(config)
     if (rows.length === 0) return [skip('There are no services yet (shunt apply brings them).')]
     const bad = rows.flatMap((row): Finding[] => {
       if (row.live === 0) return [fail(`Service ${row.service} has no live host.`, 'shunt hosts; start one')]
+      const hosts = Math.max(row.hosts, named.get(row.service) ?? 0)
+      if (hosts > row.hosts)
+        return [
+          warn(
+            `Service ${row.service} has ${row.live} of the ${hosts} hosts that the cluster document names.`,
+            'shunt nodes; the others are no members or lack the role host: let them join, give it (shunt roles), or shunt apply without them',
+          ),
+        ]
       if (row.live < row.hosts)
         return [warn(`Service ${row.service} has ${row.live} of ${row.hosts} hosts.`, 'shunt hosts')]
       return []
     })
     return bad.length > 0 ? bad : [pass(`${count(rows.length, 'service')}, all with all their hosts.`)]
   })
+
+/** An address with a network around it is one by which the machine itself is reached: nobody is told to delete it. */
+const isOwn = ({ address, prefixLength }: AddressFact): boolean =>
+  prefixLength !== 32 || addressFault(address) !== undefined
+
+const wayOut = (held: readonly AddressFact[], { link, address }: AddressFact): string =>
+  held.some(entry => entry.address === address && isOwn(entry))
+    ? `it is an address of this machine's own: give the service another virtual IP`
+    : `ip address del ${address}/32 dev ${link}`
 
 /** A host holds its services' virtual IPs on lo; any other node must not hold them, or its stack would answer clients. */
 const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
@@ -36,14 +79,14 @@ const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
             return [
               fail(
                 `Virtual IP ${vip} is an address of ${place.link} here, so this machine answers its clients itself.`,
-                `ip address del ${vip}/${place.prefixLength} dev ${place.link}`,
+                wayOut(held, place),
               ),
             ]
           if (place !== undefined && place.link !== 'lo')
             return [
               fail(
                 `Virtual IP ${vip} is an address of ${place.link}, so this machine claims it on the wire.`,
-                `ip address del ${vip}/${place.prefixLength} dev ${place.link}`,
+                wayOut(held, place),
               ),
             ]
           return []

@@ -1,3 +1,4 @@
+import { capacityText } from '../../cli/row-text.ts'
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
 import { directiveCell, endpointsOf, healthCell, loadCell } from './endpoints.ts'
@@ -12,7 +13,7 @@ export const hosts: Screen = {
     { id: 'health', head: 'HEALTH' },
     { id: 'load', head: 'LOAD', right: true },
     { id: 'directive', head: 'DIRECTIVE' },
-    { id: 'capacity', head: 'CAPACITY', right: true, drop: 4 },
+    { id: 'capacity', head: 'CAPACITY', right: true, min: 8, drop: 4 },
     { id: 'flows', head: 'FLOWS', right: true },
     { id: 'connections', head: 'TOTAL', right: true, drop: 3 },
     { id: 'rate', head: 'CONN/S', right: true },
@@ -33,7 +34,7 @@ export const hosts: Screen = {
           healthCell(applications),
           loadCell(applications),
           directiveCell(applications),
-          cell(row.capacity),
+          cell(capacityText(row), { sort: row.capacity }),
           cell(row.flows),
           cell(short(row.connections), { sort: row.connections }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),

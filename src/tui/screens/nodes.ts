@@ -1,4 +1,5 @@
 import { duration } from '../../cli/format.ts'
+import { capacityText, rolesText } from '../../cli/row-text.ts'
 import type { NodeRow } from '../../control/types.ts'
 import type { Snapshot } from '../model.ts'
 import { endpointFacts, endpointsOf } from './endpoints.ts'
@@ -6,7 +7,7 @@ import { type Cell, cell, type Details, type Screen, stateCell } from './screen.
 
 const SHORT: Record<string, string> = { classifier: 'cls', forwarder: 'fwd', host: 'hst' }
 const roles = (node: NodeRow): Cell =>
-  cell(node.roles.join(','), { short: node.roles.map(role => SHORT[role] ?? role).join(',') })
+  cell(rolesText(node), { short: rolesText(node, ',', role => SHORT[role] ?? role) })
 
 const agentOf = (node: NodeRow): string => (node.draining && node.agent === 'alive' ? 'draining' : node.agent)
 const rttOf = (node: NodeRow): number | null => node.probeRttMs ?? node.agentRttMs
@@ -21,7 +22,7 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
   const peer = status.peers.find(row => row.name === name)
   const host = hosts.hosts.find(row => row.name === name)
   const facts: [string, string | null][] = [
-    ['roles', node.roles.join(', ')],
+    ['roles', rolesText(node, ', ')],
     ['machine', node.node],
     ['agent', agentOf(node)],
     ['heard', node.self ? 'this node' : duration(node.lastHeardMs ?? peer?.lastHeardMs ?? null)],
@@ -37,7 +38,7 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
   if (host !== undefined)
     facts.push(
       ['services', host.services.join(', ')],
-      ['capacity', String(host.capacity)],
+      ['capacity', String(capacityText(host))],
       ['flows', `${host.flows} now, ${host.connections} since the agent started`],
       ...endpointFacts(endpointsOf(health, name)),
     )

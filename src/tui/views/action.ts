@@ -12,7 +12,8 @@ const formLines = (form: ActionOverlay & { kind: 'form' }): Line[] => {
     [],
     ...form.toggles.map((toggle, i): Line => {
       const change = toggle.on === toggle.was ? '' : toggle.on ? '  (added)' : '  (taken away)'
-      const text = `${i === form.at ? '> ' : '  '}[${toggle.on ? 'x' : ' '}] ${toggle.id}${change}`
+      const remark = toggle.remark === undefined ? '' : ` (${toggle.remark})`
+      const text = `${i === form.at ? '> ' : '  '}[${toggle.on ? 'x' : ' '}] ${toggle.id}${remark}${change}`
       return [span('  '), span(text, i === form.at ? 'chosen' : undefined)]
     }),
     [],

@@ -108,7 +108,7 @@ const windowText = (state: State, height: number): string => {
 export const tabLine = (state: State, height: number): Line => {
   const here = shownPlace(state).screen
   const tabs = SCREENS.map(({ id }, i) =>
-    id === here ? span(`[${i + 1} ${id}]`, 'head') : span(` ${i + 1} ${id} `, 'dim'),
+    id === here ? span(`[${i + 1}:${id}]`, 'head') : span(` ${i + 1}:${id} `, 'dim'),
   )
   return ends(
     [...tabs, span(' '), span(clean(scopeText(state)), 'odd')],

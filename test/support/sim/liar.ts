@@ -65,7 +65,7 @@ export class Liar {
     this.#around.network.detach(this.id)
   }
 
-  /** One place of its token for two nodes, told to different peers. */
+  /** One place of its token for two nodes, told to different peers; one goes by a founder's name and address, and is as old as can be. */
   equivocate(): void {
     if (this.#slot === this.#token.body.uses) return
     const slot = ++this.#slot
@@ -73,7 +73,10 @@ export class Liar {
     for (const twin of [0, 1]) {
       const n = 100 + 2 * slot + twin
       const joiner = op.identity(`node ${n}`)
-      const statement = op.redeem(this.identity, this.#token, slot, joiner, op.factsOf(n), world.nowMs)
+      const { name, address } = op.factsOf(world.integer(2))
+      const facts = op.factsOf(n, twin === 0 ? { name, address } : {})
+      const atMs = twin === 0 ? this.#token.body.issuedMs : world.nowMs
+      const statement = op.redeem(this.identity, this.#token, slot, joiner, facts, atMs)
       this.#say(statement)
       this.#tell({ type: 'ledger-entries', entries: [encodeStatement(statement)] })
     }
@@ -111,6 +114,19 @@ export class Liar {
     return made
   }
 
+  /** Of an invented peer with a founder's name, from before its token was made. */
+  #backdated(): Statement {
+    const { world } = this.#around.network
+    const { name, address } = op.factsOf(0)
+    const n = 200 + world.integer(2)
+    const key = `${this.id} ${this.#token.body.token} ${n} backdated`
+    const facts = op.factsOf(n, { name, address })
+    const made =
+      forgeries.get(key) ?? op.redeem(this.identity, this.#token, 1, op.identity(`node ${n}`), facts, 0)
+    forgeries.set(key, made)
+    return made
+  }
+
   #altered(): Uint8Array {
     const { world } = this.#around.network
     if (this.#heard.length === 0) return world.bytes(20)
@@ -121,10 +137,11 @@ export class Liar {
 
   #entry(): Uint8Array {
     const { world } = this.#around.network
-    const dice = world.integer(4)
+    const dice = world.integer(5)
     if (dice === 0) return world.bytes(world.integer(200))
     if (dice === 1) return encodeStatement(this.#forged())
     if (dice === 2) return this.#altered()
+    if (dice === 3) return encodeStatement(this.#backdated())
     return this.#heard.length > 0 ? world.pick(this.#heard) : new Uint8Array(0)
   }
 

@@ -72,13 +72,14 @@ export const directive = (
 export const admit = (node: NodeFacts, atMs: number): Statement => order({ kind: 'admit', node, atMs })
 
 /** A token for all roles, issued to one node; `name` makes it a token of its own. */
-export const tokenFor = (issuer: Identity, name: string, uses: number, expiresMs: number) => {
+export const tokenFor = (issuer: Identity, name: string, uses: number, expiresMs: number, issuedMs = 0) => {
   const token = createHash('sha256').update(name).digest('base64url').slice(0, 21)
   const body: TokenBody = {
     token,
     issuer: issuer.id,
     roles: ['forwarder', 'classifier', 'host'],
     uses,
+    issuedMs,
     expiresMs,
   }
   return { body, signature: base64(operatorSigner.sign(tokenBytes(CLUSTER, body))) }

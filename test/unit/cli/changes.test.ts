@@ -10,7 +10,7 @@ import { statementHash, verifyStatement } from '../../../src/cluster/statement.t
 import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
 import type { ConfigData, ConfigQuery, SubmitBody, SubmitData } from '../../../src/control/types.ts'
 import { ShuntError } from '../../../src/errors.ts'
-import { collect, shunt } from '../../support/cli.ts'
+import { type CliResult, collect, ROOT, shunt } from '../../support/cli.ts'
 import { CLUSTER, CONFIG, FakeView, NODES } from '../../support/fake-view.ts'
 
 const it = suite('cli/changes')
@@ -128,6 +128,44 @@ it('plan: what is wrong has its line, what is odd is a warning', async () => {
   assert.is((await shunt(['plan', '-f', fileOf(MORE)], away)).code, 4)
 })
 
+/** With a text on standard input. */
+const fed = (args: string[], input: string | Buffer): Promise<CliResult> => {
+  const child = spawn(process.execPath, ['--no-warnings', join(ROOT, 'src', 'main.ts'), ...args], {
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', NO_COLOR: '1', ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  child.stdin.end(input)
+  return collect(child)
+}
+
+it('plan and apply read standard input where the file is -', async () => {
+  allHeard()
+  const plan = await fed(['plan', '-f', '-'], MORE)
+  assert.equal(plan, { code: 0, stdout: CHANGE, stderr: '1 change to revision 2\n' })
+  const wrong = await fed(['plan', '-f', '-'], 'version: 3')
+  assert.is(wrong.code, 1)
+  assert.match(wrong.stderr, /^error: standard input:1:10 version: /)
+  const bytes = await fed(['plan', '-f', '-'], Buffer.from([0x76, 0xff, 0xfe]))
+  assert.is(bytes.code, 2)
+  assert.match(bytes.stderr, /not text in UTF-8/)
+  assert.is((await fed(['apply', '-f', '-'], MORE)).code, 5, 'nobody can be asked')
+  assert.equal(view.submitted, [])
+  const done = await fed(['apply', '-f', '-', '--yes', '--wait', '0'], MORE)
+  assert.is(done.code, 0, done.stderr)
+  assert.is(submittedBody().text, MORE)
+})
+
+it('plan and apply say that they need a document, and which one is not there', async () => {
+  for (const command of ['plan', 'apply']) {
+    const none = await shunt([command], env)
+    assert.is(none.code, 2)
+    assert.match(none.stderr, /^error: say which cluster document: -f FILE \(- is standard input\)$/m)
+    const away = await shunt([command, '-f', join(dir, 'none.yaml')], env)
+    assert.is(away.code, 1)
+    assert.match(away.stderr, /^error: there is no file .*none\.yaml$/m)
+  }
+})
+
 it('apply signs the next revision against the one in force, and waits for the nodes', async () => {
   allHeard()
   view.lag = 2
@@ -234,6 +272,40 @@ it('rollback applies the earlier text as a new revision', async () => {
     { revision: '1' },
   )
   assert.is((await shunt(['rollback', 'x1', '--yes'], env)).code, 2)
+})
+
+it('a document reaches a program as it is, and what others wrote reaches a terminal without its escapes', async () => {
+  const text = `${CONFIG.text}# \x1b[2J\u202e\n`
+  view.data.config = {
+    ...CONFIG,
+    text,
+    note: 'a\x1b]0;title\x07b\nwarning: all is lost\u202e',
+    warnings: ['host x\nerror: y\x1b[1A'],
+  }
+  const { stdout, stderr } = await shunt(['config', 'show'], env)
+  assert.is(stdout, text)
+  assert.is(
+    stderr,
+    `revision 2 (current), applied ${CONFIG.appliedAt}: ab warning: all is lost\nwarning: host x error: y\n`,
+  )
+  const json = (await shunt(['config', 'show', '--json'], env)).stdout
+  for (const order of ['\x1b', '\u202e']) assert.not.ok(json.includes(order))
+  assert.equal(JSON.parse(json).data, view.data.config)
+  // On a terminal, with util-linux script(1).
+  const terminal = await collect(
+    spawn(
+      'script',
+      ['-qec', `${process.execPath} --no-warnings ${ROOT}/src/main.ts config show`, '/dev/null'],
+      {
+        env: { ...process.env, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    ),
+  )
+  assert.is(terminal.code, 0)
+  assert.ok(terminal.stdout.startsWith(CONFIG.text.replaceAll('\n', '\r\n')), terminal.stdout)
+  for (const order of ['\x1b[2J', '\u202e']) assert.not.ok(terminal.stdout.includes(order))
+  view.data.config = CONFIG
 })
 
 it('config show and history', async () => {

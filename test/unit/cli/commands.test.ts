@@ -50,6 +50,12 @@ it('help names every command, and every command has help', async () => {
   assert.is((await shunt([])).stdout, root.stdout)
 })
 
+it('an argument that is named in an error does not reach the terminal as it is', async () => {
+  const { stderr } = await shunt(['sta\x1b]0;x\x07t\u202e\x9b2J'])
+  assert.match(stderr, /^error: there is no command "stat/)
+  assert.not.match(stderr, /[^\P{Cc}\n]|\u202e/u)
+})
+
 it('wrong usage: exit code 2, on standard error, with a code', async () => {
   const cases: [string[], RegExp][] = [
     [['statsu'], /^error: there is no command "statsu" \(did you mean "status"\?\)/],
@@ -113,7 +119,7 @@ code: SHUNT_ERR_CONFIG
   })
   assert.is(JSON.parse(wrongJson.stdout).error.code, 'SHUNT_ERR_CONFIG')
   assert.is(missing.code, 1)
-  assert.match(missing.stderr, /^error: cannot read .*none\.yaml: ENOENT/)
+  assert.match(missing.stderr, /^error: there is no file .*none\.yaml$/m)
 })
 
 it('config schema prints the published schema', async () => {

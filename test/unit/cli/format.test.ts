@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { EXIT, errorCodeOf, exitCodeOf } from '../../../src/cli/exit-codes.ts'
@@ -62,6 +63,37 @@ it('suggestions only for near words', () => {
   assert.is(nearest('a'.repeat(100), ['a'.repeat(99)]), undefined)
   assert.is(didYouMean('h2', ['h1']), ' (did you mean "h1"?)')
   assert.is(didYouMean('icmp', ['tcp', 'udp']), '')
+})
+
+/** Straight from the definition. */
+const edits = (a: string, b: string): number => {
+  const rows: number[][] = []
+  for (let i = 0; i <= a.length; i++) {
+    rows.push([])
+    for (let j = 0; j <= b.length; j++) {
+      const near = [i + j]
+      if (i > 0) near.push(rows[i - 1]![j]! + 1)
+      if (j > 0) near.push(rows[i]![j - 1]! + 1)
+      if (i > 0 && j > 0) near.push(rows[i - 1]![j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        near.push(rows[i - 2]![j - 2]! + 1)
+      rows[i]!.push(Math.min(...near))
+    }
+  }
+  return rows[a.length]![b.length]!
+}
+
+it('a suggestion is the nearest of all, within the bound', () => {
+  const word = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 12 })
+  fc.assert(
+    fc.property(word, fc.array(word, { maxLength: 8 }), (wrong, words) => {
+      const max = wrong.length <= 4 ? 1 : wrong.length <= 8 ? 2 : 3
+      const near = words.map(w => ({ w, d: edits(wrong, w) })).filter(({ w, d }) => d <= max && d < w.length)
+      const least = Math.min(...near.map(({ d }) => d))
+      assert.is(nearest(wrong, words), near.find(({ d }) => d === least)?.w)
+    }),
+    { numRuns: 2_000 },
+  )
 })
 
 it('what a command line asks for', () => {

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { loadCluster } from '../../../src/cluster/store.ts'
+import { loadCluster, saveCluster } from '../../../src/cluster/store.ts'
+import { createIdentity } from '../../../src/gossip/identity.ts'
 import { type CliResult, collect, ROOT, shunt } from '../../support/cli.ts'
+import { CONFIG } from '../../support/fake-view.ts'
 import { Issuer } from '../../support/issuer.ts'
 import { admitHost, withCluster } from '../../support/operator-cluster.ts'
 
@@ -14,6 +16,8 @@ const it = suite('cli/operator')
 const root = mkdtempSync(join(tmpdir(), 'shunt-operator-'))
 it.after(() => rmSync(root, { recursive: true }))
 
+/** Of this machine, whatever it has. */
+const REAL_LINK = readdirSync('/sys/class/net').find(link => link !== 'lo') ?? 'lo'
 let count = 0
 const newDir = (): string => mkdtempSync(join(root, `${count++}-`))
 const setup = (dir: string): string[] => [
@@ -27,6 +31,8 @@ const setup = (dir: string): string[] => [
   `${dir}/app.sock`,
   '--cluster-interface',
   'eth0',
+  // The addresses and interfaces of these tests are of no machine.
+  '--unchecked',
 ]
 /** A flag that is given twice is refused by the library: `more` replaces the default of the same name. */
 const initIn = (dir: string, ...more: string[]): Promise<CliResult> => {
@@ -42,6 +48,20 @@ const initIn = (dir: string, ...more: string[]): Promise<CliResult> => {
   const kept = defaults.filter((_, i) => !more.includes(defaults[i - (i % 2)]!))
   return shunt(['init', ...kept, ...more])
 }
+
+it('init and join refuse addresses that other machines cannot reach', async () => {
+  const dir = newDir()
+  for (const [flag, ip, why] of [
+    ['--address', '127.0.0.1', /^error: 127\.0\.0\.1 is a loopback address.*: give another --address$/m],
+    ['--tunnel', '169.254.7.7', /^error: 169\.254\.7\.7 is a link-local address.*: give another --tunnel$/m],
+    ['--address', '224.0.0.1', /^error: 224\.0\.0\.1 is not a unicast address/m],
+  ] as const) {
+    const { code, stderr } = await initIn(dir, flag, ip)
+    assert.is(code, 2)
+    assert.match(stderr, why)
+  }
+  assert.equal(readdirSync(dir), [])
+})
 
 it('init makes a node of this machine, once', async () => {
   const dir = newDir()
@@ -63,17 +83,66 @@ it('init makes a node of this machine, once', async () => {
 it('init makes nothing when something is wrong', async () => {
   for (const [more, why] of [
     [['--roles', 'forwarder'], /role forwarder needs/],
-    [['--address', '300.1.1.1'], /must be an IPv4 address/],
+    [['--address', '300.1.1.1'], /^error: --address: must be an IPv4 address/],
+    [['--name', 'F1'], /^error: --name: must be 1 to 63/],
+    [['--uplink', 'a/b'], /^error: --uplink: must be the name of a network interface/],
     [['--roles', 'hosts'], /is not a role/],
-    [['--tunnel', '10.10.0.11', '--uplink', 'eth0'], /10\.10\.0\.11/],
-    [['--cluster-name', 'Not A Name'], /must be 1 to 63/],
+    [['--tunnel', '10.10.0.11', '--uplink', 'eth0'], /^error: --tunnel: .*10\.10\.0\.11/],
+    [['--cluster-name', 'Not A Name'], /^error: --cluster-name: must be 1 to 63/],
   ] as const) {
     const dir = newDir()
     const result = await initIn(dir, ...more)
-    assert.is.not(result.code, 0)
+    assert.is(result.code, 2, result.stderr)
     assert.match(result.stderr, why)
+    assert.not.match(result.stderr, /node\.yaml/)
     assert.equal(readdirSync(dir), [], more.join(' '))
   }
+})
+
+it('init and join take only addresses and interfaces that this machine has', () =>
+  withCluster(async ({ issuer, as }) => {
+    const token = (await shunt(['token', ...as])).stdout.trim()
+    const dir = newDir()
+    const checked = (command: string[], ...more: string[]): Promise<CliResult> =>
+      shunt([
+        ...command,
+        ...setup(dir).filter(
+          arg =>
+            arg !== '--unchecked' &&
+            !(more.includes('--cluster-interface') && /^(--cluster-interface|eth0)$/.test(arg)),
+        ),
+        ...['--name', 'h1', ...more],
+      ])
+    for (const command of [
+      ['init', '--operator-key', `${dir}/operator.key`],
+      ['join', token],
+    ])
+      for (const [more, why] of [
+        [
+          ['--address', '10.255.254.253', '--cluster-interface', 'no-such-if0'],
+          /--cluster-interface no-such-if0: this machine has no such interface.*--unchecked/,
+        ],
+        [
+          ['--address', '10.255.254.253', '--cluster-interface', REAL_LINK],
+          /--address 10\.255\.254\.253: this machine does not have this address; it has .*--unchecked/,
+        ],
+      ] as const) {
+        const result = await checked(command, ...more)
+        assert.is(result.code, 2, result.stderr)
+        assert.match(result.stderr, why)
+        assert.equal(readdirSync(dir), [])
+      }
+    assert.is(issuer.view().members.length, 1, 'the token is not used')
+  }))
+
+it('init says which roles it chose', async () => {
+  const chosen = await initIn(newDir())
+  assert.match(chosen.stderr, /^f1 is a member as classifier, host; no forwarder: no --tunnel$/m)
+  const all = await initIn(newDir(), '--tunnel', '10.10.1.11', '--uplink', 'eth0')
+  assert.match(all.stderr, /^f1 is a member as forwarder, classifier, host$/m)
+  const given = await initIn(newDir(), '--roles', 'host')
+  assert.match(given.stderr, /^f1 is a member as host$/m)
+  assert.match(given.stderr, /systemctl enable --now shunt/)
 })
 
 it('token and join: a new machine becomes a member, and may repeat itself', () =>
@@ -99,6 +168,13 @@ it('token and join: a new machine becomes a member, and may repeat itself', () =
     assert.is(issuer.ledger.digest(), digest)
     assert.is(loadCluster(`${dir}/state`)!.statements.length, issuer.ledger.statements().length)
     assert.is(readFileSync(`${dir}/etc/node.yaml`, 'utf8'), nodeFile)
+    // What says otherwise than the node file is not passed over in silence.
+    const moved = args.map(arg => (arg === '10.10.0.31' ? '10.10.0.77' : arg))
+    const differs = await shunt(moved)
+    assert.is(differs.code, 5)
+    assert.match(differs.stderr, /--address 10\.10\.0\.77 \(it says 10\.10\.0\.31\)/)
+    assert.match(differs.stderr, /--anew, which removes .*node\.yaml, .*identity\.key, .*cluster\.json$/m)
+    assert.is(issuer.ledger.digest(), digest)
     // The place is taken.
     const other = newDir()
     const late = await shunt([
@@ -111,9 +187,71 @@ it('token and join: a new machine becomes a member, and may repeat itself', () =
       ...setup(other),
     ])
     assert.is(late.code, 1)
-    assert.match(late.stderr, /1 uses are taken.*\ncode: SHUNT_ERR_TOKEN/)
+    assert.match(late.stderr, /the token's only use is taken.*\ncode: SHUNT_ERR_TOKEN/)
     assert.not.ok(existsSync(`${other}/etc/node.yaml`))
     assert.not.ok(existsSync(`${other}/state`))
+  }))
+
+it('a machine whose node is gone joins as a new one with --anew, once it was asked', () =>
+  withCluster(async ({ issuer, dir, as }) => {
+    const token = (await shunt(['token', '--uses', '3', '--roles', 'host', ...as])).stdout.trim()
+    const args = ['join', token, '--name', 'h1', '--address', '10.10.0.31', ...setup(dir)]
+    assert.is((await shunt(args)).code, 0)
+    const { id } = issuer.view().members.find(m => m.name === 'h1')!
+    const files = ['etc/node.yaml', 'etc/identity.key', 'state/cluster.json'].map(file => join(dir, file))
+    const contents = (): string[] => files.map(file => readFileSync(file, 'latin1'))
+    issuer.order({ kind: 'remove', id, reason: 'evicted', atMs: issuer.nowMs })
+    const before = contents()
+    // Only the issuer knows.
+    const told = await shunt(args)
+    assert.is(told.code, 1, told.stderr)
+    assert.match(told.stderr, /was evicted, which is for ever/)
+    for (const file of files) assert.ok(told.stderr.includes(file), file)
+    const unasked = await shunt([...args, '--anew'])
+    assert.is(unasked.code, 5)
+    assert.match(unasked.stderr, /Remove .* of h1 \(10\.10\.0\.31\), and join as a new node\?.*--yes/)
+    const wrong = await shunt([...args.map(arg => (arg === 'h1' ? 'H1' : arg)), '--anew', '--yes'])
+    assert.is(wrong.code, 2)
+    assert.equal(contents(), before)
+    const anew = await shunt([...args, '--anew', '--yes'])
+    assert.is(anew.code, 0, anew.stderr)
+    for (const file of files) assert.ok(anew.stderr.includes(`removed ${file}\n`), file)
+    const now = issuer.view().members.find(m => m.name === 'h1')!
+    assert.is.not(now.id, id)
+    assert.is(anew.stdout, `node h1 ${now.id}\n`)
+    // This time it knows by itself, and without a node file it is still a node that was.
+    issuer.order({ kind: 'remove', id: now.id, reason: 'evicted', atMs: issuer.nowMs })
+    saveCluster(`${dir}/state`, issuer.operator.cluster, issuer.ledger.statements())
+    const knows = await shunt(args)
+    assert.is(knows.code, 5)
+    assert.match(knows.stderr, /h1, the node of this machine, was evicted.*--anew/)
+    rmSync(files[0]!)
+    const rest = await shunt(args)
+    assert.is(rest.code, 5)
+    for (const file of files.slice(1)) assert.ok(rest.stderr.includes(file), file)
+    assert.is((await shunt([...args, '--anew', '--yes'])).code, 0)
+  }))
+
+it('join --anew keeps away from a static cluster and from a running agent', () =>
+  withCluster(async ({ dir, as }) => {
+    const token = (await shunt(['token', ...as])).stdout.trim()
+    const own = newDir()
+    assert.is((await initIn(own, '--control-socket', as[1]!)).code, 0)
+    const args = ['join', token, '--name', 'h1', '--address', '10.10.0.31', ...setup(own), '--anew', '--yes']
+    const running = await shunt(args)
+    assert.is(running.code, 5)
+    assert.match(running.stderr, /an agent runs here/)
+    const file = `${own}/etc/node.yaml`
+    const text = readFileSync(file, 'utf8').replace(
+      /^cluster:$/m,
+      `roles: [host]\ncluster:\n  secrets: [{ number: 1, file: ${dir}/cluster.secret }]`,
+    )
+    writeFileSync(file, text)
+    const fixed = await shunt(args)
+    assert.is(fixed.code, 5)
+    assert.match(fixed.stderr, /of a static cluster/)
+    assert.is(readFileSync(file, 'utf8'), text)
+    assert.ok(existsSync(`${own}/etc/identity.key`))
   }))
 
 it('join refuses a bad token before it makes anything', async () => {
@@ -159,7 +297,7 @@ it('evict removes a node and rotates the secret, after a yes, once', () =>
   }))
 
 it('roles gives and takes roles, and guards the last of each', () =>
-  withCluster(async ({ issuer, as }) => {
+  withCluster(async ({ issuer, view, as }) => {
     admitHost(issuer, 'h1', '10.10.0.31')
     const rolesOf = (name: string): string[] => issuer.view().members.find(m => m.name === name)!.roles
     const first = await shunt(['roles', 'h1', '+classifier', '-host', ...as])
@@ -189,6 +327,34 @@ it('roles gives and takes roles, and guards the last of each', () =>
     const forced = await shunt(['roles', 'f1', '-forwarder', '--yes', ...as])
     assert.is(forced.code, 0, forced.stderr)
     assert.equal(rolesOf('f1'), ['classifier', 'host'])
+    // Still carried out for running flows: not what the operator wants, so it can be given back.
+    view.rows.set('f1', { retiring: ['forwarder'] })
+    const back = await shunt(['roles', 'f1', '+forwarder', ...as])
+    assert.is(back.stdout, 'f1: forwarder, classifier, host\n', back.stderr)
+    assert.equal([...rolesOf('f1')].sort(), ['classifier', 'forwarder', 'host'])
+  }))
+
+it('what leaves a service without a host asks first, and says so: roles, evict, leave', () =>
+  withCluster(async ({ issuer, view, as }) => {
+    view.data.config = CONFIG
+    admitHost(issuer, 'h1', '10.10.0.31')
+    const digest = issuer.ledger.digest()
+    for (const [args, why] of [
+      [['roles', 'h1', '-host'], /The service web would have no host\. Take the role from h1\?/],
+      [['evict', 'h1'], /The service web would have no host\. Evict h1 /],
+      [['evict', 'f1'], /No other node of the cluster is a forwarder or classifier\. Evict f1 /],
+    ] as const) {
+      const refused = await shunt([...args, ...as])
+      assert.is(refused.code, 5, refused.stderr)
+      assert.match(refused.stderr, why)
+    }
+    const leave = await shunt(['leave', ...as.slice(0, 2)])
+    assert.is(leave.code, 5)
+    assert.match(leave.stderr, /No other node of the cluster is a forwarder or classifier\. Take f1 /)
+    assert.is(issuer.ledger.digest(), digest)
+    const forced = await shunt(['roles', 'h1', '-host', '--yes', ...as])
+    assert.is(forced.code, 0, forced.stderr)
+    assert.match(forced.stderr, /^warning: The service web would have no host\.$/m)
   }))
 
 it('keys rotate adds a secret and says who does not know it', () =>
@@ -207,7 +373,7 @@ it('keys rotate adds a secret and says who does not know it', () =>
     assert.is(issuer.view().secrets[0]!.number, 3)
     const forced = await shunt(['keys', 'rotate', '--yes', ...as])
     assert.is(forced.code, 3)
-    assert.match(forced.stderr, /h1 misses it/)
+    assert.match(forced.stderr, /h1 misses it, unless it is back within the overlap \(60 s\)/)
   }))
 
 it('a key of another cluster signs nothing here', () =>
@@ -216,6 +382,10 @@ it('a key of another cluster signs nothing here', () =>
     rmSync(other.stateDir, { recursive: true })
     const file = join(dir, 'other.key')
     writeFileSync(file, other.operatorPem(), { mode: 0o600 })
+    const identity = join(dir, 'identity.key')
+    await createIdentity(identity)
+    const kind = await shunt(['token', ...as.slice(0, 2), '--operator-key', identity])
+    assert.match(kind.stderr, /identity\.key is another kind of key: the identity of a node/)
     const before = issuer.ledger.digest()
     for (const args of [['evict', 'f1'], ['roles', 'f1', '-host'], ['token'], ['keys', 'rotate']]) {
       const yes = args[0] === 'token' ? [] : ['--yes']

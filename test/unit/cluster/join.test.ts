@@ -16,7 +16,7 @@ const it = suite('cluster/join')
 const factsOf = (signer: NodeSigner, changes: Partial<NodeFacts> = {}): NodeFacts => ({
   id: signer.id,
   name: 'h1',
-  address: '127.0.0.31',
+  address: '10.10.0.31',
   roles: ['host'],
   ...changes,
 })
@@ -73,8 +73,8 @@ it('the same node asking again gets the same without another place; another node
     await joinCluster(token, factsOf(signer), signer)
     assert.is(issuer.ledger.digest(), digest)
     const other = nodeSigner()
-    const facts = factsOf(other, { name: 'h2', address: '127.0.0.32' })
-    await rejects(joinCluster(token, facts, other), 'SHUNT_ERR_TOKEN', /1 uses are taken/)
+    const facts = factsOf(other, { name: 'h2', address: '10.10.0.32' })
+    await rejects(joinCluster(token, facts, other), 'SHUNT_ERR_TOKEN', /the token's only use is taken/)
   }))
 
 it('of many at once no more are admitted than the token allows, and one name is given once', () =>
@@ -83,7 +83,7 @@ it('of many at once no more are admitted than the token allows, and one name is 
     issuer.register(token)
     const attempts = Array.from({ length: 8 }, (_, i) => {
       const signer = nodeSigner()
-      return joinCluster(token, factsOf(signer, { name: `h${i % 4}`, address: `127.0.2.${i + 1}` }), signer)
+      return joinCluster(token, factsOf(signer, { name: `h${i % 4}`, address: `10.10.2.${i + 1}` }), signer)
     })
     const results = await Promise.allSettled(attempts)
     assert.is(results.filter(r => r.status === 'fulfilled').length, 3)
@@ -100,13 +100,15 @@ it('says why it refuses facts that do not fit', () =>
     const signer = nodeSigner()
     const tries: [Partial<NodeFacts>, RegExp][] = [
       [{ name: 'f1' }, /name f1 is taken/],
-      [{ address: '127.0.0.1' }, /address 127.0.0.1 is that of f1/],
-      [{ address: '127.0.1.1' }, /address 127.0.1.1 is that of f1/],
-      [{ tunnel: '127.0.0.1' }, /address 127.0.0.1 is that of f1/],
-      [{ tunnel: '127.0.0.41', roles: ['forwarder'] }, /allows the roles classifier, host, not forwarder/],
+      [{ address: '10.10.0.11' }, /address 10.10.0.11 is that of f1/],
+      [{ address: '10.10.1.11' }, /address 10.10.1.11 is that of f1/],
+      [{ tunnel: '10.10.0.11' }, /address 10.10.0.11 is that of f1/],
+      [{ tunnel: '10.10.1.41', roles: ['forwarder'] }, /allows the roles classifier, host, not forwarder/],
       [{ roles: ['forwarder'] }, /needs a tunnel address/],
       [{ name: 'Bad Name' }, /facts.name: must be/],
       [{ address: '224.0.0.1' }, /unicast/],
+      [{ address: '127.0.0.41' }, /facts.address: is a loopback address/],
+      [{ tunnel: '169.254.0.41' }, /facts.tunnel: is a link-local address/],
     ]
     for (const [changes, why] of tries)
       await rejects(joinCluster(token, factsOf(signer, changes), signer), 'SHUNT_ERR_TOKEN', why)
@@ -146,6 +148,23 @@ it('a token ends: expired, never registered, or of another secret, it gets no an
     await listener.close()
     await rejects(joinCluster(token, factsOf(signer), signer), 'SHUNT_ERR_PEER', /ECONNREFUSED/)
   }))
+
+it('an issuer whose clock is behind that of the operator redeems a token all the same', () =>
+  withIssuer(async (issuer, listener) => {
+    const token = issuer.token({ issuedMs: issuer.nowMs + 5_000 }, listener.port)
+    issuer.register(token)
+    const signer = nodeSigner()
+    await joinCluster(token, factsOf(signer), signer)
+    assert.is(issuer.view().members.find(m => m.id === signer.id)?.joinedMs, token.body.issuedMs)
+  }))
+
+it('a port that is none is an error in words', async () => {
+  const issuer = new Issuer()
+  const signer = nodeSigner()
+  const token = issuer.token({}, 70_000)
+  await rejects(joinCluster(token, factsOf(signer), signer), 'SHUNT_ERR_PEER', /cannot join at .*70000/)
+  rmSync(issuer.stateDir, { recursive: true })
+})
 
 it('an issuer that keeps silent costs a bounded time', () =>
   withIssuer(

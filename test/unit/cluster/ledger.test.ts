@@ -3,13 +3,13 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Ledger } from '../../../src/cluster/ledger.ts'
 import { signStatement, statementHash } from '../../../src/cluster/statement.ts'
-import type { Statement } from '../../../src/cluster/types.ts'
+import type { NodeFacts, Statement } from '../../../src/cluster/types.ts'
 import { clusterView } from '../../../src/cluster/view.ts'
 import { RememberingLedger } from '../../support/sim/cluster-run.ts'
 import * as op from '../../support/sim/operator.ts'
 
 const it = suite('ledger and view')
-const ids = [0, 1, 2, 3].map(n => op.identity(`node ${n}`))
+const ids = [0, 1, 2, 3, 4].map(n => op.identity(`node ${n}`))
 const leave = (n: number, atMs = 5): Statement =>
   signStatement(op.CLUSTER, ids[n]!.id, { kind: 'remove', id: ids[n]!.id, reason: 'left', atMs }, ids[n]!)
 const evict = (n: number, atMs = 5): Statement =>
@@ -68,12 +68,12 @@ it('what it gives out fills another ledger to the same', () => {
   assert.is(ledgerOf(ledger.statements()).digest(), ledger.digest())
 })
 
-it('keeps 32 revisions and 8 secrets, and no more of an evil issuer than two a place', () => {
+it('keeps 32 revisions and 8 secrets, and no more of an evil issuer than three a place', () => {
   const many = Array.from({ length: 50 }, (_, i) => [op.config(i + 1, '', i), op.secret(i + 1)]).flat()
   const ledger = ledgerOf(many)
   assert.is(ledger.hashes().length, 40)
-  const twins = ledgerOf([1, 2, 3].map(n => redeemed(n, 1)))
-  assert.is(twins.hashes().length, 2)
+  const twins = ledgerOf([1, 2, 3, 4].map(n => redeemed(n, 1)))
+  assert.is(twins.hashes().length, 3)
 })
 
 it('keeps a secret that excludes a node until its removal is known', () => {
@@ -118,12 +118,60 @@ it('the earlier of two with one name or address is the member', () => {
 
 it('a place of a token is for one', () => {
   const view = viewOf(redeemed(1, 1), redeemed(2, 1), redeemed(3, 2))
-  const lost = statementHash(redeemed(1, 1)) < statementHash(redeemed(2, 1)) ? 2 : 1
   assert.equal(
     view.conflicts.map(c => c.id),
-    [ids[lost]!.id],
+    [ids[2]!.id],
   )
+  assert.match(view.conflicts[0]!.why, /^n0 gave the same place of a join token to n1 as well/)
   assert.is(view.members.length, 3)
+})
+
+it('a place is that of the first admission, whatever hashes an issuer makes up for later ones', () => {
+  const honest = redeemed(1, 1)
+  const later = Array.from({ length: 20 }, (_, i) =>
+    op.redeem(ids[0]!, token, 1, ids[2 + (i & 1)]!, op.factsOf(2 + (i & 1)), 100 + i),
+  )
+  assert.ok(later.some(s => statementHash(s) < statementHash(honest)))
+  for (const order of [
+    [honest, ...later],
+    [...later, honest],
+  ])
+    assert.ok(
+      viewOf(...order).members.some(m => m.id === ids[1]!.id),
+      'an honest member was erased',
+    )
+})
+
+it('a token displaces nobody who was admitted before it was made', () => {
+  const old = op.tokenFor(ids[0]!, 'old', 2, 1_000, 100)
+  const late = op.tokenFor(ids[3]!, 'late', 2, 1_000, 200)
+  const twin = (facts: Partial<NodeFacts>, atMs: number): Statement =>
+    op.redeem(ids[3]!, late, 1, op.identity('impostor'), { ...op.factsOf(9, facts), ...impostor }, atMs)
+  const impostor = { id: op.identity('impostor').id }
+  const members = [
+    // The operator's own, whose time is later than that of both tokens, and one by the earlier token, as late as that allows.
+    op.admit(op.factsOf(1), 5_000),
+    op.redeem(ids[0]!, old, 1, ids[2]!, op.factsOf(2), 999),
+  ]
+  for (const [n, victim] of [1, 2].entries())
+    for (const facts of [
+      { name: `n${victim}` },
+      { address: op.factsOf(victim).address },
+      { tunnel: op.factsOf(victim).tunnel! },
+      { address: op.factsOf(victim).tunnel! },
+    ]) {
+      const view = viewOf(...members, twin(facts, 200))
+      assert.equal(
+        view.conflicts.map(c => c.id),
+        [impostor.id],
+        `${n} ${JSON.stringify(facts)}`,
+      )
+      assert.is(view.members.length, 3)
+    }
+  const backdated = twin({ name: 'n1' }, 199)
+  const ledger = ledgerOf(base)
+  assert.equal(ledger.add(backdated), { refused: 'the token was not made yet' })
+  assert.equal(ledger.add(twin({ name: 'n1' }, 1_000)), { refused: 'the token had expired' })
 })
 
 it('members go for ever, by the operator, by themselves or by exclusion', () => {

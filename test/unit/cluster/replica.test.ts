@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { canonical } from '../../../src/cluster/canonical.ts'
 import { Replica, type ReplicaAction, type ReplicaEvent } from '../../../src/cluster/replica.ts'
+import { REPLICA_DEFAULTS } from '../../../src/cluster/replica-peer.ts'
 import { encodeStatement, signStatement, statementHash } from '../../../src/cluster/statement.ts'
 import type { Statement } from '../../../src/cluster/types.ts'
 import { RememberingLedger } from '../../support/sim/cluster-run.ts'
@@ -141,6 +144,53 @@ it('ignores the entries of a peer after too many bad ones, for a while', () => {
   assert.equal(step({ on: 'frame', peer: A, frame }, 2), [])
   assert.equal(types(step({ on: 'frame', peer: A, frame }, 31_000)), ['changed'])
   assert.is(ledger.hashes().length, base.length + 1)
+})
+
+const ofNewKind = (text: string): Uint8Array =>
+  Buffer.from(canonical({ ...op.config(1, '', 1), body: { kind: 'news', atMs: 1, text } }))
+const USELESS_FRAMES = Math.ceil(REPLICA_DEFAULTS.uselessBurst / 180_000)
+
+it('entries of no use are not free: after some megabytes a peer is ignored for a while', () => {
+  const text = `${op.documentText(1)}# ${'x'.repeat(100_000)}\n`
+  const old = op.config(1, '', 1, text)
+  const newer = Array.from({ length: 40 }, (_, i) => op.config(i + 2, '', i + 2))
+  const useless: [string, (i: number) => Uint8Array[]][] = [
+    ['known', () => Array.from({ length: 700 }, () => encodeStatement(base[0]!))],
+    ['superseded', () => [encodeStatement(old), encodeStatement(old)]],
+    ['of a new kind', i => [ofNewKind(`${i}${'x'.repeat(180_000)}`)]],
+  ]
+  for (const [what, frame] of useless)
+    for (const on of ['frame', 'published'] as const) {
+      const { step, ledger } = start([...base, ...newer])
+      if (on === 'frame') step({ on: 'up', peer: A }, 0)
+      const send = (entries: Uint8Array[], atMs: number): string[] =>
+        types(
+          step(
+            on === 'frame'
+              ? { on, peer: A, frame: { type: 'ledger-entries', entries } }
+              : { on, peer: A, entries },
+            atMs,
+          ),
+        )
+      assert.equal(send(frame(-1), 1), [], `${what}: a little is no fault`)
+      const told = Array.from({ length: USELESS_FRAMES }, (_, i) => send(frame(i), 2)).flat()
+      assert.equal(told, ['refused'], `${what} ${on}`)
+      const good = encodeStatement(op.config(60, '', 60))
+      assert.equal(send([good], 3), [], `${what}: ignored`)
+      assert.equal(send([good], 40_000), ['changed'], `${what}: and taken again`)
+      assert.ok(ledger.hashes().length > base.length)
+    }
+})
+
+it('what is of an unknown kind is not asked for again', () => {
+  const { step } = start()
+  step({ on: 'up', peer: A }, 0)
+  const entry = ofNewKind('something')
+  const hashes = [createHash('sha256').update(entry).digest('hex')]
+  const list = { on: 'frame', peer: A, frame: { type: 'ledger-list', hashes } } as const
+  assert.ok(types(step(list, 1)).includes('ledger-want'))
+  step({ on: 'frame', peer: A, frame: { type: 'ledger-entries', entries: [entry] } }, 2)
+  assert.not.ok(types(step(list, 3)).includes('ledger-want'))
 })
 
 it('splits what is too long for one frame', () => {

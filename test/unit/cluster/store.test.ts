@@ -1,8 +1,18 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { removeLeftovers } from '../../../src/cluster/replace-file.ts'
 import { clusterFile, loadCluster, saveCluster } from '../../../src/cluster/store.ts'
 import { ShuntError } from '../../../src/errors.ts'
 import { Issuer } from '../../support/issuer.ts'
@@ -55,6 +65,34 @@ it('a file that cannot be written leaves the old one', () => {
     () => saveCluster(join(dir, 'missing'), issuer.operator.cluster, []),
     (e: Error) => e instanceof ShuntError && e.code === 'SHUNT_ERR_STATE',
   )
+})
+
+it('trusts no file that others can have written', () => {
+  saveCluster(dir, issuer.operator.cluster, issuer.ledger.statements())
+  chmodSync(clusterFile(dir), 0o620)
+  assert.throws(() => loadCluster(dir), /open to other users.*chmod 600/)
+  chmodSync(clusterFile(dir), 0o600)
+  if (process.geteuid?.() !== 0) return
+  chownSync(clusterFile(dir), 65_534, 65_534)
+  assert.throws(() => loadCluster(dir), /belongs to another user \(65534\)/)
+  chownSync(clusterFile(dir), 0, 0)
+})
+
+it('removes what a killed writer left, and nothing else', () => {
+  saveCluster(dir, issuer.operator.cluster, [])
+  for (const name of [
+    'cluster.json.0123456789ab.new',
+    'cluster.json.0123.new',
+    'other.json.0123456789ab.new',
+  ])
+    writeFileSync(join(dir, name), 'x')
+  removeLeftovers(clusterFile(dir))
+  assert.equal(readdirSync(dir).sort(), [
+    'cluster.json',
+    'cluster.json.0123.new',
+    'other.json.0123456789ab.new',
+  ])
+  assert.not.throws(() => removeLeftovers(join(dir, 'missing', 'file')))
 })
 
 it.run()

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import fc from 'fast-check'
 import { suite } from 'uvu'
@@ -47,6 +48,31 @@ it('any one character changed is found', () => {
     }),
     { numRuns: 300 },
   )
+})
+
+it('one that is well made of nonsense is refused as a token, whatever it says', () => {
+  const token = issuer.token()
+  const sealed = (json: string): string => {
+    const check = createHash('sha256').update(json).digest().subarray(0, 8)
+    return `shunt1.${Buffer.concat([Buffer.from(json), check]).toString('base64url')}`
+  }
+  const signed = (changes: object): string => {
+    const made = issuer.token(changes)
+    return encodeToken(made)
+  }
+  const texts = [
+    ...['', '{', 'null', '[]', '"x"', '{"body":null}'].map(sealed),
+    ...[0, -1, 65_536, 1e9, 1.5].map(port => encodeToken({ ...token, port })),
+    ...['', '10.0.0', '::1'].map(address => encodeToken({ ...token, address })),
+    ...[-1e300, -1, 8_640_000_000_000_001, 0.5].flatMap(ms => [
+      signed({ expiresMs: ms }),
+      signed({ issuedMs: ms }),
+    ]),
+    sealed(JSON.stringify({ ...token, body: { ...token.body, issuedMs: undefined } })),
+    sealed(JSON.stringify({ ...token, body: { ...token.body, roles: [{}] } })),
+    sealed(JSON.stringify(token).replace('"uses":1', '"uses":1e400')),
+  ]
+  for (const text of texts) assert.throws(() => decodeToken(text, 0), refusedFor(/make a new one/), text)
 })
 
 it.run()

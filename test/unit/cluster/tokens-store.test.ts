@@ -1,4 +1,4 @@
-import { rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -73,11 +73,42 @@ it('keeps a bounded number, and forgets those that expired', () => {
 
 it('says how to go on when its file is damaged', () => {
   const issuer = newIssuer()
-  writeFileSync(join(issuer.stateDir, TOKENS_FILE), '{"version":1,')
+  writeFileSync(join(issuer.stateDir, TOKENS_FILE), '{"version":1,', { mode: 0o600 })
   assert.throws(
     () => TokenStore.open(issuer.stateDir, issuer.operator.cluster, issuer.signer.id),
     (e: Error) => e instanceof ShuntError && e.code === 'SHUNT_ERR_STATE' && /shunt restore/.test(e.message),
   )
+})
+
+it('what cannot be saved is not taken: neither a token nor a place', () => {
+  const issuer = newIssuer()
+  const token = issuer.token()
+  issuer.register(token)
+  const id = token.body.token
+  const another = issuer.token()
+  const away = `${issuer.stateDir}.away`
+  renameSync(issuer.stateDir, away)
+  const unsaved = (e: Error): boolean => e instanceof ShuntError && e.code === 'SHUNT_ERR_STATE'
+  assert.throws(() => issuer.register(another), unsaved)
+  assert.throws(() => issuer.tokens.take(id, 'a', none), unsaved)
+  renameSync(away, issuer.stateDir)
+  assert.is(issuer.tokens.find(another.body.token), undefined)
+  assert.is(issuer.tokens.take(id, 'b', none), 1, 'the place is free')
+})
+
+it('trusts no list that others can have written', () => {
+  const issuer = newIssuer()
+  issuer.register(issuer.token())
+  const file = join(issuer.stateDir, TOKENS_FILE)
+  for (const mode of [0o666, 0o660, 0o604]) {
+    chmodSync(file, mode)
+    assert.throws(() => issuer.reopen(), /open to other users.*chmod 600/)
+  }
+  chmodSync(file, 0o600)
+  assert.is(issuer.reopen().outstanding(0).length, 1)
+  if (process.geteuid?.() !== 0) return
+  chownSync(file, 65_534, 65_534)
+  assert.throws(() => issuer.reopen(), /belongs to another user \(65534\).*chown root/)
 })
 
 it.run()

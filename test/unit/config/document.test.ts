@@ -111,6 +111,16 @@ it('every error, with its place', () => {
       ['c.yaml:6:66 services[0].pool: there is no pool wbe (did you mean "web"?)'],
     ],
     ['vip: 10.99.0.1', 'vip: 224.0.0.1', ['c.yaml:6:24 services[0].vip: 224.0.0.1 is not a unicast address']],
+    [
+      'vip: 10.99.0.1',
+      'vip: 127.8.0.1',
+      ['c.yaml:6:24 services[0].vip: 127.8.0.1 is a loopback address, which other machines cannot reach'],
+    ],
+    [
+      'vip: 10.99.0.1',
+      'vip: 169.254.3.1',
+      ['c.yaml:6:24 services[0].vip: 169.254.3.1 is a link-local address, which no router carries'],
+    ],
     ['port: 80,', 'port: 0,', ['c.yaml:6:41 services[0].port: must be at least 1']],
     ['pool: web }', 'pools: web }', ['services[0].pool: is required', 'services[0].pools: unknown key']],
     [
@@ -234,6 +244,26 @@ it('warnings: hosts that cannot take connections, and pools of no use', () => {
   assert.equal(warningsOf(changed('capacity: 60 }, { name: h2 }', 'capacity: 0 }')), [
     'every host of the pool web has capacity 0: it takes no new connections',
   ])
+})
+
+it('a text with thousands of faults costs little and is answered with a few of them', () => {
+  const pool = (i: number) =>
+    `  - { name: p${i}, hosts: [${Array.from({ length: 255 }, (_, j) => `{name: name-of-a-host-${j}}`).join()}] }\n`
+  const text = `version: 1\npools:\n${Array.from({ length: 18 }, (_, i) => pool(i)).join('')}`
+  const hosts = Array.from({ length: 255 }, (_, i) => member(`name-of-a-node-${i}`, '10.1.0.1', ['host']))
+  const warnings = documentWarnings(parseDocument(text, 'c.yaml'), hosts)
+  assert.is(warnings.length, 51)
+  assert.match(warnings[0]!, /name-of-a-host-0 of pool p0 is no member.*did you mean "name-of-a-node-0"/)
+  assert.is(warnings[50], `and ${18 * 256 - 50} more warnings`)
+})
+
+it('the same text is read once, and what was read cannot be changed', () => {
+  const doc = parseDocument(GOOD, 'c.yaml')
+  assert.is(parseDocument(GOOD, 'other.yaml', MEMBERS), doc)
+  assert.throws(() => doc.pools[0]!.hosts.pop())
+  // What is wrong for these members is said nevertheless.
+  assert.is(errorsOf(GOOD, [member('h1', '10.99.0.1', ['host'])]).length, 1)
+  assert.is.not(parseDocument(`${GOOD}# more\n`, 'c.yaml'), doc)
 })
 
 it.run()

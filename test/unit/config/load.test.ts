@@ -262,11 +262,39 @@ it('text that is not YAML', () => {
   const [first] = errorsOf(changed('roles: [forwarder, classifier]', 'roles: [forwarder, classifier'))
   assert.match(first!, /^n\.yaml:6:\d+ not valid YAML: /)
   assert.match(errorsOf(`${GOOD}version: 1\n`)[0]!, /^n\.yaml:21:1 not valid YAML: Map keys must be unique/)
+  assert.equal(errorsOf('{ 1: a, "1": b, c: { d: &x 1, e: 2, d: 3 } }'), [
+    'n.yaml:1:9 not valid YAML: Map keys must be unique',
+    'n.yaml:1:37 not valid YAML: Map keys must be unique',
+  ])
   assert.match(errorsOf('')[0]!, /^n\.yaml:1:1 the file is empty/)
   assert.equal(errorsOf('just words'), [
     'n.yaml:1:1 the document: must be a mapping, not the string "just words"',
   ])
   assert.match(errorsOf(`${GOOD}---\n${GOOD}`)[0]!, /not valid YAML/)
+})
+
+it('a mapping with very many keys costs in proportion to them', () => {
+  const timed = (keys: number): number => {
+    const text = `version: 1\n${Array.from({ length: keys }, (_, i) => `key${i}: 1\n`).join('')}`
+    const startMs = performance.now()
+    const errors = errorsOf(text)
+    assert.is(errors.length, 51)
+    assert.match(errors[50]!, /^n\.yaml: and \d+ more errors$/)
+    return performance.now() - startMs
+  }
+  timed(1_500)
+  const once = Math.min(timed(1_500), timed(1_500), timed(1_500))
+  // Each key compared with every other: 256 times as long.
+  assert.ok(timed(24_000) / once < 80)
+})
+
+it('a key is one line of a message, whatever it holds', () => {
+  const errors = errorsOf('"a\\nn.yaml:9:9 services: fine\\e[2J": 1\nversion: 1\n')
+  assert.is(errors.filter(line => line.startsWith('n.yaml:9:9')).length, 0)
+  assert.is(
+    errors.find(line => line.includes('fine')),
+    'n.yaml:1:1 "a\\nn.yaml:9:9 services: fine\\u001b[2J": unknown key',
+  )
 })
 
 it('values through anchors are placed where they stand; alias bombs are refused', () => {
@@ -286,7 +314,7 @@ it('files: read, missing, not text', () => {
   try {
     writeFileSync(join(dir, 'good.yaml'), GOOD)
     assert.is(loadNodeConfig(join(dir, 'good.yaml')).node.name, 'f1')
-    assert.throws(() => loadNodeConfig(join(dir, 'none.yaml')), /cannot read .*none\.yaml: ENOENT/)
+    assert.throws(() => loadNodeConfig(join(dir, 'none.yaml')), /there is no file .*none\.yaml$/)
     writeFileSync(join(dir, 'binary.yaml'), Buffer.from([0xff, 0xfe, 0x00]))
     assert.throws(() => loadNodeConfig(join(dir, 'binary.yaml')), /cannot read .*binary\.yaml/)
   } finally {

@@ -1,5 +1,6 @@
 /** POST: strict bodies of bounded length, and errors that commands can tell apart. */
 import { connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import type { Statement } from '../../../src/cluster/types.ts'
 import { post } from '../../../src/control/client.ts'
@@ -27,6 +28,7 @@ const TOKEN: TokenRegistration = {
     issuer: ID,
     roles: ['host'],
     uses: 1,
+    issuedMs: 1_600_000_000_000,
     expiresMs: 1_700_000_000_000,
   },
   signature: SIGNATURE,
@@ -151,6 +153,30 @@ it('no more orders at a time than bodies are worth; one that is cut off frees it
   }
   assert.is(ctx.view.leaves, 1)
   assert.equal(ctx.logged, [])
+})
+
+it('a body that does not come is a 408, and its place is free soon after, however the other side goes on', async ctx => {
+  const head = `POST /v1/leave HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{`
+  // None closes by itself, and some go on sending a byte now and then.
+  const sockets = Array.from({ length: 8 }, () =>
+    connect({ path: ctx.socket, allowHalfOpen: true }, function (this: ReturnType<typeof connect>) {
+      this.write(head)
+    }),
+  )
+  const drip = setInterval(() => {
+    for (const socket of sockets.slice(4)) socket.write(' ')
+  }, 300)
+  await Promise.all(
+    sockets.map(socket => new Promise(resolve => socket.on('error', resolve).on('data', resolve))),
+  )
+  const answeredMs = performance.now()
+  while (ctx.view.leaves === 0) {
+    // The stall time-out alone is 20 s.
+    assert.ok(performance.now() - answeredMs < 10_000, 'the places are still taken')
+    await post(ctx.socket, '/v1/leave', {}).catch(() => delay(100))
+  }
+  clearInterval(drip)
+  for (const socket of sockets) socket.destroy()
 })
 
 it('a body that does not come is a 408', async ctx => {

@@ -31,6 +31,14 @@ it('passes path and query on, and the answer back', async ctx => {
   )
 })
 
+it('a node that is asked for by its own name answers itself', async ctx => {
+  const own = await get(ctx.socket, '/v1/nodes/f1/flows?limit=3')
+  assert.is(own.schema, 'shunt.flows/1')
+  assert.is(own.node, 'f1')
+  assert.equal(ctx.view.queries, [{ limit: 3 }])
+  assert.equal(ctx.view.remotes, [])
+})
+
 it('refuses here what the other would refuse, and what is for one node alone', async ctx => {
   const cases: [string, string, number, RegExp][] = [
     ['GET', '/v1/nodes/h1/', 404, /no such path/],

@@ -51,6 +51,18 @@ it('answers each noun in an envelope', async ctx => {
   }
 })
 
+it('what an agent says about a failure is one line here', async ctx => {
+  await start(ctx)
+  ctx.view.failure = new ShuntError(
+    'SHUNT_ERR_PEER',
+    'h1 said: no\nerror: \x1b[2Jyour disk is full\r\ncode: X',
+  )
+  assert.equal(await codeOf(get(ctx.socket, '/v1/status')), [
+    'SHUNT_ERR_PEER',
+    'h1 said: no; error: your disk is full; code: X',
+  ])
+})
+
 it('passes a query on', async ctx => {
   await start(ctx)
   await get(ctx.socket, '/v1/flows')

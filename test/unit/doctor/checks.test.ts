@@ -23,6 +23,12 @@ const withAddress = (link: string, address: string, prefixLength: number): Parti
   const others = addresses.value.filter(entry => entry.address !== address)
   return { addresses: { value: [...others, { link, address, prefixLength }] } }
 }
+const conflict = (id: (own: string) => string): Partial<AgentFacts> => {
+  const { cluster } = healthyAgent()
+  assert.ok('value' in cluster)
+  const conflicts = [{ id: id(cluster.value.node.id), name: 'f1', why: 'h9 has the name f1 already' }]
+  return { cluster: { value: { ...cluster.value, conflicts } } }
+}
 const row = (change: object): Partial<AgentFacts> => {
   const { nodes } = healthyAgent()
   assert.ok('value' in nodes)
@@ -34,6 +40,17 @@ const row = (change: object): Partial<AgentFacts> => {
       },
     },
   }
+}
+const everyRow = (change: object): Partial<AgentFacts> => {
+  const { nodes } = healthyAgent()
+  assert.ok('value' in nodes)
+  const rows = nodes.value.nodes.map(node => (node.self ? node : { ...node, ...change }))
+  return { nodes: { value: { ...nodes.value, nodes: rows } } }
+}
+const documentWarning = (text: string): Partial<AgentFacts> => {
+  const { config } = healthyAgent()
+  assert.ok('value' in config)
+  return { config: { value: { ...config.value, warnings: [text] } } }
 }
 const vip = (change: object): Partial<AgentFacts> => {
   const { vips } = healthyAgent()
@@ -210,6 +227,20 @@ const CASES: [what: string, found: () => Diagnosis[], check: string, status: str
     'fail',
     /eth1/,
   ],
+  [
+    'strict rp_filter on the TUN device',
+    () => found(withSysctl('net.ipv4.conf.shunt0.rp_filter', '1')),
+    'reverse-path',
+    'fail',
+    /shunt0 drops every client/,
+  ],
+  [
+    'strict rp_filter on all, which another setting does not loosen',
+    () => found(withSysctl('net.ipv4.conf.all.rp_filter', '1')),
+    'reverse-path',
+    'fail',
+    /eth1/,
+  ],
   ['no echo', () => found(withSysctl('net.ipv4.icmp_echo_ignore_all', '1')), 'echo', 'fail', /no echo/],
   ['no agent', () => found({ agent: { error: 'nobody listens there' } }), 'agent', 'fail', /nobody listens/],
   [
@@ -241,6 +272,69 @@ const CASES: [what: string, found: () => Diagnosis[], check: string, status: str
     'warn',
     /never answered/,
   ],
+  [
+    'an agent that listens but keeps no link',
+    () => foundOfAgent({ ...row({ agent: 'dead' }), listening: ['h2'] }),
+    'nodes',
+    'fail',
+    /agent on h2/,
+  ],
+  [
+    'a node that all others refuse',
+    () => foundOfAgent({ ...everyRow({ agent: 'dead' }), listening: ['f1', 'h2'] }),
+    'nodes',
+    'fail',
+    /others refuse this node: was it evicted, or did it leave.*f1, h2 listen/,
+  ],
+  [
+    'a node that was evicted and knows it',
+    () => found({ standing: { value: { kind: 'gone', why: 'this node has left the cluster; join' } } }),
+    'membership',
+    'fail',
+    /^This node has left the cluster\.$/,
+  ],
+  [
+    'a node that left, and runs no agent',
+    () =>
+      found({
+        standing: { value: { kind: 'gone', why: 'this node has left the cluster; join' } },
+        agent: { error: 'nobody listens there' },
+      }),
+    'membership',
+    'fail',
+    /left/,
+  ],
+  [
+    'a node in conflict',
+    () => found({ standing: { value: { kind: 'conflict', why: 'no member for now: h9; evict it' } } }),
+    'membership',
+    'fail',
+    /h9\.$/,
+  ],
+  [
+    'a saved state that cannot be read',
+    () => found({ standing: { error: 'cluster.json is damaged' } }),
+    'membership',
+    'warn',
+    /damaged/,
+  ],
+  [
+    'a host of a pool without the role',
+    () =>
+      foundOfAgent(
+        documentWarning('h2 of pool web does not have the role host; shunt roles h2 +host gives it'),
+      ),
+    'cluster',
+    'warn',
+    /h2 of pool web does not have the role host\.$/,
+  ],
+  [
+    'a service whose pool names an evicted host',
+    () => foundOfAgent(vip({ hosts: 1, live: 1 })),
+    'services',
+    'warn',
+    /web has 1 of the 2 hosts/,
+  ],
   ['other statements', () => foundOfAgent(row({ synced: false })), 'nodes', 'warn', /same statements/],
   ['a service without hosts', () => foundOfAgent(vip({ live: 0 })), 'services', 'fail', /web has no live/],
   ['a service with fewer hosts', () => foundOfAgent(vip({ live: 1 })), 'services', 'warn', /1 of 2/],
@@ -251,6 +345,20 @@ const CASES: [what: string, found: () => Diagnosis[], check: string, status: str
     'virtual-ips',
     'fail',
     /claims it on the wire/,
+  ],
+  [
+    'an own admission in conflict',
+    () => foundOfAgent(conflict(own => own)),
+    'cluster',
+    'fail',
+    /This node is no member for now: h9 has the name f1 already/,
+  ],
+  [
+    'an admission of another in conflict',
+    () => foundOfAgent(conflict(() => '12D3KooWother')),
+    'cluster',
+    'warn',
+    /f1 \(12D3KooWother\) is in conflict/,
   ],
   [
     'refused kernel changes',
@@ -290,8 +398,44 @@ for (const [what, diagnose, check, status, text] of CASES) {
   })
 }
 
+it('a warning that names a command gives it as the way out', () => {
+  const text = 'h2 of pool web does not have the role host; shunt roles h2 +host gives it'
+  const [finding] = foundOfAgent(documentWarning(text))
+  assert.is(finding?.fix, 'shunt roles h2 +host gives it; or correct it with shunt apply')
+  const [other] = foundOfAgent(documentWarning('no service uses the pool api'))
+  assert.is(other?.fix, 'correct it with shunt apply')
+})
+
+it('of dead machines and refusals each is told', () => {
+  const { nodes } = everyRow({ agent: 'dead' })
+  assert.ok(nodes !== undefined && 'value' in nodes)
+  const rows = nodes.value.nodes.map(node => (node.name === 'h2' ? { ...node, node: 'dead' as const } : node))
+  const findings = foundOfAgent({ nodes: { value: { ...nodes.value, nodes: rows } }, listening: ['f1'] })
+  assert.equal(
+    findings.map(({ text }) => /refuse this node|h2 .* answers no probes/.test(text)),
+    [true, true],
+  )
+})
+
 it('leaves drops that are the traffic’s own alone', () => {
   assert.equal(foundOfAgent(drop(DROP.NOT_A_SERVICE)), [])
+})
+
+it('nobody is told to delete an address by which the machine is reached', () => {
+  const agent = (change: object): AgentFacts => ({
+    ...healthyAgent(),
+    status: { ...running, node: 'f1', roles: ['forwarder'] },
+    ...vip(change),
+  })
+  for (const address of ['127.0.0.1', '10.10.0.31']) {
+    const [finding] = found({ agent: { value: agent({ vip: address }) } })
+    assert.is(finding?.check, 'virtual-ips')
+    assert.match(finding?.fix ?? '', /give the service another virtual IP$/)
+  }
+  const [finding] = found({ agent: { value: agent({}) } })
+  assert.is(finding?.fix, 'ip address del 10.99.0.1/32 dev lo')
+  const [onLink] = found(withAddress('eth0', '10.99.0.1', 24))
+  assert.match(onLink?.fix ?? '', /another virtual IP$/)
 })
 
 it('a forwarder that is no host must not hold a virtual IP', () => {
@@ -339,7 +483,7 @@ it('only kernel settings and modes are offered to --fix', () => {
   const remedies = CASES.flatMap(([, diagnose]) => diagnose()).flatMap(({ remedy }) => remedy ?? [])
   assert.equal(
     remedies.map(remedy => (remedy.kind === 'mode' ? `mode ${remedy.path}` : remedy.name.at(-1))),
-    ['mode /k', 'mode /s', 'arp_ignore', 'rp_filter', 'icmp_echo_ignore_all'],
+    ['mode /k', 'mode /s', 'arp_ignore', 'rp_filter', 'rp_filter', 'rp_filter', 'icmp_echo_ignore_all'],
   )
 })
 

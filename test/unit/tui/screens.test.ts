@@ -7,6 +7,7 @@ import { createElement } from 'react'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Screen } from '../../../src/tui/app.ts'
+import { HOSTS, NODES } from '../../support/fake-view.ts'
 import { Tui } from '../../support/tui.ts'
 
 const it = suite('tui/screens')
@@ -45,5 +46,25 @@ for (const [name, make] of Object.entries(SCREENS)) {
     assert.equal(lines, tui.lines())
   })
 }
+
+it('a role that only drains, and capacities that differ, are shown as such', () => {
+  const nodes = NODES.nodes.map(node =>
+    node.name === 'h1' ? { ...node, roles: ['classifier'], retiring: ['host'] } : node,
+  )
+  const capacities = [
+    { service: 'web', capacity: 50 },
+    { service: 'dns', capacity: 20 },
+  ]
+  const change = {
+    nodes: { ...NODES, nodes },
+    hosts: { hosts: HOSTS.hosts.map(host => (host.name === 'h1' ? { ...host, capacities } : host)) },
+  }
+  const tui = new Tui({}, 24, 140).looks(1, change)
+  assert.match(tui.text(), /h1 +classifier,host \(drains\) /)
+  assert.match(tui.keys('3').look(2, change).text(), /h1 .* web 50, dns 20 /)
+  const form = tui.keys('1', 'j', 'r').text()
+  assert.match(form, /\[x\] classifier\n/)
+  assert.match(form, /\[ \] host \(drains\)\n/)
+})
 
 it.run()

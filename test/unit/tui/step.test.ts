@@ -14,9 +14,9 @@ it('number keys and Tab change the screen; each is found as it was left', () => 
   const tui = new Tui().looks(2).keys('3', 'j')
   assert.match(tui.chosen(), /^> h2/)
   tui.keys('tab', 'tab', 'tab')
-  assert.match(tab(tui), /\[1 nodes\]/)
+  assert.match(tab(tui), /\[1:nodes\]/)
   tui.keys('shift-tab')
-  assert.match(tab(tui), /\[5 events\]/)
+  assert.match(tab(tui), /\[5:events\]/)
   assert.match(tui.keys('3').chosen(), /^> h2/)
 })
 
@@ -25,7 +25,7 @@ it('Enter on a service asks for its flows at once; Esc comes back to it', () => 
   assert.equal(tui.effects, [])
   tui.keys('enter')
   assert.equal(tui.effects, [{ do: 'look' }])
-  assert.match(tab(tui), /\[4 flows\].*of web/)
+  assert.match(tab(tui), /\[4:flows\].*of web/)
   assert.match(tui.text(), /asking the agent/)
   // The look that was under way has none, or those of another place.
   tui.send({ on: 'look', look: lookAt(3) })
