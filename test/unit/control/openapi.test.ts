@@ -74,7 +74,7 @@ it('what a server answers is described, field by field', async ctx => {
     described.add(envelope.schema)
   }
   for (const path of Object.keys(published().paths)) {
-    if (path.includes('{') || ['/v1/openapi.json', '/v1/whoami'].includes(path)) continue
+    if (path.includes('{') || ['/v1/openapi.json', '/v1/whoami', '/v1/report'].includes(path)) continue
     if (Object.hasOwn(ORDER_SCHEMAS, path.slice(4))) continue
     await check(path, get(ctx.socket, path))
   }

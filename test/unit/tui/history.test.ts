@@ -45,7 +45,14 @@ it('a look asks for flows only where they are wanted, and for all events of anot
     return { time: '2026-03-02T09:30:10.000Z', data: path === '/v1/status' ? STATUS : {} }
   }
   await look(ask, { flows: '', events: { instance: STATUS.instance, after: 7 } }, () => 0)
-  assert.equal(asked, ['/v1/status', '/v1/nodes', '/v1/vips', '/v1/hosts', '/v1/events?after=7&limit=1000'])
+  assert.equal(asked, [
+    '/v1/status',
+    '/v1/nodes',
+    '/v1/vips',
+    '/v1/hosts',
+    '/v1/health',
+    '/v1/events?after=7&limit=1000',
+  ])
   asked.length = 0
   await look(ask, { flows: 'limit=5&host=h1', events: { instance: 'before', after: 7 } }, () => 0)
   assert.equal(asked.slice(-2), ['/v1/events?after=0&limit=1000', '/v1/flows?limit=5&host=h1'])
