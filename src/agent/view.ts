@@ -31,6 +31,8 @@ import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import type { PacketSide } from './packet-side.ts'
 import { askRemote } from './remote.ts'
+import { scalingAdvice } from './usage.ts'
+import { UseMeter } from './use-meter.ts'
 
 /** Drops that nftables counts by itself, by our reason. */
 const KERNEL_DROPS: Record<string, number> = {
@@ -53,6 +55,7 @@ export class View implements AgentView {
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
+  readonly #use = new UseMeter()
 
   constructor(parts: {
     packets: PacketSide
@@ -88,9 +91,14 @@ export class View implements AgentView {
 
   async status(): Promise<StatusData> {
     const worker = await this.#dataplane.status()
+    const read = readCounters(tableName(this.#config.node.name))
     const kernel = Object.fromEntries(
-      Object.entries(this.#kernelCounters()).map(([name, value]) => [`kernel_${name}`, value]),
+      Object.entries(read).map(([name, { packets }]) => [`kernel_${name}`, packets]),
     )
+    const rssBytes = process.memoryUsage.rss()
+    const { roles, node } = this.#config
+    const use = this.#use.look(worker, read, this.#links.counters(), rssBytes, roles)
+    const cpu = this.#health.apps?.sample?.server.cpuPercent ?? null
     const links = Object.fromEntries(
       Object.entries(this.#links.counters()).map(([name, value]) => [`link_${name}`, value]),
     )
@@ -120,7 +128,9 @@ export class View implements AgentView {
         ...this.#cluster.counters(),
         ...this.#health.counted(),
       },
-      memory: { rssBytes: process.memoryUsage.rss() },
+      memory: { rssBytes },
+      functions: use,
+      advice: scalingAdvice(node.name, cpu, use, worker.limits),
     }
   }
 

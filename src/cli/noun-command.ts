@@ -52,7 +52,7 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
 
   /** Path of the control API, with the query. */
   protected abstract path(flags: F): string
-  protected abstract render(data: T): string
+  protected abstract render(data: T, flags: F): string
   /** What is not well, if anything: a warning each, and exit code 3. */
   protected troubles(_data: T): string[] {
     return []
@@ -76,7 +76,7 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
   }
 
   #show(envelope: Envelope<T>, flags: F): void {
-    print(flags.json ? json(envelope, true) : this.render(envelope.data))
+    print(flags.json ? json(envelope, true) : this.render(envelope.data, flags))
     const remark = flags.json ? undefined : this.remark(envelope.data)
     if (remark !== undefined) note(remark)
     const troubles = this.troubles(envelope.data)
@@ -89,7 +89,7 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
       print(json(envelope, false))
       return
     }
-    const text = this.render(envelope.data)
+    const text = this.render(envelope.data, flags)
     if (!isInteractive()) {
       print(first ? text : `\n${text}`)
       return

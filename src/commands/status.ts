@@ -1,5 +1,6 @@
+import { Flags } from '@oclif/core'
 import { bytes, duration, percent } from '../cli/format.ts'
-import { NounCommand } from '../cli/noun-command.ts'
+import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
 import { isInteractive } from '../cli/output.ts'
 import { paintState } from '../cli/state.ts'
 import { pairs, table } from '../cli/table.ts'
@@ -8,10 +9,39 @@ import type { StatusData } from '../control/types.ts'
 const moved = (data: StatusData): [string, number][] =>
   Object.entries(data.counters).filter(([, value]) => value !== 0)
 
-export default class Status extends NounCommand<StatusData> {
+interface StatusFlags extends NounFlags {
+  output?: string
+}
+
+const functionsText = ({ functions, advice }: StatusData): string => {
+  const uses = table(
+    [
+      { head: 'FUNCTION', cell: f => f.function },
+      { head: 'CPU', cell: f => `${f.cpuPercent}%`, right: true },
+      { head: 'MEMORY', cell: f => bytes(f.memoryBytes), right: true },
+      { head: 'BIT/S', cell: f => f.bandwidthBits, right: true },
+    ],
+    functions,
+  )
+  return [uses, ...advice.map(text => `${text}\n`)].join('')
+}
+
+export default class Status extends NounCommand<StatusData, StatusFlags> {
   static override summary = 'Show the agent of this node, its peers and how full its tables are.'
-  static override description = `The exit code is 3 when a peer is not alive.`
+  static override description =
+    `The exit code is 3 when a peer is not alive. With -o wide also what each function of the node uses since the last look (at least a second ago):
+CPU is of one CPU, a thread's time divided by the packets that each function had in it; MEMORY is its tables; BIT/S what passed in the kernel and over links. Above 70 % of the
+node's CPU, or of a table, it says what to scale.`
   static override examples = ['<%= config.bin %> status', '<%= config.bin %> status --watch --json']
+
+  static override flags = {
+    ...nounFlags,
+    output: Flags.string({
+      char: 'o',
+      description: 'wide: also what each function of the node uses, and what to do about it.',
+      options: ['wide'],
+    }),
+  }
 
   protected override path(): string {
     return '/v1/status'
@@ -29,7 +59,7 @@ export default class Status extends NounCommand<StatusData> {
       : `${still} counters that are 0 are left out; --json has them`
   }
 
-  protected override render(data: StatusData): string {
+  protected override render(data: StatusData, { output }: StatusFlags): string {
     const facts = pairs([
       ['node', data.node],
       ['state', data.state],
@@ -69,6 +99,6 @@ export default class Status extends NounCommand<StatusData> {
       ],
       moved(data).sort(([a], [b]) => (a < b ? -1 : 1)),
     )
-    return [facts, peers, limits, counters].join('\n')
+    return [facts, peers, limits, ...(output === 'wide' ? [functionsText(data)] : []), counters].join('\n')
   }
 }

@@ -63,6 +63,17 @@ const status = describes<StatusData>()(
       .describe('Tables and queues of fixed capacity.'),
     counters: z.record(text, z.number()),
     memory: z.object({ rssBytes: count }),
+    functions: z
+      .array(
+        z.object({
+          function: z.enum(['forwarder', 'classifier', 'host', 'control']),
+          cpuPercent: ms.describe('Of one CPU.'),
+          memoryBytes: count,
+          bandwidthBits: count,
+        }),
+      )
+      .describe('What each function of the node uses, since the look before.'),
+    advice: z.array(text).describe('What to do about it.'),
   }),
 )
 

@@ -59,6 +59,24 @@ export interface StatusData {
   limits: LimitStatus[]
   counters: Record<string, number>
   memory: { rssBytes: number }
+  /** What each function of the node uses (R-A5), since the look before, at least a second ago. */
+  functions: FunctionUse[]
+  /** What to do about it, a sentence each. */
+  advice: string[]
+}
+
+/** One number for each function of the data plane. */
+export interface WorkerFunctions {
+  readonly forwarder: number
+  readonly classifier: number
+  readonly host: number
+}
+export interface FunctionUse {
+  function: 'forwarder' | 'classifier' | 'host' | 'control'
+  /** Percent of one CPU. */
+  cpuPercent: number
+  memoryBytes: number
+  bandwidthBits: number
 }
 
 export interface HostStatus {

@@ -41,6 +41,11 @@ export const STATUS: StatusData = {
   ],
   limits: [{ name: 'flows', used: 1200, capacity: 262_144, evicted: 0 }],
   counters: { slow_packets: 17, active_flows: 1200 },
+  functions: [
+    { function: 'forwarder', cpuPercent: 12.5, memoryBytes: 20_971_520, bandwidthBits: 81_000_000 },
+    { function: 'control', cpuPercent: 1.5, memoryBytes: 75_000_000, bandwidthBits: 9_000 },
+  ],
+  advice: [],
   memory: { rssBytes: 92_100_000 },
 }
 export const HOSTS: HostsData = {

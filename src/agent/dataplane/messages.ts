@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { NodeConfig } from '../../config/schema.ts'
+import type { WorkerFunctions } from '../../control/types.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { Directory } from './directory.ts'
@@ -116,6 +117,9 @@ export interface WorkerStatus {
     readonly evicted: number
   }[]
   readonly counters: Record<string, number>
+  /** CPU time of the thread so far (ms), and memory of each function's tables (bytes). */
+  readonly cpuMs: number
+  readonly tableBytes: WorkerFunctions
   /** By reason number. */
   readonly drops: Float64Array
   /** By host index, and by service index: flows now, and flows ever. */

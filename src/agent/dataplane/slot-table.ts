@@ -67,6 +67,20 @@ export class SlotTable {
     this.#lengths = new Int32Array(lists)
   }
 
+  /** Memory of its arrays. */
+  get bytes(): number {
+    const arrays = [
+      this.keys,
+      this.lastUse,
+      this.#buckets,
+      this.#hashes,
+      this.#listOf,
+      this.#newer,
+      this.#older,
+    ]
+    return arrays.reduce((sum, array) => sum + array.byteLength, 0)
+  }
+
   get size(): number {
     return this.#size
   }

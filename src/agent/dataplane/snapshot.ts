@@ -3,6 +3,7 @@ import { formatAddress, formatEndpoint } from './flow-key.ts'
 import { LIST } from './flows.ts'
 import { MAPPING_LIST } from './mappings.ts'
 import type { FlowRow, Query, WorkerStatus } from './messages.ts'
+import { SlotTable } from './slot-table.ts'
 
 const STATES = {
   [LIST.EMBRYONIC]: 'embryonic',
@@ -69,6 +70,16 @@ export const flowRows = (
   return { total: table.size, flows: rows }
 }
 
+/** Of the arrays of a table, and of the tables that it is made of. */
+const bytesOf = (table: object | null | undefined): number => {
+  let bytes = 0
+  for (const value of Object.values(table ?? {})) {
+    if (ArrayBuffer.isView(value)) bytes += value.byteLength
+    else if (value instanceof SlotTable) bytes += value.bytes
+  }
+  return table instanceof SlotTable ? table.bytes : bytes
+}
+
 /** Tables, counters and drops of all roles. Counter names are `<role>_<what>`. */
 export const workerStatus = (engine: Engine, extra: Record<string, number>): WorkerStatus => {
   const { forwarder, host, classifier, identifiers } = engine
@@ -118,7 +129,14 @@ export const workerStatus = (engine: Engine, extra: Record<string, number>): Wor
       classifier.counters.inventoryEvicted,
     )
   }
+  const { user, system } = process.threadCpuUsage()
   return {
+    cpuMs: (user + system) / 1000,
+    tableBytes: {
+      forwarder: bytesOf(forwarder?.flows) + bytesOf(identifiers),
+      classifier: bytesOf(classifier?.inventory) + (classifier?.host.byteLength ?? 0),
+      host: bytesOf(host?.mappings),
+    },
     epoch: forwarder?.epoch ?? null,
     limits,
     counters,
