@@ -12,7 +12,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type AppServer, type AppService, servedBy, startAppServer } from '../../src/agent/app-socket.ts'
 import { envelopeOf } from '../../src/control/answer-schemas.ts'
-import type { WhoamiData } from '../../src/control/app-types.ts'
+import type { ReportData, WhoamiData } from '../../src/control/app-types.ts'
 import { startControlServer } from '../../src/control/server.ts'
 import type { Envelope } from '../../src/control/types.ts'
 import { askSocket } from '../support/ask.ts'
@@ -72,7 +72,7 @@ it.after(async () => {
  */
 const APPLICATION = `
 const { request } = require('node:http'), { createServer } = require('node:net')
-const ask = () => request({ socketPath: process.argv[1], path: '/v1/whoami', agent: false }, res => {
+const ask = chunk => request({ socketPath: process.argv[1], agent: false, ...JSON.parse(chunk) }, res => {
   let text = ''
   res.on('data', chunk => { text += chunk })
   res.on('end', () => process.stdout.write(JSON.stringify({ status: res.statusCode, body: JSON.parse(text) }) + '\\n'))
@@ -85,6 +85,7 @@ interface Application {
   child: ChildProcess
   port: number
   ask(): Promise<{ status: number; body: Envelope<WhoamiData> }>
+  report(query: string): Promise<{ status: number; body: Envelope<ReportData> }>
 }
 const startApplication = async (before: string[] = [], uid?: number): Promise<Application> => {
   const [command, ...args] = [...before, process.execPath, '-e', APPLICATION, socketPath]
@@ -99,15 +100,17 @@ const startApplication = async (before: string[] = [], uid?: number): Promise<Ap
     while (!text.endsWith('\n')) text += String((await once(child.stdout!, 'data'))[0])
     return text
   }
+  const asked = async <T>(options: object): Promise<T> => {
+    const answer = line()
+    child.stdin!.write(JSON.stringify(options))
+    return JSON.parse(await answer)
+  }
   const port = Number(await line())
   return {
     child,
     port,
-    ask: async () => {
-      const answer = line()
-      child.stdin!.write('\n')
-      return JSON.parse(await answer)
-    },
+    ask: () => asked({ path: '/v1/whoami' }),
+    report: query => asked({ path: `/v1/report?${query}`, method: 'POST' }),
   }
 }
 
@@ -141,6 +144,34 @@ it('a process is told of its own sockets and of no others', async () => {
     truncated: false,
     listeners: [{ protocol: 'tcp', address: '127.0.0.1', port: one.port, services: ['web'] }],
   })
+})
+
+it('an application says how it is, of services that it serves itself and of no others (R-B2)', async () => {
+  const [one, two] = await Promise.all([startApplication(), startApplication()])
+  services = [service('web', '127.0.0.1', one.port), service('other', '127.0.0.1', two.port)]
+  reports.length = 0
+  const { status, body } = await one.report('health=failing&load=70')
+  assert.is(status, 200)
+  assert.equal(envelopeOf('shunt.report/1').parse(body), body)
+  assert.equal(body.data.services, ['web'])
+  assert.equal(reports, [['web', { health: 'failing', load: 70 }]])
+  assert.is((await one.report('service=other&health=failing')).status, 403)
+  assert.is((await two.report('service=other&load=255')).status, 200)
+  for (const bad of [
+    '',
+    'health=dead',
+    'load=256',
+    'load=-1',
+    'load=1&load=2',
+    'weight=3',
+    'service=..%2f&load=1',
+  ])
+    assert.is((await one.report(bad)).status, 400, bad)
+  services = []
+  assert.is((await one.report('load=1')).status, 403)
+  services = [service('late', '127.0.0.1', one.port)]
+  assert.is((await one.report('load=1')).status, 503, 'not seen by the table yet')
+  assert.is(reports.length, 3)
 })
 
 it('refuses other paths, methods and bodies', async () => {
