@@ -181,9 +181,11 @@ export class UnitSide {
     return new Map(
       this.#config.services.map(service => {
         const members = new Map(service.hosts.map(({ name, capacity }) => [name, capacity]))
-        const told = (types.get(appType({ ...service, specific: '' })) ?? []).filter(({ host }) =>
-          members.has(host),
-        )
+        const told = (types.get(appType({ ...service, specific: '' })) ?? []).flatMap(candidate => {
+          const capacity = members.get(candidate.host)
+          // What a host may take is the operator's word; its own is only for display.
+          return capacity === undefined ? [] : [{ ...candidate, row: { ...candidate.row, capacity } }]
+        })
         const others = service.hosts
           .filter(({ name }) => silent.has(name) && !this.#held.has(name))
           .map(({ name, capacity }) => this.#unspoken(name, capacity, service))
