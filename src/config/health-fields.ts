@@ -121,7 +121,7 @@ export const groups = z
       'A cluster of at most so many hosts has no leaders: each host sends its heartbeats itself.',
     ).default(DIRECT_HOSTS),
   })
-  .describe('Groups in which hosts gather their heartbeats.')
+  .describe('Groups in which hosts gather their heartbeats. Agents take a change up at their next start.')
 
 export const overload = z
   .strictObject({
@@ -129,7 +129,9 @@ export const overload = z
     resume: whole(0, 254, 'Load, in percent, below which it takes them again; less than drain.').default(75),
     forMs: whole(0, HOUR_MS, 'How long the load must be that high.').default(30_000),
   })
-  .describe('When an endpoint with too much load takes no new connections for a while.')
+  .describe(
+    'When an endpoint with too much load takes no new connections for a while. Agents take a change up at their next start.',
+  )
 
 export type HealthCheckConfig = z.output<typeof health>
 export type CheckType = (typeof CHECK_TYPES)[number]

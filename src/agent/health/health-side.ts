@@ -203,7 +203,11 @@ export class HealthSide {
     const { log, events } = this.#parts
     const health = new Map<string, string>()
     this.#apps = new OwnApps(config, {
-      endpoints: endpoints => this.#endpoints(endpoints),
+      endpoints: endpoints => {
+        const keys = new Set(endpoints.map(({ key }) => key))
+        for (const key of health.keys()) if (!keys.has(key)) health.delete(key)
+        this.#endpoints(endpoints)
+      },
       health: (key, now, why) => {
         this.#step({ on: 'health', app: key, health: now })
         const before = health.get(key)
