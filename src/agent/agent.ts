@@ -214,7 +214,7 @@ class Agent {
       socketPath: node.appSocket,
       node: node.name,
       services: () => packets.config.services,
-      report: (service, said) => health.report(service, said),
+      report: (service, said, pid) => health.report(service, said, pid),
       log: this.#log,
     })
   }

@@ -40,7 +40,7 @@ export interface AppServerOptions {
   /** What a process listens on; from /proc unless a test says otherwise. */
   listeners?(pid: number): Promise<Listening>
   /** An application says how it is; false: nothing of that service listens here as far as the table knows yet. */
-  report(service: string, report: Omit<ReportQuery, 'service'>): boolean
+  report(service: string, report: Omit<ReportQuery, 'service'>, pid: number): boolean
   log: { error(fields: object, message: string): void }
 }
 export interface AppServer {
@@ -138,7 +138,7 @@ const report = async (
       'refused',
       `your process (${peer.pid}) serves no service of this node; see /v1/whoami`,
     )
-  const taken = asked.filter(name => options.report(name, said))
+  const taken = asked.filter(name => options.report(name, said, peer.pid))
   if (taken.length === 0)
     return refusal(503, 'busy', 'the agent has not seen your socket yet; try again in half a second')
   return envelopeOf(options, REPORT_SCHEMA, { services: taken } satisfies ReportData)

@@ -250,7 +250,7 @@ it('a host whose CPU is busy gets measurably less (R-B1, R-B10)', async () => {
       'less for h3',
       async () => {
         const all = await Promise.all(UNITS.map(shares))
-        return all.every(share => share.h3! < 0.8 * share.h1!) ? true : undefined
+        return all.every(share => share.h3! < 0.5 * share.h1!) ? true : undefined
       },
       60_000,
     )
@@ -261,7 +261,7 @@ it('a host whose CPU is busy gets measurably less (R-B1, R-B10)', async () => {
     print(
       `load ${(await rowOf('h3'))!.load} %; ${h3} connections to h3, ${mean.toFixed(0)} to each of the others`,
     )
-    assert.ok(h3 < 0.85 * mean, `${h3} of ${JSON.stringify(result.byHost)}`)
+    assert.ok(h3 < 0.75 * mean, `${h3} of ${JSON.stringify(result.byHost)}`)
   } finally {
     for (const burner of burners) {
       burner.kill('SIGKILL')

@@ -176,6 +176,11 @@ export class HealthAllotment implements Allotment, Readiness {
     return held.deal.has(host) && held.usable(host)
   }
 
+  /** Some host must get no packet of some service. */
+  get anyInactive(): boolean {
+    return this.#inactive > 0
+  }
+
   isInactive(service: number, host: number): boolean {
     return this.#inactive > 0 && this.#services.get(service)?.states[host] === STATE.inactive
   }

@@ -54,8 +54,10 @@ export class Follower {
     links.setNetworkKeys(course.networkKeys)
     links.setPeers(course.config.peers)
     try {
+      const before = packets.config
       await packets.follow(course)
       this.#parts.health.follow(course)
+      await this.#parts.health.ready(before)
       links.setSelf({ roles: course.config.roles, epoch: packets.epoch })
       if (this.#followed === now) {
         this.#inForce = now

@@ -355,7 +355,8 @@ export class Engine {
   /** What the health and load handler allots. In force as soon as `isWithdrawing` is false. */
   allot(update: AllotmentUpdate, nowMs: number): void {
     this.allotment.take(update)
-    this.forwarder?.directed(nowMs)
+    // Else there is nothing to look for among all flows.
+    if (this.allotment.anyInactive || this.isWithdrawing) this.forwarder?.directed(nowMs)
   }
 
   /** Routes that no packet may follow any more are still in the kernel: `withdraw` again. */

@@ -39,9 +39,12 @@ export const probeExec: ProbeRun = (target, signal) =>
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
+    let fail = (_error: Error): void => {}
+    child.on('error', error => fail(error))
     let output = ''
+    // Without descriptors left there are none.
     for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding('utf8').on('data', (text: string) => {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
         if (output.length < MAX_OUTPUT) output = (output + text).slice(0, MAX_OUTPUT)
       })
     const end = (outcome: ProbeOutcome): void => {
@@ -51,8 +54,8 @@ export const probeExec: ProbeRun = (target, signal) =>
     const abort = (): void => {
       killGroup(child)
       // Whoever left the process group may hold these open for ever.
-      child.stdout.destroy()
-      child.stderr.destroy()
+      child.stdout?.destroy()
+      child.stderr?.destroy()
       const { exitCode, signalCode } = child
       const runs = exitCode === null && signalCode === null
       end(runs ? bad('the command did not end') : outcomeOf(exitCode, signalCode, output))
@@ -60,5 +63,5 @@ export const probeExec: ProbeRun = (target, signal) =>
     signal.addEventListener('abort', abort)
     child.on('exit', () => killGroup(child))
     child.on('close', (code, killed) => end(outcomeOf(code, killed, output)))
-    child.on('error', error => end(bad(`cannot run ${program}: ${failureText(error)}`)))
+    fail = error => end(bad(`cannot run ${program}: ${failureText(error)}`))
   })

@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { NodeConfig } from '../../config/schema.ts'
 import type { HealthData } from '../../control/types.ts'
 import { errorText } from '../../errors.ts'
+import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
 import { encodeHealthFrame } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
 import { decodeHealth, encodeHealth } from '../../health/codec.ts'
@@ -23,6 +24,11 @@ const DNS_EVERY = 30
 const LOAD = { everyMs: 15_000, step: 5, jump: 25 }
 /** Between two tellings of the server state. */
 const SERVER_MS = 15_000
+/** Messages of one peer, a message 1 and 1 more for each 512 bytes: decoding and applying cost this node's main thread. */
+const RATE = { ratePerS: 300, burst: 2_000 }
+/** For rows of hosts that are new to a service: they come before the host says that it follows. */
+const READY_MS = 500
+const READY_LOOK_MS = 10
 /** Node has no longer timers. */
 const MAX_TIMER_MS = 2_147_483_647
 
@@ -36,6 +42,9 @@ export interface HealthSideParts {
   leases: UnitSidePorts['leases']
 }
 
+const pairsOf = ({ services }: NodeConfig): (readonly [string, string])[] =>
+  services.flatMap(({ name, hosts }) => hosts.map(host => [name, host.name] as const))
+
 export class HealthSide {
   readonly #parts: HealthSideParts
   readonly #node: HealthNode
@@ -47,8 +56,18 @@ export class HealthSide {
   readonly #servers = new Map<string, ServerState>()
   /** Orders in force, by key of the application. */
   #ordered = new Map<string, string>()
+  /** The table that was told of them. */
+  #told: HealthNode['host'] = null
   #serverToldMs = Number.NEGATIVE_INFINITY
-  readonly counters: Record<string, number> = { messages_in: 0, messages_out: 0, messages_bad: 0, refused: 0 }
+  readonly counters: Record<string, number> = {
+    messages_in: 0,
+    messages_out: 0,
+    messages_bad: 0,
+    messages_over_rate: 0,
+    refused: 0,
+  }
+  /** Of members, by name: bounded by the membership. */
+  readonly #rates = new Map<string, Bucket>()
   #stopped = false
 
   constructor(course: Course, parts: HealthSideParts) {
@@ -100,6 +119,8 @@ export class HealthSide {
   follow(course: Course): void {
     this.#course = course
     const { config } = course
+    for (const name of this.#rates.keys())
+      if (!config.peers.some(peer => peer.name === name)) this.#rates.delete(name)
     const self = { name: config.node.name, id: this.#parts.links.id, roles: config.roles }
     const isUnit = (roles: readonly string[]): boolean =>
       roles.includes('forwarder') || roles.includes('classifier')
@@ -114,6 +135,22 @@ export class HealthSide {
     this.#followHost(config)
   }
 
+  /**
+   * Resolves when the rows of hosts that are new to a service are in force here, so that a change that was told to be in force
+   * is followed by new connections too. Waits so long at most: an application may not run there at all.
+   */
+  async ready(before: NodeConfig, maxMs = READY_MS): Promise<void> {
+    const { config } = this.#course
+    if (this.#unit === null) return
+    const known = new Set(pairsOf(before).map(([service, host]) => `${service} ${host}`))
+    const added = pairsOf(config).filter(([service, host]) => !known.has(`${service} ${host}`))
+    const untilMs = performance.now() + maxMs
+    const isMissing = ([service, host]: readonly [string, string]): boolean =>
+      this.#linked.has(host) && this.#unit?.holds(service, host) === false
+    while (!this.#stopped && performance.now() < untilMs && added.some(isMissing))
+      await new Promise(resolve => setTimeout(resolve, READY_LOOK_MS))
+  }
+
   /** A peer's agent or machine came or went. */
   peersChanged(): void {
     this.#unit?.update()
@@ -125,9 +162,9 @@ export class HealthSide {
   }
 
   /** An application says how it is; false: no socket of that service is known here (yet). */
-  report(service: string, said: AppReport): boolean {
+  report(service: string, said: AppReport, pid: number): boolean {
     const own = this.#apps?.endpoints.filter(endpoint => endpoint.service.name === service) ?? []
-    for (const { key } of own) this.#apps?.report(key, said)
+    for (const { key } of own) this.#apps?.report(key, said, pid)
     return own.length > 0
   }
 
@@ -198,6 +235,11 @@ export class HealthSide {
       this.#apps = null
       return
     }
+    if (this.#node.host !== this.#told) {
+      // A table that begins anew knows no orders.
+      this.#told = this.#node.host
+      this.#ordered = new Map()
+    }
     this.#order()
     if (this.#apps !== null) return this.#apps.reconfigure(config)
     const { log, events } = this.#parts
@@ -267,6 +309,10 @@ export class HealthSide {
 
   #receive(from: string, body: Uint8Array): void {
     this.counters.messages_in!++
+    if (!this.#mayTell(from, body.length)) {
+      this.counters.messages_over_rate!++
+      return
+    }
     let message: ReturnType<typeof decodeHealth>
     try {
       message = decodeHealth(body)
@@ -275,6 +321,16 @@ export class HealthSide {
       return
     }
     this.#step({ on: 'message', from, message })
+  }
+
+  /** What one peer may make this node read. */
+  #mayTell(from: string, bytes: number): boolean {
+    const nowMs = performance.now()
+    const before = this.#rates.get(from) ?? { tokens: RATE.burst, atMs: nowMs }
+    const { bucket, waitMs } = takeTokens(before, 1 + bytes / 512, nowMs, RATE)
+    if (waitMs > 0) return false
+    this.#rates.set(from, bucket)
+    return true
   }
 
   #step(event: HealthNodeEvent): void {

@@ -2,6 +2,7 @@
  * What this host knows of its own applications (R-B2): which endpoints of services are listened on, by whom, how healthy and how
  * busy they are. The table (src/health/host) is told; nothing is asked of the applications.
  */
+import { existsSync } from 'node:fs'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
 import type { AppsData } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
@@ -50,6 +51,17 @@ const appOf = (service: ServiceConfig, address: string): AppId =>
     specific: '',
   })
 
+/** Whether the process that reported still has a socket of the endpoint, as far as is known. */
+const stillSpeaks = (
+  { pid, inodes }: { pid: number; inodes: ReadonlySet<number> },
+  sockets: readonly Listener[],
+): boolean =>
+  sockets.some(({ owner }) => owner?.pid === pid) ||
+  // Children share their parent's sockets: those must all be there that were.
+  (processLives(pid) && [...inodes].some(inode => sockets.some(socket => socket.inode === inode)))
+
+const processLives = (pid: number): boolean => existsSync(`/proc/${pid}`)
+
 export class OwnApps {
   readonly #ports: OwnAppsPorts
   readonly #watch: SystemWatch
@@ -59,7 +71,8 @@ export class OwnApps {
   #endpoints: readonly OwnEndpoint[] = []
   #sample: SystemSample | null = null
   readonly #full = new Map<string, number>()
-  readonly #reports = new Map<string, AppReport>()
+  /** With the process that said it. */
+  readonly #reports = new Map<string, AppReport & { pid: number; inodes: ReadonlySet<number> }>()
   readonly #verdicts = new Map<string, { health: Health; why: string }>()
 
   constructor(config: NodeConfig, ports: OwnAppsPorts) {
@@ -107,9 +120,12 @@ export class OwnApps {
   }
 
   /** From the application itself; it holds until the next one, or until the application ends. */
-  report(key: string, report: AppReport): void {
-    if (!this.#endpoints.some(endpoint => endpoint.key === key)) return
-    this.#reports.set(key, { ...this.#reports.get(key), ...report })
+  report(key: string, report: AppReport, pid: number): void {
+    const endpoint = this.#endpoints.find(each => each.key === key)
+    if (endpoint === undefined) return
+    const before = this.#reports.get(key)
+    const inodes = new Set(endpoint.sockets.map(({ inode }) => inode))
+    this.#reports.set(key, { ...(before?.pid === pid ? before : {}), ...report, pid, inodes })
     this.#judge(key)
     if (report.load !== undefined) this.#ports.load(key, report.load)
   }
@@ -177,6 +193,10 @@ export class OwnApps {
     const keys = new Set(this.#endpoints.map(({ key }) => key))
     for (const known of [this.#full, this.#reports, this.#verdicts])
       for (const key of known.keys()) if (!keys.has(key)) known.delete(key)
+    for (const { key, sockets } of this.#endpoints) {
+      const said = this.#reports.get(key)
+      if (said !== undefined && !stillSpeaks(said, sockets)) this.#reports.delete(key)
+    }
     this.#ports.endpoints(this.#endpoints)
     this.#probes.targets(this.#endpoints.flatMap(({ key, service }) => checkTarget(key, service) ?? []))
     for (const key of keys) this.#judge(key)

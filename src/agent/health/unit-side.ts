@@ -14,6 +14,8 @@ import type { Row, TableVersion } from '../../health/types.ts'
 
 /** A lease is renewed each beat of each host: told to the data plane together. */
 const LEASES_MS = 200
+/** Leases may be said to be longer than timers are. */
+const MAX_TICK_MS = 60_000
 /** After the data plane refused. */
 const RETRY_MS = 1_000
 
@@ -35,12 +37,25 @@ interface Held {
   rows: readonly Row[]
 }
 
+/** One row a service, whatever a host says of itself: the one at the service's own port. */
+const byType = (rows: readonly Row[]): Map<string, Row> => {
+  const types = new Map<string, Row>()
+  for (const row of rows) {
+    if (row.app.physicalPort !== row.app.port) continue
+    const type = appType(row.app)
+    if (!types.has(type)) types.set(type, row)
+  }
+  return types
+}
+
 export class UnitSide {
   readonly #ports: UnitSidePorts
   readonly handler = new Handler()
   readonly #up = new UpTimes()
   readonly #held = new Map<string, Held>()
   readonly #leases = new Map<string, number>()
+  /** Hosts of each service that the allotment in force knows. */
+  readonly #given = new Map<string, ReadonlySet<string>>()
   #config: NodeConfig
   #changed = false
   /** Nothing is in force yet: before that the data plane goes by capacities. */
@@ -94,6 +109,11 @@ export class UnitSide {
     this.update()
   }
 
+  /** Whether the data plane has an allotment that knows that host of a service. */
+  holds(service: string, host: string): boolean {
+    return this.#given.get(service)?.has(host) ?? false
+  }
+
   /** Its agent is too old to tell anything. */
   isSilent(host: string): boolean {
     return !this.#held.has(host) && this.#ports.silent().includes(host)
@@ -101,6 +121,8 @@ export class UnitSide {
 
   /** The classifier has used up what it had of a service. */
   wanted(service: string): void {
+    // Nothing is given out beside a beginning.
+    if (this.#isNew) return
     const allotment = this.handler.request(service, performance.now())
     if (allotment !== null) void this.#send(new Map([[service, allotment]]), false)
   }
@@ -137,22 +159,25 @@ export class UnitSide {
   async #send(allotments: ReadonlyMap<string, Allotment>, complete: boolean): Promise<boolean> {
     try {
       await this.#ports.allot(allotments, complete)
+      for (const [service, { states }] of allotments)
+        this.#given.set(service, new Set(states.map(({ host }) => host)))
       this.#isNew &&= !complete
       return true
     } catch (error) {
       if (this.#stopped) return false
       this.#ports.trouble(errorText(error))
-      // The handler holds them as given: they are made again.
-      this.#configure(true)
+      // Whether they are in force is not known: all are made again.
+      this.handler.forget()
+      this.#isNew = true
       await new Promise(resolve => setTimeout(resolve, RETRY_MS).unref())
-      this.#changed = true
+      this.update()
       return false
     }
   }
 
-  #configure(anew = false): void {
-    if (anew) this.handler.configure(new Map())
-    this.#isNew ||= anew
+  #configure(): void {
+    const names = new Set(this.#config.services.map(({ name }) => name))
+    for (const name of this.#given.keys()) if (!names.has(name)) this.#given.delete(name)
     this.handler.configure(
       new Map(
         this.#config.services.map(service => [
@@ -164,27 +189,28 @@ export class UnitSide {
   }
 
   #candidates(): Map<string, Candidate[]> {
-    const types = new Map<string, Candidate[]>()
-    for (const [host, { rows }] of this.#held)
-      for (const row of rows) {
-        const candidate: Candidate = {
-          host,
-          row,
-          leaseUntilMs: this.#leases.get(host) ?? 0,
-          alive: this.#ports.alive(host),
-          upSinceMs: this.#up.of(host, row.id),
-        }
-        const type = appType(row.app)
-        types.set(type, [...(types.get(type) ?? []), candidate])
-      }
+    const nodes = new Map(
+      [...this.#held].map(([host, { rows }]) => [
+        host,
+        { alive: this.#ports.alive(host), rows: byType(rows) },
+      ]),
+    )
     const silent = new Set(this.#ports.silent())
     return new Map(
       this.#config.services.map(service => {
-        const members = new Map(service.hosts.map(({ name, capacity }) => [name, capacity]))
-        const told = (types.get(appType({ ...service, specific: '' })) ?? []).flatMap(candidate => {
-          const capacity = members.get(candidate.host)
+        const type = appType({ ...service, specific: '' })
+        const told = service.hosts.flatMap(({ name, capacity }): Candidate[] => {
+          const node = nodes.get(name)
+          const row = node?.rows.get(type)
+          if (node === undefined || row === undefined) return []
+          const leaseUntilMs = this.#leases.get(name) ?? 0
           // What a host may take is the operator's word; its own is only for display.
-          return capacity === undefined ? [] : [{ ...candidate, row: { ...candidate.row, capacity } }]
+          return [
+            {
+              ...{ host: name, row: { ...row, capacity }, leaseUntilMs, alive: node.alive },
+              upSinceMs: this.#up.of(name, row.id),
+            },
+          ]
         })
         const others = service.hosts
           .filter(({ name }) => silent.has(name) && !this.#held.has(name))
@@ -223,7 +249,7 @@ export class UnitSide {
     const { wakeAtMs } = this.handler
     if (!Number.isFinite(wakeAtMs)) return
     // Leases were renewed since, as a rule: that is looked up then.
-    const delayMs = Math.max(50, wakeAtMs - performance.now())
+    const delayMs = Math.min(MAX_TICK_MS, Math.max(50, wakeAtMs - performance.now()))
     this.#tickTimer = setTimeout(() => this.update(), delayMs)
   }
 }

@@ -24,7 +24,8 @@ const wantedOf = (row: OwnRow, orders: readonly DirectiveOrder[]): DirectiveStat
 
 /** A failing application is inactive, whatever milder was ordered. */
 const isThere = (row: OwnRow, orders: readonly DirectiveOrder[]): boolean => {
-  if (row.target !== row.current) return false
+  // While some unit may not follow it yet, the row says for whom it waits.
+  if (row.target !== row.current || row.waiting !== null) return false
   const wanted = wantedOf(row, orders)
   if (wanted === 'active') return row.cause !== 'order'
   const least = row.health === 'failing' ? stricter(wanted, 'inactive') : wanted

@@ -76,6 +76,11 @@ export class Handler {
     }
   }
 
+  /** What was given out is not known to be in force: everything is given anew at the next occasion. */
+  forget(): void {
+    for (const service of this.#services.values()) service.last = null
+  }
+
   /**
    * The rows of a service, as they are to be in force. Answers the allotment that must come into force with them; null: nothing that
    * a classifier would notice has changed, or there is no such service.

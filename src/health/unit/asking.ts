@@ -58,6 +58,8 @@ export class Asking {
     if (question?.request !== request) return
     this.#question = null
     this.#isWanted = false
+    // Whoever answers may be asked again: a leader that passes nothing on must not cost its group the leases.
+    this.#againMs = this.#askAgainMs
     return question
   }
 

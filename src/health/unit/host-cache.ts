@@ -27,6 +27,11 @@ export interface Turn {
 
 const NONE: Rows = new Map()
 
+/** Before the end of a lease that nothing renews the host itself is asked. */
+const ASK_EARLY_MS = 1_000
+/** No host may ask for more: its rows would be used long after it is gone. */
+const MAX_LEASE_MS = 60_000
+
 export class HostCache {
   readonly name: string
   /** Host number; the membership may give another. */
@@ -149,7 +154,8 @@ export class HostCache {
     if (question === undefined) return count('snapshots_unasked')
     this.#hasLeft = false
     const { beatMs, leaseBeats, version } = message
-    if (!(beatMs > 0 && leaseBeats > 0)) return this.#unfit('no time between beats, or no lease', turn)
+    if (!(beatMs > 0 && leaseBeats > 0 && beatMs * leaseBeats <= MAX_LEASE_MS))
+      return this.#unfit('no time between beats, or no lease', turn)
     const isSameTable = this.#held?.version.instance === version.instance
     if (isSameTable && version.generation < this.#held!.version.generation)
       return this.#unfit('rows older than those that it has sent', turn)
@@ -256,7 +262,9 @@ export class HostCache {
   get #needAtMs(): number {
     if (this.#asking.isWanted || this.#hasLeft) return Number.POSITIVE_INFINITY
     if (this.#held === null) return Number.NEGATIVE_INFINITY
-    return this.#inForce.table === this.#held ? this.#leaseUntilMs : Number.POSITIVE_INFINITY
+    if (this.#inForce.table !== this.#held) return Number.POSITIVE_INFINITY
+    // Early enough for the answer to come before the end; of a lease that is over, when that is noticed.
+    return this.#isLeaseCounted ? this.#leaseUntilMs : this.#leaseUntilMs - ASK_EARLY_MS
   }
 
   get #ageAtMs(): number {

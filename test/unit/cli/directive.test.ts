@@ -127,7 +127,7 @@ it('names the units that are waited for, once each', () => {
     [order('*', 'draining')],
     '*',
   )
-  assert.is(waitingText(waiting, 'h1'), 'c1 (not in force), f2 (silent)')
+  assert.is(waitingText(waiting, 'h1'), 'c1 (not in force), f2 (silent), x (silent)')
   assert.is(waitingText([], 'h1'), 'h1 itself')
 })
 
