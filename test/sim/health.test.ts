@@ -83,6 +83,5 @@ caught('old-beats-renew', /dead:|directive:/)
 caught('restart-not-told', /directive:/)
 caught('repairs-nothing', /converge:|dead:|directive:|lease:/)
 caught('deaf-leader', /leader:/)
-caught('forgetful-leader', /lease:/)
 
 it.run()

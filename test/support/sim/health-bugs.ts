@@ -19,7 +19,6 @@ export const BUGS = [
   /** Who leads hears no claim of another. */
   'deaf-leader',
   /** A leader passes on nothing of one host. */
-  'forgetful-leader',
   /** A host that starts again does not know that it ran a moment ago. */
   'restart-not-told',
   /** No goodbye arrives. */
@@ -38,8 +37,6 @@ export const bugged = (bug: Bug | null, message: HealthMessage, isLeader: boolea
     if (message.type === 'send-snapshot' && message.version.generation > 5) return { ...message, chunks: [] }
   }
   if (bug === 'deaf-leader' && message.type === 'claim' && isLeader) return null
-  if (bug === 'forgetful-leader' && message.type === 'heartbeat' && message.leader > 0)
-    return { ...message, entries: message.entries.slice(1) }
   return message
 }
 
