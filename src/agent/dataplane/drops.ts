@@ -47,7 +47,7 @@ export type DropName = keyof typeof DROP
 export type DropReason = (typeof DROP)[DropName]
 
 export interface DropText {
-  /** What happened, for a column of `shunt show drops`. */
+  /** What happened, for a column of `shunt drops`. */
   readonly reason: string
   /** What the operator can do about it. */
   readonly hint: string
@@ -82,11 +82,11 @@ const TEXT: Record<DropName, DropText> = {
   },
   NO_CLASSIFIER: {
     reason: 'no classifier is reachable',
-    hint: 'shunt show status: start a classifier or repair its control link',
+    hint: 'shunt status: start a classifier or repair its control link',
   },
   NO_HOST: {
     reason: 'no live host for the service',
-    hint: 'shunt show hosts: start a host, or raise its capacity',
+    hint: 'shunt hosts -o wide tells why: start the application, undrain a host, or raise its capacity',
   },
   TABLE_FULL: { reason: 'flow or mapping table full', hint: 'raise limits.flows or limits.mappings' },
   IDENTIFIERS_EXHAUSTED: {
@@ -145,7 +145,7 @@ const TEXT: Record<DropName, DropText> = {
   },
   RING_FULL: {
     reason: 'the packet ring overflowed',
-    hint: 'the slow path is overloaded: see the slow packets of shunt show flows; add a forwarder',
+    hint: 'the slow path is overloaded: see the slow packets of shunt flows; add a forwarder',
   },
   EVICTED_EMBRYONIC: {
     reason: 'a half-open flow was evicted for a newer one',
@@ -160,7 +160,7 @@ const TEXT: Record<DropName, DropText> = {
   },
   INACTIVE: {
     reason: 'its flow is on a host that is inactive for the service',
-    hint: 'shunt show hosts: find why it is inactive; its flows go on as soon as it is active again',
+    hint: 'shunt hosts -o wide: find why it is inactive; its flows go on as soon as it is active again',
   },
 }
 

@@ -66,7 +66,7 @@ class Giving {
     await sendStatements(flags.socket, [order], operator)
     const orders = withDirective(this.#row.directives, order)
     this.#tellOthers(orders)
-    if (flags.wait) return this.#follow(order, orders)
+    if (flags.wait) return this.#follow(order, orders, true)
     this.#report({ changed: true, ...NOTHING_SEEN })
     const ordered = state === 'active' ? 'the order is withdrawn' : `${state} is ordered`
     if (!flags.json) print(`${this.#name}: ${ordered}`)
@@ -81,13 +81,15 @@ class Giving {
     for (const sentence of otherOrders(this.#target, orders)) note(sentence)
   }
 
-  /** What was ordered already may still be on its way: one look says. */
+  /** What was ordered already may still be on its way: then that is waited for like a new order. */
   async #nothingToChange(): Promise<void> {
     const { flags, state } = this.#given
     const { directives } = this.#row
     const look = await lookOnce(flags.socket, this.#row, directives, this.#target.app).catch(
       () => NOTHING_SEEN,
     )
+    const given = directives.find(({ app }) => app === this.#target.app)
+    if (given !== undefined && !look.settled && flags.wait) return this.#follow(given, directives, false)
     this.#report({ changed: false, ...look })
     const before = state === 'active' ? 'no order holds it back' : `it is ordered to be ${state}`
     if (!flags.json) print(`${this.#name}: nothing to change, ${before}`)
@@ -95,7 +97,7 @@ class Giving {
     if (look.waiting.length > 0) note(`waiting for ${waitingText(look.waiting, this.#row.name)}`)
   }
 
-  async #follow(order: DirectiveOrder, orders: readonly DirectiveOrder[]): Promise<void> {
+  async #follow(order: DirectiveOrder, orders: readonly DirectiveOrder[], changed: boolean): Promise<void> {
     const { flags, state } = this.#given
     const waited = await untilInterrupted(
       signal =>
@@ -113,7 +115,7 @@ class Giving {
           `stopped waiting; ${state === 'active' ? 'the order is withdrawn' : `${this.#name} goes on to become ${state}`}`,
         ),
     )
-    this.#report({ changed: true, ...(waited ?? NOTHING_SEEN) })
+    this.#report({ changed, ...(waited ?? NOTHING_SEEN) })
     if (waited === null) return
     explain(waited, this.#target, state, flags.timeout)
     if (!waited.settled || flags.json) return

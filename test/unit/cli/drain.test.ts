@@ -129,8 +129,17 @@ the order stands, and the units go on to follow it; shunt hosts -o wide shows ho
       waiting: [units[1], units[0]],
     })
     assert.equal(orders(cluster), ['* draining 1'])
-    const again = await shunt(['drain', 'h1', ...as])
-    assert.is(again.stderr, 'waiting for c1 (not in force), f2 (silent)\n')
+    // The same once more waits like the first: nobody may take it for done.
+    const again = await shunt(['drain', 'h1', '--timeout', '300ms', '--json', ...as])
+    assert.is(again.code, 124)
+    assert.equal(
+      [JSON.parse(again.stdout).data.changed, JSON.parse(again.stdout).data.settled],
+      [false, false],
+    )
+    assert.equal(orders(cluster), ['* draining 1'])
+    const glance = await shunt(['drain', 'h1', '--no-wait', ...as])
+    assert.is(glance.code, 0)
+    assert.is(glance.stderr, 'waiting for c1 (not in force), f2 (silent)\n')
   }))
 
 it('on a terminal it says who is waited for, each time that this changes', () =>
