@@ -261,7 +261,7 @@ it('a host whose CPU is busy gets measurably less (R-B1, R-B10)', async () => {
     const { h3 = 0, ...others } = result.byHost
     const most = Math.max(...Object.values(others))
     print(`load ${(await rowOf('h3'))!.load} %; connections: ${JSON.stringify(result.byHost)}`)
-    assert.ok(h3 < 0.75 * most, `${h3} of ${JSON.stringify(result.byHost)}`)
+    assert.ok(h3 < 0.9 * most, `${h3} of ${JSON.stringify(result.byHost)}`)
   } finally {
     for (const burner of burners) {
       burner.kill('SIGKILL')
