@@ -132,6 +132,8 @@ export class UnitSide {
     this.#changed = true
     this.#turn ??= this.#work().finally(() => {
       this.#turn = null
+      // What came after the last look and before this would wait for the next occasion.
+      if (this.#changed && !this.#stopped) this.update()
     })
   }
 
