@@ -4,12 +4,14 @@ DESTDIR ?=
 NODE := node_modules/.bin/node
 RUN := $(NODE) --no-warnings
 SOURCES := $(shell find src -type d -o -name '*.ts' -o -name '*.c' -o -name '*.h' 2>/dev/null)
+BPF_DIR := src/agent/dataplane/xdp
+BPF_SOURCES := $(BPF_DIR)/bpf $(wildcard $(BPF_DIR)/bpf/* $(BPF_DIR)/layout/*) scripts/bpf.ts $(wildcard scripts/bpf/*) src/os/bpf/object-file.ts
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup build demo test test-unit test-lab sim bench typecheck lint format coverage schema man install uninstall clean
+.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench typecheck lint format coverage schema man install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -17,10 +19,19 @@ help: ## show this list
 setup: ## install what is missing (packages as root, npm packages); does nothing when all is there
 	@scripts/setup.sh
 
+bpf: setup ## compile the programs for the kernel; fails when their memory is not as TypeScript knows it
+	@$(MAKE) -s dist/bpf/.stamp
+
+bpf-layouts: setup ## after a wanted change of a struct in BPF C: tell TypeScript of it
+	@$(RUN) scripts/bpf.ts --accept
+
+dist/bpf/.stamp: $(BPF_SOURCES)
+	@$(RUN) scripts/bpf.ts
+
 build: setup ## build the single executable, dist/shunt
 	@$(MAKE) dist/shunt
 
-dist/shunt: $(SOURCES) scripts/build.ts package.json package-lock.json
+dist/shunt: dist/bpf/.stamp $(SOURCES) scripts/build.ts package.json package-lock.json
 	@test -x $(NODE) || { echo 'node_modules is missing; run: make setup' >&2; exit 1; }
 	@$(RUN) scripts/build.ts
 
@@ -31,7 +42,7 @@ test: build ## everything: types, lint, build, unit and lab tests
 	@$(MAKE) typecheck lint
 	@$(RUN) scripts/test.ts
 
-test-unit: setup ## the tests that need neither root nor a network
+test-unit: bpf ## the tests that need neither root nor a network
 	@$(RUN) scripts/test.ts unit
 
 test-lab: build ## the tests in network namespaces (needs root)
@@ -52,7 +63,7 @@ lint: setup ## check style and common mistakes
 format: setup ## rewrite the sources in the project's style
 	@$(NODE) node_modules/@biomejs/biome/bin/biome check --write .
 
-coverage: setup ## unit tests with a coverage report in coverage/
+coverage: bpf ## unit tests with a coverage report in coverage/
 	@$(RUN) scripts/test.ts unit --coverage
 
 schema: setup ## regenerate the schemas of the files and of the control API in schema/

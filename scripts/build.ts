@@ -22,6 +22,7 @@ import { WORKERS } from '../src/assets.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const OUT = join(ROOT, 'dist', 'build')
+const BPF = join(ROOT, 'dist', 'bpf')
 const TARGET = join(ROOT, 'dist', 'shunt')
 /** Small young generation: an agent lives long and holds few short-lived objects; saves about 30 MB. */
 const NODE_OPTIONS = ['--no-warnings', '--max-semi-space-size=2']
@@ -105,6 +106,13 @@ const bundleWorkers = async (options: BuildOptions): Promise<Record<string, stri
   return assets
 }
 
+/** The BPF objects that scripts/bpf.ts made, as assets. */
+const bpfAssets = (): Record<string, string> => {
+  const files = globSync('*.json', { cwd: BPF }).sort()
+  if (files.length === 0) note('no BPF objects: the executable will not have the XDP data plane')
+  return Object.fromEntries(files.map(file => [`bpf/${file}`, join(BPF, file)]))
+}
+
 /** A copy of the running Node without symbols (a fifth smaller); made once for each Node. */
 const strippedNode = (): string => {
   const node = realpathSync(process.execPath)
@@ -152,7 +160,7 @@ mkdirSync(OUT, { recursive: true })
 const started = performance.now()
 const options = common()
 const [assets] = await Promise.all([bundleWorkers(options), bundleMain(options)])
-makeExecutable(assets)
+makeExecutable({ ...assets, ...bpfAssets() })
 note(
   `dist/shunt, ${(statSync(TARGET).size / 1e6).toFixed(0)} MB, in ${((performance.now() - started) / 1000).toFixed(1)} s`,
 )

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 
 # package:what it provides (a command, or a file)
 PACKAGES='nftables:nft iproute2:ip nginx-light:nginx haproxy:haproxy wrk:wrk curl:curl iperf3:iperf3
-tcpdump:tcpdump tmux:tmux zsh:zsh fish:fish ethtool:ethtool jq:jq binutils:strip ca-certificates:/etc/ssl/certs/ca-certificates.crt'
+tcpdump:tcpdump tmux:tmux zsh:zsh fish:fish ethtool:ethtool jq:jq binutils:strip ca-certificates:/etc/ssl/certs/ca-certificates.crt
+clang:clang llvm:llvm-objdump libbpf-dev:/usr/include/bpf/bpf_helpers.h bpftool:bpftool'
 PATH="$PATH:/usr/sbin:/sbin"
 STAMP=node_modules/.shunt-lock
 
