@@ -52,7 +52,7 @@ export class BpfLink extends BpfObject {
     bpf(BPF.LINK_UPDATE, 'replace the program of a link', attributes)
   }
 
-  /** Takes the program off the interface now, whoever else holds the link. Throws OsError (ENOLINK: it is off already). */
+  /** Takes the program off the interface now, whoever else holds the link; twice is harmless. Throws OsError. */
   detach(): void {
     const attributes = pinned(4)
     attributes.writeUInt32LE(this.fd, 0)

@@ -3,7 +3,7 @@
  * the kernel, so that no library has to understand relocations here (Linux 5.14).
  */
 import { ShuntError } from '../../errors.ts'
-import { pinned } from '../ffi.ts'
+import { EAGAIN, pinned } from '../ffi.ts'
 import type { GlobalPlace } from './globals.ts'
 import { runLoader } from './loader.ts'
 import { BpfMap } from './map.ts'
@@ -11,6 +11,8 @@ import type { BpfObjectFile } from './object-file.ts'
 import { BpfProgram } from './program.ts'
 import { refusal } from './refusal.ts'
 
+/** A signal makes the verifier give up (EAGAIN). */
+const RETRIES = 20
 const LOG_BYTES = 1 << 20
 
 export interface LoadOptions {
@@ -75,6 +77,7 @@ export const loadObject = (file: BpfObjectFile, options: LoadOptions): LoadedObj
       `the BPF object ${file.name} was built from other sources than this program: build again (make)`,
     )
   let run = runLoader(file, options, null)
+  for (let tries = 1; run.errno === EAGAIN && tries < RETRIES; tries++) run = runLoader(file, options, null)
   if (run.errno !== 0) {
     // The log costs time in every load and is only wanted when one fails: so it is tried again for the log's sake.
     const log = pinned(LOG_BYTES)

@@ -44,6 +44,8 @@ export class BpfMap extends BpfObject {
   readonly #key: Buffer
   readonly #value: Buffer
   readonly #element = pinned(32) // u32 map_fd, pad; u64 key, value or next_key, flags
+  /** The kernel refuses attributes with anything behind what a command takes. */
+  readonly #keyOnly = this.#element.subarray(0, 16)
 
   /** Takes `fd` over. */
   constructor(fd: number) {
@@ -101,7 +103,7 @@ export class BpfMap extends BpfObject {
   /** Answers false when the key is not there. Throws OsError (EINVAL: an array has no entries to delete). */
   delete(key: Uint8Array): boolean {
     this.#putKey(key)
-    const result = tryBpf(BPF.MAP_DELETE, this.#element, this.#key)
+    const result = tryBpf(BPF.MAP_DELETE, this.#keyOnly, this.#key)
     if (result >= 0) return true
     return isAbsent(result) ? false : failBpf(`delete from ${this.info.name}`, -result)
   }

@@ -70,7 +70,7 @@ export const decodeObject = (text: string): BpfObjectFile => {
   const { name, layout, maps, programs } = raw
   const bytes = (value: unknown): Buffer<ArrayBuffer> => {
     if (typeof value !== 'string') throw wrong()
-    return Buffer.from(new Uint8Array(Buffer.from(value, 'base64'))) // an ArrayBuffer of its own: it is passed to the kernel
+    return Buffer.from(new Uint8Array(Buffer.from(value, 'base64')).buffer) // an ArrayBuffer of its own
   }
   return {
     name,

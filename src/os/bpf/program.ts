@@ -29,9 +29,12 @@ export interface ProgramInfo {
 }
 
 export interface TestRun {
-  /** The packet, from its Ethernet header: at least 14 bytes. More than a page needs a program of `xdp.frags`. */
+  /** The packet, from its Ethernet header: at least 14 bytes. Beyond about 3500 it lies in several buffers, as in life. */
   data: Uint8Array
-  /** How often; the packet is as the last run left it before the next. Default 1. */
+  /**
+   * How often (default 1), each time on the packet as the last run left it. Only once is exact: more are begun again when a
+   * signal comes in between, so they are for measuring, not for counting.
+   */
   repeat?: number
   /** Room for the packet after it (bytes). Default: as long as before, and 256 more. */
   room?: number

@@ -5,7 +5,7 @@
 import { dlopen } from 'node:ffi'
 import { arch } from 'node:os'
 import { OsError } from '../../errors.ts'
-import { check, errno, errnoSymbol, pinned, pointerOf } from '../ffi.ts'
+import { check, EAGAIN, EINTR, errno, errnoSymbol, pinned, pointerOf } from '../ffi.ts'
 
 export const BPF = {
   MAP_CREATE: 0,
@@ -59,9 +59,22 @@ export const tryBpf = (command: BpfCommand, attributes: Buffer, ...keep: unknown
   return result
 }
 
-/** The same, throwing OsError; `what` says what was tried, for its message. */
+const RETRIES = 20
+
+/**
+ * The same, begun again when a signal came in between: the verifier and test runs give up then (EAGAIN, EINTR), and a
+ * runtime's threads signal each other all the time.
+ */
+export const retryBpf = (command: BpfCommand, attributes: Buffer, ...keep: unknown[]): number => {
+  for (let tries = 1; ; tries++) {
+    const result = tryBpf(command, attributes, ...keep)
+    if ((result !== -EAGAIN && result !== -EINTR) || tries === RETRIES) return result
+  }
+}
+
+/** As `retryBpf`, throwing OsError; `what` says what was tried, for its message. */
 export const bpf = (command: BpfCommand, what: string, attributes: Buffer, ...keep: unknown[]): number => {
-  const result = tryBpf(command, attributes, ...keep)
+  const result = retryBpf(command, attributes, ...keep)
   return result < 0 ? failBpf(what, -result) : result
 }
 

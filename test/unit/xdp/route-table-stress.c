@@ -100,6 +100,8 @@ static void look(__u32 n)
 		route_touch(e, value, random_below(3));
 }
 
+static __u32 new_identifier(__u32 n) { return n << 16 | (__atomic_add_fetch(&identifiers, 1, __ATOMIC_RELAXED) & 0xffff); }
+
 static void renew(__u32 n)
 {
 	__u32 generation = 0;
@@ -111,7 +113,7 @@ static void renew(__u32 n)
 		if (generation && random_below(3) == 0)
 			generation--;
 	}
-	if (route_update(&table, &keys[n], route_value(n << 16 | 0xffff, ROUTE_ESTABLISHED, generation, n < kept ? ROUTE_PINNED : 0)) != ROUTE_UPDATED || n >= kept)
+	if (route_update(&table, &keys[n], route_value(new_identifier(n), ROUTE_ESTABLISHED, generation, n < kept ? ROUTE_PINNED : 0)) != ROUTE_UPDATED || n >= kept)
 		return;
 	count(&updated);
 	for (;;) {
@@ -128,7 +130,7 @@ static void act(void)
 	__u32 n = kept + random_below(key_count - kept);
 	switch (random_below(10)) {
 	case 0: case 1: case 2: case 3:
-		switch (route_insert(&table, &keys[n], route_value(n << 16 | (__atomic_add_fetch(&identifiers, 1, __ATOMIC_RELAXED) & 0x7fff), ROUTE_ESTABLISHED, 0, 0), random_below(3), &out)) {
+		switch (route_insert(&table, &keys[n], route_value(new_identifier(n), ROUTE_ESTABLISHED, 0, 0), random_below(3), &out)) {
 		case ROUTE_KICKED: count(&kicked); /* fall through */
 		case ROUTE_INSERTED: count(&inserted); break;
 		case ROUTE_EVICTED: count(&evicted); break;

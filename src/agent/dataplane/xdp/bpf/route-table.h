@@ -5,7 +5,7 @@
  *
  *  1. A free slot is claimed by compare-and-exchange on `value`, which sets USED and raises `reuse`. The key is published last.
  *  2. Whoever exchanges a key for 0 owns the slot, and either frees its value or puts the next one in.
- *  3. A reader reads value, key (and address), value: with one and the same `reuse`, what it read is of one owner.
+ *  3. A reader reads value, key (and address), value: if both values are the same but for the stamp, what it read is of one owner.
  *  4. A route moves from its first bucket to its second only, the copy first; readers look at the first, then at the second.
  *  5. A change goes to every copy, the first bucket's first. A move whose original changed meanwhile is taken back.
  *  6. Who inserts looks again after publishing; of two with one key at most one stays. None is a miss, and a miss is no error.
@@ -171,25 +171,48 @@ ROUTE_INLINE struct route_entry *route_entry_at(struct route_bucket *b, __u32 i)
 	return &b->entries[i & (ROUTE_WAYS - 1)];
 }
 
+#define ROUTE_TRIES 4
+
 /* Rule 3: the value of entry `i`, or 0 if the entry is not, or no longer, the key's. */
 ROUTE_INLINE __u64 route_read(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k)
 {
 	struct route_entry *e = route_entry_at(b, i);
-	__u64 before = ROUTE_LOAD(&e->value);
-	__u64 order = ROUTE_LOAD(ROUTE_AFTER(&e->key, before));
-	if (order != k->key)
+	__u64 before = ROUTE_LOAD(&e->value), value = 0;
+	__u64 owner = before & ROUTE_OWNER_MASK;
+	for (__u32 tries = 0; tries < ROUTE_TRIES; tries++) {
+		__u64 order = ROUTE_LOAD(ROUTE_AFTER(&e->key, before));
+		if (order != k->key)
+			return 0;
+		if (t->six) {
+			struct route_client *client = ROUTE_AFTER(route_client_at(b, i), order);
+			__u64 high = ROUTE_LOAD(&client->high), low = ROUTE_LOAD(&client->low);
+			if (high != k->client.high || low != k->client.low)
+				return 0;
+			order = high ^ low;
+		}
+		value = ROUTE_LOAD(ROUTE_AFTER(&e->value, order));
+		if (!((before ^ value) & ~ROUTE_STAMP_MASK))
+			return value & ROUTE_USED ? value : 0;
+		before = value;
+	}
+	/* Changed again and again: fifteen owners in between would now go unseen. */
+	return value & ROUTE_USED && (value & ROUTE_OWNER_MASK) == owner ? value : 0;
+}
+
+/* Whatever route entry `i` holds: its value, and its key with both buckets; 0: none. */
+ROUTE_INLINE __u64 route_read_any(const struct route_table *t, struct route_bucket *b, __u32 i, struct route_key *k)
+{
+	struct route_client client = {};
+	__u64 key = ROUTE_LOAD(&route_entry_at(b, i)->key);
+	if (!key)
 		return 0;
 	if (t->six) {
-		struct route_client *client = ROUTE_AFTER(route_client_at(b, i), order);
-		__u64 high = ROUTE_LOAD(&client->high), low = ROUTE_LOAD(&client->low);
-		if (high != k->client.high || low != k->client.low)
-			return 0;
-		order = high ^ low;
+		client.high = ROUTE_LOAD(&ROUTE_AFTER(route_client_at(b, i), key)->high);
+		client.low = ROUTE_LOAD(&route_client_at(b, i)->low);
 	}
-	__u64 value = ROUTE_LOAD(ROUTE_AFTER(&e->value, order));
-	if ((before ^ value) & ROUTE_OWNER_MASK)
-		return 0;
-	return value & ROUTE_USED ? value : 0;
+	route_key_of(t, k, key, &client);
+	/* An address half of one route and half of the next does not give its key again. */
+	return k->key == key ? route_read(t, b, i, k) : 0;
 }
 
 /* The key's entry in one bucket: its value, or 0. Loads `*last`, which the next bucket must not be read before. */
@@ -255,13 +278,13 @@ ROUTE_INLINE __u32 route_claim(struct route_bucket *b, __u64 value)
 	return ROUTE_WAYS;
 }
 
-ROUTE_INLINE void route_publish(const struct route_table *t, struct route_bucket *b, __u32 i, __u64 key, const struct route_client *client)
+ROUTE_INLINE void route_publish(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k)
 {
 	if (t->six) {
-		ROUTE_STORE(&route_client_at(b, i)->high, client->high);
-		ROUTE_STORE(&route_client_at(b, i)->low, client->low);
+		ROUTE_STORE(&route_client_at(b, i)->high, k->client.high);
+		ROUTE_STORE(&route_client_at(b, i)->low, k->client.low);
 	}
-	ROUTE_SWAP(&route_entry_at(b, i)->key, key);
+	ROUTE_SWAP(&route_entry_at(b, i)->key, k->key);
 }
 
 /* Rules 4 and 5: makes room in a bucket by moving one of its routes on. The entry, owned and with `value` in it, or ROUTE_WAYS. */
@@ -269,33 +292,23 @@ ROUTE_INLINE __u32 route_kick(const struct route_table *t, struct route_bucket *
 {
 	for (__u32 i = 0; i < ROUTE_WAYS; i++) {
 		struct route_entry *e = route_entry_at(b, i);
-		struct route_client client = {};
 		struct route_key k;
-		__u64 key = ROUTE_LOAD(&e->key);
-		if (!key)
-			continue;
-		if (t->six) {
-			client.high = ROUTE_LOAD(&ROUTE_AFTER(route_client_at(b, i), key)->high);
-			client.low = ROUTE_LOAD(&route_client_at(b, i)->low);
-		}
-		route_key_of(t, &k, key, &client);
-		/* An address half of one route and half of the next does not give its key again, nor does route_read find it. */
-		if (k.key != key || k.first != bucket)
+		__u64 was = route_read_any(t, b, i, &k);
+		if (!was || k.first != bucket)
 			continue;
 		struct route_bucket *other = route_bucket_at(t, k.second);
-		__u64 was = route_read(t, b, i, &k);
-		if (!other || !was)
+		if (!other)
 			continue;
 		__u32 j = route_claim(other, was);
 		if (j == ROUTE_WAYS)
 			continue;
-		route_publish(t, other, j, key, &client);
+		route_publish(t, other, j, &k);
 		__u64 is = route_read(t, b, i, &k);
-		if (!((was ^ is) & (ROUTE_CONTENT_MASK | ROUTE_OWNER_MASK)) && ROUTE_CAS(&e->key, key, 0) == key) {
+		if (!((was ^ is) & ~ROUTE_STAMP_MASK) && ROUTE_CAS(&e->key, k.key, 0) == k.key) {
 			ROUTE_SWAP(&e->value, route_next_owner(ROUTE_LOAD(&e->value), value));
 			return i;
 		}
-		if (ROUTE_CAS(&route_entry_at(other, j)->key, key, 0) == key)
+		if (ROUTE_CAS(&route_entry_at(other, j)->key, k.key, 0) == k.key)
 			route_free(route_entry_at(other, j));
 	}
 	return ROUTE_WAYS;
@@ -314,17 +327,18 @@ ROUTE_INLINE __u32 route_age(__u64 value, __u16 now)
 	return age > ROUTE_MAX_AGE ? 0 : age;
 }
 
-/* The entry of a bucket that is to go, if it is worse than `*worst`, or ROUTE_WAYS. */
-ROUTE_INLINE __u32 route_oldest(struct route_bucket *b, __u16 now, __u32 *worst)
+/* The entry of a bucket that is to go, with its key, if it is worse than `*worst`, or ROUTE_WAYS. */
+ROUTE_INLINE __u32 route_oldest(const struct route_table *t, struct route_bucket *b, __u16 now, __u32 *worst, struct route_key *victim)
 {
 	__u32 found = ROUTE_WAYS;
 	for (__u32 i = 0; i < ROUTE_WAYS; i++) {
-		struct route_entry *e = route_entry_at(b, i);
-		__u64 value = ROUTE_LOAD(&e->value);
+		struct route_key k;
+		__u64 value = route_read_any(t, b, i, &k);
 		__u32 badness = route_rank(value) << 16 | route_age(value, now);
-		if (!(value & ROUTE_USED) || value & ROUTE_PINNED || badness <= *worst || !ROUTE_LOAD(&e->key))
+		if (!value || value & ROUTE_PINNED || badness <= *worst)
 			continue;
 		*worst = badness;
+		*victim = k;
 		found = i;
 	}
 	return found;
@@ -339,7 +353,7 @@ ROUTE_INLINE __u64 route_twin(const struct route_table *t, struct route_bucket *
 			continue;
 		__u64 other = route_read(t, b, i, k);
 		/* The own route, copied by one that moves it. */
-		if (other && !((other ^ value) & ROUTE_CONTENT_MASK))
+		if (other && !((other ^ value) & ROUTE_IDENTIFIER_MASK))
 			continue;
 		if (other || !t->six)
 			return other ? other : ROUTE_USED;
@@ -347,10 +361,21 @@ ROUTE_INLINE __u64 route_twin(const struct route_table *t, struct route_bucket *
 	return 0;
 }
 
+/* Takes the own route out, that has been moved meanwhile. */
+ROUTE_INLINE void route_withdraw(const struct route_table *t, struct route_bucket *b, const struct route_key *k, __u64 own)
+{
+	for (__u32 i = 0; i < ROUTE_WAYS; i++) {
+		struct route_entry *e = route_entry_at(b, i);
+		__u64 value = route_read(t, b, i, k);
+		if (value && !((value ^ own) & ROUTE_IDENTIFIER_MASK) && ROUTE_CAS(&e->key, k->key, 0) == k->key)
+			route_free(e);
+	}
+}
+
 /*
- * Gives a key that has none a route. `value` is of route_value(). Answers INSERTED, KICKED, EVICTED, EXISTS, FULL or BUSY. A victim may
- * have gone with EXISTS and BUSY as well. Before its identifier is used again its key is looked up: a move that was taken back may have
- * left it where it was.
+ * Gives a key that has none a route. `value` is of route_value(), its identifier no other route's. Answers INSERTED, KICKED, EVICTED, EXISTS,
+ * FULL or BUSY. A victim may have gone with EXISTS and BUSY as well. Before its identifier is used again its key is looked up: a move that
+ * was taken back may have left it where it was.
  */
 ROUTE_INLINE int route_insert(const struct route_table *t, const struct route_key *k, __u64 value, __u16 now, struct route_outcome *out)
 {
@@ -376,10 +401,11 @@ ROUTE_INLINE int route_insert(const struct route_table *t, const struct route_ke
 	if (i == ROUTE_WAYS)
 		i = route_kick(t, b = second, k->second, value);
 	if (i == ROUTE_WAYS) {
+		struct route_key victim = {};
 		__u32 worst = 0;
 		result = ROUTE_EVICTED;
-		i = route_oldest(b = first, now, &worst);
-		__u32 j = route_oldest(second, now, &worst);
+		i = route_oldest(t, b = first, now, &worst, &victim);
+		__u32 j = route_oldest(t, second, now, &worst, &victim);
 		if (j != ROUTE_WAYS) {
 			b = second;
 			i = j;
@@ -387,32 +413,29 @@ ROUTE_INLINE int route_insert(const struct route_table *t, const struct route_ke
 		if (i == ROUTE_WAYS)
 			return ROUTE_FULL;
 		e = route_entry_at(b, i);
-		__u64 key = ROUTE_LOAD(&e->key);
-		if (!key)
+		if (ROUTE_CAS(&e->key, victim.key, 0) != victim.key)
 			return ROUTE_BUSY;
-		if (t->six) {
-			out->victim_client.high = ROUTE_LOAD(&ROUTE_AFTER(route_client_at(b, i), key)->high);
-			out->victim_client.low = ROUTE_LOAD(&route_client_at(b, i)->low);
-		}
-		if (ROUTE_CAS(&e->key, key, 0) != key)
-			return ROUTE_BUSY;
-		out->victim_key = key;
+		out->victim_key = victim.key;
+		out->victim_client = victim.client;
 		out->victim_value = ROUTE_SWAP(&e->value, route_next_owner(ROUTE_LOAD(&e->value), value));
 	}
-	route_publish(t, b, i, k->key, &k->client);
-
 	e = route_entry_at(b, i);
+	__u64 own = ROUTE_LOAD(&e->value) & ROUTE_OWNER_MASK;
+	route_publish(t, b, i, k);
+
 	out->existing = route_twin(t, first, k, e, value);
 	if (!out->existing)
 		out->existing = route_twin(t, second, k, e, value);
 	if (!out->existing)
 		return result;
-	if (ROUTE_CAS(&e->key, k->key, 0) == k->key)
+	if ((ROUTE_LOAD(&e->value) & ROUTE_OWNER_MASK) == own && ROUTE_CAS(&e->key, k->key, 0) == k->key) {
 		route_free(e);
+	} else {
+		route_withdraw(t, first, k, value);
+		route_withdraw(t, second, k, value);
+	}
 	return out->existing & ROUTE_CONTENT_MASK ? ROUTE_EXISTS : ROUTE_BUSY;
 }
-
-#define ROUTE_TRIES 4
 
 /* Rule 5, in one bucket: those bits of `mask` become those of `bits`. */
 ROUTE_INLINE int route_change_in(const struct route_table *t, struct route_bucket *b, const struct route_key *k, __u64 mask, __u64 bits, int result)

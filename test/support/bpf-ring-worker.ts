@@ -1,0 +1,35 @@
+/** Reads a ring buffer as the data plane's worker does: blocked in poll(2), woken by records or by an eventfd. */
+import { readFileSync } from 'node:fs'
+import { parentPort, workerData } from 'node:worker_threads'
+import { BpfMap } from '../../src/os/bpf/map.ts'
+import { BpfRing } from '../../src/os/bpf/ring.ts'
+import { EventFd } from '../../src/os/eventfd.ts'
+import { Poller } from '../../src/os/poller.ts'
+
+const { ringFd, stopFd, readyFd } = workerData as { ringFd: number; stopFd: number; readyFd: number }
+const map = BpfMap.attach(ringFd)
+const ring = new BpfRing(map)
+const stop = EventFd.attach(stopFd)
+const poller = new Poller()
+poller.add(ring.fd)
+const stopIndex = poller.add(stop.fd)
+
+/** Times that this thread was woken or gave way: it does neither while it waits. */
+const switches = (): number => {
+  const status = readFileSync('/proc/thread-self/status', 'latin1')
+  return [...status.matchAll(/voluntary_ctxt_switches:\s+(\d+)/g)].reduce((sum, [, n]) => sum + Number(n), 0)
+}
+
+const sequences: bigint[] = []
+let wakes = 0
+const before = switches()
+EventFd.attach(readyFd).signal()
+while (true) {
+  poller.wait(-1)
+  wakes++
+  if (ring.receive(64, (view, offset) => sequences.push(view.getBigUint64(offset, true))) > 0) continue
+  if (poller.ready(stopIndex)) break
+}
+ring.close()
+map.close()
+parentPort?.postMessage({ sequences, wakes, switches: switches() - before })
