@@ -91,6 +91,8 @@ export const counted = (counts: BpfMap, kind: number): { packets: number; bytes:
   return { packets: Number(view.getBigUint64(0, true)), bytes: Number(view.getBigUint64(8, true)) }
 }
 
+/** Some kernels put these into every bpffs (CONFIG_BPF_PRELOAD). */
+const PRELOADED: ReadonlySet<string> = new Set(['maps.debug', 'progs.debug'])
 const OWN_BPFFS = '/run/shunt/bpf'
 const hadBpffs = (): boolean => {
   try {
@@ -108,9 +110,10 @@ export const testPins = (): { folder: string; remove: () => void } => {
     folder,
     remove: () => {
       removePins(folder)
-      if (had || !hadBpffs() || readdirSync(OWN_BPFFS).length > 0) return
+      if (had || !hadBpffs() || readdirSync(OWN_BPFFS).some(name => !PRELOADED.has(name))) return
       try {
         execFileSync('umount', [OWN_BPFFS], { stdio: 'ignore' })
+        execFileSync('rmdir', ['-p', '--ignore-fail-on-non-empty', OWN_BPFFS], { stdio: 'ignore' })
       } catch {
         // Somebody else began to use it.
       }
