@@ -26,6 +26,7 @@ bpf-layouts: setup ## after a wanted change of a struct in BPF C: tell TypeScrip
 	@$(RUN) scripts/bpf.ts --accept
 
 dist/bpf/.stamp: $(BPF_SOURCES)
+	@test -x $(NODE) || { echo 'node_modules is missing; run: make setup' >&2; exit 1; }
 	@$(RUN) scripts/bpf.ts
 
 build: setup ## build the single executable, dist/shunt

@@ -192,15 +192,13 @@ lab('what was pinned forwards on when its process was killed, and is taken over 
   const before = openFds()
   const pins = testPins()
   const pin = (name: string): string => join(pins.folder, name)
+  // With a mount namespace of its own, as under systemd's PrivateTmp: the pins must not end with it.
   const holder = spawn(
-    process.execPath,
+    'ip',
     [
-      '--no-warnings',
+      ...['netns', 'exec', pair.right.name, process.execPath, '--no-warnings'],
       join(import.meta.dirname, '../support/bpf-holder.ts'),
-      pins.folder,
-      String(pair.index),
-      pair.right.name,
-      'native',
+      ...[pins.owner, String(pair.index), 'native'],
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )

@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PROBE_GLOBALS, PROBE_KIND, PROBE_LAYOUT } from '../../src/agent/dataplane/xdp/layout/probe.ts'
@@ -68,7 +70,7 @@ lab('a test run answers verdict and packet, and the program counted it', () => {
 
 lab('a test run of a tc program and of one for packets in several buffers', () => {
   const probe = loadProbe()
-  assert.is(probe.program('probe_tc').testRun({ data: tcp4Frame() }).verdict | 0, -1)
+  assert.is(probe.program('probe_tc').testRun({ data: tcp4Frame() }).verdict, -1)
   const large = udp4Frame('10.0.0.9', new Uint8Array(8900))
   const { data } = probe.program('probe_frags').testRun({ data: large })
   assert.equal(data, large)
@@ -147,6 +149,18 @@ lab('sizes of maps can be chosen', () => {
 
 lab('an object of another layout is refused before it is loaded', () => {
   assert.throws(() => loadObject(probeFile(), { layout: `${PROBE_LAYOUT}x` }), /build again/)
+})
+
+lab('says which right is missing; CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are enough', () => {
+  const withRights = (...rights: string[]): string => {
+    const set = `--bounding-set=${['-all', ...rights.map(right => `+${right}`)].join(',')}`
+    const script = join(import.meta.dirname, '../support/bpf-load-process.ts')
+    return execFileSync('setpriv', [set, process.execPath, '--no-warnings', script], { encoding: 'utf8' })
+  }
+  assert.is(withRights('bpf', 'perfmon', 'net_admin'), 'loaded')
+  assert.match(withRights('bpf', 'net_admin'), /needs CAP_PERFMON/)
+  assert.match(withRights('perfmon', 'net_admin'), /EPERM.*grant CAP_BPF/)
+  assert.match(withRights('bpf', 'perfmon'), /refused the program probe.*EPERM.*CAP_NET_ADMIN/)
 })
 
 compiled(

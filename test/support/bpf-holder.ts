@@ -1,15 +1,15 @@
 /**
- * Loads the probe, attaches it and pins all of it: `bpf-holder.ts FOLDER INTERFACE_INDEX NETNS MODE`. Then it says "ready" and waits
- * to be killed.
+ * Loads the probe, attaches it and pins all of it: `bpf-holder.ts OWNER INTERFACE_INDEX MODE`, in the network namespace of the
+ * interface. Then it says "ready" and waits to be killed.
  */
 import { join } from 'node:path'
+import { pinFolder } from '../../src/os/bpf/bpffs.ts'
 import { attachXdp, type XdpMode } from '../../src/os/bpf/link.ts'
-import { enterNetns } from '../../src/os/netns.ts'
 import { loadProbe } from './bpf.ts'
 
-const [folder, interfaceIndex, netns, mode] = process.argv.slice(2)
+const [owner, interfaceIndex, mode] = process.argv.slice(2)
+const folder = pinFolder(owner)
 const probe = loadProbe()
-enterNetns(netns)
 const { link } = attachXdp(probe.program('probe'), Number(interfaceIndex), mode as XdpMode)
 for (const name of ['counts', 'sources', 'events', 'data']) probe.map(name).pin(join(folder, name))
 probe.program('probe').pin(join(folder, 'program'))

@@ -103,10 +103,12 @@ const hadBpffs = (): boolean => {
 }
 
 /** A folder for pins that `remove` removes, with the file system if it had to be mounted for it and nobody else uses it. */
-export const testPins = (): { folder: string; remove: () => void } => {
+export const testPins = (): { owner: string; folder: string; remove: () => void } => {
   const had = hadBpffs()
-  const folder = pinFolder(`test-${process.pid}-${Math.floor(performance.now() * 1000)}`)
+  const owner = `test-${process.pid}-${Math.floor(performance.now() * 1000)}`
+  const folder = pinFolder(owner)
   return {
+    owner,
     folder,
     remove: () => {
       removePins(folder)

@@ -2,12 +2,15 @@
 import { readFileSync } from 'node:fs'
 import { errnoSymbol, pinned, pointerOf } from '../ffi.ts'
 import { BpfObject, infoName, objectInfo, openPinned } from './object.ts'
-import { BPF, bpf, duplicate, failBpf, tryBpf } from './syscall.ts'
+import { BPF, bpf, bpfAt, duplicate, failBpf, tryBpf } from './syscall.ts'
 
 const INFO_BYTES = 88
+const ELEMENT_BYTES = 32
+/** To delete: the kernel refuses attributes with anything behind what a command takes. */
+const KEY_ONLY = 16
 /** BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY, _LRU_PERCPU_HASH, _PERCPU_CGROUP_STORAGE. */
 const PER_CPU: ReadonlySet<number> = new Set([5, 6, 10, 21])
-const MODES = { any: 0n, insert: 1n, replace: 2n } as const
+const MODES = { any: 0, insert: 1, replace: 2 } as const
 
 export interface MapInfo {
   id: number
@@ -43,9 +46,8 @@ export class BpfMap extends BpfObject {
   readonly valueBytes: number
   readonly #key: Buffer
   readonly #value: Buffer
-  readonly #element = pinned(32) // u32 map_fd, pad; u64 key, value or next_key, flags
-  /** The kernel refuses attributes with anything behind what a command takes. */
-  readonly #keyOnly = this.#element.subarray(0, 16)
+  readonly #element = pinned(ELEMENT_BYTES) // u32 map_fd, pad; u64 key, value, flags
+  readonly #pointer = pointerOf(this.#element)
 
   /** Takes `fd` over. */
   constructor(fd: number) {
@@ -74,7 +76,7 @@ export class BpfMap extends BpfObject {
   /** A copy of the value; `null` when the key is not there. */
   lookup(key: Uint8Array): Uint8Array | null {
     this.#putKey(key)
-    const result = tryBpf(BPF.MAP_LOOKUP, this.#element, this.#key, this.#value)
+    const result = bpfAt(BPF.MAP_LOOKUP, this.#pointer, ELEMENT_BYTES)
     if (result >= 0) return new Uint8Array(this.#value)
     return isAbsent(result) ? null : failBpf(`look up in ${this.info.name}`, -result)
   }
@@ -90,9 +92,9 @@ export class BpfMap extends BpfObject {
         `a value of ${this.info.name} has ${this.valueBytes} bytes, this one ${value.length}`,
       )
     this.#value.set(value)
-    this.#element.writeBigUInt64LE(MODES[mode], 24)
-    const result = tryBpf(BPF.MAP_UPDATE, this.#element, this.#key, this.#value)
-    this.#element.writeBigUInt64LE(0n, 24)
+    this.#element[24] = MODES[mode]
+    const result = bpfAt(BPF.MAP_UPDATE, this.#pointer, ELEMENT_BYTES)
+    this.#element[24] = 0
     if (result >= 0) return true
     const symbol = errnoSymbol(-result)
     return symbol === 'E2BIG' || symbol === 'EEXIST' || symbol === 'ENOENT'
@@ -103,7 +105,7 @@ export class BpfMap extends BpfObject {
   /** Answers false when the key is not there. Throws OsError (EINVAL: an array has no entries to delete). */
   delete(key: Uint8Array): boolean {
     this.#putKey(key)
-    const result = tryBpf(BPF.MAP_DELETE, this.#keyOnly, this.#key)
+    const result = bpfAt(BPF.MAP_DELETE, this.#pointer, KEY_ONLY)
     if (result >= 0) return true
     return isAbsent(result) ? false : failBpf(`delete from ${this.info.name}`, -result)
   }

@@ -19,7 +19,7 @@ export interface ProgramInfo {
   name: string
   /** Hash of the instructions, 16 hexadecimal digits. */
   tag: string
-  /** Ids of the maps that it uses are `maps` in number. */
+  /** How many maps it uses. */
   maps: number
   /** Instructions that the verifier looked at to prove it safe. */
   verified: number
@@ -43,6 +43,7 @@ export interface TestRun {
 }
 
 export interface TestResult {
+  /** What it returned: of `XDP`, or for tc TC_ACT_... and -1 (go on). */
   verdict: number
   /** The packet afterwards. */
   data: Uint8Array
@@ -98,7 +99,7 @@ export class BpfProgram extends BpfObject {
     }
     bpf(BPF.PROG_RUN, 'test run', attributes, input, output, context)
     return {
-      verdict: attributes.readUInt32LE(4),
+      verdict: attributes.readInt32LE(4),
       data: new Uint8Array(output.subarray(0, attributes.readUInt32LE(12))),
       durationNs: attributes.readUInt32LE(36),
     }

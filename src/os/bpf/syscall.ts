@@ -28,12 +28,12 @@ export const BPF = {
 } as const
 export type BpfCommand = (typeof BPF)[keyof typeof BPF]
 
-const NUMBERS: Record<string, bigint> = { x64: 321n, arm64: 280n }
-const NUMBER = NUMBERS[arch()] ?? 0n
+const NUMBERS: Record<string, number> = { x64: 321, arm64: 280 }
+const NUMBER = NUMBERS[arch()] ?? -1
 const F_DUPFD_CLOEXEC = 1030
 
 const { syscall, fcntl, getpagesize } = dlopen(null, {
-  syscall: { return: 'int32', arguments: ['int64', 'int64', 'pointer', 'int64'] },
+  syscall: { return: 'int32', arguments: ['int32', 'int32', 'pointer', 'uint32'] },
   fcntl: { return: 'int32', arguments: ['int32', 'int32', 'int32'] },
   getpagesize: { return: 'int32', arguments: [] },
 }).functions
@@ -41,8 +41,8 @@ const { syscall, fcntl, getpagesize } = dlopen(null, {
 /** Bytes of a page of memory: what mmap(2) counts in. */
 export const PAGE_BYTES = getpagesize()
 
-/** What a call reads and writes stays referenced here until it returns: the kernel only knows addresses. */
-let held: readonly unknown[] = []
+/** What a call reads and writes stays referenced here until it is made: the kernel only knows addresses. */
+const held: { buffers: readonly unknown[] } = { buffers: [] }
 
 const HINTS: Record<string, string> = {
   EPERM: 'run as root, or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN',
@@ -50,12 +50,17 @@ const HINTS: Record<string, string> = {
   E2BIG: 'this kernel is too old for it',
 }
 
+/** `bpf(2)` at its barest, for what is called often: whoever calls keeps all buffers. Answers the result, or -errno. */
+export const bpfAt = (command: BpfCommand, attributes: bigint, bytes: number): number => {
+  const rc = syscall(NUMBER, command, attributes, bytes)
+  return rc < 0 ? -errno() : rc
+}
+
 /** `bpf(command, attributes)`; `keep` are the buffers that the attributes point to. Answers the result, or -errno. */
 export const tryBpf = (command: BpfCommand, attributes: Buffer, ...keep: unknown[]): number => {
-  held = [attributes, ...keep]
-  const rc = syscall(NUMBER, BigInt(command), pointerOf(attributes), BigInt(attributes.length))
-  const result = rc < 0 ? -errno() : rc
-  held = []
+  held.buffers = keep
+  const result = bpfAt(command, pointerOf(attributes), attributes.length)
+  held.buffers = []
   return result
 }
 
@@ -83,9 +88,6 @@ export const failBpf = (what: string, number: number, hint?: string): never => {
   const symbol = errnoSymbol(number)
   throw new OsError(`bpf: ${what}`, number, symbol, hint ?? HINTS[symbol])
 }
-
-/** Whether anything is still held for a call that returned: a leak. For tests. */
-export const holdsNothing = (): boolean => held.length === 0
 
 /** Another descriptor of the same thing, with a life of its own. */
 export const duplicate = (fd: number): number =>

@@ -1,5 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { bpfObject } from '../../../src/assets.ts'
 import { writeGlobal } from '../../../src/os/bpf/globals.ts'
 import { type BpfObjectFile, decodeObject, encodeObject } from '../../../src/os/bpf/object-file.ts'
 
@@ -47,6 +48,10 @@ it('refuses other files with what to do', () => {
     assert.throws(() => decodeObject(text), /build again/, text)
   const { data: _, ...rest } = JSON.parse(encodeObject(object))
   assert.throws(() => decodeObject(JSON.stringify(rest)), /build again/)
+})
+
+it('a build without the object says what to install', () => {
+  assert.throws(() => bpfObject('nothing'), /no BPF programs: install clang/)
 })
 
 it('writes numbers of each size and sign, and bytes', () => {
