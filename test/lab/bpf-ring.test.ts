@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { suite } from 'uvu'
@@ -22,6 +23,13 @@ const it = suite('bpf/ring')
 const noBpf = missingBpf()
 const lab = (name: string, run: () => Promise<void> | void): void => testIf(noBpf, it, name, run)
 
+/** Processor time of a thread (`<pid>/task/<tid>`), in hundredths of a second. */
+const ticks = (thread: string): number => {
+  const fields = readFileSync(`/proc/${thread}/stat`, 'latin1')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return Number(fields[11]) + Number(fields[12])
+}
 const none = (): void => assert.unreachable('there is no record')
 const emit = (probe: LoadedObject, records: number): void => {
   runTimes(probe.program('probe'), udp4Frame(), records)
@@ -115,10 +123,12 @@ lab('a worker that waits in poll(2) gets every record, and sleeps in between', a
     workerData: { ringFd: probe.map('events').fd, stopFd: stop.fd, readyFd: ready.fd },
     execArgv: ['--no-warnings'],
   })
-  const answer = once(worker, 'message')
+  const named = once(worker, 'message')
   const poller = new Poller()
   poller.add(ready.fd)
   assert.is(poller.wait(PATIENCE_MS), 1, 'the worker starts')
+  const [{ thread }] = await named
+  const answer = once(worker, 'message')
   const reader = new BpfRing(probe.map('events')) // only to see when it is empty
   const total = 3000
   for (let sent = 0; sent < total; sent += 500) {
@@ -128,12 +138,14 @@ lab('a worker that waits in poll(2) gets every record, and sleeps in between', a
       await new Promise(resolve => setTimeout(resolve, 5))
     assert.is(readable(reader.fd), false, 'the worker has taken all')
   }
-  await new Promise(resolve => setTimeout(resolve, 300)) // nothing happens: a thread that spins gives itself away
+  const busyBefore = ticks(thread)
+  await new Promise(resolve => setTimeout(resolve, 500)) // nothing happens: a thread that spins gives itself away
+  const busy = ticks(thread) - busyBefore
   stop.signal()
-  const [{ sequences, wakes, switches }] = await answer
+  const [{ sequences, idle }] = await answer
   assert.equal(sequences.map(Number), range(1, total))
-  assert.ok(wakes < total, `${wakes} wakes for ${total} records`)
-  assert.ok(switches < 10 * wakes + 200, `${switches} switches for ${wakes} wakes`)
+  assert.ok(busy <= 1, `${busy} ticks of 10 ms while nothing happened`)
+  assert.ok(idle < 100, `${idle} wake-ups for nothing`)
   await worker.terminate()
   reader.close()
   for (const event of [stop, ready]) event.close()

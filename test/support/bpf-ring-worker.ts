@@ -1,5 +1,5 @@
 /** Reads a ring buffer as the data plane's worker does: blocked in poll(2), woken by records or by an eventfd. */
-import { readFileSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { BpfMap } from '../../src/os/bpf/map.ts'
 import { BpfRing } from '../../src/os/bpf/ring.ts'
@@ -14,22 +14,17 @@ const poller = new Poller()
 poller.add(ring.fd)
 const stopIndex = poller.add(stop.fd)
 
-/** Times that this thread was woken or gave way: it does neither while it waits. */
-const switches = (): number => {
-  const status = readFileSync('/proc/thread-self/status', 'latin1')
-  return [...status.matchAll(/voluntary_ctxt_switches:\s+(\d+)/g)].reduce((sum, [, n]) => sum + Number(n), 0)
-}
-
 const sequences: bigint[] = []
-let wakes = 0
-const before = switches()
+/** Wake-ups with nothing to do: a poll that does not wait gives thousands. */
+let idle = 0
+parentPort?.postMessage({ thread: readlinkSync('/proc/thread-self') })
 EventFd.attach(readyFd).signal()
 while (true) {
   poller.wait(-1)
-  wakes++
   if (ring.receive(64, (view, offset) => sequences.push(view.getBigUint64(offset, true))) > 0) continue
   if (poller.ready(stopIndex)) break
+  idle++
 }
 ring.close()
 map.close()
-parentPort?.postMessage({ sequences, wakes, switches: switches() - before })
+parentPort?.postMessage({ sequences, idle })

@@ -10,7 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 /* The kernel offers its helpers only to programs that say so; see LICENSING.md. */
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+char LICENSE[] SEC("license") = "GPL";
 
 /* tcx: go on with the next program, then the stack (Linux 6.6; older headers do not have it). */
 #define SHUNT_TCX_NEXT (-1)
