@@ -5,6 +5,7 @@ import { appKey } from '../../health/app-id.ts'
 import type { HealthNode } from '../../health/node.ts'
 import type { Row, ServerState } from '../../health/types.ts'
 import type { OwnApps } from './own-apps.ts'
+import { serviceOf } from './services.ts'
 import type { UnitSide } from './unit-side.ts'
 
 export interface HealthViewParts {
@@ -21,12 +22,9 @@ const at = (address: string, port: number): string =>
 
 const rowView = (config: NodeConfig, host: string, row: Row): EndpointRow => {
   const { app, health, load, capacity, target, current, cause } = row
-  const service = config.services.find(
-    ({ vip, port, protocol }) => vip === app.vip && port === app.port && protocol === app.protocol,
-  )
   return {
     host,
-    service: service?.name ?? null,
+    service: serviceOf(config, app)?.name ?? null,
     vip: at(app.vip, app.port),
     protocol: app.protocol,
     physical: at(app.physical, app.physicalPort),

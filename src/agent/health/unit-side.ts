@@ -2,11 +2,11 @@
  * What a load balancing unit makes of its cache: allotments for its classifier, directives for its flows (R-B3, R-B10). Rows count as
  * in force when the data plane has answered for them.
  */
+import { EventEmitter, once } from 'node:events'
 import { choiceOf } from '../../config/health-fields.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import { errorText } from '../../errors.ts'
-import type { Allotment } from '../../health/allotment/handler.ts'
-import { Handler } from '../../health/allotment/handler.ts'
+import { type Allotment, Handler } from '../../health/allotment/handler.ts'
 import type { Candidate } from '../../health/allotment/shares.ts'
 import { UpTimes } from '../../health/allotment/up-times.ts'
 import { appType } from '../../health/app-id.ts'
@@ -56,6 +56,7 @@ export class UnitSide {
   readonly #leases = new Map<string, number>()
   /** Hosts of each service that the allotment in force knows. */
   readonly #given = new Map<string, ReadonlySet<string>>()
+  readonly #news = new EventEmitter()
   #config: NodeConfig
   #changed = false
   /** Nothing is in force yet: before that the data plane goes by capacities. */
@@ -73,6 +74,7 @@ export class UnitSide {
 
   stop(): void {
     this.#stopped = true
+    this.#news.emit('given')
     if (this.#leaseTimer !== null) clearTimeout(this.#leaseTimer)
     if (this.#tickTimer !== null) clearTimeout(this.#tickTimer)
   }
@@ -109,9 +111,13 @@ export class UnitSide {
     this.update()
   }
 
-  /** Whether the data plane has an allotment that knows that host of a service. */
-  holds(service: string, host: string): boolean {
-    return this.#given.get(service)?.has(host) ?? false
+  /** Resolves when the allotments in force know all of these, or so long later. */
+  async awaitHosts(pairs: readonly { service: string; host: string }[], maxMs: number): Promise<void> {
+    const late = AbortSignal.timeout(maxMs)
+    const given = ({ service, host }: { service: string; host: string }): boolean =>
+      this.#given.get(service)?.has(host) ?? false
+    while (!this.#stopped && !late.aborted && !pairs.every(given))
+      await once(this.#news, 'given', { signal: late }).catch(() => {})
   }
 
   /** Its agent is too old to tell anything. */
@@ -163,6 +169,7 @@ export class UnitSide {
       await this.#ports.allot(allotments, complete)
       for (const [service, { states }] of allotments)
         this.#given.set(service, new Set(states.map(({ host }) => host)))
+      this.#news.emit('given')
       this.#isNew &&= !complete
       return true
     } catch (error) {
