@@ -1,8 +1,9 @@
 /** Health and load on this node (src/health/node.ts) with everything around it: links, timers, applications, allotments, events. */
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
+import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
-import type { HealthData } from '../../control/types.ts'
+import type { HealthData, ShareRow } from '../../control/types.ts'
 import { errorText } from '../../errors.ts'
 import { encodeHealthFrame } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
@@ -10,11 +11,14 @@ import { RateByKey } from '../../gossip/rate-by-key.ts'
 import { decodeHealth, encodeHealth } from '../../health/codec.ts'
 import { HealthNode, type HealthNodeAction, type HealthNodeEvent } from '../../health/node.ts'
 import { BEAT_MS, type DirectiveState, LEASE_BEATS, type ServerState } from '../../health/types.ts'
+import { Standstill } from '../../health/unit/standstill.ts'
+import { readClocks } from '../../os/clock.ts'
 import type { Course } from '../cluster/course.ts'
 import type { EventLog } from '../events.ts'
-import { healthView } from './health-view.ts'
+import { factsOf, type HealthViewParts, healthView, sharesView } from './health-view.ts'
 import { type AppReport, OwnApps, type OwnEndpoint } from './own-apps.ts'
-import { addedHosts, ordersOf, serviceOf } from './services.ts'
+import { RowWatch } from './row-watch.ts'
+import { addedHosts, ordersOf, serviceOf, settledText } from './services.ts'
 import { UnitSide, type UnitSidePorts } from './unit-side.ts'
 
 /** Links of this version carry health and load. */
@@ -40,11 +44,14 @@ export interface HealthSideParts {
   isDead(name: string): boolean
   allot: UnitSidePorts['allot']
   leases: UnitSidePorts['leases']
+  /** The operator's, about a host's applications. */
+  orders(host: string): readonly DirectiveOrder[]
 }
 
 export class HealthSide {
   readonly #parts: HealthSideParts
   readonly #node: HealthNode
+  readonly #rows: RowWatch
   #course: Course
   #unit: UnitSide | null = null
   #apps: OwnApps | null = null
@@ -64,6 +71,7 @@ export class HealthSide {
     refused: 0,
   }
   readonly #rates = new RateByKey(RATE)
+  readonly #standstill = new Standstill()
   /** What an action leads to has to wait for the other actions. */
   readonly #waiting: HealthNodeEvent[] = []
   #stopped = false
@@ -71,6 +79,7 @@ export class HealthSide {
   constructor(course: Course, parts: HealthSideParts) {
     this.#parts = parts
     this.#course = course
+    this.#rows = new RowWatch(parts.events, () => factsOf(this.#viewParts()))
     const { groups, overload, node, addresses } = course.config
     const isSparse = groups.heartbeats === 'changes'
     this.#node = new HealthNode(
@@ -175,6 +184,7 @@ export class HealthSide {
     this.#step({ on: 'goodbye', reason })
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#rows.stop()
     this.#apps?.stop()
     this.#unit?.stop()
   }
@@ -186,14 +196,21 @@ export class HealthSide {
   }
 
   view(): HealthData {
-    return healthView({
-      config: this.#course.config,
-      node: this.#node,
-      apps: this.#apps,
-      unit: this.#unit,
-      servers: this.#servers,
+    return healthView(this.#viewParts())
+  }
+
+  /** Of new connections from here; null where this node is no load balancing unit. */
+  shares(): ShareRow[] | null {
+    return sharesView(this.#unit)
+  }
+
+  #viewParts(): HealthViewParts {
+    const { config, leaving } = this.#course
+    return {
+      ...{ config, leaving, node: this.#node, apps: this.#apps, unit: this.#unit, servers: this.#servers },
+      orders: this.#parts.orders,
       nowMs: performance.now(),
-    })
+    }
   }
 
   #followUnit(config: NodeConfig, isUnit: boolean): void {
@@ -208,8 +225,12 @@ export class HealthSide {
     const stateOf = (name: string) => links.states().find(peer => peer.name === name)
     this.#unit = new UnitSide(config, {
       allot: (allotments, complete) => this.#parts.allot(allotments, complete),
-      leases: leases => this.#parts.leases(leases),
+      leases: leases => {
+        this.#lookAtClocks()
+        this.#parts.leases(leases)
+      },
       applied: (host, version) => this.#step({ on: 'applied', host, version }),
+      followed: () => this.#rows.soon(),
       alive: name => name === own || (stateOf(name)?.state === 'alive' && !this.#parts.isDead(name)),
       silent: () =>
         links
@@ -234,28 +255,17 @@ export class HealthSide {
     }
     this.#order()
     if (this.#apps !== null) return this.#apps.reconfigure(config)
-    const { log, events } = this.#parts
-    const health = new Map<string, string>()
+    const { log } = this.#parts
     this.#apps = new OwnApps(config, {
-      endpoints: endpoints => {
-        const keys = new Set(endpoints.map(({ key }) => key))
-        for (const key of health.keys()) if (!keys.has(key)) health.delete(key)
-        this.#endpoints(endpoints)
-      },
-      health: (key, now, why) => {
-        this.#step({ on: 'health', app: key, health: now })
-        const before = health.get(key)
-        health.set(key, now)
-        const service = this.#apps?.endpoints.find(endpoint => endpoint.key === key)?.service.name ?? key
-        const own = config.node.name
-        if (now === 'failing' && before !== now)
-          events.add('app.health', 'warning', own, `the application of ${service} fails on ${own}: ${why}`)
-        else if (now === 'healthy' && before === 'failing')
-          events.add('app.health', 'info', own, `the application of ${service} is healthy on ${own}: ${why}`)
+      endpoints: endpoints => this.#endpoints(endpoints),
+      health: (key, health) => {
+        this.#step({ on: 'health', app: key, health })
+        this.#rows.soon()
       },
       load: (key, percent) => this.#step({ on: 'load', app: key, percent }),
       server: state => this.#server(state),
       trouble: text => log.warn({ error: text }, 'listening sockets could not be looked at; trying again'),
+      warning: text => log.warn(text),
     })
     this.#apps.start()
   }
@@ -263,6 +273,7 @@ export class HealthSide {
   #endpoints(endpoints: readonly OwnEndpoint[]): void {
     this.#order(endpoints)
     this.#step({ on: 'endpoints', endpoints: endpoints.map(({ app, capacity }) => ({ app, capacity })) })
+    this.#rows.soon()
   }
 
   /** Tells the table what changed of the operator's orders. */
@@ -310,8 +321,14 @@ export class HealthSide {
     this.#step({ on: 'message', from, message })
   }
 
+  /** Before anything that rests on leases. */
+  #lookAtClocks(): void {
+    if (this.#standstill.passed(readClocks())) this.#step({ on: 'stood-still' })
+  }
+
   #step(event: HealthNodeEvent): void {
     if (this.#stopped) return
+    this.#lookAtClocks()
     this.#waiting.push(event)
     if (this.#waiting.length > 1) return
     for (; this.#waiting.length > 0; this.#waiting.shift()) {
@@ -356,12 +373,8 @@ export class HealthSide {
         const row = this.#node.host?.rows().find(({ id }) => id === action.id)
         const service = row && serviceOf(this.#course.config, row.app)
         const own = this.#course.config.node.name
-        events.add(
-          'directive.settled',
-          'info',
-          own,
-          `every unit has the application of ${service?.name ?? 'a former service'} on ${own} ${action.state}`,
-        )
+        const text = settledText(service?.name, own, action.state, row?.cause)
+        events.add('directive.settled', 'info', own, text)
         return
       }
       case 'refused':

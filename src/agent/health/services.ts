@@ -1,7 +1,7 @@
 /** Services and applications of this node's configuration, as the health side needs them. Pure. */
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
-import type { AppId, DirectiveState } from '../../health/types.ts'
+import type { AppId, DirectiveCause, DirectiveState } from '../../health/types.ts'
 
 /** The service that an application identifier is of; undefined: the document in force has none. */
 export const serviceOf = (
@@ -39,4 +39,15 @@ export const ordersOf = (
     for (const key of keys) wanted.set(key, state)
   }
   return wanted
+}
+
+/** Of a directive that every unit follows now. @param service undefined: the document in force has none */
+export const settledText = (
+  service: string | undefined,
+  host: string,
+  state: DirectiveState,
+  cause: DirectiveCause | undefined,
+): string => {
+  const why = cause === 'overload' && state !== 'active' ? ': it is overloaded' : ''
+  return `every unit has the application of ${service ?? 'a former service'} on ${host} ${state}${why}`
 }

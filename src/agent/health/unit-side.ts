@@ -3,7 +3,7 @@
  * in force when the data plane has answered for them.
  */
 import { EventEmitter, once } from 'node:events'
-import { choiceOf } from '../../config/health-fields.ts'
+import { choiceOf, slowStartOf } from '../../config/health-fields.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import { errorText } from '../../errors.ts'
 import { type Allotment, Handler } from '../../health/allotment/handler.ts'
@@ -25,6 +25,8 @@ export interface UnitSidePorts {
   /** Until when new connections may go to the hosts' rows in force (monotonic ms). */
   leases(untilMs: ReadonlyMap<string, number>): void
   applied(host: string, version: TableVersion): void
+  /** What is known of the hosts, or what comes of it, may have changed. */
+  followed(): void
   /** Machine and agent, as this node sees them. */
   alive(host: string): boolean
   /** Hosts of an earlier version, that tell nothing of their health. */
@@ -94,14 +96,22 @@ export class UnitSide {
   lease(host: string, untilMs: number): void {
     const nowMs = performance.now()
     const before = this.#leases.get(host) ?? 0
+    const isOver = untilMs <= nowMs
     this.#leases.set(host, untilMs)
-    // A lease that begins makes the host one to be chosen.
-    if (before <= nowMs) this.update()
+    // A lease that begins makes the host one to be chosen; one that ends early, one not to be.
+    if (before <= nowMs || isOver) this.update()
     else void this.#sendAny(this.handler.lease(host, untilMs, nowMs))
-    this.#leaseTimer ??= setTimeout(() => {
+    if (isOver && this.#leaseTimer !== null) {
+      clearTimeout(this.#leaseTimer)
       this.#leaseTimer = null
-      this.#ports.leases(this.#leases)
-    }, LEASES_MS)
+    }
+    this.#leaseTimer ??= setTimeout(
+      () => {
+        this.#leaseTimer = null
+        this.#ports.leases(this.#leases)
+      },
+      isOver ? 0 : LEASES_MS,
+    )
   }
 
   drop(host: string): void {
@@ -157,6 +167,7 @@ export class UnitSide {
       this.#planTick()
       if ((changed.size > 0 || this.#isNew) && !(await this.#send(changed, this.#isNew))) continue
       for (const { host, version } of versions) this.#ports.applied(host, version)
+      this.#ports.followed()
     }
   }
 
@@ -191,7 +202,7 @@ export class UnitSide {
       new Map(
         this.#config.services.map(service => [
           service.name,
-          { ...choiceOf(service), slowStartMs: service.slowStart ?? 0 },
+          { ...choiceOf(service), slowStartMs: slowStartOf(service) },
         ]),
       ),
     )

@@ -1,7 +1,7 @@
 /** Which services and hosts a node's health side has to do with. */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { addedHosts, ordersOf, serviceOf } from '../../../src/agent/health/services.ts'
+import { addedHosts, ordersOf, serviceOf, settledText } from '../../../src/agent/health/services.ts'
 import type { DirectiveOrder } from '../../../src/cluster/types.ts'
 import type { ServiceConfig } from '../../../src/config/schema.ts'
 
@@ -49,6 +49,21 @@ it('an order is of all endpoints, or of those of its service; to be active is no
     ],
   )
   assert.equal([...ordersOf([order('gone', 'draining')], endpoints)], [])
+})
+
+it('a drain for overload is told as such, and its end is not', () => {
+  assert.is(
+    settledText('web', 'h1', 'draining', 'overload'),
+    'every unit has the application of web on h1 draining: it is overloaded',
+  )
+  assert.is(
+    settledText('web', 'h1', 'active', 'default'),
+    'every unit has the application of web on h1 active',
+  )
+  assert.is(
+    settledText(undefined, 'h1', 'draining', 'order'),
+    'every unit has the application of a former service on h1 draining',
+  )
 })
 
 it.run()
