@@ -11,7 +11,7 @@ BPF_SOURCES := $(BPF_DIR)/bpf $(wildcard $(BPF_DIR)/bpf/* $(BPF_DIR)/layout/*) s
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench typecheck lint format coverage schema man install uninstall clean
+.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench bench-scale typecheck lint format coverage schema man install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,10 @@ sim: setup ## health and load in virtual time: SEEDS=10000 for so many runs, SEE
 
 bench: build ## the benchmarks
 	@$(RUN) bench/run.ts
+
+bench-scale: build ## what control traffic costs with 10, 100 and 1,000 hosts (needs root)
+	@$(RUN) bench/framing.ts
+	@$(RUN) bench/health-scale.ts
 
 typecheck: setup ## check the types
 	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json

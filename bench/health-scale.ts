@@ -1,22 +1,23 @@
 /**
  * What health and load cost at scale: bytes that a load balancing unit receives and the CPU time of its cache, with heartbeats sent
- * to the units by each host, by leaders of groups, and by leaders that pass on changes only (R-B5, R-B7).
+ * to the units by each host, by leaders of groups, and by leaders that pass on changes only (R-B5, R-B7); and beside it the links' own
+ * heartbeats and the probes of machines.
  *   bench/health-scale.ts [--hosts 10,100,1000] [--seconds 60]
  */
 import { parseArgs } from 'node:util'
-import { encodeHealth } from '../src/health/codec.ts'
+import { decodeHealth, encodeHealth } from '../src/health/codec.ts'
 import { HealthNode, type NodeMember } from '../src/health/node.ts'
 import type { AppId, HealthMessage } from '../src/health/types.ts'
 import { seeded } from '../test/support/random.ts'
+import { ACK_BYTES, AROUND_BYTES, ETHERNET_BYTES, FRAME_BYTES } from './lib/wire.ts'
+import { ownCosts } from './links-scale.ts'
 
-/** The frame's header, and TCP, IP and TLS around a small message of its own. To be measured on a wire. */
-const FRAME_BYTES = 4
-const PACKET_BYTES = 60
 const UNITS = 2
 const ROWS = 2
 const BEAT_MS = 1000
 const STEP_MS = 50
-const WARM_S = 15
+/** Until the units have tied all hosts' beats to their clocks. */
+const WARM_S = 40
 const LOAD_EVERY_MS = 15_000
 
 export interface Mode {
@@ -33,8 +34,10 @@ const MODES: readonly Mode[] = [
 
 interface Cost {
   messages: number
+  /** Messages of one step to one receiver leave in one (link.ts). */
+  writes: number
   bytes: number
-  /** Of each message, had it not been deflated. */
+  /** Had no message been deflated. */
   rawBytes: number
   byType: Map<string, number>
   cpuMs: number
@@ -75,9 +78,11 @@ const measure = (hostCount: number, mode: Mode, seconds: number): Cost => {
     ...Array.from({ length: UNITS }, (_, i) => ({ name: `u${i}`, id: `u${i}`, host: false, unit: true })),
   ]
   const nodes = new Map<string, { node: HealthNode; wakeAtMs: number; isUnit: boolean }>()
-  const cost: Cost = { messages: 0, bytes: 0, rawBytes: 0, byType: new Map(), cpuMs: 0 }
+  const cost: Cost = { messages: 0, writes: 0, bytes: 0, rawBytes: 0, byType: new Map(), cpuMs: 0 }
   const sizes = new WeakMap<HealthMessage, { bytes: number; rawBytes: number }>()
-  let inFlight: { from: string; to: string; message: HealthMessage }[] = []
+  let inFlight: { from: string; to: string; write: number; message: HealthMessage }[] = []
+  let writes = 0
+  let lastWrite = 0
   let nowMs = 0
   let isCounted = false
 
@@ -88,20 +93,27 @@ const measure = (hostCount: number, mode: Mode, seconds: number): Cost => {
     const { actions, wakeAtMs } = place.node.step(event, nowMs)
     if (isMeasured) cost.cpuMs += cpuMs() - before
     place.wakeAtMs = wakeAtMs
+    const write = ++writes
     for (const action of actions) {
-      if (action.do === 'send') inFlight.push({ from: name, to: action.to, message: action.message })
+      if (action.do === 'send') inFlight.push({ from: name, to: action.to, write, message: action.message })
       if (action.do === 'apply') step(name, { on: 'applied', host: action.host, version: action.version })
     }
   }
-  const count = (message: HealthMessage): void => {
+  const count = (message: HealthMessage, write: number): void => {
     const known = sizes.get(message)
     const size = known ?? { bytes: encodeHealth(message).length, rawBytes: sizeApart(message) }
     if (known === undefined) sizes.set(message, size)
-    const around = FRAME_BYTES + PACKET_BYTES
+    const around = FRAME_BYTES + (write === lastWrite ? 0 : AROUND_BYTES)
     cost.messages++
+    if (write !== lastWrite) cost.writes++
+    lastWrite = write
     cost.bytes += size.bytes + around
     cost.rawBytes += size.rawBytes + around
     cost.byType.set(message.type, (cost.byType.get(message.type) ?? 0) + size.bytes + around)
+    const body = encodeHealth(message)
+    const before = cpuMs()
+    decodeHealth(body)
+    cost.cpuMs += cpuMs() - before
   }
 
   for (const { name, unit } of members) {
@@ -147,9 +159,9 @@ const measure = (hostCount: number, mode: Mode, seconds: number): Cost => {
     }
     const arrived = inFlight
     inFlight = []
-    for (const { from, to, message } of arrived) {
+    for (const { from, to, write, message } of arrived) {
       if (!started.has(to)) continue
-      if (to === 'u0' && isCounted) count(message)
+      if (to === 'u0' && isCounted) count(message, write)
       step(to, { on: 'message', from, message })
     }
     // Each host's load changes by enough to be told, four times a minute.
@@ -174,33 +186,73 @@ const measure = (hostCount: number, mode: Mode, seconds: number): Cost => {
 }
 
 const METHOD = `Method: the cores of all nodes in virtual time, no sockets; ${ROWS} rows a host, whose load changes up to four times a minute; ${UNITS} units;
-measured at one of them for the given time after ${WARM_S} s of warming up. Bytes: encodeHealth of each message it receives, and
-${FRAME_BYTES} + ${PACKET_BYTES} bytes around each (frame; TLS, TCP, IP: an estimate, to be measured on a wire). "apart": consolidated heartbeats as if each entry
-were coded by itself, without deltas and deflation. CPU: of all steps of the unit's core, in ms a second; without the codec, the sockets and the kernel.`
+measured at one of them for the given time after ${WARM_S} s of warming up. Bytes: encodeHealth of each message it receives, ${FRAME_BYTES} bytes of frame
+around each, and ${AROUND_BYTES} (IP, TCP, Noise, Yamux) around each write: what one step of a host sends to one unit leaves in one. The ${AROUND_BYTES} were measured by
+bench/framing.ts on real agents. Ethernet adds ${ETHERNET_BYTES} bytes a write, and TCP sends back up to ${ACK_BYTES} (${ACK_BYTES + ETHERNET_BYTES} with Ethernet). "apart": consolidated heartbeats as if
+each entry were coded by itself, without deltas and deflation. The clock's questions, one a host in five minutes, are not in it.
+CPU: of the unit's core and of decoding, in ms a second; without the streams' ciphers, the sockets and the kernel.`
 
 const { values } = parseArgs({
   options: { hosts: { type: 'string', default: '10,100,1000' }, seconds: { type: 'string', default: '60' } },
 })
 const seconds = Number(values.seconds)
+const sizesAsked = values.hosts.split(',').map(Number)
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
+const row = (first: (string | number)[], widths: number[], rest: string[]): string =>
+  [...first.map(String), ...rest]
+    .map((cell, i) => (i === 1 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+    .join('  ')
+
 say(METHOD)
-say('')
-say('hosts  heartbeats         messages/s      bytes/s  apart B/s  heartbeats B/s  row changes B/s  CPU ms/s')
-for (const hosts of values.hosts.split(',').map(Number))
+say('\nHealth and load, received by a unit')
+const WIDTHS = [5, 16, 10, 8, 8, 9, 11, 11, 8]
+const HEAD = [
+  'hosts',
+  'heartbeats',
+  'messages/s',
+  'writes/s',
+  'bytes/s',
+  'apart B/s',
+  'heartb. B/s',
+  'changes B/s',
+  'CPU ms/s',
+]
+say(row(HEAD.slice(0, 2), WIDTHS, HEAD.slice(2)))
+for (const hosts of sizesAsked)
   for (const mode of MODES) {
     const cost = measure(hosts, mode, seconds)
     const per = (n: number): string => Math.round(n / seconds).toString()
     const of = (type: string): string => per(cost.byType.get(type) ?? 0)
     say(
-      [
-        String(hosts).padStart(5),
-        ` ${mode.name.padEnd(17)}`,
-        per(cost.messages).padStart(11),
-        per(cost.bytes).padStart(12),
-        per(cost.rawBytes).padStart(10),
-        of('heartbeat').padStart(15),
-        of('row-change').padStart(16),
-        (cost.cpuMs / seconds).toFixed(2).padStart(9),
-      ].join(' '),
+      row([hosts, mode.name], WIDTHS, [
+        ...[cost.messages, cost.writes, cost.bytes, cost.rawBytes].map(per),
+        ...[of('heartbeat'), of('row-change'), (cost.cpuMs / seconds).toFixed(2)],
+      ]),
     )
   }
+
+say(
+  `\nThe links' own heartbeats and the probes of machines, each way, at any node (computed; before: a heartbeat every 250 ms, 64 probes a round)`,
+)
+const OWN_WIDTHS = [5, 6, 12, 11, 11, 8, 11, 11]
+const OWN_HEAD = [
+  'hosts',
+  'rule',
+  'heartbeats/s',
+  'heartb. B/s',
+  'dead after',
+  'probes/s',
+  'probes B/s',
+  'dead within',
+]
+say(row(OWN_HEAD.slice(0, 2), OWN_WIDTHS, OWN_HEAD.slice(2)))
+for (const hosts of sizesAsked)
+  for (const own of ownCosts(hosts + UNITS - 1))
+    say(
+      row([hosts, own.rule], OWN_WIDTHS, [
+        ...[own.heartbeatsPerS, own.heartbeatBytesPerS].map(n => Math.round(n).toString()),
+        `${(own.silenceMs / 1000).toFixed(2)} s`,
+        ...[own.probesPerS, own.probeBytesPerS].map(n => Math.round(n).toString()),
+        `${(own.probeDeathMs / 1000).toFixed(2)} s`,
+      ]),
+    )

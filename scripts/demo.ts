@@ -10,24 +10,30 @@ import { errorText } from '../src/errors.ts'
 import { Lab, type LinkCounters } from '../src/lab/lab.ts'
 import type { PlacePlan } from '../src/lab/topology.ts'
 import {
+  type Answer,
   allAnswered,
   bypassed,
   type Claim,
+  drainedGotNone,
   everyForwarderWorked,
   followsCapacities,
   intact,
+  noneFailed,
   ownConnections,
-  parseAnswers,
   parseLog,
   type Share,
   sharesOf,
   trueClient,
+  undrainedGotSome,
 } from './demo/claims.ts'
+import { connectMany, underLoad } from './demo/load.ts'
 
 const CONNECTIONS = 2_500
 const DOWNLOADS = 6
-/** Connections that are made again and again while the cluster is changed under them. */
+/** Connections that are made again and again while the cluster is changed under them, and beside a drain. */
 const STEERED = 400
+/** Has a share of three tenths. */
+const DRAINED = 'h2'
 /** Shares of 2,500 random choices lie within a point or two. */
 const TOLERANCE = 0.05
 const BUILT = join(import.meta.dirname, '..', 'dist', 'shunt')
@@ -70,14 +76,8 @@ const during = async <T>(
 }
 
 const connect = async (lab: Lab, vip: string): Promise<{ claims: Claim[]; shares: Share[] }> => {
-  const { result, moved } = await during(lab, () =>
-    lab.exec(lab.client(), [
-      ...['curl', '-s', '-Z', '--parallel-max', '50', '-H', 'Connection: close', '--max-time', '20'],
-      ...['-o', '/dev/null', '-w', '%{http_code} %{num_connects} %header{x-host}\\n'],
-      `http://${vip}/?n=[1-${CONNECTIONS}]`,
-    ]),
-  )
-  const answers = parseAnswers(result.stdout)
+  const { result, moved } = await during(lab, () => connectMany(lab, vip, CONNECTIONS, 50))
+  const answers = result
   const log = lab.hosts.flatMap(host =>
     parseLog(host.name, readFileSync(lab.files(host.name).webLog, 'utf8')),
   )
@@ -112,14 +112,32 @@ const download = async (lab: Lab, vip: string): Promise<Claim[]> => {
   ]
 }
 
-const many = (lab: Lab, vip: string, count: number): Promise<string> =>
-  lab
-    .exec(lab.client(), [
-      ...['curl', '-s', '-Z', '--parallel-max', '20', '-H', 'Connection: close', '--max-time', '20'],
-      ...['-o', '/dev/null', '-w', '%{http_code} %{num_connects} %header{x-host}\\n'],
-      `http://${vip}/?n=[1-${count}]`,
-    ])
-    .then(({ stdout }) => stdout)
+const steered = (lab: Lab, vip: string): Promise<Answer[]> => connectMany(lab, vip, STEERED, 20)
+
+/** Drains a host and lets it take connections again, while others are made: none may fail, and what is made after the drain goes elsewhere. */
+const drain = async (lab: Lab, vip: string): Promise<Claim[]> => {
+  const order = async (
+    argv: string[],
+    judge: (host: string, answers: Answer[], asked: number) => Claim,
+  ): Promise<Claim[]> => {
+    const startMs = performance.now()
+    const { code, stdout, stderr } = await lab.shunt('f1', argv)
+    say(`f1$ shunt ${argv.join(' ')}\n${(stdout + stderr).trimEnd()}`)
+    const took = seconds(startMs)
+    const claim = judge(DRAINED, await steered(lab, vip), STEERED)
+    say(`(took ${took}; ${claim.text})`)
+    return [{ ok: code === 0, text: `shunt ${argv.join(' ')}` }, claim]
+  }
+  const { result, made, failed } = await underLoad(
+    () => steered(lab, vip),
+    STEERED,
+    async () => [
+      ...(await order(['drain', DRAINED, '--yes'], drainedGotNone)),
+      ...(await order(['undrain', DRAINED], undrainedGotSome)),
+    ],
+  )
+  return [...result, noneFailed('during the drain and the undrain', made, failed)]
+}
 
 /** Changes of every kind while connections are made: none of those may fail. */
 const steer = async (lab: Lab, vip: string): Promise<Claim[]> => {
@@ -132,27 +150,21 @@ const steer = async (lab: Lab, vip: string): Promise<Claim[]> => {
     ['c1', ['keys', 'rotate', '--yes']],
     ['h3', ['leave', '--yes']],
   ]
-  const claims: Claim[] = []
-  let working = true
-  const answers: string[] = []
-  const load = (async () => {
-    while (working) answers.push(await many(lab, vip, STEERED))
-  })()
-  for (const [node, order] of orders) {
-    const { code, stdout, stderr } = await lab.shunt(node, order)
-    const shown = order.map(word => (word === file ? 'services.yaml' : word)).join(' ')
-    say(`${node}$ shunt ${shown}\n${(stdout + stderr).trimEnd()}`)
-    claims.push({ ok: code === 0, text: `shunt ${shown}` })
-  }
-  working = false
-  await load
-  const all = parseAnswers(answers.join(''))
-  const failed = answers.length * STEERED - all.filter(({ status }) => status === 200).length
-  claims.push({
-    ok: failed === 0,
-    text: `${answers.length * STEERED} connections while all of that was done: ${failed} failed`,
-  })
-  return claims
+  const { result, made, failed } = await underLoad(
+    () => steered(lab, vip),
+    STEERED,
+    async () => {
+      const claims: Claim[] = []
+      for (const [node, order] of orders) {
+        const { code, stdout, stderr } = await lab.shunt(node, order)
+        const shown = order.map(word => (word === file ? 'services.yaml' : word)).join(' ')
+        say(`${node}$ shunt ${shown}\n${(stdout + stderr).trimEnd()}`)
+        claims.push({ ok: code === 0, text: `shunt ${shown}` })
+      }
+      return claims
+    },
+  )
+  return [...result, noneFailed('while all of that was done', made, failed)]
 }
 
 const showShares = (shares: Share[]): string =>
@@ -197,6 +209,8 @@ const demo = async (): Promise<boolean> => {
     claims.push(await show(lab, 'c1', ['status'], 8))
     claims.push(await show(lab, 'f1', ['hosts'], 4))
     claims.push(await show(lab, 'f1', ['flows', '--limit', '3'], 4))
+    say('\ndraining a host while connections are made\n')
+    claims.push(...(await drain(lab, vip)))
     say('\nchanging the cluster while connections are made\n')
     claims.push(...(await steer(lab, vip)))
     claims.push(await show(lab, 'h2', ['nodes'], 7))

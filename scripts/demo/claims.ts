@@ -134,3 +134,28 @@ export const intact = (sums: string[], wanted: string, bytes: number): Claim => 
     text: `${good} of ${sums.length} downloads of ${mib(bytes)} were byte-exact`,
   }
 }
+
+const gotOf = (host: string, answers: Answer[]): number => answers.filter(a => a.host === host).length
+
+/** @param answers to connections that were made after the drain was over */
+export const drainedGotNone = (host: string, answers: Answer[], asked: number): Claim => {
+  const got = gotOf(host, answers)
+  return {
+    ok: got === 0 && allAnswered(answers, asked).ok,
+    text: `of ${asked} new connections the drained ${host} got ${got}`,
+  }
+}
+
+/** @param answers to connections that were made after the undrain was over */
+export const undrainedGotSome = (host: string, answers: Answer[], asked: number): Claim => {
+  const got = gotOf(host, answers)
+  return {
+    ok: got > 0 && allAnswered(answers, asked).ok,
+    text: `of ${asked} new connections the undrained ${host} got ${got}`,
+  }
+}
+
+export const noneFailed = (when: string, made: number, failed: number): Claim => ({
+  ok: made > 0 && failed === 0,
+  text: `${made} connections ${when}: ${failed} failed`,
+})

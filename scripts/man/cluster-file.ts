@@ -33,6 +33,12 @@ service's choice, strategy and tokens are for the scheme tokens.
 A host probes its own endpoint, at the virtual IP, and never through the balancer. While nothing is known of an endpoint,
 which then takes connections, it is probed four times as often, and one good probe makes it healthy.
 
+New connections of a service go to hosts whose agents are in touch, whose application listens and does not fail, and that neither an
+operator nor too much load drains. When no such host is left, those that only drain for overload are used all the same, by their
+capacity alone; when there are none of these either, those whose only fault is that their application fails. What an operator
+drained, what nothing listens for, and a host that is out of touch is never used: then new connections are dropped and counted
+(shunt drops). shunt vips shows how many hosts are ready and warns of a service that has none; shunt hosts -o wide says why.
+
 A host that is no member of the cluster, or lacks the role host, takes no connections; shunt plan warns of it. It
 takes them as soon as it has joined and has the role.`),
     section('EXAMPLE'),

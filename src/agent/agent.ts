@@ -114,6 +114,7 @@ class Agent {
       isDead: name => this.#machines?.of(name).state === 'dead',
       allot: (allotments, complete) => packets.allot(allotments, complete),
       leases: leases => packets.leases(leases),
+      orders: name => side?.managed.view.members.find(member => member.name === name)?.directives ?? [],
     })
     this.#health = health
     side?.managed.attach(links)

@@ -9,7 +9,7 @@ import { REPORT_SCHEMA, type ReportData, WHOAMI_SCHEMA, type WhoamiData } from '
 import { closeServer, createBoundedServer, hasBody, sendAnswer } from '../control/http.ts'
 import { listenOn } from '../control/unix-socket.ts'
 import { errorText } from '../errors.ts'
-import { type Bucket, takeTokens } from '../gossip/bucket.ts'
+import { RateByKey } from '../gossip/rate-by-key.ts'
 import { type Listening, type ListeningSocket, listeningOf } from '../os/listening.ts'
 import { type PeerProcess, peerProcess } from '../os/peer-cred.ts'
 import { parseReport, type ReportQuery } from './app-report.ts'
@@ -19,8 +19,6 @@ const MAX_CONNECTIONS = 64
 const MAX_CONNECTIONS_OF_A_USER = 16
 /** Requests of one user: an answer costs a walk over the descriptors of a process. */
 const RATE = { ratePerS: 10, burst: 20 }
-/** Users whose rate is remembered while they are not connected. */
-const MAX_USERS = 1_024
 
 /** A service of the cluster, and the hosts that may serve it. */
 export interface AppService {
@@ -64,7 +62,7 @@ export const servedBy = (socket: ListeningSocket, node: string, services: readon
 /** What each user has open and has asked, in bounded memory. */
 class Users {
   readonly #open = new Map<number, number>()
-  readonly #buckets = new Map<number, Bucket>()
+  readonly #rates = new RateByKey(RATE)
 
   connect(uid: number): boolean {
     const open = this.#open.get(uid) ?? 0
@@ -81,13 +79,7 @@ class Users {
 
   /** Whether the user may ask now. */
   mayAsk(uid: number, nowMs: number): boolean {
-    const before = this.#buckets.get(uid) ?? { tokens: RATE.burst, atMs: nowMs }
-    const { bucket, waitMs } = takeTokens(before, 1, nowMs, RATE)
-    if (waitMs > 0) return false
-    this.#buckets.delete(uid)
-    this.#buckets.set(uid, bucket)
-    if (this.#buckets.size > MAX_USERS) this.#buckets.delete(this.#buckets.keys().next().value!)
-    return true
+    return this.#rates.take(String(uid), nowMs)
   }
 }
 

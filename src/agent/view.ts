@@ -14,8 +14,10 @@ import type {
   HostsData,
   NodeState,
   NodesData,
+  ShareRow,
   StatusData,
   SubmitData,
+  VipStatus,
   VipsData,
 } from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
@@ -165,6 +167,7 @@ export class View implements AgentView {
 
   async vips(): Promise<VipsData> {
     const worker = await this.#dataplane.status()
+    const shares = new Map(this.#health.shares()?.map(share => [share.service, share]))
     return {
       vips: this.#config.services.map((service, i) => ({
         service: service.name,
@@ -173,6 +176,7 @@ export class View implements AgentView {
         protocol: service.protocol,
         hosts: service.hosts.length,
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
+        ...readyOf(shares.get(service.name)),
         flows: worker.serviceFlows[this.#directory.services[i].index] ?? 0,
         connections: worker.serviceConnections[this.#directory.services[i].index] ?? 0,
       })),
@@ -263,6 +267,11 @@ export class View implements AgentView {
 const text = (number: number): { reason: string; hint: string } => ({
   reason: DROP_TEXT[number].reason,
   hint: DROP_TEXT[number].hint,
+})
+
+const readyOf = (share: ShareRow | undefined): Pick<VipStatus, 'ready' | 'fallback'> => ({
+  ready: share?.hosts.length ?? null,
+  fallback: share?.panic ? 'failing' : share?.overload ? 'overload' : null,
 })
 
 const unknown = (what: string, name: string | undefined, known: readonly { name: string }[]): ShuntError =>

@@ -1,12 +1,12 @@
 /** A command that shows something of a running agent: once, or again and again with --watch. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { type Command, Flags } from '@oclif/core'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
 import type { Envelope } from '../control/types.ts'
-import { errorText, ShuntError } from '../errors.ts'
+import { ShuntError } from '../errors.ts'
 import { BaseCommand } from './base-command.ts'
 import { EXIT } from './exit-codes.ts'
-import { isInteractive, json, note, paint, print, stdoutGone, warn } from './output.ts'
+import { isInteractive, json, note, paint, print, warn } from './output.ts'
+import { watchUntilStopped } from './watching.ts'
 
 export const nounFlags = {
   socket: Flags.string({
@@ -44,6 +44,9 @@ export interface NounFlags {
 /** The same path, at the agent of another node. */
 export const pathAt = (path: string, node: string | undefined): string =>
   node === undefined ? path : path.replace('/v1/', `/v1/nodes/${encodeURIComponent(node)}/`)
+
+export const isUnreachable = (error: unknown): boolean =>
+  error instanceof ShuntError && error.code === 'SHUNT_ERR_CONTROL_UNREACHABLE'
 
 const CLEAR = '\x1b[H\x1b[2J\x1b[3J'
 
@@ -103,32 +106,15 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
 
   /** An agent that is not there at first is an error; one that goes away later may come back. */
   async #watch(flags: F): Promise<void> {
-    const interrupted = new AbortController()
-    const onSignal = (): void => interrupted.abort()
-    process.once('SIGINT', onSignal)
-    const signal = AbortSignal.any([interrupted.signal, stdoutGone])
-    let away = false
-    try {
-      for (let first = true; !signal.aborted; first = false) {
-        try {
-          this.#redraw(await this.#ask(flags, signal), flags, first)
-          away = false
-        } catch (error) {
-          const mayReturn =
-            error instanceof ShuntError && error.code === 'SHUNT_ERR_CONTROL_UNREACHABLE' && !first
-          if (!mayReturn) throw error
-          if (!away) warn(`${errorText(error)} (still watching)`)
-          away = true
-        }
-        await delay(flags.interval, undefined, { signal })
-      }
-    } catch (error) {
-      if (!signal.aborted) throw error
-    } finally {
-      process.off('SIGINT', onSignal)
-    }
-    if (!interrupted.signal.aborted) return
-    note('stopped watching; the agent goes on')
-    process.exitCode = EXIT.INTERRUPTED
+    let first = true
+    await watchUntilStopped({
+      everyMs: flags.interval,
+      look: async (signal, heard) => {
+        this.#redraw(await this.#ask(flags, signal), flags, first)
+        heard()
+        first = false
+      },
+      mayReturn: error => !first && isUnreachable(error),
+    })
   }
 }

@@ -7,6 +7,7 @@ const STYLES = new Map<string, Parameters<typeof paint>[0]>([
   ['dead', 'bad'],
   ['failing', 'bad'],
   ['over', 'bad'],
+  ['absent', 'bad'],
   ['-', 'dim'],
 ])
 

@@ -8,7 +8,11 @@ export default class Drain extends BaseCommand {
     `TARGET is a host, for all that it serves, or HOST/SERVICE. Waits until no load balancing unit sends anything new there, as
 far as the host itself can prove it: then its application can be stopped as soon as its connections have ended. Exit code 124 when
 that takes longer than --timeout, 3 when the agent of the host cannot be asked; the order stands in both cases. Draining the last active
-host of a service asks first. shunt undrain ends it.`
+host of a service asks first. shunt undrain ends it.
+
+Units that are waited for are named, with why: "no answer yet" is nothing to worry about; "silent" has not answered for a second, or cannot
+be reached, and counts no more once its lease has run out; "differs" has other rows than the host; "not in force" has them and does not
+follow them yet.`
   static override examples = [
     '<%= config.bin %> drain h1',
     '<%= config.bin %> drain h1/web --timeout 30s',

@@ -1,9 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { EXIT } from '../cli/exit-codes.ts'
-import { nounFlags, pathAt } from '../cli/noun-command.ts'
-import { json, note, paint, print, stdoutGone, warn } from '../cli/output.ts'
+import { isUnreachable, nounFlags, pathAt } from '../cli/noun-command.ts'
+import { json, paint, print, warn } from '../cli/output.ts'
+import { watchUntilStopped } from '../cli/watching.ts'
 import {
   DEFAULT_EVENTS,
   type Envelope,
@@ -12,7 +11,7 @@ import {
   MAX_EVENTS,
   type StatusData,
 } from '../control/types.ts'
-import { errorText, ShuntError } from '../errors.ts'
+import { ShuntError } from '../errors.ts'
 import { oneLine } from '../plain-text.ts'
 
 /** Between two attempts to reach an agent that went away, and between two looks at the one of another node. */
@@ -30,8 +29,7 @@ const lineOf = (event: EventRow): string => {
 
 /** The agent may come back, or take us up again after it found us too slow. */
 const mayReturn = (error: unknown): boolean =>
-  error instanceof ShuntError &&
-  (error.code === 'SHUNT_ERR_CONTROL_UNREACHABLE' || /answered busy/.test(error.message))
+  isUnreachable(error) || (error instanceof ShuntError && /answered busy/.test(error.message))
 
 interface Given {
   json: boolean
@@ -97,48 +95,29 @@ export default class Events extends BaseCommand {
   async #watch(given: Given): Promise<void> {
     const { follow, get } = await import('../control/client.ts')
     this.#watching = true
-    const interrupted = new AbortController()
-    const onSignal = (): void => interrupted.abort()
-    process.once('SIGINT', onSignal)
-    const signal = AbortSignal.any([interrupted.signal, stdoutGone])
     let { after } = given
-    let away = false
     let instance: string | undefined
-    try {
-      while (!signal.aborted) {
+    await watchUntilStopped({
+      everyMs: AGAIN_MS,
+      mayReturn: error => instance !== undefined && mayReturn(error),
+      look: async (signal, heard) => {
         const onEnvelope = (envelope: Envelope): void => {
-          away = false
+          heard()
           after = this.#show(envelope, { ...given, after }).last
         }
-        const onNews = (envelope: Envelope): void => {
-          if ((envelope.data as EventsData).events.length > 0) onEnvelope(envelope)
-          else away = false
-        }
-        try {
-          const status = (await get(given.socket, pathAt('/v1/status', given.node), signal))
-            .data as StatusData
-          // One that was started again counts from 1 again.
-          if (instance !== undefined && instance !== status.instance) after = 0
-          instance = status.instance
-          const query = new URLSearchParams({ after: String(after), limit: String(given.limit) })
-          const path = pathAt(`/v1/events?${query}`, given.node)
-          // Streams end at the agent here: another node is asked again and again.
-          if (given.node === undefined) await follow(given.socket, `${path}&follow=1`, onEnvelope, signal)
-          else onNews(await get(given.socket, path, signal))
-        } catch (error) {
-          if (instance === undefined || !mayReturn(error)) throw error
-          if (!away) warn(`${errorText(error)} (still watching)`)
-          away = true
-        }
-        await delay(AGAIN_MS, undefined, { signal })
-      }
-    } catch (error) {
-      if (!signal.aborted) throw error
-    } finally {
-      process.off('SIGINT', onSignal)
-    }
-    if (!interrupted.signal.aborted) return
-    note('stopped watching; the agent goes on')
-    process.exitCode = EXIT.INTERRUPTED
+        const status = (await get(given.socket, pathAt('/v1/status', given.node), signal)).data as StatusData
+        // One that was started again counts from 1 again.
+        if (instance !== undefined && instance !== status.instance) after = 0
+        instance = status.instance
+        const query = new URLSearchParams({ after: String(after), limit: String(given.limit) })
+        const path = pathAt(`/v1/events?${query}`, given.node)
+        // Streams end at the agent here: another node is asked again and again.
+        if (given.node === undefined)
+          return await follow(given.socket, `${path}&follow=1`, onEnvelope, signal)
+        const envelope = await get(given.socket, path, signal)
+        if ((envelope.data as EventsData).events.length > 0) onEnvelope(envelope)
+        else heard()
+      },
+    })
   }
 }

@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core'
-import { renderWide, wideTroubles } from '../cli/host-rows.ts'
+import { renderWide, wideRemarks, wideTroubles } from '../cli/host-rows.ts'
 import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
 import { capacityText } from '../cli/row-text.ts'
 import { paintState } from '../cli/state.ts'
@@ -18,8 +18,9 @@ export default class Hosts extends NounCommand<HostsData | HealthData, HostsFlag
     `CAPACITY is one number when it is the same in all services of the host, else the service stands before each.
 With -o wide a line for each application of each host: its health and load, what the host wants the load balancing units to do with it
 (TARGET) and what all of them are known to do (CURRENT), why, how long it may be used without a further heartbeat (LEASE), and what
-part of the new connections this node gives it (SHARE). A node that is no unit shows its own applications. The exit code is 3 when a host is not
-alive; with -o wide when an application is failing or the lease of its host is over.`
+part of the new connections this node gives it (SHARE). HEALTH is absent where the document asks for an application and nothing listens. A node
+that is no unit shows its own applications. The exit code is 3 when a host is not alive; with -o wide when an application is failing or absent
+(unless it is drained, or its capacity is 0), the lease of its host is over, or no host of a service takes new connections.`
   static override examples = ['<%= config.bin %> hosts', '<%= config.bin %> hosts -o wide --watch']
   static override flags = {
     ...nounFlags,
@@ -36,9 +37,10 @@ alive; with -o wide when an application is failing or the lease of its host is o
   }
 
   protected override remark(data: HostsData | HealthData): string | undefined {
-    return isWide(data) && data.cache === null && data.own === null
-      ? 'this node is neither a host nor a load balancing unit; ask another with --node'
-      : undefined
+    if (!isWide(data)) return undefined
+    if (data.cache === null && data.own === null)
+      return 'this node is neither a host nor a load balancing unit; ask another with --node'
+    return wideRemarks(data).join('\n') || undefined
   }
 
   protected override render(data: HostsData | HealthData): string {

@@ -1,10 +1,14 @@
 import { NounCommand } from '../cli/noun-command.ts'
+import { allOverloadedText, failOpenText, hasNone, noneText } from '../cli/ready.ts'
 import { table } from '../cli/table.ts'
 import type { VipsData } from '../control/types.ts'
 
 export default class Vips extends NounCommand<VipsData> {
   static override summary = 'Show the virtual IPs and their services.'
-  static override description = `The exit code is 3 when no host of a service is alive.`
+  static override description =
+    `LIVE counts the hosts whose agents are alive, READY those that this node may give new connections now; a node that is no load balancing unit
+does not know the latter. When only failing, or only overloaded, hosts are left of a service, they are used all the same, and a line below the
+table says so. The exit code is 3 when no host of a service is alive or ready, or only failing ones are.`
   static override examples = ['<%= config.bin %> vips']
 
   protected override path(): string {
@@ -12,7 +16,16 @@ export default class Vips extends NounCommand<VipsData> {
   }
 
   protected override troubles(data: VipsData): string[] {
-    return data.vips.filter(v => v.live === 0).map(v => `no host of service ${v.service} is alive`)
+    return data.vips.flatMap(v => {
+      if (v.live === 0) return [`no host of service ${v.service} is alive`]
+      if (hasNone(v)) return [`${noneText(v.service)}; shunt hosts -o wide says why`]
+      return v.fallback === 'failing' ? [failOpenText(v.service)] : []
+    })
+  }
+
+  protected override remark(data: VipsData): string | undefined {
+    const overloaded = data.vips.filter(v => v.fallback === 'overload')
+    return overloaded.map(v => allOverloadedText(v.service)).join('\n') || undefined
   }
 
   protected override render(data: VipsData): string {
@@ -24,6 +37,7 @@ export default class Vips extends NounCommand<VipsData> {
         { head: 'PROTOCOL', cell: v => v.protocol },
         { head: 'HOSTS', cell: v => v.hosts, right: true },
         { head: 'LIVE', cell: v => v.live, right: true },
+        { head: 'READY', cell: v => v.ready, right: true },
         { head: 'FLOWS', cell: v => v.flows, right: true },
         { head: 'CONNECTIONS', cell: v => v.connections, right: true },
       ],

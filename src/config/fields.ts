@@ -27,6 +27,9 @@ export const file = (what: string) =>
     .describe(what)
 
 export const whole = (min: number, max: number, what: string) => z.int().min(min).max(max).describe(what)
+/** `what`: a sentence without its end. */
+export const milliseconds = (min: number, max: number, what: string) =>
+  whole(min, max, `${what}, in milliseconds.`)
 export const port = (what: string) => whole(1, 65_535, what)
 
 /** A function that a node carries (R-A2). */

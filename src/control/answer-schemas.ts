@@ -3,8 +3,9 @@
  * commands use. Open to additions: readers must not mind fields that they do not know.
  */
 import { z } from 'zod'
+import { apps, directive, health } from './answer-schemas-health.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
-import type { AppsData, HealthData } from './health-types.ts'
+import { count, describes, ms, text } from './describes.ts'
 import type {
   ClusterData,
   ConfigData,
@@ -19,22 +20,11 @@ import type {
   VipsData,
 } from './types.ts'
 
-/** Of both directions: neither has a field that the other lacks. */
-type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
-const describes =
-  <T>() =>
-  <S extends z.ZodType>(schema: S & (Same<z.output<S>, T> extends true ? unknown : never)): S =>
-    schema
-
-const text = z.string()
-const count = z.int().min(0)
-const ms = z.number().min(0)
 const mode = z
   .enum(['managed', 'static'])
   .describe("static: peers and services stand in each node's file; no order changes them.")
 const time = z.iso.datetime().describe('ISO 8601, UTC.')
 const liveness = z.enum(['alive', 'dead', 'connecting'])
-const directive = z.enum(['active', 'draining', 'inactive'])
 const revisionState = z.enum(['current', 'past', 'lost'])
 
 const status = describes<StatusData>()(
@@ -105,7 +95,16 @@ const vips = describes<VipsData>()(
         port: z.int().min(1).max(65_535),
         protocol: text,
         hosts: count,
-        live: count.describe('Hosts of the service that are alive.'),
+        live: count.describe('Hosts of the service whose agents are alive.'),
+        ready: count
+          .nullable()
+          .describe(
+            'Hosts that this node may give new connections now; null where it is no load balancing unit.',
+          ),
+        fallback: z
+          .enum(['failing', 'overload'])
+          .nullable()
+          .describe('Why hosts that are not well are used all the same: no other is left.'),
         flows: count,
         connections: count,
       }),
@@ -259,7 +258,10 @@ const events = describes<EventsData>()(
             'member.roles',
             'directive.ordered',
             'directive.settled',
+            'directive.followed',
             'app.health',
+            'app.lost',
+            'app.back',
             'member.conflict',
             'config.applied',
             'config.lost',
@@ -277,102 +279,6 @@ const events = describes<EventsData>()(
         severity: z.enum(['info', 'warning', 'error']),
         subject: text.describe("The node that it is about; '-' for the whole cluster."),
         text,
-      }),
-    ),
-  }),
-)
-
-const server = z.object({
-  connections: count.describe('Established TCP connections.'),
-  cpuPercent: z.number().min(0).describe('Of the CPU time that the node may use.'),
-  memoryBytes: count,
-  memoryFreeBytes: count,
-  bandwidthBits: count.describe('Bits a second, all links.'),
-  bandwidthFreeBits: count.describe("0 when the links' speed is not known."),
-})
-const endpoint = z.object({
-  host: text,
-  service: text.nullable().describe('null when the document in force has no such service.'),
-  vip: text.describe('address:port'),
-  protocol: text,
-  physical: text.describe('Where the application listens, address:port.'),
-  health: z.enum(['healthy', 'failing', 'unknown']),
-  load: count.describe('Percent of the capacity.'),
-  capacity: z.int().min(0).max(99),
-  target: directive.describe('What the host wants the units to do.'),
-  current: directive.describe('What every unit is known to do.'),
-  cause: z.enum(['default', 'health', 'overload', 'order', 'stopping']),
-})
-const waiting = z.object({
-  sinceMs: ms,
-  units: z.array(z.object({ unit: text, why: z.enum(['silent', 'differs', 'not in force']) })),
-})
-
-const health = describes<HealthData>()(
-  z.object({
-    own: z
-      .object({
-        generation: count,
-        group: count.nullable(),
-        leader: text.nullable().describe('null: heartbeats go straight to the units.'),
-        rows: z.array(
-          endpoint.extend({
-            why: text.describe('What the health rests on.'),
-            waiting: waiting.nullable().describe('null when target and current state agree.'),
-          }),
-        ),
-      })
-      .nullable()
-      .describe('The table of this node; null where it is no host.'),
-    cache: z
-      .array(
-        z.object({
-          host: text,
-          generation: count.nullable(),
-          inForce: count.nullable(),
-          leaseMs: ms.nullable().describe('0: over. null: an agent too old to have one.'),
-          rows: z.array(endpoint),
-        }),
-      )
-      .nullable()
-      .describe('What this node knows of all hosts; null where it is no load balancing unit.'),
-    shares: z
-      .array(
-        z.object({
-          service: text,
-          scheme: text,
-          panic: z.boolean().describe('Only unhealthy hosts are left, and they are used all the same.'),
-          hosts: z.array(z.object({ host: text, percent: z.number() })),
-        }),
-      )
-      .nullable(),
-    servers: z.array(server.extend({ host: text })),
-  }),
-)
-
-const apps = describes<AppsData>()(
-  z.object({
-    server: server.nullable(),
-    listeners: z.array(
-      z.object({
-        protocol: text,
-        address: text.describe('address:port'),
-        services: z.array(text),
-        namespace: text.describe("A container's; empty: the host's own."),
-        queue: count.describe('Connections that wait to be accepted.'),
-        backlog: count,
-        pid: count.nullable(),
-        process: text,
-      }),
-    ),
-    processes: z.array(
-      z.object({
-        pid: count,
-        name: text,
-        unit: text.describe('systemd unit; empty: none.'),
-        memoryBytes: count,
-        cpuPercent: ms,
-        connections: count,
       }),
     ),
   }),

@@ -1,5 +1,5 @@
 /** The part of the control API that speaks of health and load (R-B1, R-B3, R-F4). */
-import type { DirectiveCause, DirectiveState, Health, ServerState } from '../health/types.ts'
+import type { DirectiveCause, DirectiveState, Health, ServerState, WaitingWhy } from '../health/types.ts'
 
 /** A row of a host's health and load table (figure 13A), as the host itself or a unit's cache has it. */
 export interface EndpointRow {
@@ -23,8 +23,7 @@ export interface EndpointRow {
 /** A directive that not every unit follows yet. */
 export interface WaitingUnit {
   unit: string
-  /** silent: has not answered; differs: has other rows; not in force: has the rows and does not follow them yet. */
-  why: 'silent' | 'differs' | 'not in force'
+  why: WaitingWhy
 }
 
 export interface OwnRow extends EndpointRow {
@@ -50,7 +49,21 @@ export interface ShareRow {
   scheme: string
   /** All that is left is unhealthy: used all the same. */
   panic: boolean
+  /** All that is left has more to do than it can: used by capacity alone. */
+  overload: boolean
   hosts: { host: string; percent: number }[]
+}
+
+/** An endpoint that the document asks for and that no application serves, though its host's agent lives. */
+export interface AbsentRow {
+  host: string
+  service: string
+  /** `address:port` */
+  vip: string
+  protocol: string
+  capacity: number
+  /** The operator's order for it; `null`: none, so that somebody misses it. */
+  order: 'draining' | 'inactive' | null
 }
 
 export interface HealthData {
@@ -59,6 +72,8 @@ export interface HealthData {
   /** This node's cache and what it makes of it; `null` where it is no load balancing unit. */
   cache: CachedTable[] | null
   shares: ShareRow[] | null
+  /** Of all hosts whose rows are known here. */
+  absent: AbsentRow[]
   servers: ({ host: string } & ServerState)[]
 }
 

@@ -103,6 +103,10 @@ export interface VipStatus {
   hosts: number
   /** Hosts of the service that are alive. */
   live: number
+  /** Those that this node may give new connections now; `null` where it is no load balancing unit. */
+  ready: number | null
+  /** Why hosts that are not well are used all the same: no other is left. `null`: they are not. */
+  fallback: 'failing' | 'overload' | null
   flows: number
   connections: number
 }

@@ -12,6 +12,7 @@ import type { NodeFile } from '../config/schema.ts'
 import { get } from '../control/client.ts'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
 import { errorText } from '../errors.ts'
+import { nodeCgroup } from '../os/cgroup.ts'
 import { readClock } from '../os/clock.ts'
 import { addresses, links } from '../os/netlink/route.ts'
 import { readSysctl } from '../os/sysctl.ts'
@@ -82,6 +83,7 @@ export const collectFacts = async ({ configFile, controlSocket }: CollectOptions
     stateDir: file === null ? null : stateDirFacts(file.node.stateDir),
     files: fileFacts(file),
     standing: known(() => (file === null ? null : savedStanding(file))),
+    cgroup: known(() => cgroupFacts(file, valueIn(agent)?.status.pid)),
     clock: known(readClock),
     controlSocket: socket,
     agent,
@@ -127,15 +129,19 @@ const askAgent = async (socket: string, file: NodeFile | null): Promise<AgentFac
   const signal = AbortSignal.timeout(PATIENCE_MS)
   const ask = async <T>(path: string): Promise<T> => (await get(socket, path, signal)).data as T
   const status = await ask<AgentFacts['status']>('/v1/status')
-  const [nodes, hosts, vips, drops, cluster, config] = await Promise.all([
+  const [nodes, hosts, vips, health, drops, cluster, config] = await Promise.all([
     knownSoon(ask('/v1/nodes')),
     knownSoon(ask('/v1/hosts')),
     knownSoon(ask('/v1/vips')),
+    knownSoon(ask('/v1/health')),
     knownSoon(ask('/v1/drops')),
     knownSoon(ask('/v1/cluster')),
     knownSoon(ask('/v1/config')),
   ])
-  const answers = { status, nodes, hosts, vips, drops, cluster, config } as Omit<AgentFacts, 'listening'>
+  const answers = { status, nodes, hosts, vips, health, drops, cluster, config } as Omit<
+    AgentFacts,
+    'listening'
+  >
   const port = valueIn(answers.cluster)?.node.controlPort ?? file?.cluster.controlPort
   const rows = valueIn(answers.nodes)?.nodes ?? []
   return { ...answers, listening: port === undefined ? [] : await listeningOutOfTouch(rows, port) }
@@ -163,6 +169,21 @@ const sysctls = (file: NodeFile | null): Map<string, string> => {
     if (value !== null) values.set(name.join('.'), value)
   }
   return values
+}
+
+/** As the agent sees it if one runs: its mounts and its own group are others than ours, perhaps. */
+const cgroupFacts = (
+  file: NodeFile | null,
+  pid: number | undefined,
+): { asked: string; readable: boolean } | null => {
+  const asked = file?.node.cgroup
+  if (asked === undefined) return null
+  if (pid === undefined && asked === 'own') throw new Error('no agent can be asked for its group')
+  const seen =
+    pid === undefined
+      ? {}
+      : { root: `/proc/${pid}/root/sys/fs/cgroup`, own: readFileSync(`/proc/${pid}/cgroup`, 'latin1') }
+  return { asked, readable: nodeCgroup(asked, seen) !== null }
 }
 
 const statOf = (path: string): Stats | null => valueIn(known(() => statSync(path)))

@@ -5,6 +5,7 @@ import type {
   ClusterData,
   ConfigData,
   DropsData,
+  HealthData,
   HostsData,
   NodesData,
   StatusData,
@@ -44,6 +45,7 @@ export interface AgentFacts {
   readonly nodes: Known<NodesData>
   readonly hosts: Known<HostsData>
   readonly vips: Known<VipsData>
+  readonly health: Known<HealthData>
   readonly drops: Known<DropsData>
   readonly cluster: Known<ClusterData>
   readonly config: Known<ConfigData>
@@ -79,6 +81,8 @@ export interface Facts {
   readonly files: readonly FileFact[]
   /** By what is saved here; `null` when nothing of a managed cluster is. */
   readonly standing: Known<Standing | null>
+  /** `node.cgroup`, and whether its counters can be read where the agent runs; null: the node file names none. */
+  readonly cgroup: Known<{ readonly asked: string; readonly readable: boolean } | null>
   readonly clock: Known<{ readonly synchronised: boolean; readonly maxErrorMs: number }>
   readonly controlSocket: string
   readonly agent: Known<AgentFacts>

@@ -8,6 +8,7 @@ import {
   DIGEST_BYTES,
   ECHO_BYTES,
   FLAG_DRAINING,
+  FLAG_NO_DIGEST,
   FLAG_WANTS_ECHO,
   FRAME,
   HEARTBEAT_BYTES,
@@ -17,6 +18,7 @@ import {
   LAST_TYPE,
   MAX_BATCH_RECORDS,
   NAME_PATTERN,
+  NEXT_BYTES,
 } from './frame-format.ts'
 import { health } from './frame-health.ts'
 import { ledgerEntries, ledgerHashes } from './frame-ledger.ts'
@@ -64,6 +66,7 @@ const clock = (body: DataView): HeartbeatEcho => {
 const heartbeat = (body: DataView): DecodedFrame => {
   const known = body.byteLength >= HEARTBEAT_BYTES + DIGEST_BYTES
   if (!known) exactly(body, HEARTBEAT_BYTES, 'HEARTBEAT')
+  const isPaced = body.byteLength >= HEARTBEAT_BYTES + DIGEST_BYTES + NEXT_BYTES
   const flags = body.getUint8(ECHO_BYTES)
   // Unknown flags are a newer peer's and are ignored.
   return {
@@ -71,12 +74,14 @@ const heartbeat = (body: DataView): DecodedFrame => {
     ...clock(body),
     draining: (flags & FLAG_DRAINING) !== 0,
     wantsEcho: (flags & FLAG_WANTS_ECHO) !== 0,
-    ...(known && {
-      knowledge: {
-        digest: body.getBigUint64(HEARTBEAT_BYTES),
-        revision: body.getUint32(HEARTBEAT_BYTES + 8),
-      },
-    }),
+    ...(known &&
+      (flags & FLAG_NO_DIGEST) === 0 && {
+        knowledge: {
+          digest: body.getBigUint64(HEARTBEAT_BYTES),
+          revision: body.getUint32(HEARTBEAT_BYTES + 8),
+        },
+      }),
+    ...(isPaced && { nextMs: body.getUint16(HEARTBEAT_BYTES + DIGEST_BYTES) }),
   }
 }
 

@@ -3,6 +3,7 @@ import {
   DIGEST_BYTES,
   ECHO_BYTES,
   FLAG_DRAINING,
+  FLAG_NO_DIGEST,
   FLAG_WANTS_ECHO,
   FRAME,
   HEARTBEAT_BYTES,
@@ -14,6 +15,7 @@ import {
   MAX_BATCH_RECORDS,
   MAX_REASON_BYTES,
   NAME_PATTERN,
+  NEXT_BYTES,
 } from './frame-format.ts'
 import { type FlowRecord, MAX_RECORD_BYTES, writeRecord } from './records.ts'
 
@@ -57,17 +59,22 @@ const clock = (view: DataView, { sequence, sentMs }: HeartbeatEcho): void => {
 }
 
 export const encodeHeartbeat = (heartbeat: Heartbeat): Uint8Array => {
-  const { knowledge } = heartbeat
-  const view = frame(FRAME.HEARTBEAT, HEARTBEAT_BYTES + (knowledge === undefined ? 0 : DIGEST_BYTES))
+  const { knowledge, nextMs } = heartbeat
+  const digestBytes = knowledge === undefined && nextMs === undefined ? 0 : DIGEST_BYTES
+  const nextBytes = nextMs === undefined ? 0 : NEXT_BYTES
+  const view = frame(FRAME.HEARTBEAT, HEARTBEAT_BYTES + digestBytes + nextBytes)
   clock(view, heartbeat)
   const flags = (heartbeat.draining ? FLAG_DRAINING : 0) | (heartbeat.wantsEcho ? FLAG_WANTS_ECHO : 0)
-  view.setUint8(BODY + ECHO_BYTES, flags)
+  const isBlank = knowledge === undefined && digestBytes > 0
+  view.setUint8(BODY + ECHO_BYTES, flags | (isBlank ? FLAG_NO_DIGEST : 0))
   if (knowledge !== undefined) {
     if (BigInt.asUintN(64, knowledge.digest) !== knowledge.digest)
       throw new RangeError(`a digest is a u64: ${knowledge.digest}`)
     view.setBigUint64(BODY + HEARTBEAT_BYTES, knowledge.digest)
     view.setUint32(BODY + HEARTBEAT_BYTES + 8, unsigned(knowledge.revision, 32, 'revision'))
   }
+  if (nextMs !== undefined)
+    view.setUint16(BODY + HEARTBEAT_BYTES + DIGEST_BYTES, unsigned(nextMs, 16, 'nextMs'))
   return bytesOf(view)
 }
 

@@ -25,13 +25,15 @@
  * | sender's own clock in ms (IEEE 754 double, finite, >= 0),     |
  * | for the sender to recognise; it means nothing to the receiver |
  * +---------------+-----------------------------------------------+
- * | zero    |E|D|   D draining, E an echo is wanted; then, on links from version 2 on:
+ * | zero  |N|E|D|   D draining, E an echo is wanted, N no digest is told; then, on links from version 2 on:
  * +---------------+-----------------------------------------------+
  * | digest of the ledger, 8 bytes                                 |
  * |                                                               |
  * +---------------------------------------------------------------+
- * | revision of the cluster document in force, 0: none            |   a newer version may append fields
- * +---------------------------------------------------------------+
+ * | revision of the cluster document in force, 0: none            |   on links from version 4 on also (digest 0 where N is set):
+ * +-------------------------------+-------------------------------+
+ * | the next one within so many ms|   a newer version may append fields
+ * +-------------------------------+
  *
  * GOODBYE (4): one length byte, then a reason in UTF-8, 0 to 255 bytes.
  *
@@ -67,11 +69,13 @@ export const LAST_TYPE: number = FRAME.HEALTH
 
 /** The versions of this protocol that this program speaks, both inclusive. */
 export const MIN_VERSION = 1
-export const MAX_VERSION = 3
+export const MAX_VERSION = 4
 /** From this version on a HEARTBEAT carries the digest. */
 export const DIGEST_VERSION = 2
 /** From this version on there are HEALTH frames; an older peer would skip them. */
 export const HEALTH_VERSION = 3
+/** From this version on a HEARTBEAT says within what time the next one follows; peers of an older one expect LIVENESS.heartbeatMs. */
+export const PACE_VERSION = 4
 
 export const LENGTH_BYTES = 4
 export const MAX_FRAME_BYTES = 320 * 1024
@@ -89,7 +93,9 @@ export const ECHO_BYTES = 4 + 8
 export const HEARTBEAT_BYTES = ECHO_BYTES + 1
 export const DIGEST_BYTES = 8 + 4
 export const FLAG_DRAINING = 1
+export const NEXT_BYTES = 2
 export const FLAG_WANTS_ECHO = 2
+export const FLAG_NO_DIGEST = 4
 
 /** `roles` is a bitmask (roles.ts); `epoch` a u32. */
 export interface Hello {
@@ -104,13 +110,17 @@ export interface Knowledge {
   digest: bigint
   revision: number
 }
-/** `sequence` is a u32; `sentMs` the sender's own clock. `knowledge` needs a link of version 2 or later. */
+/**
+ * `sequence` is a u32; `sentMs` the sender's own clock. `knowledge` needs a link of version 2 or later; `nextMs` (u16, the longest time
+ * to the next heartbeat) one of version 4 or later.
+ */
 export interface Heartbeat {
   sequence: number
   sentMs: number
   draining: boolean
   wantsEcho: boolean
   knowledge?: Knowledge
+  nextMs?: number
 }
 export type HeartbeatEcho = Pick<Heartbeat, 'sequence' | 'sentMs'>
 

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { PeerConfig, Role } from '../config/schema.ts'
 import type { DecodedFrame } from './frame-format.ts'
 import type { JoinHook } from './joins.ts'
+import type { Pace } from './pace.ts'
 import type { PeerState } from './peer.ts'
 
 export interface PeerLinksOptions {
@@ -21,6 +22,8 @@ export interface PeerLinksOptions {
   checkRoles?: boolean
   /** What HELLO says; default MIN_VERSION to MAX_VERSION. */
   versions?: { min: number; max: number }
+  /** From how many peers on heartbeats come less often; default PACE. */
+  pace?: Pace
   /** Serves machines that join; undefined: none can. */
   joins?: JoinHook
   /** Gossipsub topic, the same on all nodes; undefined: no gossipsub at all. */
@@ -37,7 +40,7 @@ export interface PeerLinks {
   /** Own peer id. */
   readonly id: string
   states(): PeerState[]
-  /** Heartbeats say from now on whether this node wants nothing new. */
+  /** Heartbeats say from now on whether this node wants nothing new; as with a digest, a change hurries the next one. */
   setDraining(draining: boolean): void
   /** Queues an encoded frame. False (and counted) if the peer is unknown, not alive or too old for it, or more than 4 MB wait. */
   send(peer: string, frame: Uint8Array): boolean
@@ -59,9 +62,9 @@ export interface PeerLinks {
   setNetworkKeys(keys: readonly Uint8Array[]): void
   /** Told in the HELLO of links made from now on. */
   setSelf(self: { roles: Role[]; epoch: number }): void
-  /** Told in heartbeats: digest of the ledger (u64), and the revision of the cluster document in force here (u32, 0: none). */
+  /** Told in heartbeats: digest of the ledger (u64), and the revision of the cluster document in force here (u32, 0: none). To each peer within a second, also where heartbeats come less often (pace.ts). */
   setDigest(digest: bigint, revision: number): void
-  /** At every heartbeat that carries them (4 a second a peer), whether changed or not. */
+  /** At every heartbeat that carries them (4 a second a peer; fewer with more than 50 peers), whether changed or not. */
   onDigest(callback: (peer: string, digest: bigint, revision: number) => void): void
   /** Sends a payload to all members that can be reached. False (and counted) without a topic, above 200,000 bytes, or above 4 a second (burst 32). */
   publish(payload: Uint8Array): boolean

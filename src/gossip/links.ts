@@ -11,43 +11,31 @@ import { abortConnection } from './abort.ts'
 import { type Admission, createGater } from './admission.ts'
 import { Alarm } from './alarm.ts'
 import type { BusOptions } from './bus.ts'
-import { encodeGoodbye, encodeHeartbeat, encodeHeartbeatEcho, encodeHello } from './frame-encode.ts'
-import {
-  type BatchFrame,
-  type DecodedFrame,
-  DIGEST_VERSION,
-  type EchoFrame,
-  HEALTH_VERSION,
-  type HealthFrame,
-  type HeartbeatEcho,
-  type HeartbeatFrame,
-  type HelloFrame,
-  type Knowledge,
-  type LedgerFrame,
-  SENDER_ROLE,
-} from './frame-format.ts'
+import type { DecodedFrame } from './frame-format.ts'
 import { isHealthFrame } from './frame-health.ts'
-import { type GreetingRules, negotiated, refusalOf, VERSIONS } from './greeting.ts'
+import { type GreetingRules, VERSIONS } from './greeting.ts'
 import { loadIdentity } from './identity.ts'
 import { Joins } from './joins.ts'
 import { Link } from './link.ts'
 import { type LinkCounter, newCounters } from './link-counters.ts'
+import { Inbox, speaksHealth } from './link-inbox.ts'
+import { Voice } from './link-voice.ts'
 import type { PeerLinks, PeerLinksOptions } from './links-api.ts'
+import { listenError } from './listen-error.ts'
 import { Listeners } from './listeners.ts'
-import { type LivenessAction, type LivenessEvent, startLiveness, step } from './liveness.ts'
+import { LIVENESS, type LivenessAction, type LivenessEvent, startLiveness, step } from './liveness.ts'
 import { checkNetworkKeys, dialKeyAt } from './network-keys.ts'
 import { createLinkNode, type LinkNode } from './node.ts'
-import { type Peer, type PeerState, stateOf } from './peer.ts'
+import { deadOf, intervalTo, type Peer, type PeerState, stateOf } from './peer.ts'
 import { PeerTable } from './peer-table.ts'
 import { Questions, type RequestHandler } from './questions.ts'
-import { roleMask } from './roles.ts'
+import { StrangerLog } from './stranger-log.ts'
 
 export type { JoinHook, JoinSession } from './joins.ts'
 export type { PeerLinks, PeerLinksOptions } from './links-api.ts'
 export type { PeerState } from './peer.ts'
 
 const DIAL_TIMEOUT_MS = 3000
-const STRANGER_LOG_MS = 10_000
 
 /** Throws SHUNT_ERR_IDENTITY if the identity or the secret is unusable, SHUNT_ERR_CONFIG if a peer has our own id. */
 export const createPeerLinks = (options: PeerLinksOptions): PeerLinks => new Links(options)
@@ -60,31 +48,39 @@ class Links implements PeerLinks {
   readonly #node: LinkNode
   readonly #peers: PeerTable
   readonly #counters = newCounters()
+  readonly #count = (what: LinkCounter, amount = 1): void => {
+    this.#counters[what] += amount
+  }
   readonly #alarm = new Alarm(() => this.#wake())
   readonly #dialing = new AbortController()
   readonly #questions: Questions
-  readonly #frames: Listeners<[peer: string, frame: DecodedFrame]>
+  readonly #voice: Voice
+  readonly #inbox: Inbox
   readonly #changes: Listeners<[peer: PeerState]>
-  readonly #digests: Listeners<[peer: string, digest: bigint, revision: number]>
   readonly #published: Listeners<[peer: string, payload: Uint8Array]>
   #phase: 'new' | 'running' | 'leaving' | 'stopped' = 'new'
   #keys: readonly Uint8Array[]
-  #self: { roles: Role[]; epoch: number }
-  #draining = false
-  #knowledge: Knowledge | undefined
-  #strangerLoggedMs = Number.NEGATIVE_INFINITY
 
   constructor(options: PeerLinksOptions) {
     this.#options = options
     this.#rules = { versions: options.versions ?? VERSIONS, checkRoles: options.checkRoles ?? true }
     this.#log = options.log.child({ role: 'links' })
-    this.#questions = new Questions(this.#log, what => this.#count(what))
-    this.#frames = new Listeners(this.#log)
+    this.#questions = new Questions(this.#log, this.#count)
+    const { name, roles, epoch } = options
+    this.#voice = new Voice({ name, versions: this.#rules.versions, self: { roles, epoch } }, this.#count)
+    this.#inbox = new Inbox(
+      this.#rules,
+      this.#voice,
+      {
+        count: this.#count,
+        drive: (peer, event) => this.#drive(peer, event),
+        lost: (peer, link) => this.#onClosed(peer, link, undefined),
+      },
+      this.#log,
+    )
     this.#changes = new Listeners(this.#log)
-    this.#digests = new Listeners(this.#log)
     this.#published = new Listeners(this.#log)
     this.#keys = checkNetworkKeys(options.networkKeys)
-    this.#self = { roles: [...options.roles], epoch: options.epoch }
     const privateKey = loadIdentity(options.identityFile)
     this.id = peerIdFromPrivateKey(privateKey).toString()
     const self = options.peers.find(({ id }) => id === this.id)
@@ -95,14 +91,14 @@ class Links implements PeerLinks {
       )
     this.#peers = new PeerTable(this.id)
     this.#peers.replace(options.peers, performance.now())
-    const count = (what: LinkCounter): void => this.#count(what)
     const isPeer = (id: string): boolean => this.#peers.has(id)
+    const strangers = new StrangerLog(this.#log, this.#rules.checkRoles)
     const gater: Admission = createGater({
       ownId: this.id,
       isPeer,
       closing: () => this.#phase !== 'running',
-      count,
-      onStranger: (id, address) => this.#onStranger(id, address),
+      count: this.#count,
+      onStranger: (id, address) => strangers.add(id, address),
       // One connection a pair: gossipsub, too, takes up the new one only after the old one has gone.
       onAdmitted: id => this.#node.disconnect(id),
     })
@@ -111,7 +107,7 @@ class Links implements PeerLinks {
       keys: {
         dialKey: id => dialKeyAt(this.#keys, this.#peers.get(id)?.dialFailures ?? 0),
         accepted: () => this.#keys,
-        joins: options.joins && new Joins(options.joins, count),
+        joins: options.joins && new Joins(options.joins, this.#count),
         onWrongKey: () => this.#count('inbound_wrong_network_key'),
         onJoin: connection => gater.release(connection),
       },
@@ -129,7 +125,7 @@ class Links implements PeerLinks {
       topic,
       ownId: this.id,
       isPeer: id => this.#peers.has(id),
-      count: what => this.#count(what),
+      count: this.#count,
       onMessage: (id, payload) => {
         const name = this.#peers.get(id)?.config.name
         if (name !== undefined && this.#phase === 'running') this.#published.tell(name, payload)
@@ -145,11 +141,7 @@ class Links implements PeerLinks {
       await this.#node.start()
     } catch (error) {
       this.#phase = 'stopped'
-      throw new ShuntError(
-        'SHUNT_ERR_OS',
-        `cannot listen for peers on ${address} port ${port} (${listenFailure(error)}); is addresses.cluster an address of this machine, and the port free?`,
-        { cause: error },
-      )
+      throw listenError(address, port, error)
     }
     if (this.#phase !== 'running') return this.#node.stop()
     const nowMs = performance.now()
@@ -175,12 +167,11 @@ class Links implements PeerLinks {
     if (this.#phase !== 'running') return
     this.#phase = 'leaving'
     this.#dialing.abort()
-    const frame = encodeGoodbye(reason)
     const closing: Promise<void>[] = []
     for (const peer of this.#peers.all()) {
       const { link } = peer
       if (link === undefined) continue
-      this.#write(link, frame)
+      this.#voice.goodbye(link, reason)
       peer.link = undefined
       closing.push(link.finish())
       this.#count('links_closed')
@@ -195,7 +186,7 @@ class Links implements PeerLinks {
   }
 
   setDraining(draining: boolean): void {
-    this.#draining = draining
+    if (this.#voice.setDraining(draining)) this.#news()
   }
 
   setPeers(configs: PeerConfig[]): void {
@@ -214,9 +205,9 @@ class Links implements PeerLinks {
     }
     for (const peer of [...added, ...moved]) this.#drive(peer, { on: 'wake' })
     for (const peer of removed)
-      if (peer.live.status !== 'dead') this.#changes.tell(dead(stateOf(peer, nowMs)))
+      if (peer.live.status !== 'dead') this.#changes.tell(deadOf(stateOf(peer, nowMs)))
     for (const { peer, before } of renamed)
-      if (peer.live.status !== 'dead') this.#changes.tell(dead(stateOf({ ...peer, config: before }, nowMs)))
+      if (peer.live.status !== 'dead') this.#changes.tell(deadOf(stateOf({ ...peer, config: before }, nowMs)))
     for (const peer of changed) this.#changes.tell(stateOf(peer, nowMs))
   }
 
@@ -224,16 +215,16 @@ class Links implements PeerLinks {
     this.#keys = checkNetworkKeys(keys)
   }
 
-  setSelf({ roles, epoch }: { roles: Role[]; epoch: number }): void {
-    this.#self = { roles: [...roles], epoch }
+  setSelf(self: { roles: Role[]; epoch: number }): void {
+    this.#voice.setSelf(self)
   }
 
   setDigest(digest: bigint, revision: number): void {
-    this.#knowledge = { digest, revision }
+    if (this.#voice.setKnowledge({ digest, revision })) this.#news()
   }
 
   onDigest(callback: (peer: string, digest: bigint, revision: number) => void): void {
-    this.#digests.add(callback)
+    this.#inbox.digests.add(callback)
   }
 
   publish(payload: Uint8Array): boolean {
@@ -262,13 +253,13 @@ class Links implements PeerLinks {
       this.#count('send_dropped_version')
       return false
     }
-    if (this.#write(peer.link, frame)) return true
+    if (this.#voice.write(peer.link, frame)) return true
     this.#count('send_dropped_full')
     return false
   }
 
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void {
-    this.#frames.add(callback)
+    this.#inbox.frames.add(callback)
   }
 
   onChange(callback: (peer: PeerState) => void): void {
@@ -279,24 +270,24 @@ class Links implements PeerLinks {
     return { ...this.#counters }
   }
 
-  #count(what: LinkCounter, amount = 1): void {
-    this.#counters[what] += amount
-  }
-
-  #write(link: Link, frame: Uint8Array): boolean {
-    if (!link.send(frame)) return false
-    this.#count('frames_out')
-    this.#count('bytes_out', frame.length)
-    return true
-  }
-
   /** The one place where a peer's state changes. */
   #drive(peer: Peer, event: LivenessEvent): void {
     if (this.#phase === 'new' || this.#phase === 'stopped' || !this.#peers.holds(peer)) return
-    const { state, actions, wakeAtMs } = step(peer.live, event, performance.now(), Math.random())
+    const { state, actions, wakeAtMs } = step(
+      peer.live,
+      event,
+      performance.now(),
+      Math.random(),
+      LIVENESS,
+      intervalTo(peer, this.#peers.size, this.#options.pace),
+    )
     peer.live = state
     for (const action of actions) this.#act(peer, action)
     this.#alarm.notAfter(wakeAtMs)
+  }
+
+  #news(): void {
+    for (const peer of this.#peers.all()) this.#drive(peer, { on: 'news' })
   }
 
   #wake(): void {
@@ -313,7 +304,7 @@ class Links implements PeerLinks {
         if (this.#phase === 'running') void this.#dial(peer)
         return
       case 'heartbeat':
-        this.#heartbeat(peer, action.sequence, action.wantsEcho)
+        this.#voice.heartbeat(peer, action.sequence, action.wantsEcho)
         return
       case 'close': {
         const { link } = peer
@@ -345,15 +336,6 @@ class Links implements PeerLinks {
     peer.link = undefined
     this.#count('links_closed')
     link.close(reason)
-  }
-
-  #heartbeat(peer: Peer, sequence: number, wantsEcho: boolean): void {
-    const sentMs = performance.now()
-    if (wantsEcho) peer.probe = { sequence, atMs: sentMs }
-    if (peer.link === undefined) return
-    const heartbeat = { sequence, sentMs, draining: this.#draining, wantsEcho }
-    const told = this.#knowledge !== undefined && (peer.version ?? 0) >= DIGEST_VERSION
-    this.#write(peer.link, encodeHeartbeat(told ? { ...heartbeat, knowledge: this.#knowledge! } : heartbeat))
   }
 
   async #dial(peer: Peer): Promise<void> {
@@ -388,7 +370,7 @@ class Links implements PeerLinks {
     }
     this.#count('links_opened')
     const link: Link = new Link(stream, connection, {
-      onFrames: frames => this.#onFrames(peer, link, frames),
+      onFrames: frames => this.#inbox.take(peer, link, frames),
       onClosed: error => this.#onClosed(peer, link, error),
       onPaused: () => this.#count('inbound_paused'),
       onBytes: bytes => this.#count('bytes_in', bytes),
@@ -397,117 +379,17 @@ class Links implements PeerLinks {
     peer.link = link
     peer.probe = undefined
     this.#drive(peer, { on: 'opened' })
-    const { min: minVersion, max: maxVersion } = this.#rules.versions
-    const { roles, epoch } = this.#self
-    const { name } = this.#options
-    this.#write(link, encodeHello({ minVersion, maxVersion, name, roles: roleMask(roles), epoch }))
+    this.#voice.hello(link)
   }
 
   #onClosed(peer: Peer, link: Link, error: unknown): void {
     if (error !== undefined) {
       this.#count('frame_invalid')
-      this.#complain(peer, errorText(error))
+      this.#inbox.complain(peer, errorText(error))
     }
     if (peer.link !== link) return
     peer.link = undefined
     this.#count('links_closed')
     this.#drive(peer, { on: 'closed' })
   }
-
-  #onFrames(peer: Peer, link: Link, frames: DecodedFrame[]): void {
-    for (const frame of frames) {
-      // An earlier frame may have ended the link.
-      if (peer.link !== link) return
-      this.#count('frames_in')
-      const greeting = peer.live.phase === 'greeting'
-      if (frame.type === 'goodbye') this.#onGoodbye(peer, frame.reason)
-      else if (greeting && frame.type === 'hello') this.#onHello(peer, link, frame)
-      else if (greeting || frame.type === 'hello') {
-        this.#count('frame_out_of_turn')
-        link.close('frame out of turn')
-        this.#onClosed(peer, link, undefined)
-      } else this.#onGreeted(peer, link, frame)
-    }
-  }
-
-  #onHello(peer: Peer, link: Link, hello: HelloFrame): void {
-    const refusal = refusalOf(hello, peer.config, this.#rules)
-    if (refusal === undefined) {
-      peer.epoch = hello.epoch
-      peer.version = negotiated(this.#rules.versions, hello)
-      peer.knowledge = null
-      peer.dialFailures = 0
-      this.#drive(peer, { on: 'hello' })
-      return
-    }
-    this.#count('hello_refused')
-    this.#complain(peer, refusal)
-    this.#write(link, encodeGoodbye(refusal))
-    this.#drive(peer, { on: 'refused' })
-  }
-
-  #onGoodbye(peer: Peer, reason: string): void {
-    this.#count('goodbyes_in')
-    if (peer.live.phase === 'alive') this.#log.info({ peer: peer.config.name, reason }, 'peer said goodbye')
-    else this.#complain(peer, `it refused this node: ${reason}`)
-    this.#drive(peer, { on: 'goodbye' })
-  }
-
-  #onGreeted(
-    peer: Peer,
-    link: Link,
-    frame: HeartbeatFrame | EchoFrame | BatchFrame | LedgerFrame | HealthFrame,
-  ): void {
-    if (frame.type === 'heartbeat') this.#onHeartbeat(peer, link, frame)
-    else {
-      this.#drive(peer, { on: 'heard' })
-      if (frame.type === 'heartbeat-echo') this.#onEcho(peer, frame)
-      else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
-        this.#count('frame_wrong_role')
-      else if (frame.type === 'health' && !speaksHealth(peer)) this.#count('frame_wrong_version')
-      else this.#frames.tell(peer.config.name, frame)
-    }
-  }
-
-  #onHeartbeat(peer: Peer, link: Link, heartbeat: HeartbeatFrame): void {
-    const { knowledge } = heartbeat
-    const told = knowledge !== undefined && (peer.version ?? 0) >= DIGEST_VERSION
-    if (told) peer.knowledge = knowledge
-    if (heartbeat.wantsEcho) this.#write(link, encodeHeartbeatEcho(heartbeat))
-    this.#drive(peer, { on: 'heard', draining: heartbeat.draining })
-    if (told) this.#digests.tell(peer.config.name, knowledge.digest, knowledge.revision)
-  }
-
-  /** The time is our own note of when we asked: what the echo says of it is the peer's word. */
-  #onEcho(peer: Peer, { sequence }: HeartbeatEcho): void {
-    if (peer.probe?.sequence !== sequence) return
-    peer.rttMs = performance.now() - peer.probe.atMs
-    peer.probe = undefined
-  }
-
-  #complain(peer: Peer, complaint: string): void {
-    if (peer.complaint === complaint) return
-    peer.complaint = complaint
-    this.#log.warn({ peer: peer.config.name, complaint }, 'link to peer refused')
-  }
-
-  #onStranger(id: string, address: string): void {
-    const nowMs = performance.now()
-    if (nowMs - this.#strangerLoggedMs < STRANGER_LOG_MS) return
-    this.#strangerLoggedMs = nowMs
-    this.#log.warn(
-      { id, address },
-      this.#rules.checkRoles
-        ? 'a node that knows the cluster secret is not configured here: list it in peers, or change the secret if it has left'
-        : 'a node that knows the cluster secret is no member here; if it was not just admitted, change the secret with shunt keys rotate',
-    )
-  }
 }
-
-const dead = (state: PeerState): PeerState => ({ ...state, state: 'dead', rttMs: null, version: null })
-
-const speaksHealth = ({ version }: Peer): boolean => (version ?? 0) >= HEALTH_VERSION
-
-/** libp2p wraps the system's answer in advice about itself, over several lines with a stack. */
-const listenFailure = (error: unknown): string =>
-  /Error: (listen .*)/.exec(errorText(error))?.[1] ?? errorText(error)

@@ -13,13 +13,18 @@
  * also when a new one is already there: frames may have been lost, and what is kept about the peer has to be sent
  * again.
  */
+import { believed, newsAtMs, nextBeatMs, silenceOf } from './pace.ts'
 
 export interface LivenessSettings {
-  /** A heartbeat is sent this often (ms). Costs CPU in proportion; detection time is bounded by deadAfterMs. */
+  /**
+   * A heartbeat is sent this often (ms), less often with many peers (pace.ts). Costs CPU in proportion; detection time is bounded by
+   * deadAfterMs.
+   */
   heartbeatMs: number
   /**
    * Silence of an alive peer after which it is dead (ms); at least 2 heartbeats, else one late packet kills. Less than the second
-   * within which a death must be seen, since the last heartbeat may have left just before it.
+   * within which a death must be seen, since the last heartbeat may have left just before it. Longer for a peer that says that its
+   * heartbeats come less often.
    */
   deadAfterMs: number
   /** How long a new link may take up to its first heartbeat (ms). */
@@ -64,6 +69,9 @@ export interface Liveness {
   readonly failures: number
   readonly dialAtMs: number
   readonly nextHeartbeatMs: number
+  /** Time between two heartbeats of ours on this link, 0 before the first; and between two of the peer's, as it says. */
+  readonly intervalMs: number
+  readonly peerIntervalMs: number
   readonly sequence: number
   /** Grace given since the peer was last heard, in intervals, and until when. */
   readonly graceGiven: number
@@ -80,8 +88,10 @@ export type LivenessEvent =
   | { on: 'hello' }
   /** The peer's HELLO does not fit: it is a matter of configuration, so the next try can wait. */
   | { on: 'refused' }
-  /** A valid frame was read; `draining` is given by heartbeats. */
-  | { on: 'heard'; draining?: boolean }
+  /** A valid frame was read; `draining` is given by heartbeats, `nextMs` by those that say how long the next may take. */
+  | { on: 'heard'; draining?: boolean; nextMs?: number }
+  /** Heartbeats have something new to say: the next one does not wait for its turn. */
+  | { on: 'news' }
   | { on: 'goodbye' }
   /** The link broke, or the dial failed. */
   | { on: 'closed' }
@@ -112,6 +122,8 @@ export const startLiveness = (dials: boolean, nowMs: number): Liveness => ({
   failures: 0,
   dialAtMs: nowMs,
   nextHeartbeatMs: nowMs,
+  intervalMs: 0,
+  peerIntervalMs: 0,
   sequence: 0,
   graceGiven: 0,
   graceUntilMs: nowMs,
@@ -129,7 +141,8 @@ export const backoffMs = (
 }
 
 /**
- * One step. `jitter`, in [0, 1), spreads redials. Times are of one monotonic clock.
+ * One step. `jitter`, in [0, 1), spreads redials and heartbeats. `intervalMs`: between two heartbeats from now on.
+ * Times are of one monotonic clock.
  * Every answer replaces the state, and `wakeAtMs` (Infinity: only on an event) the former one.
  */
 export const step = (
@@ -138,9 +151,10 @@ export const step = (
   nowMs: number,
   jitter: number,
   settings: LivenessSettings = LIVENESS,
+  intervalMs: number = settings.heartbeatMs,
 ): LivenessStep => {
   const actions: LivenessAction[] = []
-  const next = apply({ ...state }, event, { nowMs, jitter, settings, actions })
+  const next = apply({ ...state }, event, { nowMs, jitter, settings, intervalMs, actions })
   if (next.status !== state.status || next.draining !== state.draining) actions.push({ do: 'changed' })
   next.wakeAtMs = wakeAt(next, settings)
   return { state: next, actions, wakeAtMs: next.wakeAtMs }
@@ -151,26 +165,38 @@ interface Context {
   nowMs: number
   jitter: number
   settings: LivenessSettings
+  intervalMs: number
   actions: LivenessAction[]
 }
 
 const linked = (phase: LinkPhase): boolean => phase === 'greeting' || phase === 'greeted' || phase === 'alive'
 
 const apply = (state: Draft, event: LivenessEvent, context: Context): Draft => {
-  const { nowMs, actions } = context
+  const { nowMs, jitter, settings, intervalMs, actions } = context
   switch (event.on) {
     case 'wake':
       return wake(state, context)
     case 'opened':
       // A new link while the old one is there: the peer has lost that one, and what was sent on it.
       if (linked(state.phase)) lose(state, context)
+      state.intervalMs = 0
+      state.peerIntervalMs = settings.heartbeatMs
       return enter(state, 'greeting', nowMs)
     case 'hello':
       if (state.phase !== 'greeting') return state
       enter(state, 'greeted', nowMs)
       return beat(state, context)
     case 'heard':
+      if (event.nextMs !== undefined && linked(state.phase))
+        state.peerIntervalMs = believed(event.nextMs, settings.heartbeatMs)
       return heard(state, event.draining, nowMs)
+    case 'news':
+      if (state.phase !== 'greeted' && state.phase !== 'alive') return state
+      state.nextHeartbeatMs = Math.min(
+        state.nextHeartbeatMs,
+        newsAtMs(nowMs, intervalMs, jitter, settings.heartbeatMs),
+      )
+      return state
     case 'closed':
       return state.phase === 'idle' ? state : lose(state, context)
     case 'refused':
@@ -229,15 +255,16 @@ const loseByRefusal = (state: Draft, context: Context): Draft => {
   return state
 }
 
-const beat = (state: Draft, { nowMs, settings, actions }: Context): Draft => {
+const beat = (state: Draft, { nowMs, jitter, settings, intervalMs, actions }: Context): Draft => {
   actions.push({
     do: 'heartbeat',
     sequence: state.sequence,
     wantsEcho: state.sequence % settings.echoEvery === 0,
   })
   state.sequence = (state.sequence + 1) >>> 0
-  // On one grid for all peers, so that one wake-up serves them all.
-  state.nextHeartbeatMs = (Math.floor(nowMs / settings.heartbeatMs) + 1) * settings.heartbeatMs
+  // On one grid for all peers, so that one wake-up serves them all, or many of them.
+  state.nextHeartbeatMs = nextBeatMs(nowMs, intervalMs, state.intervalMs, jitter, settings.heartbeatMs)
+  state.intervalMs = intervalMs
   return state
 }
 
@@ -266,7 +293,9 @@ const wake = (state: Draft, context: Context): Draft => {
 const deadline = (state: Liveness, settings: LivenessSettings): number => {
   if (!linked(state.phase)) return Number.POSITIVE_INFINITY
   const silence =
-    state.phase === 'alive' ? state.heardAtMs! + settings.deadAfterMs : state.sinceMs + settings.greetingMs
+    state.phase === 'alive'
+      ? state.heardAtMs! + silenceOf(state.peerIntervalMs, settings.heartbeatMs, settings.deadAfterMs)
+      : state.sinceMs + settings.greetingMs
   return Math.max(silence, state.graceUntilMs)
 }
 

@@ -23,6 +23,9 @@ export class PeerTable {
     this.#ownId = ownId
   }
 
+  get size(): number {
+    return this.#byId.size
+  }
   has(id: string): boolean {
     return this.#byId.has(id)
   }

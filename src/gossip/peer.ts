@@ -1,8 +1,9 @@
 /** What this node holds of one peer: who it is, the state of its link, and what it said last. */
 import type { PeerConfig } from '../config/schema.ts'
-import type { Knowledge } from './frame-format.ts'
+import { type Knowledge, PACE_VERSION } from './frame-format.ts'
 import type { Link } from './link.ts'
-import { type Liveness, type PeerStatus, startLiveness } from './liveness.ts'
+import { LIVENESS, type Liveness, type PeerStatus, startLiveness } from './liveness.ts'
+import { intervalOf, type Pace } from './pace.ts'
 
 export interface PeerState {
   name: string
@@ -74,3 +75,15 @@ export const stateOf = (
   digest: knowledge?.digest ?? null,
   revision: knowledge?.revision ?? null,
 })
+
+/** As it shows once its link has ended. */
+export const deadOf = (state: PeerState): PeerState => ({
+  ...state,
+  state: 'dead',
+  rttMs: null,
+  version: null,
+})
+
+/** Between two heartbeats to this one of so many peers (ms). One of an older version takes a late heartbeat for a death. */
+export const intervalTo = ({ version }: Peer, peers: number, pace: Pace | undefined): number =>
+  (version ?? 0) < PACE_VERSION ? LIVENESS.heartbeatMs : intervalOf(peers, LIVENESS.heartbeatMs, pace)

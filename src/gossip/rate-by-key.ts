@@ -17,13 +17,13 @@ export class RateByKey {
     return this.#buckets.size
   }
 
-  /** Takes one token of this key's; false, and nothing is taken, when there is none. */
-  take(key: string, nowMs: number): boolean {
+  /** Takes so many tokens of this key's; false, and nothing is taken, when there are not. */
+  take(key: string, nowMs: number, cost = 1): boolean {
     const before = this.#buckets.get(key) ?? { tokens: this.#settings.burst, atMs: nowMs }
-    const { bucket, waitMs } = takeTokens(before, 1, nowMs, this.#settings)
+    const { bucket, waitMs } = takeTokens(before, cost, nowMs, this.#settings)
     this.#buckets.delete(key)
     const taken = waitMs === 0
-    this.#buckets.set(key, taken ? bucket : { tokens: bucket.tokens + 1, atMs: nowMs })
+    this.#buckets.set(key, taken ? bucket : { tokens: bucket.tokens + cost, atMs: nowMs })
     this.#forget(nowMs)
     return taken
   }

@@ -46,7 +46,7 @@ export type HealthNodeEvent =
   /** This node's own link to that node's agent. */
   | { on: 'link'; peer: string; up: boolean }
   | { on: 'message'; from: string; message: HealthMessage }
-  | Extract<UnitEvent, { on: 'applied' }>
+  | Extract<UnitEvent, { on: 'applied' | 'stood-still' }>
   /** To be told to every unit (R-F4). */
   | { on: 'server-state'; state: ServerState }
   | { on: 'tick' }
@@ -123,6 +123,7 @@ export class HealthNode {
       case 'message':
         return this.#message(event.from, event.message, nowMs)
       case 'applied':
+      case 'stood-still':
         return this.#toUnit(event, nowMs)
       case 'server-state':
         for (const { name, unit } of this.#members)

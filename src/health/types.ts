@@ -6,6 +6,13 @@ export type DirectiveState = 'active' | 'draining' | 'inactive'
 /** Why the target is what it is. */
 export type DirectiveCause = 'default' | 'health' | 'overload' | 'order' | 'stopping'
 
+/**
+ * Why a directive waits for a unit. no answer yet: its answer is not overdue; silent: it is, or the unit cannot be asked; differs: it has
+ * other rows; not in force: it has the rows and does not follow them yet.
+ */
+export const WAITING_WHY = ['no answer yet', 'silent', 'differs', 'not in force'] as const
+export type WaitingWhy = (typeof WAITING_WHY)[number]
+
 /** Application identifier: an endpoint of a service on one host (figure 13A, column 1302A). */
 export interface AppId {
   /** Addresses as text. */
@@ -157,6 +164,8 @@ export const LEASE_BEATS = 3
 export const MARGIN_MS = 500
 export const POSTULATE_DELAY_MS = 100
 export const POSTULATE_AGAIN_MS = 250
+/** A unit that was first asked so long ago, and has said nothing, is silent: four questions, and far more than a row needs to come into force. */
+export const ANSWER_OVERDUE_MS = 1000
 /** Groups with more hosts than this elect a leader; smaller clusters send heartbeats to the units themselves. */
 export const DIRECT_HOSTS = 3
 export const GROUP_SIZE = 32

@@ -12,7 +12,7 @@ import type { Statement, StatementBody } from '../cluster/types.ts'
 import type { ClusterDocumentInput } from '../config/document.ts'
 import type { NodeFileInput } from '../config/schema.ts'
 import { createIdentity } from '../gossip/identity.ts'
-import { operatorKeyFile, placeFiles } from './node-config.ts'
+import { managedNodeFile, operatorKeyFile, placeFiles } from './node-config.ts'
 import { type LabState, labDir } from './state.ts'
 import { hostsOf, type LabPlan, nodesOf, type PlacePlan } from './topology.ts'
 
@@ -26,24 +26,6 @@ export const labDocument = (plan: LabPlan): ClusterDocumentInput => ({
   pools: [{ name: POOL, hosts: hostsOf(plan).map(({ name, capacity }) => ({ name, capacity: capacity! })) }],
   services: plan.services.map(service => ({ ...service, pool: POOL })),
 })
-
-/** The node file of a member. */
-export const managedNodeFile = (state: LabState, node: PlacePlan): NodeFileInput => {
-  const files = placeFiles(labDir(state.name), node.name)
-  return {
-    version: 1,
-    node: {
-      name: node.name,
-      identityFile: files.identity,
-      stateDir: files.state,
-      controlSocket: files.socket,
-      appSocket: files.appSocket,
-      cgroup: 'own',
-    },
-    interfaces: { uplink: ['eth0'], cluster: ['eth0'] },
-    addresses: { cluster: node.address!, ...(node.tunnel === null ? {} : { tunnel: node.tunnel }) },
-  }
-}
 
 const bodies = (plan: LabPlan, ids: ReadonlyMap<string, string>, text: string): StatementBody[] => {
   const atMs = Date.now()
@@ -93,7 +75,7 @@ export const writeManagedFiles = async (
     const files = placeFiles(dir, node.name)
     mkdirSync(files.state, { recursive: true, mode: 0o700 })
     ids.set(node.name, await createIdentity(files.identity))
-    const file = managedNodeFile(state, node)
+    const file = managedNodeFile(dir, node)
     configure?.(file, node)
     writeFileSync(files.config, stringify(file), { mode: 0o600 })
   }

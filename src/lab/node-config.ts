@@ -1,5 +1,5 @@
 /** The node file of each node of a lab. Pure. */
-import type { NodeConfigInput } from '../config/schema.ts'
+import type { NodeConfigInput, NodeFileInput } from '../config/schema.ts'
 import { hostsOf, type LabPlan, nodesOf, type PlacePlan } from './topology.ts'
 
 /** Where a place keeps its files, all below the lab's directory. */
@@ -35,15 +35,8 @@ export const placeFiles = (labDir: string, place: string): PlaceFiles => {
 export const secretFile = (labDir: string): string => `${labDir}/cluster.secret`
 export const operatorKeyFile = (labDir: string): string => `${labDir}/operator.key`
 
-/**
- * @param ids peer id of every node, by name
- */
-export const nodeConfig = (
-  plan: LabPlan,
-  node: PlacePlan,
-  labDir: string,
-  ids: ReadonlyMap<string, string>,
-): NodeConfigInput => {
+/** The node file of a node that joins; of one in a static cluster, what it says of the node itself. */
+export const managedNodeFile = (labDir: string, node: PlacePlan): NodeFileInput => {
   const files = placeFiles(labDir, node.name)
   return {
     version: 1,
@@ -55,22 +48,35 @@ export const nodeConfig = (
       appSocket: files.appSocket,
       cgroup: 'own',
     },
-    roles: node.roles,
     interfaces: { uplink: ['eth0'], cluster: ['eth0'] },
     addresses: { cluster: node.address!, ...(node.tunnel === null ? {} : { tunnel: node.tunnel }) },
-    cluster: { secrets: [{ number: 1, file: secretFile(labDir) }] },
-    peers: nodesOf(plan)
-      .filter(peer => peer.name !== node.name)
-      .map(peer => ({
-        name: peer.name,
-        id: ids.get(peer.name)!,
-        roles: peer.roles,
-        address: peer.address!,
-        ...(peer.tunnel === null ? {} : { tunnel: peer.tunnel }),
-      })),
-    services: plan.services.map(service => ({
-      ...service,
-      hosts: hostsOf(plan).map(host => ({ name: host.name, capacity: host.capacity! })),
-    })),
   }
 }
+
+/**
+ * The node file of a node in a static cluster.
+ * @param ids peer id of every node, by name
+ */
+export const nodeConfig = (
+  plan: LabPlan,
+  node: PlacePlan,
+  labDir: string,
+  ids: ReadonlyMap<string, string>,
+): NodeConfigInput => ({
+  ...managedNodeFile(labDir, node),
+  roles: node.roles,
+  cluster: { secrets: [{ number: 1, file: secretFile(labDir) }] },
+  peers: nodesOf(plan)
+    .filter(peer => peer.name !== node.name)
+    .map(peer => ({
+      name: peer.name,
+      id: ids.get(peer.name)!,
+      roles: peer.roles,
+      address: peer.address!,
+      ...(peer.tunnel === null ? {} : { tunnel: peer.tunnel }),
+    })),
+  services: plan.services.map(service => ({
+    ...service,
+    hosts: hostsOf(plan).map(host => ({ name: host.name, capacity: host.capacity! })),
+  })),
+})

@@ -31,22 +31,26 @@ export const agentCommand = (binary: string | undefined): string[] => {
 }
 
 /** Joins the cgroups first, so that everything the program starts is counted too. */
-const JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift; exec "$@"'
+const JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift'
+/** `ip netns exec` mounts a /sys without the cgroups: they are kept at a place of the lab meanwhile, seen in there only. */
+const KEEP_CGROUPS = 'mkdir -p "$1"; mount --rbind /sys/fs/cgroup "$1"; shift; exec "$@"'
+const SHOW_CGROUPS = 'mount --rbind "$1" /sys/fs/cgroup; shift; exec "$@"'
 
 /** A program in the namespace and the cgroup of a place. The process id stays the same through all of it. */
-export const insideCommand = (state: LabState, place: PlacePlan, argv: string[]): string[] => [
-  '/bin/sh',
-  '-c',
-  JOIN,
-  'lab',
-  ...procsFiles(state.cgroups, place.name),
-  '--',
-  'ip',
-  'netns',
-  'exec',
-  place.netns,
-  ...argv,
-]
+export const insideCommand = (state: LabState, place: PlacePlan, argv: string[]): string[] => {
+  const enter = ['ip', 'netns', 'exec', place.netns]
+  const files = procsFiles(state.cgroups, place.name)
+  if (files.length === 0) return [...enter, ...argv]
+  const kept = join(labDir(state.name), 'cgroup')
+  const sh = (script: string, ...args: string[]): string[] => ['/bin/sh', '-c', script, 'lab', ...args]
+  return [
+    ...sh(`${JOIN}; exec "$@"`, ...files, '--'),
+    ...['unshare', '--mount', ...sh(KEEP_CGROUPS, kept)],
+    ...enter,
+    ...sh(SHOW_CGROUPS, kept),
+    ...argv,
+  ]
+}
 
 /** `shunt` in there is the program of the agents; it asks the agent of that node, works on its files, and signs by the lab's operator key. */
 export const insideEnv = (state: LabState, place: PlacePlan): NodeJS.ProcessEnv => {

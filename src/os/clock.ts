@@ -1,7 +1,10 @@
 import { dlopen } from 'node:ffi'
-import { check, pinned } from './ffi.ts'
+import { check, pinned, pointerOf } from './ffi.ts'
 
-const { adjtimex } = dlopen(null, { adjtimex: { return: 'int32', arguments: ['pointer'] } }).functions
+const { adjtimex, clock_gettime } = dlopen(null, {
+  adjtimex: { return: 'int32', arguments: ['pointer'] },
+  clock_gettime: { return: 'int32', arguments: ['int32', 'pointer'] },
+}).functions
 
 // struct timex: u32 modes; s64 offset, freq, maxerror (us), esterror; s32 status; ... 208 bytes in all
 const TIMEX_BYTES = 208
@@ -17,3 +20,20 @@ export const readClock = (): { synchronised: boolean; maxErrorMs: number } => {
   const synchronised = state !== TIME_ERROR && (timex.readInt32LE(STATUS) & STA_UNSYNC) === 0
   return { synchronised, maxErrorMs: Number(timex.readBigInt64LE(MAX_ERROR)) / 1000 }
 }
+
+const CLOCK_BOOTTIME = 7
+const timespec = pinned(16) // struct timespec { s64 s, ns; }
+const timespecAt = pointerOf(timespec)
+
+/** Ms since the machine started, also while it was suspended: performance.now() leaves that out (clock_gettime(2)). Throws OsError. */
+export const sinceBootMs = (): number => {
+  check('clock_gettime', clock_gettime(CLOCK_BOOTTIME, timespecAt))
+  return Number(timespec.readBigInt64LE(0)) * 1000 + timespec.readInt32LE(8) / 1e6
+}
+
+/** All at once, for noticing that one has gained on another (ms). Throws OsError. */
+export const readClocks = (): { monotonicMs: number; bootMs: number; wallMs: number } => ({
+  monotonicMs: performance.now(),
+  bootMs: sinceBootMs(),
+  wallMs: Date.now(),
+})

@@ -1,7 +1,7 @@
-import { check, closeFd, EAGAIN, EBADF, EINTR, errno, fail, libc, pinned } from './ffi.ts'
+import { check, closeFd, libc, pinned } from './ffi.ts'
 import { parseIpv4 } from './inet.ts'
 import { attachFilter } from './mark-filter.ts'
-import { MessageVector } from './message-vector.ts'
+import { ReceiveBatch } from './receive-batch.ts'
 import { SendBatch } from './send-batch.ts'
 import { SOCK_CLOEXEC, SOCK_NONBLOCK, setInt, setReceiveBuffer } from './sockopt.ts'
 
@@ -46,16 +46,15 @@ export type EchoHandler = (source: number, sequence: number, nonceHigh: number, 
  */
 export class IcmpEchoSocket {
   readonly fd: number
-  readonly #incoming = new MessageVector(BATCH, SLOT_BYTES)
+  readonly #incoming: ReceiveBatch
   readonly #outgoing: SendBatch
   readonly #request = Buffer.alloc(ECHO_BYTES)
   /** Replies that are no echo of ours by their length. */
   malformed = 0
-  /** Errors of receiving, by errno. */
-  readonly receiveErrors = new Map<number, number>()
 
   private constructor(fd: number, identifier: number) {
     this.fd = fd
+    this.#incoming = new ReceiveBatch(fd, BATCH, SLOT_BYTES)
     this.#outgoing = new SendBatch(fd, BATCH, ECHO_BYTES)
     this.#request[0] = ECHO_REQUEST
     this.#request.writeUInt16BE(identifier, IDENTIFIER)
@@ -82,6 +81,11 @@ export class IcmpEchoSocket {
       libc.close(fd)
       throw error
     }
+  }
+
+  /** Errors of receiving, by errno. */
+  get receiveErrors(): ReadonlyMap<number, number> {
+    return this.#incoming.errors
   }
 
   /** Refused requests by errno. */
@@ -112,20 +116,7 @@ export class IcmpEchoSocket {
 
   /** Hands up to `max` waiting replies to `handler`; answers how many packets were taken. */
   receive(max: number, handler: EchoHandler): number {
-    const vector = this.#incoming
-    let taken = 0
-    while (taken < max) {
-      const wanted = Math.min(max - taken, vector.count)
-      const count = libc.recvmmsg(this.fd, vector.pointer(0), wanted, 0, null)
-      if (count < 0) {
-        this.#noteError(errno())
-        break
-      }
-      for (let index = 0; index < count; index++) this.#deliver(index, handler)
-      taken += count
-      if (count < wanted) break
-    }
-    return taken
+    return this.#incoming.receive(max, index => this.#deliver(index, handler))
   }
 
   close(): void {
@@ -133,7 +124,7 @@ export class IcmpEchoSocket {
   }
 
   #deliver(index: number, handler: EchoHandler): void {
-    const vector = this.#incoming
+    const { vector } = this.#incoming
     const start = index * vector.slotSize
     const at = start + (vector.bytes[start] & 0x0f) * 4 // a raw socket gets the IP header too
     if (vector.wasTruncated(index) || vector.receivedLength(index) !== at - start + ECHO_BYTES) {
@@ -147,12 +138,6 @@ export class IcmpEchoSocket {
       word(bytes, at + NONCE),
       word(bytes, at + NONCE + 4),
     )
-  }
-
-  #noteError(number: number): void {
-    if (number === EAGAIN || number === EINTR) return
-    if (number === EBADF) fail('recvmmsg', number)
-    this.receiveErrors.set(number, (this.receiveErrors.get(number) ?? 0) + 1)
   }
 }
 

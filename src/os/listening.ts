@@ -1,6 +1,6 @@
 /** Sockets on which one process waits for clients, from what /proc says of that process alone (proc_pid_fd(5), proc_pid_net(5)). */
 import { open, opendir, readFile, readlink } from 'node:fs/promises'
-import { formatAddress } from './inet.ts'
+import { isWaiting, parseTableLine, SOCKET_TABLES } from './socket-table.ts'
 
 export interface ListeningSocket {
   protocol: 'tcp' | 'udp'
@@ -23,37 +23,14 @@ const MAX_DESCRIPTORS = 4_096
 const MAX_TABLE_BYTES = 512 * 1024
 const MAX_SOCKETS = 256
 
-const TABLES = [
-  ['tcp', 'tcp'],
-  ['tcp6', 'tcp'],
-  ['udp', 'udp'],
-  ['udp6', 'udp'],
-] as const
-/** TCP_LISTEN; an unconnected UDP socket is in TCP_CLOSE (include/net/tcp_states.h). */
-const WAITING = { tcp: '0A', udp: '07' }
-
-/** The kernel prints 32-bit words in its own byte order, which is little-endian on all machines that we run on. */
-const parseHexAddress = (hex: string): string => {
-  const bytes = Buffer.from(hex, 'hex')
-  for (let at = 0; at < bytes.length; at += 4) bytes.subarray(at, at + 4).reverse()
-  // An IPv4 address that an IPv6 socket is bound to (RFC 4291, 2.5.5.2).
-  if (bytes.length === 16 && bytes.readUIntBE(0, 6) === 0 && bytes.readUIntBE(6, 6) === 0xffff)
-    return formatAddress(bytes.subarray(12))
-  return formatAddress(bytes)
-}
-
 /** Waiting sockets of a table such as /proc/net/tcp, by inode. Lines that are cut or strange are passed over. */
 export const parseSocketTable = (text: string, protocol: 'tcp' | 'udp'): Map<string, ListeningSocket> => {
   const found = new Map<string, ListeningSocket>()
   for (const line of text.split('\n')) {
-    const fields = line.trim().split(/\s+/)
-    const [, local = '', , state] = fields
-    const match = /^((?:[0-9A-F]{8}){1,4}):([0-9A-F]{4})$/.exec(local)
-    const inode = fields[9]
-    if (match === null || state !== WAITING[protocol] || inode === undefined || fields.length < 11) continue
-    const address = match[1]!
-    if (address.length !== 8 && address.length !== 32) continue
-    found.set(inode, { protocol, address: parseHexAddress(address), port: Number.parseInt(match[2]!, 16) })
+    const parsed = parseTableLine(line, protocol)
+    if (parsed === null || !isWaiting(parsed)) continue
+    const { address, port, inode } = parsed.socket
+    found.set(String(inode), { protocol, address, port })
   }
   return found
 }
@@ -98,7 +75,7 @@ const look = async (pid: number): Promise<Omit<Listening, 'uid'>> => {
   const { inodes, truncated: manyDescriptors } = await socketInodes(pid)
   const sockets: ListeningSocket[] = []
   let truncated = manyDescriptors
-  for (const [table, protocol] of TABLES) {
+  for (const [table, protocol] of SOCKET_TABLES) {
     if (inodes.size === 0) break
     const read = await readTable(`/proc/${pid}/net/${table}`).catch((error: NodeJS.ErrnoException) => {
       // A kernel without IPv6 has no such table.

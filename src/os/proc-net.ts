@@ -6,6 +6,7 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { formatAddress } from './inet.ts'
 import type { ListeningSocket } from './netlink/sock-diag.ts'
+import { ESTABLISHED, isWaiting, LISTEN, parseTableLine, SOCKET_TABLES } from './socket-table.ts'
 
 /** A process to ask, or this thread. */
 export type ProcessName = number | 'thread-self'
@@ -14,49 +15,6 @@ const CHUNK_BYTES = 65_536
 /** About 50,000 sockets; more of one namespace are not looked at. */
 const MAX_TABLE_BYTES = 8 * 1024 * 1024
 const MAX_ADDRESSES = 4_096
-
-/** include/net/tcp_states.h, as the tables print it. */
-const LISTEN = '0A'
-const ESTABLISHED = '01'
-const WAITING = { tcp: LISTEN, udp: '07' }
-
-export interface TableLine {
-  readonly state: string
-  readonly socket: ListeningSocket
-}
-
-/** 32-bit words are printed in the machine's byte order: little-endian on all that we run on. */
-const parseHexAddress = (hex: string): string => {
-  const bytes = Buffer.from(hex, 'hex')
-  for (let at = 0; at < bytes.length; at += 4) bytes.subarray(at, at + 4).reverse()
-  const isMapped = bytes.length === 16 && bytes.readUIntBE(0, 6) === 0 && bytes.readUIntBE(6, 6) === 0xffff
-  return formatAddress(isMapped ? bytes.subarray(12) : bytes)
-}
-
-//         sl  local address          remote  state     tx   rx              timer retr uid    timeout inode
-const LINE =
-  /^ *\d+: ((?:[\dA-F]{8}|[\dA-F]{32})):([\dA-F]{4}) \S+ ([\dA-F]{2}) [\dA-F]+:([\dA-F]+) \S+ \S+ +(\d+) +\d+ (\d+) /
-
-/** One line of /proc/net/{tcp,tcp6,udp,udp6}; null for the heading and what is cut or strange. */
-export const parseTableLine = (line: string, protocol: 'tcp' | 'udp'): TableLine | null => {
-  const match = LINE.exec(line)
-  if (match === null) return null
-  const [, address, port, state, rx, uid, inode] = match as unknown as string[]
-  const isListening = protocol === 'tcp' && state === LISTEN
-  return {
-    state: state!,
-    socket: {
-      protocol,
-      address: parseHexAddress(address!),
-      port: Number.parseInt(port!, 16),
-      inode: Number(inode),
-      uid: Number(uid),
-      queue: isListening ? Number.parseInt(rx!, 16) : 0,
-      backlog: 0,
-      v6only: false,
-    },
-  }
-}
 
 /** Passes the lines of a table on until `visit` answers false. A kernel without IPv6 has no such tables. */
 const eachLine = (path: string, visit: (line: string) => boolean): void => {
@@ -83,24 +41,17 @@ const eachLine = (path: string, visit: (line: string) => boolean): void => {
   }
 }
 
-const TABLES = [
-  ['tcp', 'tcp'],
-  ['tcp6', 'tcp'],
-  ['udp', 'udp'],
-  ['udp6', 'udp'],
-] as const
-
 /**
  * Listening TCP and unconnected UDP sockets of a process's namespace; none once the process has ended. Accept queues are
  * told, their limits are not. Throws the system's error when /proc cannot be read.
  */
 export const listListeningOf = (who: ProcessName): ListeningSocket[] => {
   const found: ListeningSocket[] = []
-  for (const [table, protocol] of TABLES)
+  for (const [table, protocol] of SOCKET_TABLES)
     eachLine(`/proc/${who}/net/${table}`, line => {
       const parsed = parseTableLine(line, protocol)
       if (parsed === null) return true
-      if (parsed.state === WAITING[protocol]) found.push(parsed.socket)
+      if (isWaiting(parsed)) found.push(parsed.socket)
       // The kernel lists listening TCP sockets before all others.
       return protocol === 'udp' || parsed.state === LISTEN
     })

@@ -17,6 +17,19 @@ export interface SocketOwner {
   readonly unit: string | null
 }
 
+/** All processes in the kernel's order, some hundred looked up at a time. Throws the system's error when /proc cannot be read. */
+export function* eachProcessId(): Generator<number, void> {
+  const folder = opendirSync('/proc', { bufferSize: 256 })
+  try {
+    for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
+      const pid = Number(entry.name)
+      if (Number.isInteger(pid)) yield pid
+    }
+  } finally {
+    folder.closeSync()
+  }
+}
+
 export const processIds = (): number[] => readdirSync('/proc').map(Number).filter(Number.isInteger)
 
 /** The empty text for what has ended or may not be read. */
@@ -159,9 +172,15 @@ export const parseProcessStat = (text: string): ProcessUsage | null => {
   }
 }
 
-/** What every process has used. */
-export const processUsage = (): ProcessUsage[] =>
-  processIds().flatMap(pid => parseProcessStat(readText(`/proc/${pid}/stat`)) ?? [])
+/** False also for one that has ended and whose parent has not asked for its status yet. */
+export const processLives = (pid: number): boolean => {
+  const text = readText(`/proc/${pid}/stat`)
+  return text !== '' && !'ZX'.includes(text.charAt(text.lastIndexOf(')') + 2))
+}
+
+/** What a process has used; null once it has ended. */
+export const processUsage = (pid: number): ProcessUsage | null =>
+  parseProcessStat(readText(`/proc/${pid}/stat`))
 
 /** Resident memory in bytes: all, and what is not shared with other processes. Zeros once it has ended. */
 export const processMemory = (pid: number): { resident: number; anonymous: number } => {

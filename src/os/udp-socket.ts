@@ -1,6 +1,6 @@
-import { check, closeFd, EAGAIN, EBADF, EINTR, errno, fail, libc, pinned } from './ffi.ts'
+import { check, closeFd, libc, pinned } from './ffi.ts'
 import { parseIpv4 } from './inet.ts'
-import { MessageVector } from './message-vector.ts'
+import { ReceiveBatch } from './receive-batch.ts'
 import { SendBatch } from './send-batch.ts'
 import { SOCK_CLOEXEC, SOCK_NONBLOCK, setInt, setReceiveBuffer, setSendBuffer } from './sockopt.ts'
 
@@ -42,17 +42,15 @@ export class UdpBatchSocket {
   readonly fd: number
   /** The local port. */
   readonly port: number
-  readonly #incoming: MessageVector
+  readonly #incoming: ReceiveBatch
   readonly #outgoing: SendBatch
   /** Datagrams longer than a slot: dropped. */
   truncated = 0
-  /** Errors of receiving, by errno. */
-  readonly receiveErrors = new Map<number, number>()
 
   private constructor(fd: number, port: number, batch: number, slotSize: number) {
     this.fd = fd
     this.port = port
-    this.#incoming = new MessageVector(batch, slotSize)
+    this.#incoming = new ReceiveBatch(fd, batch, slotSize)
     this.#outgoing = new SendBatch(fd, batch, slotSize)
   }
 
@@ -79,6 +77,11 @@ export class UdpBatchSocket {
     }
   }
 
+  /** Errors of receiving, by errno. */
+  get receiveErrors(): ReadonlyMap<number, number> {
+    return this.#incoming.errors
+  }
+
   /** Refused datagrams by errno. */
   get errors(): ReadonlyMap<number, number> {
     return this.#outgoing.errors
@@ -91,20 +94,7 @@ export class UdpBatchSocket {
 
   /** Hands up to `max` waiting datagrams to `handler`; answers how many were taken. Never blocks. */
   receive(max: number, handler: DatagramHandler): number {
-    const vector = this.#incoming
-    let taken = 0
-    while (taken < max) {
-      const wanted = Math.min(max - taken, vector.count)
-      const count = libc.recvmmsg(this.fd, vector.pointer(0), wanted, 0, null)
-      if (count < 0) {
-        this.#noteError(errno())
-        break
-      }
-      for (let index = 0; index < count; index++) this.#deliver(index, handler)
-      taken += count
-      if (count < wanted) break
-    }
-    return taken
+    return this.#incoming.receive(max, index => this.#deliver(index, handler))
   }
 
   /**
@@ -134,7 +124,7 @@ export class UdpBatchSocket {
   }
 
   #deliver(index: number, handler: DatagramHandler): void {
-    const vector = this.#incoming
+    const { vector } = this.#incoming
     if (vector.wasTruncated(index)) {
       this.truncated++
       return
@@ -142,11 +132,5 @@ export class UdpBatchSocket {
     const length = vector.receivedLength(index)
     const offset = index * vector.slotSize
     handler(vector.bytes, offset, length, vector.sourceAddress(index), vector.sourcePort(index))
-  }
-
-  #noteError(number: number): void {
-    if (number === EAGAIN || number === EINTR) return
-    if (number === EBADF) fail('recvmmsg', number)
-    this.receiveErrors.set(number, (this.receiveErrors.get(number) ?? 0) + 1)
   }
 }

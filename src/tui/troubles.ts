@@ -1,4 +1,6 @@
 /** What is not well, in sentences, the worst first. */
+import { missedOf, missedText } from '../cli/absent.ts'
+import { allOverloadedText, failOpenText, hasNone, noneText } from '../cli/ready.ts'
 import type { Snapshot } from './model.ts'
 import { newestRevision } from './screens/nodes.ts'
 
@@ -17,7 +19,11 @@ export const troubles = ({ nodes, vips, status, health }: Snapshot): string[] =>
   return [
     ...dead.map(node => `node ${node.name} is dead`),
     ...vips.vips.filter(vip => vip.live === 0).map(vip => `service ${vip.service} has no live host`),
+    ...vips.vips.filter(vip => vip.live > 0 && hasNone(vip)).map(vip => noneText(vip.service)),
+    ...vips.vips.filter(vip => vip.fallback === 'failing').map(vip => failOpenText(vip.service)),
     ...failing.map(row => `${row.service ?? row.vip} on ${row.host} is failing`),
+    ...missedOf(health).map(missedText),
+    ...vips.vips.filter(vip => vip.fallback === 'overload').map(vip => allOverloadedText(vip.service)),
     ...agents.map(node => `the agent of ${node.name} is ${node.agent}`),
     ...suspect.map(node => `node ${node.name} is suspect`),
     ...(status.state === 'running' ? [] : [`the agent of ${status.node} is ${status.state}`]),

@@ -25,7 +25,7 @@ const HEADS: Record<(typeof NOUNS)[number], RegExp> = {
   status:
     /^node +f1\nstate +running\nroles +forwarder\n(?:.*\n)*PEER +ROLES +ADDRESS +STATE +HEARD +RTT\n(?:.*\n)*TABLE +USED/,
   hosts: /^HOST +ADDRESS +STATE +CAPACITY +FLOWS +CONNECTIONS +SERVICES\n/,
-  vips: /^SERVICE +VIP +PORT +PROTOCOL +HOSTS +LIVE +FLOWS +CONNECTIONS\n/,
+  vips: /^SERVICE +VIP +PORT +PROTOCOL +HOSTS +LIVE +READY +FLOWS +CONNECTIONS\n/,
   flows: /^PROTOCOL +CLIENT +VIP +HOST +IDENTIFIER +STATE +PLUMBED +SLOW +IDLE\n/,
   drops: /^NUMBER +WHERE +COUNT +REASON +HINT\n/,
 }

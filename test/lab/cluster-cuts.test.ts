@@ -10,8 +10,10 @@ import { Lab } from '../../src/lab/lab.ts'
 import { labName, leftovers } from '../support/lab.ts'
 import {
   allAlive,
+  FIVE_NODES,
   MACHINE,
   NODE_MS,
+  ORDER,
   othersThan,
   phase,
   restore,
@@ -20,26 +22,18 @@ import {
   Watch,
 } from '../support/liveness-watch.ts'
 import type { LoadRecord } from '../support/load-client.ts'
+import { print } from '../support/managed-cluster.ts'
 import { missingRoot, skip } from '../support/skip.ts'
 import { load, startLoad } from '../support/traffic.ts'
 
 const it = suite('cluster-cuts')
 const CUTS = 20
-/** In the order in which they suffer: neighbours have different roles. */
-const ORDER = ['h1', 'f2', 'h2', 'c1']
 
 let lab: Lab
 let watch: Watch
-const print = (text: string): void => void process.stdout.write(`\n  ${text}\n`)
 
 it.before(async () => {
-  lab = await Lab.up({
-    name: labName(),
-    mode: 'managed',
-    forwarders: 2,
-    classifiers: 1,
-    hosts: 2,
-  })
+  lab = await Lab.up({ name: labName(), ...FIVE_NODES })
   watch = await Watch.start(lab)
   await allAlive(lab)
 })

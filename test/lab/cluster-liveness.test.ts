@@ -16,9 +16,11 @@ import {
   AGENT_MS,
   allAlive,
   DEATHS,
+  FIVE_NODES,
   MACHINE,
   NODE_MS,
   nodesSeenBy,
+  ORDER,
   othersThan,
   phase,
   restore,
@@ -26,26 +28,18 @@ import {
   spread,
   Watch,
 } from '../support/liveness-watch.ts'
+import { print } from '../support/managed-cluster.ts'
 import { missingRoot, skip } from '../support/skip.ts'
 
 const it = suite('cluster-liveness')
 const FREEZE_ROUNDS = 10
 const BURNT_MS = 11_000
-/** In the order in which they suffer: neighbours have different roles. */
-const ORDER = ['h1', 'f2', 'h2', 'c1']
 
 let lab: Lab
 let watch: Watch
-const print = (text: string): void => void process.stdout.write(`\n  ${text}\n`)
 
 it.before(async () => {
-  lab = await Lab.up({
-    name: labName(),
-    mode: 'managed',
-    forwarders: 2,
-    classifiers: 1,
-    hosts: 2,
-  })
+  lab = await Lab.up({ name: labName(), ...FIVE_NODES })
   watch = await Watch.start(lab)
   await allAlive(lab)
 })

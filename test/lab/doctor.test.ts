@@ -52,6 +52,8 @@ addresses: { cluster: 10.10.0.31 }
   const agent = healthyAgent()
   view.data.status = { ...agent.status, roles: ['host'] }
   assert.ok('value' in agent.nodes && 'value' in agent.vips && 'value' in agent.drops)
+  assert.ok('value' in agent.health)
+  view.data.health = agent.health.value
   view.data.nodes = agent.nodes.value
   view.data.vips = agent.vips.value
   view.data.drops = agent.drops.value

@@ -5,6 +5,7 @@
 // test-timeout-ms: 280000
 import { type ChildProcess, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -34,6 +35,8 @@ const shares = async (unit: string): Promise<Record<string, number>> =>
   Object.fromEntries(
     ((await health(unit)).shares![0]?.hosts ?? []).map(({ host, percent }) => [host, percent]),
   )
+const mean = (values: Record<string, number>): number =>
+  Object.values(values).reduce((sum, value) => sum + value, 0) / Object.keys(values).length
 const hasShare = async (host: string): Promise<true | undefined> => {
   const all = await Promise.all(UNITS.map(shares))
   return all.every(share => host in share) ? true : undefined
@@ -243,7 +246,8 @@ it('a unit that was killed has its whole cache again by itself (R-B8)', async ()
 })
 
 it('a host whose CPU is busy gets measurably less (R-B1, R-B10)', async () => {
-  const burners: ChildProcess[] = ['0', '1'].map(() =>
+  // Half of the CPUs: what is left over is enough for all the other nodes, which run on the same ones.
+  const burners: ChildProcess[] = Array.from({ length: Math.max(1, availableParallelism() / 2) }, () =>
     lab.spawn('h3', ['/bin/sh', '-c', 'while :; do :; done']),
   )
   try {
@@ -251,17 +255,18 @@ it('a host whose CPU is busy gets measurably less (R-B1, R-B10)', async () => {
       'less for h3',
       async () => {
         const all = await Promise.all(UNITS.map(shares))
-        return all.every(share => share.h3! < 0.5 * share.h1!) ? true : undefined
+        return all.every(({ h3, ...others }) => h3! < 0.7 * mean(others)) ? true : undefined
       },
       60_000,
     )
-    const result = await load(lab, 'client1', { concurrency: 8, jobs: [{ kind: 'small', count: 1_600 }] })
+    // At a rate that makes no other host busy.
+    const running = steady()
+    await delay(8_000)
+    const result = await running.stop()
     assertWhole(lab, result)
-    // The others' loads move too, on a machine with few CPUs: the least busy of them is what to compare with.
     const { h3 = 0, ...others } = result.byHost
-    const most = Math.max(...Object.values(others))
     print(`load ${(await rowOf('h3'))!.load} %; connections: ${JSON.stringify(result.byHost)}`)
-    assert.ok(h3 < 0.9 * most, `${h3} of ${JSON.stringify(result.byHost)}`)
+    assert.ok(h3 < 0.8 * mean(others), `${h3} of ${JSON.stringify(result.byHost)}`)
   } finally {
     for (const burner of burners) {
       burner.kill('SIGKILL')

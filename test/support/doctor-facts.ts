@@ -2,7 +2,7 @@
 import { parseNodeFile } from '../../src/config/load.ts'
 import type { AgentFacts, Facts } from '../../src/doctor/facts.ts'
 import { VERSION } from '../../src/version.ts'
-import { CLUSTER, CONFIG, HOSTS, NODES, STATUS, VIPS } from './fake-view.ts'
+import { CLUSTER, CONFIG, HEALTH, HOSTS, NODES, STATUS, VIPS } from './fake-view.ts'
 
 export const NODE_FILE = `version: 1
 node: { name: h1, identityFile: /etc/shunt/identity.key }
@@ -33,7 +33,10 @@ export const healthyAgent = (): AgentFacts => ({
     },
   },
   hosts: { value: HOSTS },
-  vips: { value: { vips: VIPS.vips.map(vip => ({ ...vip, live: vip.hosts })) } },
+  vips: { value: { vips: VIPS.vips.map(vip => ({ ...vip, live: vip.hosts, ready: vip.hosts })) } },
+  health: {
+    value: { ...HEALTH, cache: HEALTH.cache!.map(table => ({ ...table, rows: table.rows.slice(0, 1) })) },
+  },
   drops: { value: { drops: [] } },
   cluster: { value: CLUSTER },
   config: { value: CONFIG },
@@ -91,6 +94,7 @@ export const healthyFacts = (): Facts => ({
       },
     },
   },
+  cgroup: { value: null },
   clock: { value: { synchronised: true, maxErrorMs: 12.5 } },
   controlSocket: '/run/shunt/control.sock',
   agent: { value: healthyAgent() },

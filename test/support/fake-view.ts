@@ -84,6 +84,8 @@ export const VIPS: VipsData = {
       protocol: 'tcp',
       hosts: 2,
       live: 1,
+      ready: 1,
+      fallback: null,
       flows: 12,
       connections: 340,
     },
@@ -153,9 +155,10 @@ export const HEALTH: HealthData = {
     { host: 'h2', generation: null, inForce: null, leaseMs: 0, rows: [] },
   ],
   shares: [
-    { service: 'web', scheme: 'hash', panic: false, hosts: [{ host: 'h1', percent: 100 }] },
-    { service: 'dns', scheme: 'hash', panic: false, hosts: [] },
+    { service: 'web', scheme: 'hash', panic: false, overload: false, hosts: [{ host: 'h1', percent: 100 }] },
+    { service: 'dns', scheme: 'hash', panic: false, overload: false, hosts: [] },
   ],
+  absent: [],
   servers: [
     {
       host: 'h1',

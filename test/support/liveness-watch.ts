@@ -14,6 +14,10 @@ export const DEATHS: readonly EventKind[] = ['node.suspect', 'node.dead']
 export const MACHINE: readonly EventKind[] = [...DEATHS, 'node.alive']
 export const AGENT: readonly EventKind[] = ['agent.down', 'agent.up', 'agent.draining']
 
+export const FIVE_NODES = { mode: 'managed', forwarders: 2, classifiers: 1, hosts: 2 } as const
+/** Nodes of these in the order in which they suffer: neighbours have different roles. */
+export const ORDER = ['h1', 'f2', 'h2', 'c1']
+
 export interface Seen {
   /** Of performance.now(), when word of it came; it happened a little earlier. */
   atMs: number

@@ -5,16 +5,20 @@ import {
   type Answer,
   allAnswered,
   bypassed,
+  drainedGotNone,
   everyForwarderWorked,
   followsCapacities,
   intact,
   type LogLine,
+  noneFailed,
   ownConnections,
   parseAnswers,
   parseLog,
   sharesOf,
   trueClient,
+  undrainedGotSome,
 } from '../../scripts/demo/claims.ts'
+import { underLoad } from '../../scripts/demo/load.ts'
 
 const it = suite('demo-claims')
 
@@ -107,6 +111,64 @@ it('one damaged download is told', () => {
   assert.ok(intact(['a', 'a'], 'a', 1).ok)
   assert.not.ok(intact(['a', 'b'], 'a', 1).ok)
   assert.not.ok(intact([], 'a', 1).ok)
+})
+
+it('a drained host that gets a connection is told, and so is a failed one', () => {
+  const others = [answer('h1'), answer('h3')]
+  assert.ok(drainedGotNone('h2', others, 2).ok)
+  assert.match(
+    drainedGotNone('h2', [...others, answer('h2')], 3).text,
+    'of 3 new connections the drained h2 got 1',
+  )
+  assert.not.ok(drainedGotNone('h2', [...others, answer('h2')], 3).ok)
+  assert.not.ok(drainedGotNone('h2', [answer('h1'), answer('', { status: 0 })], 2).ok)
+  assert.not.ok(drainedGotNone('h2', others, 3).ok)
+})
+
+it('an undrained host that gets nothing is told', () => {
+  assert.ok(undrainedGotSome('h2', [answer('h1'), answer('h2')], 2).ok)
+  assert.not.ok(undrainedGotSome('h2', [answer('h1'), answer('h3')], 2).ok)
+  assert.not.ok(undrainedGotSome('h2', [answer('h2'), answer('', { status: 0 })], 2).ok)
+})
+
+it('failures meanwhile are counted, over all batches', async () => {
+  const batches = [[answer(), answer()], [answer()], [answer(), answer('', { status: 0 })]]
+  let asked = 0
+  const { result, made, failed } = await underLoad(
+    async () => {
+      await new Promise(setImmediate)
+      return batches[asked++] ?? [answer(), answer()]
+    },
+    2,
+    async () => {
+      while (asked < 3) await new Promise(setImmediate)
+      return 'done'
+    },
+  )
+  assert.equal([result, made, failed], ['done', asked * 2, 2])
+  assert.not.ok(noneFailed('then', made, failed).ok)
+  assert.ok(noneFailed('then', made, 0).ok)
+  assert.not.ok(noneFailed('then', 0, 0).ok, 'nothing was tried')
+})
+
+it('the load ends with the work, also when that fails, and a load that fails is told', async () => {
+  let asked = 0
+  const batch = async (): Promise<Answer[]> => {
+    await new Promise(setImmediate)
+    asked++
+    return [answer()]
+  }
+  const told = async (run: Promise<unknown>): Promise<string> =>
+    run.then(
+      () => 'nothing',
+      (error: Error) => error.message,
+    )
+  assert.is(await told(underLoad(batch, 1, () => Promise.reject(new Error('no order')))), 'no order')
+  const before = asked
+  await new Promise(setImmediate)
+  assert.is(asked, before)
+  const broken = (): Promise<Answer[]> => Promise.reject(new Error('no curl'))
+  assert.is(await told(underLoad(broken, 1, async () => {})), 'no curl')
 })
 
 it.run()

@@ -109,6 +109,17 @@ it('a lease ends by time alone', () => {
   assert.equal(spread(), [100, 0, 0, 0])
 })
 
+it('a machine that was suspended chooses nobody until leases are told again', () => {
+  const { allotment, spread, index, service } = start()
+  allotment.take(update({ shares: { 1: 1, 2: 1 } }))
+  allotment.stoodStill()
+  assert.equal(spread(), [100, 0, 0, 0])
+  assert.not(index.takesNew(service, index.host(1)!))
+  assert.is.not(spread(false)[1], 0, 'flows stay where they are')
+  allotment.renew([{ host: 2, untilMs: 9000 }])
+  assert.equal(spread(), [0, 0, 100, 0])
+})
+
 it('tokens are used up, asked for in time, and then it goes on by hash', () => {
   const { allotment, choose } = start()
   const change = { scheme: 'tokens' } as const

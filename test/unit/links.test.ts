@@ -52,7 +52,7 @@ it('three nodes find each other, and say who they are', async context => {
       lastHeardMs: 0,
       rttMs: 0,
       epoch: 102,
-      version: 3,
+      version: 4,
       digest: null,
       revision: null,
     },

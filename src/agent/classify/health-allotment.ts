@@ -93,6 +93,11 @@ export class HealthAllotment implements Allotment, Readiness {
     for (const { host, untilMs } of leases) this.#leases[host] = untilMs
   }
 
+  /** This machine was suspended: whatever the leases said, nobody has vouched for a host meanwhile. */
+  stoodStill(): void {
+    this.#leases.fill(0)
+  }
+
   /** The directory has changed: what was allotted of services and hosts that are gone is forgotten. */
   reconfigured(): void {
     for (const [index, { members }] of this.#services) {

@@ -2,61 +2,28 @@ import { ClassifierCore } from '../classify/classifier-core.ts'
 import { HealthAllotment } from '../classify/health-allotment.ts'
 import type { AllotmentUpdate } from '../classify/update.ts'
 import { RouteBatch } from './batch.ts'
-import type { Datagrams } from './datagrams.ts'
 import { DirectoryIndex } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
+import type { EngineParts, Mutable } from './engine-parts.ts'
 import { ipv4Word } from './flow-key.ts'
-import { FlowTable } from './flows.ts'
-import { ForwarderCore } from './forwarder-core.ts'
+import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
-import { HostCore, type HostSettings } from './host-core.ts'
-import { IdentifierAllocator, isNeutral } from './identifiers.ts'
+import type { HostCore, HostSettings } from './host-core.ts'
+import type { IdentifierAllocator } from './identifiers.ts'
+import { makeForwarder } from './make-forwarder.ts'
+import { hostSettings, makeHost } from './make-host.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
-import { MappingTable, TUPLE_WORDS } from './mappings.ts'
 import type { DataplanePlan } from './messages.ts'
-import type { Plumber, RouteKind } from './nft/plumber.ts'
 import { createPacketRef } from './packet-ref.ts'
-import { type PacketOutput, readRingPacket } from './slow-path.ts'
+import { readRingPacket } from './slow-path.ts'
 
-/** Slow-path packets after which a flow is worth a kernel route: a small request and its answer need fewer. */
-const PLUMB_AFTER_PACKETS = 8
-/** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
-const IDENTIFIERS_PER_FLOW = 4
-/** Half of the quarantine, so that an old message can never contradict a newer owner of its identifier. */
-const timeWindowS = (quarantineMs: number): number =>
-  Math.max(1, Math.min(30, Math.floor(quarantineMs / 2000)))
-const ASKS_PER_SECOND = 1000
 /** Ends of quarantine looked for in a tick while no forwarder is there to do so. */
 const IDENTIFIERS_PER_TICK = 4096
 
 type Timeouts = DataplanePlan['timeouts']
 
 const inventoryIdleMs = ({ tcpIdle, routeLease }: Timeouts): number => tcpIdle + routeLease
-
-const hostSettings = (timeouts: Timeouts): Pick<HostSettings, 'timeouts' | 'timeWindowS'> => ({
-  timeouts: {
-    embryonic: timeouts.embryonic,
-    mapping: timeouts.tcpIdle + timeouts.routeLease,
-    linger: timeouts.linger,
-    routeLease: timeouts.routeLease,
-  },
-  timeWindowS: timeWindowS(timeouts.quarantine),
-})
-
-/** The world as the engine needs it; the worker makes it, a test gives its own. */
-export interface EngineParts {
-  readonly plan: DataplanePlan
-  readonly output: PacketOutput
-  readonly datagrams: Datagrams
-  readonly plumber: Plumber
-  readonly drops: DropCounters
-  /** Unix time in whole seconds, as of the current turn. */
-  readonly nowS: () => number
-  readonly epochChanged: (epoch: number) => void
-}
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /**
  * The cores of this node's roles, wired to one another and to the ports (R-A2): no loop, no sockets. Another plan takes the
@@ -161,7 +128,7 @@ export class Engine {
     const { plan } = this
     if (plan.forwarder !== null && this.forwarder === null) this.#makeForwarder(plan.forwarder)
     if (plan.classifier && this.classifier === null) this.classifier = this.#makeClassifier()
-    if (plan.host !== null && this.host === null) this.host = this.#makeHost()
+    if (plan.host !== null && this.host === null) this.#makeHost()
   }
 
   #makeClassifier(): ClassifierCore {
@@ -183,58 +150,17 @@ export class Engine {
   }
 
   #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>): void {
-    const { output, datagrams, plumber, drops, nowS } = this.#parts
-    const { limits, timeouts, mtuBytes, tableKey } = this.plan
-    const [k0, k1] = tableKey
-    const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
-    const identifiers =
-      this.identifiers ?? new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
-    const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1)
-    const { keys } = flows.table
-    const settings: Mutable<ForwarderSettings> = {
-      tunnelWords: own.tunnelWords,
-      epoch: this.#epochAfterLast(own.epoch),
-      mtuBytes,
-      timeouts,
-      plumbAfterPackets: PLUMB_AFTER_PACKETS,
-      hasClassifier: own.hasClassifier,
-    }
-    const kindOf = (slot: number): RouteKind => {
-      const identifier = flows.identifier[slot]
-      if (identifier === 0) return 'local'
-      return identifiers.isNeutral(identifier, keys[slot * 10 + 8]) ? 'route' : 'fixed'
-    }
-    this.identifiers = identifiers
-    this.#forwarderSettings = settings
-    this.forwarder = new ForwarderCore({
-      flows,
-      identifiers,
-      held: this.heldByForwarder,
+    const { core, settings, identifiers } = makeForwarder(this.#parts, this.plan, own, {
       directory: this.directory,
       allotment: this.allotment,
-      settings,
-      ports: {
-        tunnel: (packet, identifier, index) =>
-          output.tunnel(packet, own.tunnelWords, this.directory.host(index)!.words, identifier),
-        deliverLocal: packet => output.inject(packet),
-        datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
-        plumb: slot => {
-          const { routeLease } = settings.timeouts
-          const kind = kindOf(slot)
-          if (kind === 'local') return plumber.local(slot, keys, slot * 10, routeLease)
-          // Never put into the kernel: see ruleset.ts on identifiers whose checksum must be fixed.
-          if (kind === 'fixed' && keys[slot * 10 + 9] !== 6) return
-          plumber.route(slot, keys, slot * 10, flows.identifier[slot], kind === 'route', routeLease)
-        },
-        unplumb: slot => plumber.unroute(keys, slot * 10, kindOf(slot)),
-        unplumbAll: slots =>
-          plumber.unrouteAll(slots.map(slot => ({ key: keys, at: slot * 10, kind: kindOf(slot) }))),
-        ended: slot => {
-          if (!settings.hasClassifier) this.ended.add(keys, slot * 10, null)
-        },
-        drop: reason => drops.add(reason),
-      },
+      held: this.heldByForwarder,
+      identifiers: this.identifiers,
+      epoch: this.#epochAfterLast(own.epoch),
+      ended: this.ended,
     })
+    this.forwarder = core
+    this.#forwarderSettings = settings
+    this.identifiers = identifiers
   }
 
   /** Hosts take messages of a later epoch for a new beginning, and only those. */
@@ -245,56 +171,10 @@ export class Engine {
     return (last + 1) >>> 0
   }
 
-  #makeHost(): HostCore {
-    const { plan } = this
-    const { output, datagrams, plumber, drops, nowS } = this.#parts
-    const mappings = new MappingTable(
-      plan.limits.mappings,
-      plan.limits.embryonicFlows,
-      plan.tableKey[0],
-      plan.tableKey[1],
-    )
-    const { keys } = mappings.table
-    const settings: Mutable<HostSettings> = {
-      ...hostSettings(plan.timeouts),
-      commitAfterPackets: PLUMB_AFTER_PACKETS,
-      asksPerSecond: ASKS_PER_SECOND,
-    }
+  #makeHost(): void {
+    const { core, settings } = makeHost(this.#parts, this.plan, this.directory, this.heldByHost)
+    this.host = core
     this.#hostSettings = settings
-    const where = (slot: number) => {
-      const identifier = keys[slot * 5 + 4]
-      return {
-        tunnel: keys[slot * 5 + 3],
-        identifier,
-        protocol: mappings.tuples[slot * TUPLE_WORDS + 9],
-        neutral: isNeutral(identifier, mappings.tuples[slot * TUPLE_WORDS + 8]),
-      }
-    }
-    return new HostCore({
-      mappings,
-      directory: this.directory,
-      held: this.heldByHost,
-      settings,
-      ports: {
-        restore: (packet, slot) => output.restore(packet, mappings.tuples, slot * TUPLE_WORDS),
-        inject: packet => {
-          // The acknowledgement goes first: what the packet sets off (a SYN-ACK, the client's answer) is faster than
-          // the end of this turn, and finds the forwarder ready to tunnel.
-          datagrams.flush()
-          output.inject(packet)
-        },
-        datagram: (header, to) => datagrams.send(header, ipv4Word(header.node, 0), to, null, nowS()),
-        commit: slot => {
-          const at = slot * TUPLE_WORDS
-          const { tunnel, identifier, neutral } = where(slot)
-          if (!neutral && mappings.tuples[at + 9] !== 6) return
-          const { routeLease } = settings.timeouts
-          plumber.mapping(slot, tunnel, identifier, mappings.tuples, at, neutral, routeLease)
-        },
-        withdraw: slots => plumber.unmap(slots.map(where)),
-        drop: reason => drops.add(reason),
-      },
-    })
   }
 
   #receiveDatagrams(): void {
@@ -350,6 +230,10 @@ export class Engine {
   turn(nowMs: number): void {
     this.#nowMs = nowMs
     this.allotment.turn(nowMs)
+  }
+
+  stoodStill(): void {
+    this.allotment.stoodStill()
   }
 
   /** What the health and load handler allots. In force as soon as `isWithdrawing` is false. */

@@ -1,10 +1,9 @@
 import type { DirectoryIndex } from './directory.ts'
 import type { FlowTable } from './flows.ts'
 import type { ForwarderCounters, ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
-import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
+import { createMappingHeader, fillWithoutFlow, KIND, type MappingHeader } from './mapping-header.ts'
 import type { PacketRef } from './packet-ref.ts'
 
-const NO_ADDRESS = [0, 0, 0xffff, 0]
 /** Answers to one of the last so many messages are taken for answers to ours. */
 const RECENT = 65_536
 
@@ -65,15 +64,7 @@ export class FlowMapping {
   /** UNKNOWN: the identifier is nobody's. */
   sendUnknown(identifier: number, hostIpv4: number): void {
     const header = this.#header
-    header.kind = KIND.UNKNOWN
-    header.epoch = this.epoch
-    header.sequence = this.#sequence
-    header.identifier = identifier
-    header.hostIndex = 0
-    header.protocol = 0
-    header.ports = 0
-    header.client.set(NO_ADDRESS)
-    header.vip.set(NO_ADDRESS)
+    fillWithoutFlow(header, KIND.UNKNOWN, this.epoch, this.#sequence, identifier)
     header.node.set(this.#tunnelWords)
     this.#ports.datagram(header, hostIpv4, null)
   }

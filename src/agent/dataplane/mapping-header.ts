@@ -124,6 +124,27 @@ export const createMappingHeader = (): MappingHeader => ({
   innerOffset: 0,
 })
 
+const NO_ADDRESS = [0, 0, 0xffff, 0]
+
+/** Fills in a header of no known flow, which an identifier alone names; its node address is the caller's to set. */
+export const fillWithoutFlow = (
+  h: MappingHeader,
+  kind: number,
+  epoch: number,
+  sequence: number,
+  identifier: number,
+): void => {
+  h.kind = kind
+  h.epoch = epoch
+  h.sequence = sequence
+  h.identifier = identifier
+  h.hostIndex = 0
+  h.protocol = 0
+  h.ports = 0
+  h.client.set(NO_ADDRESS)
+  h.vip.set(NO_ADDRESS)
+}
+
 /** The bytes that `encodeMappingHeader` will write for these addresses: 48 or 84. */
 export const mappingHeaderLength = (h: MappingHeader): number =>
   isIpv4(h.client, 0) && isIpv4(h.vip, 0) && isIpv4(h.node, 0) ? MAPPING_HEADER_IPV4 : MAPPING_HEADER_IPV6

@@ -1,9 +1,8 @@
 import { DROP } from './drops.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
-import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
+import { createMappingHeader, fillWithoutFlow, KIND, type MappingHeader } from './mapping-header.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
 
-const NO_ADDRESS = [0, 0, 0xffff, 0]
 /** How long a packet waits for its mapping, and how long before a request is repeated the first time. */
 const HOLD_MS = 1000
 const ASK_RETRY_MS = 50
@@ -73,15 +72,7 @@ export class UnknownIdentifiers {
     this.#tokens--
     this.counters.asksSent++
     const header = this.#header
-    header.kind = KIND.ASK
-    header.epoch = asked.epoch
-    header.sequence = 0
-    header.identifier = identifier
-    header.protocol = 0
-    header.hostIndex = 0
-    header.ports = 0
-    header.client.set(NO_ADDRESS)
-    header.vip.set(NO_ADDRESS)
+    fillWithoutFlow(header, KIND.ASK, asked.epoch, 0, identifier)
     header.node.set([0, 0, 0xffff, tunnel])
     datagram(header, asked.ipv4)
   }

@@ -4,26 +4,23 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { errorText, ShuntError } from '../../errors.ts'
+import { Standstill } from '../../health/unit/standstill.ts'
+import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import { SetElements } from '../../os/netlink/nftables-elements.ts'
-import { PacketRing } from '../../os/packet-ring.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
-import { RawSender } from '../../os/raw-socket.ts'
-import { Tun } from '../../os/tun.ts'
-import { UdpBatchSocket } from '../../os/udp-socket.ts'
 import { Datagrams } from './datagrams.ts'
+import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
 import { Engine } from './engine.ts'
 import {
   BATCH_WORDS,
   type DataplanePlan,
   type FromWorker,
-  type LinkRef,
   type ToWorker,
   type WorkerData,
 } from './messages.ts'
 import { Plumber } from './nft/plumber.ts'
-import { SLOW_MARK } from './nft/ruleset.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
@@ -41,36 +38,21 @@ const WINDOW_MS = 2
 const BUSY_PACKETS = 24
 /** Routes gather this long before they cross to the main thread. */
 const BATCH_MS = 5
-const FRAME_MTU_BYTES = 1800
-const SMALL_FRAME = 2048
-const LARGE_FRAME = 16_384
-
-interface Opened {
-  readonly rings: ReadonlyMap<number, PacketRing>
-  readonly raw: RawSender | null
-  readonly tun: Tun | null
-}
 
 class Worker {
   readonly #port: MessagePort
   readonly #wake: EventFd
-  /** By interface index. */
-  readonly #rings = new Map<number, PacketRing>()
-  readonly #frameSize: number
-  readonly #socket: UdpBatchSocket
+  readonly #devices: Devices
   readonly #output: PacketOutput
   readonly #datagrams: Datagrams
   readonly #elements = new SetElements()
   readonly #plumber: Plumber
   readonly #engine: Engine
-  #raw: RawSender | null
-  #tun: Tun | null
   #prober: Prober | null = null
   #poller = new Poller()
   #watched = { mappings: 0, wake: 0, prober: -1 }
-  /** Of rings that were closed. */
-  #closedRings = { packets: 0, drops: 0 }
   readonly #drops = new DropCounters()
+  readonly #standstill = new Standstill()
   readonly #key = new Uint32Array(10)
   #nowS = 0
   #running = true
@@ -83,20 +65,11 @@ class Worker {
   constructor({ plan, port, wakeFd }: WorkerData) {
     this.#port = port
     this.#wake = EventFd.attach(wakeFd)
-    // Jumbo frames need a larger frame; a super-packet (GRO) takes the ring's slower way.
-    this.#frameSize = plan.mtuBytes <= FRAME_MTU_BYTES ? SMALL_FRAME : LARGE_FRAME
-    const frameSize = this.#frameSize
-    for (const link of plan.links) this.#rings.set(link.index, this.#openRing(link))
-    this.#socket = UdpBatchSocket.open({
-      address: plan.clusterAddress,
-      port: plan.mappingPort,
-      slotSize: frameSize,
-    })
-    this.#raw = plan.forwarder === null ? null : RawSender.open({ slotSize: frameSize })
-    this.#tun = plan.host === null ? null : Tun.open(plan.host.tun)
-    this.#output = new PacketOutput(this.#raw, this.#tun, this.#drops, frameSize)
+    this.#devices = new Devices(plan)
+    const { socket, raw, tun, frameSize } = this.#devices
+    this.#output = new PacketOutput(raw, tun, this.#drops, frameSize)
     this.#datagrams = new Datagrams(
-      this.#socket,
+      socket,
       plan.mappingPort,
       plan.keys,
       plan.forwarder?.tunnelIpv4 ?? 0,
@@ -125,77 +98,35 @@ class Worker {
     )
   }
 
-  #openRing(link: LinkRef): PacketRing {
-    return PacketRing.open({
-      interfaceIndex: link.index,
-      mark: SLOW_MARK,
-      markMask: 0xffffffff,
-      frameSize: this.#frameSize,
-      frames: (4 << 20) / this.#frameSize,
-    })
-  }
-
-  /** Frames and slots have one size for life; what is larger is refused and counted (DROP.TOO_BIG). */
   #withinFrame(plan: DataplanePlan): DataplanePlan {
-    return { ...plan, mtuBytes: Math.min(plan.mtuBytes, this.#frameSize) }
+    return { ...plan, mtuBytes: Math.min(plan.mtuBytes, this.#devices.frameSize) }
   }
 
   /** A new poller for what there is to wait for now. */
   #watch(): void {
-    const poller = new Poller(this.#rings.size + 3)
-    for (const ring of this.#rings.values()) poller.add(ring.fd)
+    const { rings, socket } = this.#devices
+    const poller = new Poller(rings.size + 3)
+    for (const ring of rings.values()) poller.add(ring.fd)
     this.#poller = poller
     this.#watched = {
-      mappings: poller.add(this.#socket.fd),
+      mappings: poller.add(socket.fd),
       wake: poller.add(this.#wake.fd),
       prober: this.#prober === null ? -1 : poller.add(this.#prober.fd),
     }
   }
 
-  /** Opens all that another plan needs before anything changes: what cannot be had leaves the plan before in force. */
-  #open(plan: DataplanePlan): Opened {
-    const rings = new Map<number, PacketRing>()
-    let raw: RawSender | null = null
-    let tun: Tun | null = null
-    try {
-      for (const link of plan.links)
-        if (!this.#rings.has(link.index)) rings.set(link.index, this.#openRing(link))
-      if (plan.forwarder !== null) raw = this.#raw ?? RawSender.open({ slotSize: this.#frameSize })
-      if (plan.host !== null) tun = this.#tun ?? Tun.open(plan.host.tun)
-      return { rings, raw, tun }
-    } catch (error) {
-      for (const ring of rings.values()) ring.close()
-      if (raw !== this.#raw) raw?.close()
-      throw error
-    }
-  }
-
   /** Another plan, between two turns; answers null or why it is not in force. */
   #reconfigure(plan: DataplanePlan, nowMs: number): string | null {
-    let opened: Opened
+    let prepared: PreparedDevices
     try {
-      opened = this.#open(plan)
+      prepared = this.#devices.prepare(plan)
     } catch (error) {
       return errorText(error)
     }
     this.#send()
     this.#engine.reconfigure(this.#withinFrame(plan), nowMs)
-    const { raw, tun, rings } = opened
-    this.#output.use(raw, tun)
-    if (raw !== this.#raw) this.#raw?.close()
-    if (tun !== this.#tun) this.#tun?.close()
-    this.#raw = raw
-    this.#tun = tun
-    const wanted = new Set(plan.links.map(link => link.index))
-    for (const [index, ring] of this.#rings) {
-      if (wanted.has(index)) continue
-      const { packets, drops, truncated } = ring.stats()
-      this.#closedRings.packets += packets
-      this.#closedRings.drops += drops + truncated
-      ring.close()
-      this.#rings.delete(index)
-    }
-    for (const [index, ring] of rings) this.#rings.set(index, ring)
+    this.#output.use(prepared.raw, prepared.tun)
+    this.#devices.use(prepared)
     this.#watch()
     return null
   }
@@ -226,6 +157,7 @@ class Worker {
       }
       this.#nowS = Math.floor(Date.now() / 1000)
       this.#engine.turn(nowMs)
+      if (this.#standstill.passed(readClocks())) this.#engine.stoodStill()
       // Before messages, which may put another poller in the place of this one.
       const mappings = this.#poller.ready(this.#watched.mappings)
       this.#turnProber(nowMs)
@@ -236,7 +168,7 @@ class Worker {
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
         packets += taken
-        for (const ring of this.#rings.values()) {
+        for (const ring of this.#devices.rings.values()) {
           taken = ring.receive(BURST, this.#engine.ringPacket)
           busy ||= taken === BURST
           packets += taken
@@ -367,12 +299,7 @@ class Worker {
   }
 
   #status(): unknown {
-    let { packets, drops: ringDrops } = this.#closedRings
-    for (const ring of this.#rings.values()) {
-      const stats = ring.stats()
-      packets += stats.packets
-      ringDrops += stats.drops + stats.truncated
-    }
+    const { packets, drops: ringDrops } = this.#devices.ringStats()
     for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
     const { batches, changes, batchFailures, changeFailures } = this.#plumber.counters
     return workerStatus(this.#engine, {
@@ -385,11 +312,8 @@ class Worker {
   }
 
   #close(): void {
-    for (const ring of this.#rings.values()) ring.close()
     this.#prober?.close()
-    this.#socket.close()
-    this.#raw?.close()
-    this.#tun?.close()
+    this.#devices.close()
     this.#elements.close()
     this.#post({ type: 'stopped' })
     this.#port.close()

@@ -1,19 +1,24 @@
 /** Health and load on this node (src/health/node.ts) with everything around it: links, timers, applications, allotments, events. */
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
+import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
-import type { HealthData } from '../../control/types.ts'
+import type { HealthData, ShareRow } from '../../control/types.ts'
 import { errorText } from '../../errors.ts'
-import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
 import { encodeHealthFrame } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
+import { RateByKey } from '../../gossip/rate-by-key.ts'
 import { decodeHealth, encodeHealth } from '../../health/codec.ts'
 import { HealthNode, type HealthNodeAction, type HealthNodeEvent } from '../../health/node.ts'
-import { BEAT_MS, LEASE_BEATS, type ServerState } from '../../health/types.ts'
+import { BEAT_MS, type DirectiveState, LEASE_BEATS, type ServerState } from '../../health/types.ts'
+import { Standstill } from '../../health/unit/standstill.ts'
+import { readClocks } from '../../os/clock.ts'
 import type { Course } from '../cluster/course.ts'
 import type { EventLog } from '../events.ts'
-import { healthView } from './health-view.ts'
+import { factsOf, type HealthViewParts, healthView, sharesView } from './health-view.ts'
 import { type AppReport, OwnApps, type OwnEndpoint } from './own-apps.ts'
+import { RowWatch } from './row-watch.ts'
+import { addedHosts, ordersOf, serviceOf, settledText } from './services.ts'
 import { UnitSide, type UnitSidePorts } from './unit-side.ts'
 
 /** Links of this version carry health and load. */
@@ -28,7 +33,6 @@ const SERVER_MS = 15_000
 const RATE = { ratePerS: 300, burst: 2_000 }
 /** For rows of hosts that are new to a service: they come before the host says that it follows. */
 const READY_MS = 500
-const READY_LOOK_MS = 10
 /** Node has no longer timers. */
 const MAX_TIMER_MS = 2_147_483_647
 
@@ -40,14 +44,14 @@ export interface HealthSideParts {
   isDead(name: string): boolean
   allot: UnitSidePorts['allot']
   leases: UnitSidePorts['leases']
+  /** The operator's, about a host's applications. */
+  orders(host: string): readonly DirectiveOrder[]
 }
-
-const pairsOf = ({ services }: NodeConfig): (readonly [string, string])[] =>
-  services.flatMap(({ name, hosts }) => hosts.map(host => [name, host.name] as const))
 
 export class HealthSide {
   readonly #parts: HealthSideParts
   readonly #node: HealthNode
+  readonly #rows: RowWatch
   #course: Course
   #unit: UnitSide | null = null
   #apps: OwnApps | null = null
@@ -55,7 +59,7 @@ export class HealthSide {
   readonly #linked = new Set<string>()
   readonly #servers = new Map<string, ServerState>()
   /** Orders in force, by key of the application. */
-  #ordered = new Map<string, string>()
+  #ordered: ReadonlyMap<string, DirectiveState> = new Map()
   /** The table that was told of them. */
   #told: HealthNode['host'] = null
   #serverToldMs = Number.NEGATIVE_INFINITY
@@ -66,13 +70,16 @@ export class HealthSide {
     messages_over_rate: 0,
     refused: 0,
   }
-  /** Of members, by name: bounded by the membership. */
-  readonly #rates = new Map<string, Bucket>()
+  readonly #rates = new RateByKey(RATE)
+  readonly #standstill = new Standstill()
+  /** What an action leads to has to wait for the other actions. */
+  readonly #waiting: HealthNodeEvent[] = []
   #stopped = false
 
   constructor(course: Course, parts: HealthSideParts) {
     this.#parts = parts
     this.#course = course
+    this.#rows = new RowWatch(parts.events, () => factsOf(this.#viewParts()))
     const { groups, overload, node, addresses } = course.config
     const isSparse = groups.heartbeats === 'changes'
     this.#node = new HealthNode(
@@ -119,11 +126,11 @@ export class HealthSide {
   follow(course: Course): void {
     this.#course = course
     const { config } = course
-    for (const name of this.#rates.keys())
-      if (!config.peers.some(peer => peer.name === name)) this.#rates.delete(name)
     const self = { name: config.node.name, id: this.#parts.links.id, roles: config.roles }
     const isUnit = (roles: readonly string[]): boolean =>
       roles.includes('forwarder') || roles.includes('classifier')
+    // What the cache holds already, of this very node, is told in the same step.
+    this.#followUnit(config, isUnit(config.roles))
     this.#step({
       on: 'members',
       members: [self, ...config.peers].map(({ name, id, roles }) => ({
@@ -131,7 +138,6 @@ export class HealthSide {
         unit: isUnit(roles),
       })),
     })
-    this.#followUnit(config, isUnit(config.roles))
     this.#followHost(config)
   }
 
@@ -139,16 +145,11 @@ export class HealthSide {
    * Resolves when the rows of hosts that are new to a service are in force here, so that a change that was told to be in force
    * is followed by new connections too. Waits so long at most: an application may not run there at all.
    */
-  async ready(before: NodeConfig, maxMs = READY_MS): Promise<void> {
+  async ready(before: NodeConfig): Promise<void> {
     const { config } = this.#course
-    if (this.#unit === null) return
-    const known = new Set(pairsOf(before).map(([service, host]) => `${service} ${host}`))
-    const added = pairsOf(config).filter(([service, host]) => !known.has(`${service} ${host}`))
-    const untilMs = performance.now() + maxMs
-    const isMissing = ([service, host]: readonly [string, string]): boolean =>
-      this.#linked.has(host) && this.#unit?.holds(service, host) === false
-    while (!this.#stopped && performance.now() < untilMs && added.some(isMissing))
-      await new Promise(resolve => setTimeout(resolve, READY_LOOK_MS))
+    const own = config.node.name
+    const added = addedHosts(before, config).filter(({ host }) => host === own || this.#linked.has(host))
+    await this.#unit?.awaitHosts(added, READY_MS)
   }
 
   /** A peer's agent or machine came or went. */
@@ -183,6 +184,7 @@ export class HealthSide {
     this.#step({ on: 'goodbye', reason })
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#rows.stop()
     this.#apps?.stop()
     this.#unit?.stop()
   }
@@ -194,14 +196,21 @@ export class HealthSide {
   }
 
   view(): HealthData {
-    return healthView({
-      config: this.#course.config,
-      node: this.#node,
-      apps: this.#apps,
-      unit: this.#unit,
-      servers: this.#servers,
+    return healthView(this.#viewParts())
+  }
+
+  /** Of new connections from here; null where this node is no load balancing unit. */
+  shares(): ShareRow[] | null {
+    return sharesView(this.#unit)
+  }
+
+  #viewParts(): HealthViewParts {
+    const { config, leaving } = this.#course
+    return {
+      ...{ config, leaving, node: this.#node, apps: this.#apps, unit: this.#unit, servers: this.#servers },
+      orders: this.#parts.orders,
       nowMs: performance.now(),
-    })
+    }
   }
 
   #followUnit(config: NodeConfig, isUnit: boolean): void {
@@ -216,8 +225,12 @@ export class HealthSide {
     const stateOf = (name: string) => links.states().find(peer => peer.name === name)
     this.#unit = new UnitSide(config, {
       allot: (allotments, complete) => this.#parts.allot(allotments, complete),
-      leases: leases => this.#parts.leases(leases),
+      leases: leases => {
+        this.#lookAtClocks()
+        this.#parts.leases(leases)
+      },
       applied: (host, version) => this.#step({ on: 'applied', host, version }),
+      followed: () => this.#rows.soon(),
       alive: name => name === own || (stateOf(name)?.state === 'alive' && !this.#parts.isDead(name)),
       silent: () =>
         links
@@ -242,28 +255,17 @@ export class HealthSide {
     }
     this.#order()
     if (this.#apps !== null) return this.#apps.reconfigure(config)
-    const { log, events } = this.#parts
-    const health = new Map<string, string>()
+    const { log } = this.#parts
     this.#apps = new OwnApps(config, {
-      endpoints: endpoints => {
-        const keys = new Set(endpoints.map(({ key }) => key))
-        for (const key of health.keys()) if (!keys.has(key)) health.delete(key)
-        this.#endpoints(endpoints)
-      },
-      health: (key, now, why) => {
-        this.#step({ on: 'health', app: key, health: now })
-        const before = health.get(key)
-        health.set(key, now)
-        const service = this.#apps?.endpoints.find(endpoint => endpoint.key === key)?.service.name ?? key
-        const own = config.node.name
-        if (now === 'failing' && before !== now)
-          events.add('app.health', 'warning', own, `the application of ${service} fails on ${own}: ${why}`)
-        else if (now === 'healthy' && before === 'failing')
-          events.add('app.health', 'info', own, `the application of ${service} is healthy on ${own}: ${why}`)
+      endpoints: endpoints => this.#endpoints(endpoints),
+      health: (key, health) => {
+        this.#step({ on: 'health', app: key, health })
+        this.#rows.soon()
       },
       load: (key, percent) => this.#step({ on: 'load', app: key, percent }),
       server: state => this.#server(state),
       trouble: text => log.warn({ error: text }, 'listening sockets could not be looked at; trying again'),
+      warning: text => log.warn(text),
     })
     this.#apps.start()
   }
@@ -271,20 +273,16 @@ export class HealthSide {
   #endpoints(endpoints: readonly OwnEndpoint[]): void {
     this.#order(endpoints)
     this.#step({ on: 'endpoints', endpoints: endpoints.map(({ app, capacity }) => ({ app, capacity })) })
+    this.#rows.soon()
   }
 
-  /** What the operator ordered for this host, by application; '*' is for all of them. */
+  /** Tells the table what changed of the operator's orders. */
   #order(endpoints: readonly OwnEndpoint[] = this.#apps?.endpoints ?? []): void {
-    const wanted = new Map<string, string>()
-    for (const { app, state } of this.#course.directives) {
-      const keys = app === '*' ? ['*'] : endpoints.filter(e => e.service.name === app).map(({ key }) => key)
-      for (const key of keys) if (state !== 'active') wanted.set(key, state)
-    }
+    const wanted = ordersOf(this.#course.directives, endpoints)
     for (const key of this.#ordered.keys())
       if (!wanted.has(key)) this.#step({ on: 'order', app: key, state: null })
     for (const [key, state] of wanted)
-      if (this.#ordered.get(key) !== state)
-        this.#step({ on: 'order', app: key, state: state as 'draining' | 'inactive' })
+      if (this.#ordered.get(key) !== state) this.#step({ on: 'order', app: key, state })
     this.#ordered = wanted
   }
 
@@ -309,7 +307,7 @@ export class HealthSide {
 
   #receive(from: string, body: Uint8Array): void {
     this.counters.messages_in!++
-    if (!this.#mayTell(from, body.length)) {
+    if (!this.#rates.take(from, performance.now(), 1 + body.length / 512)) {
       this.counters.messages_over_rate!++
       return
     }
@@ -323,27 +321,29 @@ export class HealthSide {
     this.#step({ on: 'message', from, message })
   }
 
-  /** What one peer may make this node read. */
-  #mayTell(from: string, bytes: number): boolean {
-    const nowMs = performance.now()
-    const before = this.#rates.get(from) ?? { tokens: RATE.burst, atMs: nowMs }
-    const { bucket, waitMs } = takeTokens(before, 1 + bytes / 512, nowMs, RATE)
-    if (waitMs > 0) return false
-    this.#rates.set(from, bucket)
-    return true
+  /** Before anything that rests on leases. */
+  #lookAtClocks(): void {
+    if (this.#standstill.passed(readClocks())) this.#step({ on: 'stood-still' })
   }
 
   #step(event: HealthNodeEvent): void {
     if (this.#stopped) return
-    const { actions, wakeAtMs } = this.#node.step(event, performance.now())
-    // What an action leads to comes after all of them.
+    this.#lookAtClocks()
+    this.#waiting.push(event)
+    if (this.#waiting.length > 1) return
+    for (; this.#waiting.length > 0; this.#waiting.shift()) {
+      const { actions, wakeAtMs } = this.#node.step(this.#waiting[0]!, performance.now())
+      this.#wakeAt(wakeAtMs)
+      for (const action of actions) this.#act(action)
+    }
+  }
+
+  #wakeAt(atMs: number): void {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
-    if (Number.isFinite(wakeAtMs)) {
-      const delayMs = Math.min(MAX_TIMER_MS, Math.max(0, wakeAtMs - performance.now()))
-      this.#timer = setTimeout(() => this.#step({ on: 'tick' }), delayMs)
-    }
-    for (const action of actions) this.#act(action)
+    if (!Number.isFinite(atMs)) return
+    const delayMs = Math.min(MAX_TIMER_MS, Math.max(0, atMs - performance.now()))
+    this.#timer = setTimeout(() => this.#step({ on: 'tick' }), delayMs)
   }
 
   #act(action: HealthNodeAction): void {
@@ -371,17 +371,10 @@ export class HealthSide {
         return this.#unit?.update()
       case 'settled': {
         const row = this.#node.host?.rows().find(({ id }) => id === action.id)
-        const service = this.#course.config.services.find(
-          ({ vip, port, protocol }) =>
-            vip === row?.app.vip && port === row.app.port && protocol === row.app.protocol,
-        )
+        const service = row && serviceOf(this.#course.config, row.app)
         const own = this.#course.config.node.name
-        events.add(
-          'directive.settled',
-          'info',
-          own,
-          `every unit has the application of ${service?.name ?? 'a former service'} on ${own} ${action.state}`,
-        )
+        const text = settledText(service?.name, own, action.state, row?.cause)
+        events.add('directive.settled', 'info', own, text)
         return
       }
       case 'refused':

@@ -1,10 +1,22 @@
 /** What the control API shows of health and load (control/health-types.ts). Pure but for what it is given. */
+import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
-import type { CachedTable, EndpointRow, HealthData, OwnRow, ShareRow } from '../../control/types.ts'
+import type {
+  AbsentRow,
+  CachedTable,
+  EndpointRow,
+  HealthData,
+  OwnRow,
+  ShareRow,
+} from '../../control/types.ts'
 import { appKey } from '../../health/app-id.ts'
 import type { HealthNode } from '../../health/node.ts'
 import type { Row, ServerState } from '../../health/types.ts'
+import { absentRows, type KnownTable, knownTables } from './absent.ts'
+import { addressPort } from './address-port.ts'
 import type { OwnApps } from './own-apps.ts'
+import { type RowFact, rowFacts } from './row-facts.ts'
+import { serviceOf } from './services.ts'
 import type { UnitSide } from './unit-side.ts'
 
 export interface HealthViewParts {
@@ -13,23 +25,20 @@ export interface HealthViewParts {
   apps: OwnApps | null
   unit: UnitSide | null
   servers: ReadonlyMap<string, ServerState>
+  leaving: ReadonlySet<string>
+  /** The operator's, about a host's applications. */
+  orders(host: string): readonly DirectiveOrder[]
   nowMs: number
 }
 
-const at = (address: string, port: number): string =>
-  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-
 const rowView = (config: NodeConfig, host: string, row: Row): EndpointRow => {
   const { app, health, load, capacity, target, current, cause } = row
-  const service = config.services.find(
-    ({ vip, port, protocol }) => vip === app.vip && port === app.port && protocol === app.protocol,
-  )
   return {
     host,
-    service: service?.name ?? null,
-    vip: at(app.vip, app.port),
+    service: serviceOf(config, app)?.name ?? null,
+    vip: addressPort(app.vip, app.port),
     protocol: app.protocol,
-    physical: at(app.physical, app.physicalPort),
+    physical: addressPort(app.physical, app.physicalPort),
     ...{ health, load, capacity, target, current, cause },
   }
 }
@@ -74,7 +83,7 @@ const cacheView = ({ config, node, unit, nowMs }: HealthViewParts): CachedTable[
   return known.sort((a, b) => a.host.localeCompare(b.host))
 }
 
-const sharesView = ({ unit }: HealthViewParts): ShareRow[] | null => {
+export const sharesView = (unit: UnitSide | null): ShareRow[] | null => {
   if (unit === null) return null
   return [...unit.handler.allotments()].map(([service, allotment]) => {
     const shares = allotment?.shares ?? []
@@ -83,15 +92,37 @@ const sharesView = ({ unit }: HealthViewParts): ShareRow[] | null => {
       service,
       scheme: allotment?.scheme ?? 'hash',
       panic: allotment?.panic ?? false,
+      overload: allotment?.overload ?? false,
       hosts: shares.map(({ host, weight }) => ({ host, percent: Math.round((1000 * weight) / sum) / 10 })),
     }
   })
 }
 
+const tablesOf = ({ config, node, unit, nowMs }: HealthViewParts): KnownTable[] =>
+  knownTables(config, node.host?.rows() ?? null, (unit && node.unit?.hosts()) ?? [], nowMs)
+
+const absentOf = (parts: HealthViewParts, tables: readonly KnownTable[]): AbsentRow[] =>
+  absentRows(parts.config, tables, parts.leaving, parts.orders)
+
+/** What events are made of. */
+export const factsOf = (parts: HealthViewParts): RowFact[] => {
+  const { config, apps, unit } = parts
+  const tables = tablesOf(parts)
+  const allotments = unit?.handler.allotments()
+  return rowFacts(
+    config.node.name,
+    tables,
+    absentOf(parts, tables),
+    service => allotments?.get(service)?.states ?? [],
+    row => apps?.why(appKey(row.app)) ?? '',
+  )
+}
+
 export const healthView = (parts: HealthViewParts): HealthData => ({
   own: ownView(parts),
   cache: cacheView(parts),
-  shares: sharesView(parts),
+  shares: sharesView(parts.unit),
+  absent: absentOf(parts, tablesOf(parts)),
   servers: [...parts.servers]
     .map(([host, state]) => ({ host, ...state }))
     .sort((a, b) => a.host.localeCompare(b.host)),

@@ -5,15 +5,20 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
-import { bodyRule, MAX_BODY_BYTES, statusFits, statusRanges } from '../../health/probe/answer.ts'
+import {
+  bodyRule,
+  DEFAULT_PATH,
+  DEFAULT_STATUS,
+  MAX_BODY_BYTES,
+  statusFits,
+  statusRanges,
+} from '../../health/probe/answer.ts'
 import { type CheckTarget, portOf } from '../../health/probe/target.ts'
 import { bodyFits } from './body-fits.ts'
 import { bad, failureText, good, type ProbeOutcome, type ProbeRun } from './probe-run.ts'
 
-const DEFAULT_STATUS = '200-399'
-
 const send = (target: CheckTarget, signal: AbortSignal): ClientRequest => {
-  const { type, path = '/', host } = target.check
+  const { type, path = DEFAULT_PATH, host } = target.check
   const name = host?.replace(/:\d+$/, '')
   const options = {
     host: target.address,
@@ -48,14 +53,30 @@ const readBody = async (answer: IncomingMessage): Promise<string> => {
   return Buffer.concat(chunks).subarray(0, MAX_BODY_BYTES).toString()
 }
 
-const judgeAnswer = async (target: CheckTarget, answer: IncomingMessage): Promise<ProbeOutcome> => {
+const judgeAnswer = async (
+  target: CheckTarget,
+  answer: IncomingMessage,
+  onBody: () => void,
+  signal: AbortSignal,
+): Promise<ProbeOutcome> => {
   const { status = DEFAULT_STATUS, body } = target.check
   const code = answer.statusCode ?? 0
   if (!statusFits(statusRanges(status) ?? [], code)) return bad(`status ${code}`)
   if (body === undefined) return good(`status ${code}`)
-  const fits = bodyFits(bodyRule(body), await readBody(answer))
-  if (fits === null) return bad(`status ${code}, but health.body takes too long on its body`)
-  return fits ? good(`status ${code}, body fits`) : bad(`status ${code}, but its body does not fit`)
+  const text = await readBody(answer)
+  onBody()
+  switch (await bodyFits(target.key, bodyRule(body), text, signal)) {
+    case 'fits':
+      return good(`status ${code}, body fits`)
+    case 'differs':
+      return bad(`status ${code}, but its body does not fit`)
+    case 'slow':
+      return bad(`status ${code}, but health.body takes too long on its body`)
+    case 'no-time':
+      return bad(
+        `status ${code}, but health.body was slow on its body, and the time for slow ones is used up`,
+      )
+  }
 }
 
 export const probeHttp: ProbeRun = (target, signal) =>
@@ -71,7 +92,10 @@ export const probeHttp: ProbeRun = (target, signal) =>
     request.on('response', answer => {
       answer.on('error', () => {}) // whoever reads the body hears of it there
       progress = `status ${answer.statusCode}, but no whole body`
-      judgeAnswer(target, answer)
+      const onBody = (): void => {
+        progress = `status ${answer.statusCode}, but health.body of all checks together takes too long: no turn`
+      }
+      judgeAnswer(target, answer, onBody, signal)
         .then(resolve, fail)
         .finally(() => request.destroy())
     })

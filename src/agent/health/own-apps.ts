@@ -2,13 +2,13 @@
  * What this host knows of its own applications (R-B2): which endpoints of services are listened on, by whom, how healthy and how
  * busy they are. The table (src/health/host) is told; nothing is asked of the applications.
  */
-import { existsSync } from 'node:fs'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
 import type { AppsData } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
 import { checkTarget } from '../../health/probe/target.ts'
 import { servedEndpoints } from '../../health/system/listeners.ts'
 import type { AppId, Health, ServerState } from '../../health/types.ts'
+import { processLives } from '../../os/proc.ts'
 import { HealthProbes } from './probes.ts'
 import { type Listener, type SystemSample, SystemWatch } from './system-watch.ts'
 
@@ -33,6 +33,8 @@ export interface OwnAppsPorts {
   load(key: string, percent: number): void
   server(state: ServerState): void
   trouble(text: string): void
+  /** Said once, at the beginning. */
+  warning(text: string): void
 }
 
 /** What an application of this host says of itself over its socket (R-B2). */
@@ -59,8 +61,6 @@ const stillSpeaks = (
   sockets.some(({ owner }) => owner?.pid === pid) ||
   // Children share their parent's sockets: those must all be there that were.
   (processLives(pid) && [...inodes].some(inode => sockets.some(socket => socket.inode === inode)))
-
-const processLives = (pid: number): boolean => existsSync(`/proc/${pid}`)
 
 export class OwnApps {
   readonly #ports: OwnAppsPorts
@@ -89,6 +89,10 @@ export class OwnApps {
       onTrouble: text => ports.trouble(text),
       ports: () => new Set(this.#services().map(({ port }) => port)),
       cgroup: config.node.cgroup ?? null,
+      onNoCgroup: () =>
+        ports.warning(
+          `node.cgroup (${config.node.cgroup}) cannot be read, so the load of this host is that of the whole machine; mount /sys/fs/cgroup where the agent runs, or correct or remove node.cgroup`,
+        ),
     })
   }
 
@@ -193,16 +197,22 @@ export class OwnApps {
     const keys = new Set(this.#endpoints.map(({ key }) => key))
     for (const known of [this.#full, this.#reports, this.#verdicts])
       for (const key of known.keys()) if (!keys.has(key)) known.delete(key)
-    for (const { key, sockets } of this.#endpoints) {
-      const said = this.#reports.get(key)
-      if (said !== undefined && !stillSpeaks(said, sockets)) this.#reports.delete(key)
-    }
+    this.#forgetReports()
     this.#ports.endpoints(this.#endpoints)
     this.#probes.targets(this.#endpoints.flatMap(({ key, service }) => checkTarget(key, service) ?? []))
     for (const key of keys) this.#judge(key)
   }
 
+  /** Of processes that have ended. Ends of those that share the sockets of another are seen only by looking. */
+  #forgetReports(): void {
+    for (const { key, sockets } of this.#endpoints) {
+      const said = this.#reports.get(key)
+      if (said !== undefined && !stillSpeaks(said, sockets)) this.#reports.delete(key)
+    }
+  }
+
   #measure(): void {
+    this.#forgetReports()
     const sample = this.#watch.sample(performance.now())
     this.#sample = sample
     this.#ports.server(sample.server)

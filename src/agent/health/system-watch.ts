@@ -24,6 +24,8 @@ export interface SystemWatchOptions {
   namespacesMs?: number
   /** As for `nodeCgroup`. */
   cgroup?: string | 'own' | null
+  /** That group cannot be read: the whole machine stands for the node. */
+  onNoCgroup?(): void
 }
 
 const NONE: ReadonlySet<number> = new Set()
@@ -42,7 +44,10 @@ export class SystemWatch {
   constructor(options: SystemWatchOptions) {
     this.#options = options
     this.#look = new ListenerLook(options.ports ?? (() => NONE), options.namespacesMs ?? 1000)
-    this.#sampler = new SystemSampler(nodeCgroup(options.cgroup ?? null))
+    const asked = options.cgroup ?? null
+    const cgroup = nodeCgroup(asked)
+    if (asked !== null && cgroup === null) options.onNoCgroup?.()
+    this.#sampler = new SystemSampler(cgroup)
   }
 
   /** Looks for the first time, at once, and then again and again. */

@@ -2,11 +2,11 @@
  * What a load balancing unit makes of its cache: allotments for its classifier, directives for its flows (R-B3, R-B10). Rows count as
  * in force when the data plane has answered for them.
  */
-import { choiceOf } from '../../config/health-fields.ts'
+import { EventEmitter, once } from 'node:events'
+import { choiceOf, slowStartOf } from '../../config/health-fields.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import { errorText } from '../../errors.ts'
-import type { Allotment } from '../../health/allotment/handler.ts'
-import { Handler } from '../../health/allotment/handler.ts'
+import { type Allotment, Handler } from '../../health/allotment/handler.ts'
 import type { Candidate } from '../../health/allotment/shares.ts'
 import { UpTimes } from '../../health/allotment/up-times.ts'
 import { appType } from '../../health/app-id.ts'
@@ -25,6 +25,8 @@ export interface UnitSidePorts {
   /** Until when new connections may go to the hosts' rows in force (monotonic ms). */
   leases(untilMs: ReadonlyMap<string, number>): void
   applied(host: string, version: TableVersion): void
+  /** What is known of the hosts, or what comes of it, may have changed. */
+  followed(): void
   /** Machine and agent, as this node sees them. */
   alive(host: string): boolean
   /** Hosts of an earlier version, that tell nothing of their health. */
@@ -56,6 +58,7 @@ export class UnitSide {
   readonly #leases = new Map<string, number>()
   /** Hosts of each service that the allotment in force knows. */
   readonly #given = new Map<string, ReadonlySet<string>>()
+  readonly #news = new EventEmitter()
   #config: NodeConfig
   #changed = false
   /** Nothing is in force yet: before that the data plane goes by capacities. */
@@ -73,6 +76,7 @@ export class UnitSide {
 
   stop(): void {
     this.#stopped = true
+    this.#news.emit('given')
     if (this.#leaseTimer !== null) clearTimeout(this.#leaseTimer)
     if (this.#tickTimer !== null) clearTimeout(this.#tickTimer)
   }
@@ -92,14 +96,22 @@ export class UnitSide {
   lease(host: string, untilMs: number): void {
     const nowMs = performance.now()
     const before = this.#leases.get(host) ?? 0
+    const isOver = untilMs <= nowMs
     this.#leases.set(host, untilMs)
-    // A lease that begins makes the host one to be chosen.
-    if (before <= nowMs) this.update()
+    // A lease that begins makes the host one to be chosen; one that ends early, one not to be.
+    if (before <= nowMs || isOver) this.update()
     else void this.#sendAny(this.handler.lease(host, untilMs, nowMs))
-    this.#leaseTimer ??= setTimeout(() => {
+    if (isOver && this.#leaseTimer !== null) {
+      clearTimeout(this.#leaseTimer)
       this.#leaseTimer = null
-      this.#ports.leases(this.#leases)
-    }, LEASES_MS)
+    }
+    this.#leaseTimer ??= setTimeout(
+      () => {
+        this.#leaseTimer = null
+        this.#ports.leases(this.#leases)
+      },
+      isOver ? 0 : LEASES_MS,
+    )
   }
 
   drop(host: string): void {
@@ -109,9 +121,13 @@ export class UnitSide {
     this.update()
   }
 
-  /** Whether the data plane has an allotment that knows that host of a service. */
-  holds(service: string, host: string): boolean {
-    return this.#given.get(service)?.has(host) ?? false
+  /** Resolves when the allotments in force know all of these, or so long later. */
+  async awaitHosts(pairs: readonly { service: string; host: string }[], maxMs: number): Promise<void> {
+    const late = AbortSignal.timeout(maxMs)
+    const given = ({ service, host }: { service: string; host: string }): boolean =>
+      this.#given.get(service)?.has(host) ?? false
+    while (!this.#stopped && !late.aborted && !pairs.every(given))
+      await once(this.#news, 'given', { signal: late }).catch(() => {})
   }
 
   /** Its agent is too old to tell anything. */
@@ -151,6 +167,7 @@ export class UnitSide {
       this.#planTick()
       if ((changed.size > 0 || this.#isNew) && !(await this.#send(changed, this.#isNew))) continue
       for (const { host, version } of versions) this.#ports.applied(host, version)
+      this.#ports.followed()
     }
   }
 
@@ -163,6 +180,7 @@ export class UnitSide {
       await this.#ports.allot(allotments, complete)
       for (const [service, { states }] of allotments)
         this.#given.set(service, new Set(states.map(({ host }) => host)))
+      this.#news.emit('given')
       this.#isNew &&= !complete
       return true
     } catch (error) {
@@ -184,7 +202,7 @@ export class UnitSide {
       new Map(
         this.#config.services.map(service => [
           service.name,
-          { ...choiceOf(service), slowStartMs: service.slowStart ?? 0 },
+          { ...choiceOf(service), slowStartMs: slowStartOf(service) },
         ]),
       ),
     )

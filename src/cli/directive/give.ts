@@ -8,6 +8,7 @@ import { askNodes, askOwnCluster, dataOf, loadOperator, type Operator, sendState
 import { json, localEnvelope, note, print } from '../output.ts'
 import { askAboutLast, leftText } from './around.ts'
 import { type DirectiveFlags, timeoutOf } from './flags.ts'
+import { type Held, heldOf, heldText } from './held.ts'
 import { outcomeText, waitingText } from './progress.ts'
 import { explain, teller, untilInterrupted } from './say.ts'
 import {
@@ -19,7 +20,7 @@ import {
   targetText,
   withDirective,
 } from './target.ts'
-import { awaitDirective, lookOnce, NOTHING_SEEN } from './wait.ts'
+import { awaitDirective, type Look, lookOnce, NOTHING_SEEN } from './wait.ts'
 
 export interface Given {
   command: 'drain' | 'undrain'
@@ -35,6 +36,8 @@ interface Report {
   changed: boolean
   settled: boolean
   waiting: WaitingUnit[]
+  /** Of undrain only: what keeps new connections away all the same. Where the host was not asked, orders alone. */
+  held?: Held[]
 }
 
 class Giving {
@@ -67,8 +70,9 @@ class Giving {
     const orders = withDirective(this.#row.directives, order)
     this.#tellOthers(orders)
     if (flags.wait) return this.#follow(order, orders, true)
-    this.#report({ changed: true, ...NOTHING_SEEN })
-    const ordered = state === 'active' ? 'the order is withdrawn' : `${state} is ordered`
+    this.#report(true, NOTHING_SEEN, orders)
+    const ordered =
+      state === 'active' ? `the order is withdrawn${this.#stillHeld([], orders)}` : `${state} is ordered`
     if (!flags.json) print(`${this.#name}: ${ordered}`)
   }
 
@@ -90,8 +94,10 @@ class Giving {
     )
     const given = directives.find(({ app }) => app === this.#target.app)
     if (given !== undefined && !look.settled && flags.wait) return this.#follow(given, directives, false)
-    this.#report({ changed: false, ...look })
-    const before = state === 'active' ? 'no order holds it back' : `it is ordered to be ${state}`
+    this.#report(false, look, directives)
+    const held = this.#stillHeld(look.rows, directives)
+    const noOrder = held === '' ? 'no order holds it back' : `it has no order of its own${held}`
+    const before = state === 'active' ? noOrder : `it is ordered to be ${state}`
     if (!flags.json) print(`${this.#name}: nothing to change, ${before}`)
     this.#tellOthers(directives)
     if (look.waiting.length > 0) note(`waiting for ${waitingText(look.waiting, this.#row.name)}`)
@@ -115,20 +121,28 @@ class Giving {
           `stopped waiting; ${state === 'active' ? 'the order is withdrawn' : `${this.#name} goes on to become ${state}`}`,
         ),
     )
-    this.#report({ changed, ...(waited ?? NOTHING_SEEN) })
+    this.#report(changed, waited ?? NOTHING_SEEN, orders)
     if (waited === null) return
     explain(waited, this.#target, state, flags.timeout)
     if (!waited.settled || flags.json) return
     const self = this.#nodes.find(node => node.name === this.#self)
     const left = state === 'active' ? '' : await leftText(this.#target, flags.socket, self)
-    print(outcomeText(this.#name, this.#target.app, state, waited.rows, left))
+    const held = state === 'active' ? heldText(heldOf(this.#target, waited.rows, orders)) : ''
+    print(outcomeText(this.#name, this.#target.app, state, waited.rows, { left, held }))
   }
 
-  #report({ changed, settled, waiting }: Pick<Report, 'changed' | 'settled' | 'waiting'>): void {
+  /** `; web is draining (overload)`, or ''. */
+  #stillHeld(rows: Look['rows'], orders: readonly DirectiveOrder[]): string {
+    const held = heldOf(this.#target, rows, orders)
+    return held.length === 0 ? '' : `; ${heldText(held)}`
+  }
+
+  #report(changed: boolean, { settled, waiting, rows }: Look, orders: readonly DirectiveOrder[]): void {
     const { command, state, flags } = this.#given
     if (!flags.json) return
     const { node, app } = this.#target
     const report: Report = { node, app, state, changed, settled, waiting }
+    if (state === 'active') report.held = heldOf(this.#target, rows, orders)
     print(json(localEnvelope(`shunt.${command}/1`, report, this.#self), true))
   }
 }

@@ -51,27 +51,19 @@ export const progressOf = (
   }
 }
 
-/** `f2 (silent), c1 (not in force)`; `node`, the host itself, when no unit is to blame. */
+/** `c1 (no answer yet), f2 (silent)`; `node`, the host itself, when no unit is to blame. */
 export const waitingText = (waiting: readonly WaitingUnit[], node: string): string =>
   waiting.map(({ unit, why }) => `${unit} (${why})`).join(', ') || `${node} itself`
 
-/** Rows that are not active though no order holds them back: `web is inactive (health)`. */
-const others = (rows: readonly OwnRow[]): string[] =>
-  rows
-    .filter(row => row.current !== 'active')
-    .map(row => `${row.service ?? row.vip} is ${row.current} (${row.cause})`)
-
-/** What an order that is followed has come to, one line. `left`: what is known of connections that go on. */
+/** What an order that is followed has come to, one line. `left`: what is known of connections that go on. `held`: what other things hold back. */
 export const outcomeText = (
   name: string,
   app: string,
   state: DirectiveState,
   rows: readonly OwnRow[],
-  left = '',
+  { left = '', held = '' }: { left?: string; held?: string } = {},
 ): string => {
-  const mine = rowsOf(rows, app)
-  if (mine.length === 0) return `${name}: ${state}; nothing listens there now${left}`
-  if (state !== 'active') return `${name}: ${state} on all units${left}`
-  const held = others(mine)
-  return `${name}: ${held.length === 0 ? 'active on all units' : `the order is withdrawn on all units; ${held.join(', ')}`}`
+  if (held !== '') return `${name}: the order is withdrawn on all units; ${held}`
+  if (rowsOf(rows, app).length === 0) return `${name}: ${state}; nothing listens there now${left}`
+  return `${name}: ${state} on all units${left}`
 }

@@ -7,6 +7,8 @@ import type { DirectiveState } from '../../health/types.ts'
 
 /** All applications of a host. */
 export const ALL = '*'
+/** Of a text that is no target. */
+const MAX_SHOWN = 100
 
 export interface Target {
   node: string
@@ -19,11 +21,11 @@ export interface Target {
  * @throws ShuntError SHUNT_ERR_USAGE
  */
 export const parseTarget = (text: string): Target => {
-  const [, node, app] = /^([^/]+)(?:\/([^/]+))?$/.exec(text) ?? []
+  const [, node, app] = /^([A-Za-z0-9-]+)(?:\/([A-Za-z0-9-]+))?$/.exec(text) ?? []
   if (node === undefined)
     throw new ShuntError(
       'SHUNT_ERR_USAGE',
-      `${text} is no target: write NODE, such as h1, or NODE/SERVICE, such as h1/web`,
+      `${text === '' ? 'the target is empty' : `${JSON.stringify(text.slice(0, MAX_SHOWN))} is no target`}: write NODE, such as h1, or NODE/SERVICE, such as h1/web; names are of letters, digits and -`,
     )
   return { node, app: app ?? ALL }
 }

@@ -75,10 +75,25 @@ const clock = ({ clock: known }: Facts) => {
   return [pass(`The clock is synchronised, to about ${Math.ceil(value.maxErrorMs)} ms.`)]
 }
 
+const cgroup = ({ cgroup: known }: Facts) => {
+  if ('error' in known) return [skip(`The control group of node.cgroup cannot be looked at: ${known.error}.`)]
+  const { value } = known
+  if (value === null) return [pass('The node file names no control group.')]
+  if (value.readable)
+    return [pass(`The control group of this node (node.cgroup: ${value.asked}) can be read.`)]
+  return [
+    warn(
+      `The control group of this node (node.cgroup: ${value.asked}) cannot be read: its load is that of the whole machine.`,
+      'mount /sys/fs/cgroup where the agent runs, or correct or remove node.cgroup; then restart the agent',
+    ),
+  ]
+}
+
 export const MACHINE_CHECKS: readonly Check[] = [
   { id: 'kernel', run: kernel },
   { id: 'privileges', run: privileges },
   { id: 'nftables', run: nftables },
   { id: 'tun', run: tun },
   { id: 'clock', run: clock },
+  { id: 'cgroup', run: cgroup },
 ]

@@ -1,5 +1,7 @@
 /** Checks of services and their virtual IPs, by what the agent says. */
+import { missedOf, missedRemedy, missedText } from '../../cli/absent.ts'
 import { count } from '../../cli/format.ts'
+import { allOverloadedText, failOpenText, hasNone, noneText } from '../../cli/ready.ts'
 import { addressFault } from '../../config/address-fault.ts'
 import { parseDocument, servicesOf } from '../../config/document.ts'
 import type { ConfigData } from '../../control/types.ts'
@@ -28,12 +30,18 @@ const namedHosts = (config: Known<ConfigData>): Map<string, number> => {
   }
 }
 
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
+
 const services: WithAgent = ({ vips, config }) =>
   from(vips, ({ vips: rows }) => {
     const named = namedHosts(config)
     if (rows.length === 0) return [skip('There are no services yet (shunt apply brings them).')]
     const bad = rows.flatMap((row): Finding[] => {
       if (row.live === 0) return [fail(`Service ${row.service} has no live host.`, 'shunt hosts; start one')]
+      if (hasNone(row))
+        return [fail(`Service ${row.service}: ${noneText(row.service)}.`, 'shunt hosts -o wide says why')]
+      if (row.fallback === 'failing')
+        return [fail(`Service ${row.service}: ${failOpenText(row.service)}.`, 'shunt hosts -o wide')]
       const hosts = Math.max(row.hosts, named.get(row.service) ?? 0)
       if (hosts > row.hosts)
         return [
@@ -47,6 +55,33 @@ const services: WithAgent = ({ vips, config }) =>
       return []
     })
     return bad.length > 0 ? bad : [pass(`${count(rows.length, 'service')}, all with all their hosts.`)]
+  })
+
+const applications: WithAgent = ({ health }) =>
+  from(health, data => {
+    const rows = data.cache?.flatMap(table => table.rows) ?? data.own?.rows ?? []
+    const failing = rows
+      .filter(row => row.health === 'failing')
+      .map(({ service, vip, host }) =>
+        warn(
+          `The application of ${service ?? vip} on ${host} is failing.`,
+          `look at it there; shunt events --node ${host} says what its check found`,
+        ),
+      )
+    const missed = missedOf(data).map(row => warn(`${capital(missedText(row))}.`, missedRemedy(row)))
+    const overloaded = (data.shares ?? [])
+      .filter(({ overload }) => overload)
+      .map(({ service }) =>
+        warn(
+          `${capital(allOverloadedText(service))}.`,
+          `give ${service} more hosts, or find what keeps them busy`,
+        ),
+      )
+    const bad = [...failing, ...missed, ...overloaded]
+    if (bad.length > 0) return bad
+    return data.cache === null && data.own === null
+      ? [skip('This node knows no applications: it is neither a host nor a load balancing unit.')]
+      : [pass('Every application that is known here listens, and none fails.')]
   })
 
 /** An address with a network around it is one by which the machine itself is reached: nobody is told to delete it. */
@@ -101,5 +136,6 @@ const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
 
 export const SERVICE_CHECKS: readonly Check[] = [
   { id: 'services', run: withAgent(services) },
+  { id: 'applications', run: withAgent(applications) },
   { id: 'virtual-ips', run: withAgent(vipAddresses) },
 ]

@@ -24,7 +24,7 @@ export interface Shares {
   readonly shares: Share[]
   /** All are unhealthy: better an unhealthy host than none. */
   readonly panic: boolean
-  /** All have more to do than they can: shares by capacity alone. */
+  /** All have more to do than they can: shares by capacity, whatever their loads. */
   readonly overload: boolean
 }
 
@@ -58,6 +58,9 @@ const toShares = (candidates: readonly Candidate[], weight: (candidate: Candidat
  * Shares of the candidates that may take new connections now. Rows whose lease is over, and rows that an operator or a stopping
  * agent drained, get none, whatever happens. When no other is left, rows that drain only because they are overloaded are used by
  * capacity, and after them those whose only fault is their health.
+ *
+ * A slow start goes on when all are full: a host that is full so soon has not warmed up, and its share would leap to all of it at the
+ * very moment at which it cannot take more. Rows that only drain for overload, or fail, have no slow start: none of them is new.
  * @param options.slowStartMs how long a host takes from 10 % to 100 % of its share; 0: none
  */
 export const sharesOf = (
@@ -72,13 +75,13 @@ export const sharesOf = (
   const byCapacity = ({ row }: Candidate): number => row.capacity
   const up = usable.filter(({ row }) => isUp(row))
   if (up.length > 0) {
-    if (up.every(({ row }) => row.load >= FULL_LOAD))
-      return { shares: toShares(up, byCapacity), panic: false, overload: true }
+    const overload = up.every(({ row }) => row.load >= FULL_LOAD)
     const shares = toShares(
       up,
-      ({ row, upSinceMs }) => availableCapacity(row) * slowStart(upSinceMs, options.slowStartMs, nowMs),
+      ({ row, upSinceMs }) =>
+        (overload ? row.capacity : availableCapacity(row)) * slowStart(upSinceMs, options.slowStartMs, nowMs),
     )
-    return { shares, panic: false, overload: false }
+    return { shares, panic: false, overload }
   }
   const overloaded = usable.filter(({ row }) => row.cause === 'overload' && row.health !== 'failing')
   if (overloaded.length > 0) return { shares: toShares(overloaded, byCapacity), panic: false, overload: true }

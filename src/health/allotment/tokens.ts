@@ -3,6 +3,8 @@ import type { Share } from './shares.ts'
 
 export const MIN_TOKENS = 10
 export const MAX_TOKENS = 1_000_000
+/** Dealt out first when nobody says how many. */
+export const FIRST_TOKENS = 100
 
 /** What each of `weights` has of `total`, as exact fractions; none has less than one while `total` lasts. */
 const quotas = (total: number, weights: readonly number[]): number[] => {
@@ -50,7 +52,7 @@ export class TokenTotal {
   #total: number
   #dealtAtMs = Number.NEGATIVE_INFINITY
 
-  constructor(first = 100) {
+  constructor(first = FIRST_TOKENS) {
     this.#total = first
   }
 

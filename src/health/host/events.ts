@@ -1,6 +1,6 @@
 /** What a host's health and load table is told, and what it asks of its shell. */
 import type { LoadSettings } from '../smoothing.ts'
-import type { AppId, DirectiveState, Health, HealthMessage } from '../types.ts'
+import type { AppId, DirectiveState, Health, HealthMessage, WaitingWhy } from '../types.ts'
 import type { OverloadSettings } from './overload.ts'
 
 export interface HostSettings {
@@ -67,5 +67,5 @@ export interface PendingDirective {
   id: number
   target: DirectiveState
   sinceMs: number
-  waiting: { unit: string; why: 'silent' | 'differs' | 'not in force' }[]
+  waiting: { unit: string; why: WaitingWhy }[]
 }

@@ -3,11 +3,13 @@
  * it holds it and follows it, or its lease on the earlier rows has run out.
  */
 import {
+  ANSWER_OVERDUE_MS,
   type DirectiveState,
   type HealthMessage,
   MAX_OPERATIONS,
   POSTULATE_AGAIN_MS,
   POSTULATE_DELAY_MS,
+  type WaitingWhy,
 } from '../types.ts'
 import type { PendingDirective } from './events.ts'
 import { Questions } from './questions.ts'
@@ -22,6 +24,8 @@ interface Change {
   /** Of the table, that brought it. */
   readonly generation: number
   readonly holders: Set<string>
+  /** When each unit was first asked, since it can be. */
+  readonly asked: Map<string, number>
   /** Last 'wrong' of each unit. */
   readonly wrong: Map<string, { atMs: number; differs: boolean }>
   postulateMs: number
@@ -55,6 +59,7 @@ export class Postulates {
       sinceMs: nowMs,
       generation,
       holders: new Set(),
+      asked: new Map(),
       wrong: new Map(),
       postulateMs,
     })
@@ -83,9 +88,13 @@ export class Postulates {
   postulate(instance: number, nowMs: number): { to: string; message: HealthMessage }[] {
     const due = [...this.#changes.values()].filter(({ postulateMs }) => postulateMs <= nowMs)
     if (due.length === 0) return []
-    for (const change of due) change.postulateMs = nowMs + POSTULATE_AGAIN_MS
+    for (const change of due) {
+      change.postulateMs = nowMs + POSTULATE_AGAIN_MS
+      for (const unit of change.asked.keys()) if (!this.#units.isLinked(unit)) change.asked.delete(unit)
+    }
     return this.#units.linked().flatMap(to => {
       const open = due.filter(({ holders }) => !holders.has(to))
+      for (const { asked } of open) if (!asked.has(to)) asked.set(to, nowMs)
       return inParts(open).map(part => {
         const ids = part.map(({ id }) => id)
         // Not the table's: changes that came later are no reason to wait for.
@@ -155,10 +164,12 @@ export class Postulates {
     return Math.max(sinceMs + holdMs, (wrong.get(unit)?.atMs ?? Number.NEGATIVE_INFINITY) + leaseMs)
   }
 
-  #why({ wrong }: Change, unit: string, nowMs: number): PendingDirective['waiting'][number]['why'] {
+  #why({ asked, wrong }: Change, unit: string, nowMs: number): WaitingWhy {
     const last = wrong.get(unit)
-    if (last === undefined || last.atMs + this.#settings.leaseMs <= nowMs) return 'silent'
-    return last.differs ? 'differs' : 'not in force'
+    if (last !== undefined && nowMs < last.atMs + this.#settings.leaseMs)
+      return last.differs ? 'differs' : 'not in force'
+    const overdueMs = (asked.get(unit) ?? nowMs) + ANSWER_OVERDUE_MS
+    return this.#units.isLinked(unit) && nowMs < overdueMs ? 'no answer yet' : 'silent'
   }
 }
 

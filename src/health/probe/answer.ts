@@ -6,6 +6,9 @@
 /** How much of a body is looked at. */
 export const MAX_BODY_BYTES = 65_536
 export const MAX_BODY_RULE = 1_000
+/** Of a check that says nothing else. */
+export const DEFAULT_PATH = '/'
+export const DEFAULT_STATUS = '200-399'
 
 export type StatusRanges = readonly (readonly [from: number, to: number])[]
 /** As the configuration says it: `200`, `'200-399'`, or a list of those. */

@@ -213,6 +213,16 @@ export class HostCache {
     this.#answerRight(turn)
   }
 
+  /** By this node's clock less time has passed than really has: what was asked, proved and tied to it is void. */
+  stoodStill(turn: Turn): void {
+    this.#asking.linked(this.#isLinked)
+    if (this.#clock !== null) this.#clock = new BeatClock(this.#clock.beatMs, this.#clock.leaseMs)
+    this.#provenMs = Number.NEGATIVE_INFINITY
+    if (this.#leaseUntilMs > turn.nowMs) turn.actions.push({ do: 'lease', host: this.name, untilMs: 0 })
+    this.#leaseUntilMs = 0
+    if (this.#isLinked) this.#asking.want(true, turn.nowMs)
+  }
+
   /** A leader no longer hears it. */
   gone(turn: Turn): void {
     if (this.#held === null || turn.nowMs - this.#checkedMs < this.#settings.askAgainMs) return

@@ -21,13 +21,15 @@ export type UnitEvent =
   | { on: 'message'; from: string; message: HealthMessage }
   /** That version is in force in the data plane: no packet follows an earlier one any more. */
   | { on: 'applied'; host: string; version: TableVersion }
+  /** This machine was suspended for an unknown time: all leases are over, and hosts are asked anew. */
+  | { on: 'stood-still' }
   | { on: 'tick' }
 
 export type UnitAction =
   | { do: 'send'; to: string; message: HealthMessage }
   /** To be put in force, in this order, and answered by `applied`; of several a later one does for all. */
   | { do: 'apply'; host: string; version: TableVersion; rows: readonly Row[] }
-  /** New connections may go to the host's rows in force until then (`nowMs`'s clock). */
+  /** New connections may go to the host's rows in force until then (`nowMs`'s clock); 0: not any more. */
   | { do: 'lease'; host: string; untilMs: number }
   /** The host has left: nothing of it is held or used any more. */
   | { do: 'drop'; host: string }

@@ -74,6 +74,10 @@ export class HealthUnit {
 
   #handle(event: UnitEvent, turn: Turn): void {
     if (event.on === 'tick') return
+    if (event.on === 'stood-still') {
+      for (const host of this.#hosts.values()) this.#touch(host)!.stoodStill(turn)
+      return
+    }
     if (event.on === 'hosts') return this.#setHosts(event.hosts, turn)
     if (event.on === 'message') return this.#take(event.from, event.message, turn)
     const host = this.#touch(this.#hosts.get(event.host))

@@ -1,16 +1,22 @@
 /** What the health and load tables say of one host, all its applications together. Pure. */
-import type { EndpointRow, HealthData } from '../../control/types.ts'
+
+import { absentOf } from '../../cli/absent.ts'
+import type { AbsentRow, EndpointRow, HealthData } from '../../control/types.ts'
 import type { DirectiveState } from '../../health/types.ts'
 import type { Style } from '../lines.ts'
 import { type Cell, cell, stateCell } from './screen.ts'
 
-const WORST = ['failing', 'unknown', 'healthy'] as const
+const WORST = ['absent', 'failing', 'unknown', 'healthy'] as const
 const STRICTEST = ['inactive', 'draining', 'active'] as const
 
 export const endpointsOf = (health: HealthData | null, host: string): EndpointRow[] =>
   health?.cache?.find(table => table.host === host)?.rows ??
   health?.own?.rows.filter(row => row.host === host) ??
   []
+
+/** Of the host: what should listen there and does not. */
+export const absentFrom = (health: HealthData | null, host: string): AbsentRow[] =>
+  absentOf(health).filter(row => row.host === host)
 
 /** `failing`, or `failing 1/3` when it is not so of all. */
 const worst = <T extends string>(order: readonly T[], values: readonly T[]): string | null => {
@@ -20,11 +26,11 @@ const worst = <T extends string>(order: readonly T[], values: readonly T[]): str
   return few === values.length ? word : `${word} ${few}/${values.length}`
 }
 
-export const healthCell = (rows: readonly EndpointRow[]): Cell => {
-  const text = worst(
-    WORST,
-    rows.map(row => row.health),
-  )
+export const healthCell = (rows: readonly EndpointRow[], absent: readonly AbsentRow[]): Cell => {
+  const text = worst<(typeof WORST)[number]>(WORST, [
+    ...rows.map(row => row.health),
+    ...absent.map(() => 'absent' as const),
+  ])
   return text === null ? cell(null) : { text, style: stateCell(text.split(' ')[0]!).style }
 }
 
@@ -36,7 +42,13 @@ export const loadCell = (rows: readonly EndpointRow[]): Cell => {
   return cell(`${load}%`, { sort: load, ...(style && { style }) })
 }
 
-/** The strictest target; `active>draining` while not every unit follows it yet. */
+/** Why rows are not active: `order`, or all causes that there are; '' for none. */
+const causesText = (rows: readonly EndpointRow[]): string => {
+  const causes = new Set(rows.filter(row => row.target !== 'active').map(row => row.cause))
+  return [...causes].sort().join(',')
+}
+
+/** The strictest target; `active>draining` while not every unit follows it yet. Where there is room with the cause: `draining (order)`. */
 export const directiveCell = (rows: readonly EndpointRow[]): Cell => {
   const target = worst<DirectiveState>(
     STRICTEST,
@@ -44,14 +56,24 @@ export const directiveCell = (rows: readonly EndpointRow[]): Cell => {
   )
   if (target === null) return cell(null)
   const open = rows.find(row => row.target !== row.current)
-  const text = open === undefined ? target : `${open.current}>${open.target}`
-  return { text, style: text === 'active' ? 'good' : 'odd' }
+  const word = open === undefined ? target : `${open.current}>${open.target}`
+  const style = word === 'active' ? 'good' : 'odd'
+  const causes = causesText(open === undefined ? rows : [open])
+  return causes === '' ? { text: word, style } : { text: `${word} (${causes})`, narrow: word, style }
 }
 
 /** Of the details of a node: a line an application. */
-export const endpointFacts = (rows: readonly EndpointRow[]): [string, string][] =>
-  rows.map(row => {
+export const endpointFacts = (
+  rows: readonly EndpointRow[],
+  absent: readonly AbsentRow[],
+): [string, string][] => [
+  ...rows.map((row): [string, string] => {
     const directive = row.target === row.current ? row.current : `${row.current}>${row.target}`
     const cause = row.cause === 'default' ? '' : ` (${row.cause})`
     return [row.service ?? row.vip, `${row.vip} ${row.health}, load ${row.load}%, ${directive}${cause}`]
-  })
+  }),
+  ...absent.map(({ service, vip, order }): [string, string] => [
+    service,
+    `${vip} absent: nothing listens${order === null ? '' : `, ${order} (order)`}`,
+  ]),
+]

@@ -1,7 +1,7 @@
 import { capacityText } from '../../cli/row-text.ts'
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
-import { directiveCell, endpointsOf, healthCell, loadCell } from './endpoints.ts'
+import { absentFrom, directiveCell, endpointsOf, healthCell, loadCell } from './endpoints.ts'
 import { cell, type Screen, stateCell } from './screen.ts'
 
 export const hosts: Screen = {
@@ -12,7 +12,8 @@ export const hosts: Screen = {
     { id: 'state', head: 'STATE' },
     { id: 'health', head: 'HEALTH' },
     { id: 'load', head: 'LOAD', right: true },
-    { id: 'directive', head: 'DIRECTIVE' },
+    // Without a cause: `draining>inactive`.
+    { id: 'directive', head: 'DIRECTIVE', min: 17 },
     { id: 'capacity', head: 'CAPACITY', right: true, min: 8, drop: 4 },
     { id: 'flows', head: 'FLOWS', right: true },
     { id: 'connections', head: 'TOTAL', right: true, drop: 3 },
@@ -31,7 +32,7 @@ export const hosts: Screen = {
           cell(row.name),
           cell(row.address),
           stateCell(row.state),
-          healthCell(applications),
+          healthCell(applications, absentFrom(snapshot.health, row.name)),
           loadCell(applications),
           directiveCell(applications),
           cell(capacityText(row), { sort: row.capacity }),

@@ -2,7 +2,7 @@ import { duration } from '../../cli/format.ts'
 import { capacityText, rolesText } from '../../cli/row-text.ts'
 import type { NodeRow } from '../../control/types.ts'
 import type { Snapshot } from '../model.ts'
-import { endpointFacts, endpointsOf } from './endpoints.ts'
+import { absentFrom, endpointFacts, endpointsOf } from './endpoints.ts'
 import { type Cell, cell, type Details, type Screen, stateCell } from './screen.ts'
 
 const SHORT: Record<string, string> = { classifier: 'cls', forwarder: 'fwd', host: 'hst' }
@@ -40,7 +40,7 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
       ['services', host.services.join(', ')],
       ['capacity', String(capacityText(host))],
       ['flows', `${host.flows} now, ${host.connections} since the agent started`],
-      ...endpointFacts(endpointsOf(health, name)),
+      ...endpointFacts(endpointsOf(health, name), absentFrom(health, name)),
     )
   if (node.self)
     facts.push(

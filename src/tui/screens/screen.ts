@@ -23,6 +23,8 @@ export interface Cell {
   sort?: number | string
   /** For narrow screens. */
   short?: string
+  /** Where its column has no room for all of the text. */
+  narrow?: string
   style?: Style
   /** Shown as bars. */
   series?: readonly number[]
@@ -65,7 +67,7 @@ export const cell = (text: string | number | null, extra: Omit<Cell, 'text'> = {
 export const stateStyle = (word: string): Style | undefined =>
   ['alive', 'running', 'established', 'kernel', 'healthy', 'active'].includes(word)
     ? 'good'
-    : ['dead', 'error', 'failing'].includes(word)
+    : ['dead', 'error', 'failing', 'absent'].includes(word)
       ? 'bad'
       : ['unknown', '-', 'info'].includes(word)
         ? 'dim'

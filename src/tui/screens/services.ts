@@ -8,7 +8,7 @@ export const services: Screen = {
     { id: 'service', head: 'SERVICE', min: 8 },
     { id: 'vip', head: 'VIP' },
     { id: 'protocol', head: 'PROTO', drop: 3 },
-    { id: 'live', head: 'LIVE', right: true },
+    { id: 'ready', head: 'READY', right: true },
     { id: 'flows', head: 'FLOWS', right: true },
     { id: 'connections', head: 'TOTAL', right: true, drop: 2 },
     { id: 'rate', head: 'CONN/S', right: true },
@@ -17,6 +17,9 @@ export const services: Screen = {
   sort: { column: 'service', reverse: false },
   rows: ({ vips }, history) =>
     vips.vips.map(row => {
+      // An agent of an earlier version, or of a node that chooses no hosts, knows only which agents are alive.
+      const ready = row.ready ?? row.live
+      const style = ready === 0 ? 'bad' : ready < row.hosts || row.fallback ? 'odd' : 'good'
       const rate = latest(history, `service ${row.service}`)
       return {
         key: row.service,
@@ -24,10 +27,7 @@ export const services: Screen = {
           cell(row.service),
           cell(`${row.vip}:${row.port}`),
           cell(row.protocol),
-          cell(`${row.live}/${row.hosts}`, {
-            sort: row.live,
-            style: row.live === 0 ? 'bad' : row.live < row.hosts ? 'odd' : 'good',
-          }),
+          cell(`${ready}/${row.hosts}`, { sort: ready, style }),
           cell(row.flows),
           cell(short(row.connections), { sort: row.connections }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),

@@ -58,7 +58,9 @@ export const tableLines = (state: State, at: Place & { kind: 'table' }, height: 
             fit(sparkline(cell.series, Math.min(width, column.grow ?? width), unicode), width),
             'good',
           )
-        return span(fit(short ? (cell.short ?? cell.text) : cell.text, width, column.right), cell.style)
+        const wanted = short ? (cell.short ?? cell.text) : cell.text
+        const text = wanted.length > width ? (cell.narrow ?? wanted) : wanted
+        return span(fit(text, width, column.right), cell.style)
       },
       span(chosen ? MARK : NO_MARK),
     )

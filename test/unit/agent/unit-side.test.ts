@@ -32,13 +32,14 @@ const setUp = (hosts: Record<string, number>) => {
   const troubles: string[] = []
   const dead = new Set<string>()
   const silent: string[] = []
-  const parts = { fails: 0 }
+  const parts = { fails: 0, followed: 0 }
   const unit = new UnitSide(config(hosts), {
     allot: async (allotments, complete) => {
       if (parts.fails-- > 0) throw new Error('not now')
       sent.push({ allotment: allotments.get('web'), complete })
     },
     leases: () => {},
+    followed: () => parts.followed++,
     applied: (host, { generation }) => applied.push(`${host} ${generation}`),
     alive: host => !dead.has(host),
     silent: () => silent,
@@ -72,10 +73,12 @@ it('a table is applied once the data plane has it, and counts by lease and by th
   for (const host of ['h1', 'h2', 'stranger']) t.unit.lease(host, far())
   await settled()
   assert.equal(t.shares(), { h1: 50, h2: 20 })
+  const { followed } = t.parts
   t.dead.add('h1')
   t.unit.update()
   await settled()
   assert.equal(t.shares(), { h2: 20 })
+  assert.is(t.parts.followed, followed + 1, 'it is said that something has changed')
   t.unit.drop('h2')
   await settled()
   assert.equal(t.shares(), {})

@@ -2,6 +2,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { timeoutOf } from '../../../src/cli/directive/flags.ts'
+import { heldOf, heldText } from '../../../src/cli/directive/held.ts'
 import { lastActiveOf } from '../../../src/cli/directive/last-active.ts'
 import { outcomeText, progressOf, waitingText } from '../../../src/cli/directive/progress.ts'
 import {
@@ -34,7 +35,29 @@ const waitingFor = (...units: NonNullable<OwnRow['waiting']>['units']): OwnRow['
 it('a target is a node, or a node and a service', () => {
   assert.equal(parseTarget('h1'), { node: 'h1', app: '*' })
   assert.equal(parseTarget('h1/web'), { node: 'h1', app: 'web' })
-  for (const wrong of ['', '/', 'h1/', '/web', 'h1/web/x']) assert.throws(() => parseTarget(wrong), /NODE/)
+  for (const wrong of [
+    '/',
+    'h1/',
+    '/web',
+    'h1/web/x',
+    'h1/*',
+    '*',
+    ' ',
+    'h1 ',
+    'h1,h2',
+    'h1\u001b[31m',
+    '-é',
+  ])
+    assert.throws(
+      () => parseTarget(wrong),
+      (error: Error) => error.message.startsWith(`${JSON.stringify(wrong)} is no target: write NODE, such`),
+      wrong,
+    )
+  assert.throws(() => parseTarget(''), /^the target is empty: write NODE, such as h1, or NODE\/SERVICE/)
+  assert.throws(
+    () => parseTarget('/'.repeat(10_000)),
+    (error: Error) => error.message.length < 300,
+  )
 })
 
 it('it must be a host, and have the service', () => {
@@ -133,14 +156,47 @@ it('names the units that are waited for, once each', () => {
 
 it('says what came of it', () => {
   const drained = row({ target: 'draining', current: 'draining', cause: 'order' })
-  assert.is(outcomeText('h1', '*', 'draining', [drained], ', 3 left'), 'h1: draining on all units, 3 left')
+  assert.is(
+    outcomeText('h1', '*', 'draining', [drained], { left: ', 3 left' }),
+    'h1: draining on all units, 3 left',
+  )
   assert.is(outcomeText('h1/web', 'web', 'draining', []), 'h1/web: draining; nothing listens there now')
   assert.is(outcomeText('h1', '*', 'active', [row()]), 'h1: active on all units')
-  const failing = row({ service: 'dns', target: 'inactive', current: 'inactive', cause: 'health' })
   assert.is(
-    outcomeText('h1', '*', 'active', [row(), failing]),
+    outcomeText('h1', '*', 'active', [row()], { held: 'dns is inactive (health)' }),
     'h1: the order is withdrawn on all units; dns is inactive (health)',
   )
+})
+
+it('says what still holds rows back when an order is withdrawn', () => {
+  const all = { node: 'h1', app: '*' }
+  const web = { node: 'h1', app: 'web' }
+  const held = (...[target, orders, ...rows]: [typeof all, DirectiveOrder[], ...Partial<OwnRow>[]]) =>
+    heldText(heldOf(target, rows.map(row), orders))
+  const drained = { target: 'draining', current: 'draining', cause: 'order' } as const
+  const [onWeb, onAll] = [order('web', 'draining'), order('*', 'inactive')]
+  assert.is(held(all, [order('*', 'active', 2)], {}), '')
+  assert.is(held(all, [order('*', 'active', 2)], drained), '', 'what was withdrawn is on its way')
+  assert.is(held(all, [], { ...drained, target: 'active', cause: 'default' }), '')
+  for (const cause of ['overload', 'stopping'] as const)
+    assert.is(held(all, [], { ...drained, cause }), `web is draining (${cause})`)
+  assert.is(held(all, [], { target: 'inactive', cause: 'health' }), 'web is inactive (health)')
+  assert.is(held(all, [onWeb], drained, { service: 'dns' }), 'web is draining (order h1/web)')
+  assert.is(held(web, [onAll], { ...drained, service: 'dns' }, drained), 'web is inactive (order h1)')
+  assert.is(held(web, [order('dns', 'draining')], {}), '', 'of another service')
+  assert.is(held(all, [onWeb], { ...drained, target: 'inactive' }), 'web is inactive (order h1/web)')
+  // Nothing listens there, or the host could not be asked.
+  assert.is(held(all, [onWeb]), 'web is draining (order h1/web)')
+  assert.is(held(web, [onAll]), 'web is inactive (order h1)')
+  assert.equal(heldOf(all, [], [onWeb]), [
+    { service: 'web', vip: null, state: 'draining', cause: 'order', order: 'h1/web' },
+  ])
+  assert.equal(heldOf(web, [row(drained)], [onAll]), [
+    { service: 'web', vip: row().vip, state: 'inactive', cause: 'order', order: 'h1' },
+  ])
+  assert.equal(heldOf(web, [row({ ...drained, cause: 'overload' })], []), [
+    { service: 'web', vip: row().vip, state: 'draining', cause: 'overload', order: null },
+  ])
 })
 
 it('asks about the last host of a service that takes connections', () => {

@@ -88,7 +88,7 @@ it('drains a host and lets it take connections again; the same again changes not
       {
         schema: 'shunt.undrain/1',
         node: 'f1',
-        data: { node: 'h1', app: '*', state: 'active', changed: true, settled: true, waiting: [] },
+        data: { node: 'h1', app: '*', state: 'active', changed: true, settled: true, waiting: [], held: [] },
       },
     )
     assert.equal(orders(cluster), ['* active 2'])
@@ -101,7 +101,43 @@ it('drains a host and lets it take connections again; the same again changes not
     assert.equal(orders(cluster), ['* inactive 3'])
     const other = await shunt(['undrain', 'h1/web', ...as])
     assert.is(other.code, 0)
+    assert.is(
+      other.stdout,
+      'h1/web: nothing to change, it has no order of its own; web is inactive (order h1)\n',
+    )
     assert.is(other.stderr, 'h1 is ordered to be inactive all the same; shunt undrain h1 ends that\n')
+  }))
+
+it('undrain says what still holds the host back, in words and in JSON', () =>
+  withHosts(0, async cluster => {
+    const { as, view, issuer } = cluster
+    const { id } = issuer.view().members.find(member => member.name === 'h1')!
+    for (const app of ['*', 'web'])
+      issuer.order({ kind: 'directive', id, app, state: 'draining', revision: 1, atMs: issuer.nowMs })
+    view.healthOf.set('h1', () =>
+      table(row('web', 'draining'), row('dns', 'draining', { cause: 'overload', vip: '10.99.0.2:53' })),
+    )
+    const byOrder = { service: 'web', state: 'draining', cause: 'order', order: 'h1/web' }
+    const heldIn = (stdout: string) => JSON.parse(stdout).data.held
+    const quick = await shunt(['undrain', 'h1', '--no-wait', '--json', ...as])
+    assert.equal(heldIn(quick.stdout), [{ ...byOrder, vip: null }], 'the host was not asked')
+    assert.is((await shunt(['drain', 'h1', '--no-wait', ...as])).code, 0)
+    const said = await shunt(['undrain', 'h1', ...as])
+    assert.equal(said, {
+      code: 0,
+      stdout:
+        'h1: the order is withdrawn on all units; web is draining (order h1/web), dns is draining (overload)\n',
+      stderr: 'h1/web is ordered to be draining all the same; shunt undrain h1/web ends that\n',
+    })
+    const again = await shunt(['undrain', 'h1', '--json', ...as])
+    assert.equal(heldIn(again.stdout), [
+      { ...byOrder, vip: row('web', 'active').vip },
+      { service: 'dns', vip: '10.99.0.2:53', state: 'draining', cause: 'overload', order: null },
+    ])
+    assert.is(
+      (await shunt(['undrain', 'h1', ...as])).stdout,
+      'h1: nothing to change, it has no order of its own; web is draining (order h1/web), dns is draining (overload)\n',
+    )
   }))
 
 it('--timeout: 124, the units that differ, and the order stands', () =>
@@ -223,7 +259,8 @@ it('refuses what is no target', () =>
     for (const [target, code, why] of [
       ['h9', 2, /there is no node h9/],
       ['h1/wbe', 2, /no host of a service wbe/],
-      ['h1/', 2, /is no target/],
+      ['h1/', 2, /"h1\/" is no target: write NODE/],
+      ['', 2, /the target is empty: write NODE/],
     ] as const) {
       const refused = await shunt(['drain', target, ...cluster.as])
       assert.is(refused.code, code, refused.stderr)

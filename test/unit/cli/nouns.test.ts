@@ -6,7 +6,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
 import { collect, shunt, startShunt } from '../../support/cli.ts'
-import { FakeView, FLOWS, HEALTH, HOSTS, STATUS } from '../../support/fake-view.ts'
+import { FakeView, FLOWS, HEALTH, HOSTS, STATUS, VIPS } from '../../support/fake-view.ts'
 
 const it = suite('cli/nouns')
 const dir = mkdtempSync(join(tmpdir(), 'shunt-cli-'))
@@ -61,8 +61,8 @@ h2    10.10.0.32  dead          0      0            0  -
   vips: {
     code: 0,
     stderr: '',
-    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOSTS  LIVE  FLOWS  CONNECTIONS
-web      10.99.0.1    80  tcp           2     1     12          340
+    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOSTS  LIVE  READY  FLOWS  CONNECTIONS
+web      10.99.0.1    80  tcp           2     1      1     12          340
 `,
   },
   flows: {
@@ -125,7 +125,7 @@ it('hosts -o wide: the cache of a unit, and its own table where there is none', 
   const wide = await shunt(['hosts', '-o', 'wide'], env)
   assert.equal(wide, {
     code: 3,
-    stderr: 'warning: dns on h1 is failing\n',
+    stderr: 'warning: dns on h1 is failing\nwarning: no host of dns takes new connections (h1: failing)\n',
     stdout: `HOST  SERVICE  VIP           HEALTH   LOAD  CAPACITY  TARGET    CURRENT  CAUSE    LEASE  SHARE
 h1    web      10.99.0.1:80  healthy   35%        50  active    active   default   2.4s   100%
 h1    dns      10.99.0.1:53  failing    0%        50  inactive  active   health    2.4s     0%
@@ -137,14 +137,22 @@ h2    -        -             -           -         -  -         -        -      
   assert.equal(JSON.parse(json.stdout).data, HEALTH)
   const [h1] = HEALTH.cache!
   const own = { generation: 7, group: 0, leader: null, rows: [{ ...h1!.rows[0]!, why: '', waiting: null }] }
-  view.data.health = { own, cache: null, shares: null, servers: [] }
+  view.data.health = { own, cache: null, shares: null, absent: [], servers: [] }
   const host = await shunt(['hosts', '-o', 'wide'], env)
-  view.data.health = { own: null, cache: null, shares: null, servers: [] }
+  view.data.health = { own: null, cache: null, shares: null, absent: [], servers: [] }
   const neither = await shunt(['hosts', '-o', 'wide'], env)
   view.data.health = {
     ...HEALTH,
     cache: [{ ...h1!, leaseMs: 0, rows: [h1!.rows[0]!] }],
-    shares: [{ service: 'web', scheme: 'hash', panic: true, hosts: [{ host: 'h1', percent: 100 / 3 }] }],
+    shares: [
+      {
+        service: 'web',
+        scheme: 'hash',
+        panic: true,
+        overload: false,
+        hosts: [{ host: 'h1', percent: 100 / 3 }],
+      },
+    ],
   }
   const over = await shunt(['hosts', '-o', 'wide'], env)
   view.data.health = HEALTH
@@ -159,6 +167,107 @@ h2    -        -             -           -         -  -         -        -      
 warning: only failing hosts are left of web; they are used all the same
 `,
   )
+})
+
+it('hosts -o wide: what should listen and does not, and what nobody misses', async () => {
+  const row = { ...HEALTH.cache![0]!.rows[0]!, health: 'healthy' } as const
+  const gone = { service: 'web', vip: '10.99.0.1:80', protocol: 'tcp', capacity: 50 } as const
+  const absent = [
+    { ...gone, host: 'h1', order: null },
+    { ...gone, host: 'h2', order: 'draining' as const },
+  ]
+  const table = { generation: 7, inForce: 7, leaseMs: 2400 }
+  const spread = { service: 'web', scheme: 'hash', panic: false, overload: false }
+  view.data.health = {
+    ...{ ...HEALTH, absent },
+    cache: [
+      { ...table, host: 'h1', rows: [] },
+      { ...table, host: 'h2', rows: [] },
+      { ...table, host: 'h3', rows: [{ ...row, host: 'h3' }] },
+    ],
+    shares: [{ ...spread, hosts: [{ host: 'h3', percent: 100 }] }],
+  }
+  const one = await shunt(['hosts', '-o', 'wide'], env)
+  view.data.health = {
+    ...view.data.health,
+    cache: [
+      ...view.data.health.cache!.slice(0, 2),
+      { ...table, host: 'h3', rows: [{ ...row, host: 'h3', target: 'draining', cause: 'order' }] },
+    ],
+    shares: [{ ...spread, hosts: [] }],
+  }
+  const none = await shunt(['hosts', '-o', 'wide'], env)
+  const own = { generation: 7, group: 0, leader: null, rows: [] }
+  view.data.health = { own, cache: null, shares: null, absent: [absent[0]!], servers: [] }
+  const host = await shunt(['hosts', '-o', 'wide'], env)
+  view.data.health = { own, cache: null, shares: null, absent: [{ ...absent[0]!, capacity: 0 }], servers: [] }
+  const spare = await shunt(['hosts', '-o', 'wide'], env)
+  view.data.health = HEALTH
+  const warning =
+    'warning: nothing listens for web on h1: start its application there, at tcp 10.99.0.1:80 or any address (shunt apps --node h1 shows what listens)\n'
+  assert.equal(one, {
+    code: 3,
+    stderr: warning,
+    stdout: `HOST  SERVICE  VIP           HEALTH   LOAD  CAPACITY  TARGET  CURRENT  CAUSE    LEASE  SHARE
+h1    web      10.99.0.1:80  absent      -         -  -       -        -         2.4s      -
+h2    web      10.99.0.1:80  absent      -         -  -       -        -         2.4s      -
+h3    web      10.99.0.1:80  healthy   35%        50  active  active   default   2.4s   100%
+`,
+  })
+  assert.is(
+    none.stderr,
+    `${warning}warning: no host of web takes new connections (h3: draining by order, shunt undrain ends it; h1: nothing listens; h2: nothing listens, and it is draining)\n`,
+  )
+  assert.equal([host.code, host.stderr], [3, warning])
+  assert.match(host.stdout, /\nh1 +web +10\.99\.0\.1:80 +absent( +-){7}\n$/)
+  assert.equal([spare.code, spare.stderr], [0, ''])
+})
+
+it('hosts -o wide: hosts that drain for overload, and those that are used all the same', async () => {
+  const row = { ...HEALTH.cache![0]!.rows[0]!, load: 97, target: 'draining', cause: 'overload' } as const
+  const rows = [row, { ...row, service: 'dns' }]
+  const spread = { scheme: 'hash', panic: false, hosts: [{ host: 'h1', percent: 100 }] }
+  view.data.health = {
+    ...HEALTH,
+    cache: [{ ...HEALTH.cache![0]!, rows }],
+    shares: [
+      { ...spread, service: 'web', overload: false },
+      { ...spread, service: 'dns', overload: true },
+    ],
+  }
+  const { code, stderr } = await shunt(['hosts', '-o', 'wide'], env)
+  view.data.health = HEALTH
+  assert.is(code, 0)
+  assert.is(
+    stderr,
+    `web on h1 is overloaded (load 97%): no new connections until its load falls
+only overloaded hosts are left of dns; they are used all the same, by capacity alone
+`,
+  )
+})
+
+it('vips: a service that no host takes connections for, and those that unhealthy hosts are used for', async () => {
+  const [web] = VIPS.vips
+  const of = (more: Partial<(typeof VIPS.vips)[number]>) => {
+    view.data.vips = { vips: [{ ...web!, live: 2, ...more }] }
+    return shunt(['vips'], env)
+  }
+  const none = await of({ ready: 0 })
+  const failing = await of({ ready: 2, fallback: 'failing' })
+  const overload = await of({ ready: 2, fallback: 'overload' })
+  const noUnit = await of({ ready: null })
+  const dead = await of({ ready: 0, live: 0 })
+  view.data.vips = VIPS
+  const told = [none, failing, overload, noUnit, dead].map(({ code, stderr }) => [code, stderr])
+  assert.equal(told, [
+    [3, 'warning: no host of web takes new connections; shunt hosts -o wide says why\n'],
+    [3, 'warning: only failing hosts are left of web; they are used all the same\n'],
+    [0, 'only overloaded hosts are left of web; they are used all the same, by capacity alone\n'],
+    [0, ''],
+    [3, 'warning: no host of service web is alive\n'],
+  ])
+  assert.match(none.stdout, /\nweb .* 2 +2 +0 +12 +340\n$/)
+  assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +12 +340\n$/)
 })
 
 it('flows sends its query; --socket comes before SHUNT_SOCKET', async () => {

@@ -2,9 +2,11 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../../src/agent/dataplane/drops.ts'
 import { parseNodeFile } from '../../../src/config/load.ts'
+import type { AbsentRow, HealthData } from '../../../src/control/types.ts'
 import { CHECKS, countByStatus, type Diagnosis, examine } from '../../../src/doctor/examine.ts'
 import type { AgentFacts, Facts } from '../../../src/doctor/facts.ts'
 import { healthyAgent, healthyFacts, NODE_FILE } from '../../support/doctor-facts.ts'
+import { HEALTH } from '../../support/fake-view.ts'
 
 const it = suite('doctor/checks')
 
@@ -57,6 +59,14 @@ const vip = (change: object): Partial<AgentFacts> => {
   assert.ok('value' in vips)
   return { vips: { value: { vips: vips.value.vips.map(entry => ({ ...entry, ...change })) } } }
 }
+const health = (change: Partial<HealthData>): Partial<AgentFacts> => {
+  const { health: known } = healthyAgent()
+  assert.ok('value' in known)
+  return { health: { value: { ...known.value, ...change } } }
+}
+const gone: AbsentRow = {
+  ...{ host: 'h1', service: 'web', vip: '10.99.0.1:80', protocol: 'tcp', capacity: 50, order: null },
+}
 const drop = (number: number): Partial<AgentFacts> => ({
   drops: { value: { drops: [{ number, reason: 'why', where: 'agent', count: 7, hint: 'what to do' }] } },
 })
@@ -100,6 +110,13 @@ const CASES: [what: string, found: () => Diagnosis[], check: string, status: str
     /not supp/,
   ],
   ['no TUN', () => found({ hasTun: false }), 'tun', 'fail', /tun/],
+  [
+    'a control group that cannot be read',
+    () => found({ cgroup: { value: { asked: '/lab/h1', readable: false } } }),
+    'cgroup',
+    'warn',
+    /node\.cgroup: \/lab\/h1\) cannot be read: its load is that of the whole machine/,
+  ],
   [
     'a free-running clock',
     () => found({ clock: { value: { synchronised: false, maxErrorMs: 16_000 } } }),
@@ -337,6 +354,41 @@ const CASES: [what: string, found: () => Diagnosis[], check: string, status: str
   ],
   ['other statements', () => foundOfAgent(row({ synced: false })), 'nodes', 'warn', /same statements/],
   ['a service without hosts', () => foundOfAgent(vip({ live: 0 })), 'services', 'fail', /web has no live/],
+  [
+    'a service all of whose hosts are drained',
+    () => foundOfAgent(vip({ ready: 0 })),
+    'services',
+    'fail',
+    /no host of web takes new connections/,
+  ],
+  [
+    'a service of which all hosts fail',
+    () => foundOfAgent(vip({ fallback: 'failing' })),
+    'services',
+    'fail',
+    /only failing hosts are left of web; they are used/,
+  ],
+  [
+    'an application that fails',
+    () => foundOfAgent(health({ cache: HEALTH.cache })),
+    'applications',
+    'warn',
+    /dns on h1 is failing\.$/,
+  ],
+  [
+    'an application that is gone',
+    () => foundOfAgent(health({ absent: [gone] })),
+    'applications',
+    'warn',
+    /^Nothing listens for web on h1\.$/,
+  ],
+  [
+    'a service of which all hosts are overloaded',
+    () => foundOfAgent(health({ shares: [{ ...HEALTH.shares![0]!, overload: true }] })),
+    'applications',
+    'warn',
+    /^Only overloaded hosts are left of web; /,
+  ],
   ['a service with fewer hosts', () => foundOfAgent(vip({ live: 1 })), 'services', 'warn', /1 of 2/],
   ['a virtual IP that is missing', () => found(missingVip()), 'virtual-ips', 'fail', /not on lo/],
   [
@@ -419,6 +471,20 @@ it('of dead machines and refusals each is told', () => {
 
 it('leaves drops that are the traffic’s own alone', () => {
   assert.equal(foundOfAgent(drop(DROP.NOT_A_SERVICE)), [])
+})
+
+it('an application that is gone where it is drained, or has no capacity, is not missed', () => {
+  assert.equal(
+    foundOfAgent(
+      health({
+        absent: [
+          { ...gone, order: 'draining' },
+          { ...gone, capacity: 0 },
+        ],
+      }),
+    ),
+    [],
+  )
 })
 
 it('nobody is told to delete an address by which the machine is reached', () => {

@@ -58,7 +58,7 @@ it('greeting: in a managed cluster roles are not compared, names are; versions a
     refusalOf({ ...hello, maxVersion: 2 }, known, { versions: { min: 3, max: 3 }, checkRoles: false })!,
     /this node 3 to 3: upgrade/,
   )
-  assert.is(negotiated(VERSIONS, hello), 3)
+  assert.is(negotiated(VERSIONS, hello), 4)
   assert.is(negotiated(VERSIONS, { ...hello, maxVersion: 1 }), 1)
 })
 

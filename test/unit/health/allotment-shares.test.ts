@@ -117,8 +117,8 @@ it('a row on its way back from an order is not used before its host has settled 
 
 it('extreme overload: by capacity alone', () => {
   const full = [candidate('a', { load: 100 }), candidate('b', { load: 200, capacity: 20 })]
-  assert.equal(sharesOf(full, { slowStartMs: 5000 }, NOW).overload, true)
-  assert.equal(weights(full, 5000), { a: 10, b: 20 })
+  assert.equal(sharesOf(full, { slowStartMs: 1000 }, NOW).overload, true)
+  assert.equal(weights(full, 1000), { a: 10, b: 20 })
   assert.not(sharesOf([...full, candidate('c', { load: 99 })], { slowStartMs: 0 }, NOW).overload)
 })
 
@@ -133,6 +133,30 @@ it('all drain because of overload: they go on by capacity, before any that is un
 it('slow start goes from a tenth to all, and a lone host has all the same', () => {
   const at = (upSinceMs: number): number => weights([candidate('a', {}, { upSinceMs })], 1000).a
   assert.equal([at(1000), at(500), at(0), at(-9000), at(2000)], [1, 5.5, 10, 10, 1])
+})
+
+it('slow start goes on in extreme overload, and its host comes to its full share in time', () => {
+  const share = (loads: number, upSinceMs: number): number => {
+    const all = [candidate('old', { load: loads }), candidate('new', { load: loads }, { upSinceMs })]
+    const { shares, overload } = sharesOf(all, { slowStartMs: 1000 }, NOW)
+    assert.is(overload, loads >= 100)
+    return shares[1]!.weight / (shares[0]!.weight + shares[1]!.weight)
+  }
+  for (const upSinceMs of [1000, 500, 250, 0, -9000])
+    assert.ok(Math.abs(share(100, upSinceMs) - share(99, upSinceMs)) < 1e-9, 'no leap as the last host fills')
+  assert.ok(share(100, 1000) < 0.1)
+  assert.is(share(100, 0), 0.5)
+})
+
+it('what only drains for overload, or fails, has no slow start', () => {
+  const drains = { target: 'draining', current: 'draining', cause: 'overload', load: 120 } as const
+  for (const change of [drains, failing]) {
+    const never = { upSinceMs: Number.POSITIVE_INFINITY }
+    assert.equal(weights([candidate('a', change, never), candidate('b', change, never)], 1000), {
+      a: 10,
+      b: 10,
+    })
+  }
 })
 
 it('rows of one host count together', () => {

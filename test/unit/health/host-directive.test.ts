@@ -54,7 +54,7 @@ it('drains by row change, postulate, every answer, row change', () => {
   assert.equal(asked[0]!.message.version, change!.message.version)
   rig.right('u1', asked[0]!)
   assert.is(rig.row(80).current, 'active')
-  assert.equal(rig.host.pending()[0]!.waiting, [{ unit: 'u2', why: 'silent' }])
+  assert.equal(rig.host.pending()[0]!.waiting, [{ unit: 'u2', why: 'no answer yet' }])
   rig.actions = []
   rig.sent = []
   rig.right('u2', asked[1]!)
@@ -83,7 +83,7 @@ it('postulates again, to those that have not answered, and tells a wrong one the
     [{ to: 'u2', message: change!.message }],
   )
   assert.equal(rig.host.pending()[0]!.waiting, [
-    { unit: 'u1', why: 'silent' },
+    { unit: 'u1', why: 'no answer yet' },
     { unit: 'u2', why: 'differs' },
   ])
   rig.wrong('u2', second!)
@@ -112,6 +112,43 @@ it('says which rows of a wrong unit are held and wait for its data plane', () =>
   const why = new Map(rig.host.pending().map(({ id, waiting }) => [id, waiting[0]!.why]))
   assert.is(why.get(rig.row(80).id), 'not in force')
   assert.is(why.get(rig.row(81).id), 'differs')
+})
+
+it('calls a unit silent when its answer is overdue, or when it cannot be asked', () => {
+  const rig = new HostRig()
+  const why = (): Record<string, string> =>
+    Object.fromEntries(rig.host.pending()[0]!.waiting.map(each => [each.unit, each.why]))
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.pass(200)
+  rig.step({ on: 'link', unit: 'u2', up: false })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  assert.equal(why(), { u1: 'no answer yet', u2: 'silent' }, 'u1 is not even asked yet')
+  const askedMs = rig.nowMs + 100
+  rig.pass(askedMs + 999 - rig.nowMs)
+  rig.step({ on: 'tick' })
+  assert.equal(why(), { u1: 'no answer yet', u2: 'silent' })
+  rig.pass(1)
+  rig.step({ on: 'tick' })
+  assert.equal(why(), { u1: 'silent', u2: 'silent' })
+  // A link that comes gives its unit as long, and so does one that comes back.
+  for (const unit of ['u2', 'u1']) {
+    rig.step({ on: 'link', unit, up: false })
+    rig.pass(300)
+    rig.step({ on: 'link', unit, up: true })
+    rig.pass(300)
+    assert.is(why()[unit], 'no answer yet')
+  }
+})
+
+it('a unit that answered wrong is not silent before a lease has gone by without a word', () => {
+  const rig = new HostRig({}, ['u1'])
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'order', app: '*', state: 'draining' })
+  rig.pass(2100)
+  rig.wrong('u1', rig.take('postulate').at(-1)!)
+  rig.pass(LEASE_MS - 1)
+  rig.step({ on: 'tick' })
+  assert.is(rig.host.pending()[0]!.waiting[0]!.why, 'differs')
 })
 
 it('waits for a silent unit until its lease must be over, and not a millisecond less', () => {
@@ -239,7 +276,7 @@ it('asks units that come meanwhile', () => {
   rig.pass(100)
   const [first, second] = rig.take('postulate')
   rig.right('u1', first!)
-  assert.equal(rig.host.pending()[0]!.waiting, [{ unit: 'u2', why: 'silent' }])
+  assert.equal(rig.host.pending()[0]!.waiting, [{ unit: 'u2', why: 'no answer yet' }])
   rig.right('u2', second!)
   assert.is(rig.row(80).current, 'draining')
 })

@@ -9,7 +9,8 @@ import { nodeCgroup, parseCpuMax } from '../../../src/os/cgroup.ts'
 import { parseConnections, parseCpu, parseLinks, parseMemory } from '../../../src/os/counters.ts'
 import { readListening } from '../../../src/os/netlink/sock-diag.ts'
 import { parseCgroup, parseProcessStat } from '../../../src/os/proc.ts'
-import { parseLocalAddresses, parseTableLine } from '../../../src/os/proc-net.ts'
+import { parseLocalAddresses } from '../../../src/os/proc-net.ts'
+import { parseTableLine } from '../../../src/os/socket-table.ts'
 
 const it = suite('health/system-texts')
 

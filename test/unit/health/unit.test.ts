@@ -424,6 +424,57 @@ it('a machine that was suspended ties the beats anew', () => {
   assert.ok(Math.abs(state().leaseUntilMs - (AT + 6100 + 3000)) <= 2)
 })
 
+it('a machine that notices that it was suspended ends all leases at once, and asks anew', () => {
+  const { start, host, step, question, hear, beats, state } = world()
+  start()
+  beats(AT + 5000)
+  assert.ok(state().leaseUntilMs > AT + 6000)
+  // Asked before it slept; the answer is as old as the sleep was long.
+  const old = question(step({ on: 'link', host: 'h1', up: true }, AT + 5050))!
+  const held = host.beat()!
+  const actions = step({ on: 'stood-still' }, AT + 5100)
+  assert.equal(leases(actions), [0])
+  assert.is(state().leaseUntilMs, 0)
+  assert.is(state().rows.length, 2)
+  const asked = question(actions)!
+  assert.equal(leases(hear(host.answer(old, AT + 5050), AT + 5101)), [])
+  assert.equal(leases(hear(heartbeat([held]), AT + 5102)), [], 'a true beat, but nobody knows of when')
+  assert.is(state().leaseUntilMs, 0)
+  assert.equal(leases(hear(host.answer(asked, AT + 5110), AT + 5110)), [AT + 5100 + 3000])
+  assert.equal(leases(step({ on: 'stood-still' }, AT + 9000)), [], 'there was no lease any more')
+})
+
+it('a host that claims a lease longer than the rules allow gets none', () => {
+  const { host, step, hear, question, state, applied, unit } = world()
+  step({ on: 'hosts', hosts: [{ name: 'h1', host: 7 }] }, AT)
+  let asked = question(step({ on: 'link', host: 'h1', up: true }, AT))!
+  let nowMs = AT
+  const claims: [beatMs: number, leaseBeats: number][] = [
+    [1000, 61],
+    [60_001, 1],
+    [0xffff_ffff, 0xff],
+    [0, 3],
+    [1000, 0],
+    [-1, -3],
+    [Number.NaN, 3],
+    [Number.POSITIVE_INFINITY, 3],
+  ]
+  for (const [index, [beatMs, leaseBeats]] of claims.entries()) {
+    const actions = hear({ ...host.answer(asked, nowMs), beatMs, leaseBeats }, nowMs + 1)
+    assert.ok(
+      actions.some(a => a.do === 'refused'),
+      `${beatMs} ms × ${leaseBeats}`,
+    )
+    assert.is(unit.counters.snapshots_unfit, index + 1)
+    assert.equal(leases(actions.concat(applied(nowMs + 2))), [])
+    assert.equal([state().rows, state().version, state().leaseUntilMs], [[], null, 0])
+    nowMs += 20_000
+    asked = question(step({ on: 'tick' }, nowMs))!
+  }
+  hear({ ...host.answer(asked, nowMs), beatMs: 1000, leaseBeats: 60 }, nowMs + 1)
+  assert.equal(leases(applied(nowMs + 2)), [nowMs + 60_000], 'the longest there is')
+})
+
 it('hosts that leave the membership are dropped at once; a changed number is taken', () => {
   const { start, step, unit, host, hear, state } = world()
   start()

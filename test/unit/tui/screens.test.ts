@@ -6,8 +6,9 @@ import { renderToString } from 'ink'
 import { createElement } from 'react'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { EndpointRow } from '../../../src/control/types.ts'
 import { Screen } from '../../../src/tui/app.ts'
-import { HOSTS, NODES } from '../../support/fake-view.ts'
+import { HEALTH, HOSTS, NODES, VIPS } from '../../support/fake-view.ts'
 import { Tui } from '../../support/tui.ts'
 
 const it = suite('tui/screens')
@@ -65,6 +66,60 @@ it('a role that only drains, and capacities that differ, are shown as such', () 
   const form = tui.keys('1', 'j', 'r').text()
   assert.match(form, /\[x\] classifier\n/)
   assert.match(form, /\[ \] host \(drains\)\n/)
+})
+
+it('the cause of a directive is shown where there is room for it', () => {
+  const shown = (columns: number, ...changes: Partial<EndpointRow>[]): string => {
+    const [table] = HEALTH.cache!
+    const rows = changes.map(change => ({ ...table!.rows[0]!, ...change }))
+    const tui = new Tui({}, 12, columns)
+      .keys('3')
+      .looks(1, { health: { ...HEALTH, cache: [{ ...table!, rows }] } })
+    return /% {2}(\S.*?) {2,}/.exec(tui.lines().find(line => line.startsWith('> h1'))!)![1]!
+  }
+  const drained = { target: 'draining', current: 'draining' } as const
+  for (const cause of ['order', 'overload', 'stopping', 'health'] as const)
+    assert.is(shown(80, { ...drained, cause }), `draining (${cause})`)
+  const going = { target: 'draining', current: 'active', cause: 'order' } as const
+  for (const columns of [80, 140]) assert.is(shown(columns, going), 'active>draining (order)')
+  assert.is(shown(72, going), 'active>draining', 'no half of a word')
+  assert.is(shown(140, { target: 'active', current: 'draining', cause: 'default' }), 'draining>active')
+  assert.is(shown(140, {}, { ...drained, cause: 'order' }), 'draining 1/2 (order)')
+  const both = [{ ...drained, cause: 'overload' } as const, { ...drained, cause: 'order' } as const]
+  assert.is(shown(140, ...both), 'draining (order,overload)')
+  assert.is(
+    shown(140, { ...drained, cause: 'overload' }, going),
+    'active>draining (order)',
+    'of the row that is told',
+  )
+  assert.is(shown(140, {}), 'active')
+})
+
+it('what should listen and does not is in the table of hosts, in the details of the node, and in the banner', () => {
+  const gone = { host: 'h1', vip: '10.99.0.1:8080', protocol: 'tcp', capacity: 50, order: null } as const
+  const absent = [{ ...gone, service: 'api' }]
+  const tui = new Tui({}, 24, 200).looks(1, { health: { ...HEALTH, absent } })
+  assert.match(tui.text(), /; nothing listens for api on h1/)
+  assert.match(tui.keys('3').text(), /h1 +10\.10\.0\.31 +alive +absent 1\/3 /)
+  assert.match(tui.keys('1', 'j', 'enter').text(), /api +10\.99\.0\.1:8080 absent: nothing listens\n/)
+  const drained = { health: { ...HEALTH, absent: [{ ...absent[0]!, order: 'draining' as const }] } }
+  const calm = new Tui({}, 24, 200).looks(1, drained)
+  assert.not.match(calm.text(), /nothing listens/)
+  assert.match(calm.keys('j', 'enter').text(), /absent: nothing listens, draining \(order\)\n/)
+})
+
+it('services whose hosts take nothing new, or are used though they are not well', () => {
+  const services = (change: Partial<(typeof VIPS.vips)[number]>) =>
+    new Tui({}, 24, 200)
+      .keys('2')
+      .looks(1, { vips: { vips: VIPS.vips.map(vip => ({ ...vip, live: 2, ...change })) } })
+      .text()
+  const none = services({ ready: 0 })
+  assert.match(none, /; no host of web takes new connections;/)
+  assert.match(none, /web .* 0\/2 /)
+  assert.match(services({ ready: 2, fallback: 'failing' }), /; only failing hosts are left of web; /)
+  assert.match(services({ ready: 2, fallback: 'overload' }), /; only overloaded hosts are left of web; /)
+  assert.match(services({ ready: null }), /web .* 2\/2 /)
 })
 
 it.run()

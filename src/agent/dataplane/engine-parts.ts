@@ -1,0 +1,22 @@
+import type { Datagrams } from './datagrams.ts'
+import type { DropCounters } from './drops.ts'
+import type { DataplanePlan } from './messages.ts'
+import type { Plumber } from './nft/plumber.ts'
+import type { PacketOutput } from './slow-path.ts'
+
+/** Slow-path packets after which a flow is worth a kernel route: a small request and its answer need fewer. */
+export const PLUMB_AFTER_PACKETS = 8
+
+/** The world as the engine needs it; the worker makes it, a test gives its own. */
+export interface EngineParts {
+  readonly plan: DataplanePlan
+  readonly output: PacketOutput
+  readonly datagrams: Datagrams
+  readonly plumber: Plumber
+  readonly drops: DropCounters
+  /** Unix time in whole seconds, as of the current turn. */
+  readonly nowS: () => number
+  readonly epochChanged: (epoch: number) => void
+}
+
+export type Mutable<T> = { -readonly [K in keyof T]: T[K] }

@@ -1,0 +1,91 @@
+import type { HealthAllotment } from '../classify/health-allotment.ts'
+import type { RouteBatch } from './batch.ts'
+import type { DirectoryIndex } from './directory.ts'
+import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
+import { FlowTable } from './flows.ts'
+import { ForwarderCore } from './forwarder-core.ts'
+import type { ForwarderSettings } from './forwarder-ports.ts'
+import type { HeldPackets } from './held.ts'
+import { IdentifierAllocator } from './identifiers.ts'
+import type { DataplanePlan } from './messages.ts'
+import type { RouteKind } from './nft/plumber.ts'
+
+/** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
+const IDENTIFIERS_PER_FLOW = 4
+
+/** What outlives the role, or is shared with others. */
+export interface ForwarderSurroundings {
+  readonly directory: DirectoryIndex
+  readonly allotment: HealthAllotment
+  readonly held: HeldPackets
+  /** Of the role before, as long as one of them rests; null: new ones. */
+  readonly identifiers: IdentifierAllocator | null
+  readonly epoch: number
+  /** Takes the flows that ended, for a classifier elsewhere. */
+  readonly ended: RouteBatch
+}
+
+/** The forwarder role of a plan, wired to the ports of the data plane. */
+export const makeForwarder = (
+  parts: EngineParts,
+  plan: DataplanePlan,
+  own: NonNullable<DataplanePlan['forwarder']>,
+  kept: ForwarderSurroundings,
+): {
+  core: ForwarderCore
+  settings: Mutable<ForwarderSettings>
+  identifiers: IdentifierAllocator
+} => {
+  const { directory } = kept
+  const { output, datagrams, plumber, drops, nowS } = parts
+  const { limits, timeouts, mtuBytes, tableKey } = plan
+  const [k0, k1] = tableKey
+  const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
+  const identifiers =
+    kept.identifiers ?? new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
+  const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1)
+  const { keys } = flows.table
+  const settings: Mutable<ForwarderSettings> = {
+    tunnelWords: own.tunnelWords,
+    epoch: kept.epoch,
+    mtuBytes,
+    timeouts,
+    plumbAfterPackets: PLUMB_AFTER_PACKETS,
+    hasClassifier: own.hasClassifier,
+  }
+  const kindOf = (slot: number): RouteKind => {
+    const identifier = flows.identifier[slot]
+    if (identifier === 0) return 'local'
+    return identifiers.isNeutral(identifier, keys[slot * 10 + 8]) ? 'route' : 'fixed'
+  }
+  const core = new ForwarderCore({
+    flows,
+    identifiers,
+    held: kept.held,
+    directory,
+    allotment: kept.allotment,
+    settings,
+    ports: {
+      tunnel: (packet, identifier, index) =>
+        output.tunnel(packet, own.tunnelWords, directory.host(index)!.words, identifier),
+      deliverLocal: packet => output.inject(packet),
+      datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
+      plumb: slot => {
+        const { routeLease } = settings.timeouts
+        const kind = kindOf(slot)
+        if (kind === 'local') return plumber.local(slot, keys, slot * 10, routeLease)
+        // Never put into the kernel: see ruleset.ts on identifiers whose checksum must be fixed.
+        if (kind === 'fixed' && keys[slot * 10 + 9] !== 6) return
+        plumber.route(slot, keys, slot * 10, flows.identifier[slot], kind === 'route', routeLease)
+      },
+      unplumb: slot => plumber.unroute(keys, slot * 10, kindOf(slot)),
+      unplumbAll: slots =>
+        plumber.unrouteAll(slots.map(slot => ({ key: keys, at: slot * 10, kind: kindOf(slot) }))),
+      ended: slot => {
+        if (!settings.hasClassifier) kept.ended.add(keys, slot * 10, null)
+      },
+      drop: reason => drops.add(reason),
+    },
+  })
+  return { core, settings, identifiers }
+}

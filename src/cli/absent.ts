@@ -1,0 +1,16 @@
+/** Endpoints that no application serves, in words. An agent of an earlier version tells none. Pure. */
+import type { AbsentRow, HealthData } from '../control/types.ts'
+
+type Absences = Partial<Pick<HealthData, 'absent'>> | null
+
+export const absentOf = (health: Absences): readonly AbsentRow[] => health?.absent ?? []
+
+/** Those that should be there: not where the operator wants nothing new anyway. */
+export const missedOf = (health: Absences): AbsentRow[] =>
+  absentOf(health).filter(({ order, capacity }) => order === null && capacity > 0)
+
+export const missedText = ({ host, service }: AbsentRow): string =>
+  `nothing listens for ${service} on ${host}`
+
+export const missedRemedy = ({ host, vip, protocol }: AbsentRow): string =>
+  `start its application there, at ${protocol} ${vip} or any address (shunt apps --node ${host} shows what listens)`

@@ -1,0 +1,65 @@
+/** What still keeps new connections from a host when an order about it is withdrawn. Pure. */
+import type { DirectiveOrder } from '../../cluster/types.ts'
+import type { OwnRow } from '../../control/types.ts'
+import { isStricter } from '../../health/host/directive.ts'
+import type { DirectiveCause, DirectiveState } from '../../health/types.ts'
+import { rowsOf } from './progress.ts'
+import { ALL, type Target, targetText } from './target.ts'
+
+export interface Held {
+  /** `null` when the document in force has no such service, or for all of the host. */
+  service: string | null
+  /** `address:port` of the row; `null` for an order of whose rows nothing is known: nothing listens, or nobody asked. */
+  vip: string | null
+  state: DirectiveState
+  cause: DirectiveCause
+  /** TARGET of the order that holds it: `shunt undrain` of it ends that. `null`: no order does. */
+  order: string | null
+}
+
+const holds = (order: DirectiveOrder, service: string | null): boolean =>
+  order.state !== 'active' && (order.app === ALL || order.app === service)
+
+const ofRow = (row: OwnRow, node: string, orders: readonly DirectiveOrder[]): Held[] => {
+  const { service, vip, target, cause } = row
+  const order = orders.find(each => holds(each, service))
+  if (order !== undefined) {
+    const state = isStricter(target, order.state) ? target : order.state
+    return [{ service, vip, state, cause: 'order', order: targetText({ node, app: order.app }) }]
+  }
+  // A row that the withdrawn order still holds back is on its way.
+  return target === 'active' || cause === 'order' ? [] : [{ service, vip, state: target, cause, order: null }]
+}
+
+/**
+ * @param rows the table of the host itself, as far as it was asked
+ * @param orders about that host, in force, without the one that was withdrawn
+ */
+export const heldOf = (
+  target: Target,
+  rows: readonly OwnRow[],
+  orders: readonly DirectiveOrder[],
+): Held[] => {
+  const { node, app } = target
+  const mine = rowsOf(rows, app)
+  const unseen = orders
+    .filter(order => order.state !== 'active' && (app === ALL || order.app === ALL || order.app === app))
+    .filter(order => !mine.some(row => holds(order, row.service)))
+  return [
+    ...mine.flatMap(row => ofRow(row, node, orders)),
+    ...unseen.map((order): Held => {
+      const service = order.app === ALL ? (app === ALL ? null : app) : order.app
+      const by = targetText({ node, app: order.app })
+      return { service, vip: null, state: order.state, cause: 'order', order: by }
+    }),
+  ]
+}
+
+/** `web is draining (order h1/web), dns is inactive (health)`; '' for nothing. */
+export const heldText = (held: readonly Held[]): string =>
+  held
+    .map(({ service, vip, state, cause, order }) => {
+      const why = order === null ? cause : `${cause} ${order}`
+      return `${service ?? vip ?? 'all of it'} is ${state} (${why})`
+    })
+    .join(', ')
