@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Why each packet went where it went: exactly one count a packet. Append only: operators' graphs know the numbers. */
+#ifndef SHUNT_COUNTERS_H
+#define SHUNT_COUNTERS_H
+
+#include "base.h"
+
+enum counter {
+	COUNT_NONE = 0,
+
+	/* Not ours: the stack gets it as it came. */
+	COUNT_NOT_IP = 1,
+	COUNT_VLAN_TAGS = 2, /* more than two */
+	COUNT_NOT_A_VIP = 3,
+
+	/* What the slow path decides about: those of dataplane/drops.ts have its names. */
+	COUNT_TRUNCATED = 4, /* or with headers that go on in a second buffer */
+	COUNT_BAD_VERSION = 5,
+	COUNT_BAD_HEADER_LENGTH = 6,
+	COUNT_BAD_TOTAL_LENGTH = 7,
+	COUNT_BAD_CHECKSUM = 8,
+	COUNT_BAD_ADDRESS = 9,
+	COUNT_EXTENSION_HEADERS = 10,
+	COUNT_UNSUPPORTED_PROTOCOL = 11,
+	COUNT_FRAGMENT = 12,
+	COUNT_TCP_CONTROL = 13, /* SYN, FIN or RST */
+	COUNT_NO_ROUTE = 14,
+	COUNT_NOT_MAPPED = 15, /* the host has not acknowledged the route's identifier */
+	COUNT_TTL_EXPIRED = 16,
+	COUNT_NO_HOST = 17,         /* the route's host has no address of this family */
+	COUNT_NO_NEIGHBOUR = 18,    /* the kernel has to ask for its hardware address */
+	COUNT_NO_NEXT_HOP = 19,     /* no way there, or forwarding is off */
+	COUNT_TOO_BIG = 20,
+	COUNT_OTHER_INTERFACE = 21, /* the way there leads over one that XDP cannot send by */
+
+	/* Dropped. */
+	COUNT_NOT_A_SERVICE = 22,
+
+	/* Forwarded. */
+	COUNT_SENT_BACK = 23,  /* by the interface that it came in by */
+	COUNT_REDIRECTED = 24,
+	COUNT_LOCAL = 25,      /* this node is its host: into the stack, as it came */
+
+	/* The host's. */
+	COUNT_RESTORED = 26,   /* a tunnelled packet, into the stack with its own addresses */
+	COUNT_NO_MAPPING = 27, /* the slow path asks for it */
+	COUNT_NOT_TO_VIP = 28, /* a mapping that says what this node no longer serves */
+
+	COUNT_ROLE_OFF = 29, /* neither role is on */
+	COUNTERS = 64,
+};
+
+struct counts {
+	__u64 packets[COUNTERS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counts);
+} counters SEC(".maps");
+
+static __always_inline void count(enum counter reason)
+{
+	__u32 zero = 0;
+	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
+
+	if (counts)
+		counts->packets[reason & (COUNTERS - 1)]++;
+}
+
+#endif
