@@ -46,14 +46,14 @@ ROUTE_INLINE struct route_entry *route_entry_at(struct route_bucket *b, __u32 i)
 
 #define ROUTE_TRIES 4
 
-/* Rule 3: the value of entry `i`, or 0 if the entry is not, or no longer, the key's. */
-ROUTE_INLINE __u64 route_read(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k)
+/* Rule 3, up to so many times: a constant. */
+ROUTE_INLINE __u64 route_read_tries(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k, __u32 most)
 {
 	struct route_entry *e = route_entry_at(b, i);
 	__u64 before = ROUTE_LOAD(&e->value), value = 0;
 	__u64 owner = before & ROUTE_OWNER_MASK;
 	ROUTE_NO_UNROLL
-	for (__u32 tries = 0; tries < ROUTE_TRIES; tries++) {
+	for (__u32 tries = 0; tries < most; tries++) {
 		__u64 order = ROUTE_LOAD(ROUTE_AFTER(&e->key, before));
 		if (order != k->key)
 			return 0;
@@ -73,6 +73,18 @@ ROUTE_INLINE __u64 route_read(const struct route_table *t, struct route_bucket *
 	return value & ROUTE_USED && (value & ROUTE_OWNER_MASK) == owner ? value : 0;
 }
 
+/* The value of entry `i`, or 0 if the entry is not, or no longer, the key's. */
+ROUTE_INLINE __u64 route_read(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k)
+{
+	return route_read_tries(t, b, i, k, ROUTE_TRIES);
+}
+
+/* The same for those who exchange the key or the value next, and so notice it: a third of the work for the verifier. */
+ROUTE_INLINE __u64 route_read_once(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k)
+{
+	return route_read_tries(t, b, i, k, 1);
+}
+
 /* Whatever route entry `i` holds: its value, and its key with both buckets; 0: none. */
 ROUTE_INLINE __u64 route_read_any(const struct route_table *t, struct route_bucket *b, __u32 i, struct route_key *k)
 {
@@ -86,7 +98,7 @@ ROUTE_INLINE __u64 route_read_any(const struct route_table *t, struct route_buck
 	}
 	route_key_of(t, k, key, &client);
 	/* An address half of one route and half of the next does not give its key again. */
-	return k->key == key ? route_read(t, b, i, k) : 0;
+	return k->key == key ? route_read_once(t, b, i, k) : 0;
 }
 
 /* The key's entry in one bucket: its value, or 0. Where there is none, `*last` depends on all of the bucket's keys. */
@@ -168,7 +180,7 @@ ROUTE_INLINE __u32 route_kick(const struct route_table *t, struct route_bucket *
 		if (j == ROUTE_WAYS)
 			continue;
 		route_publish(t, other, j, &k);
-		__u64 is = route_read(t, b, i, &k);
+		__u64 is = route_read_once(t, b, i, &k);
 		if (!((was ^ is) & ~ROUTE_STAMP_MASK) && ROUTE_CAS(&e->key, k.key, 0) == k.key) {
 			ROUTE_SWAP(&e->value, route_next_owner(ROUTE_LOAD(&e->value), value));
 			return i;
@@ -218,7 +230,7 @@ ROUTE_INLINE __u64 route_twin(const struct route_table *t, struct route_bucket *
 		struct route_entry *e = route_entry_at(b, i);
 		if (e == own || ROUTE_LOAD(&e->key) != k->key)
 			continue;
-		__u64 other = route_read(t, b, i, k);
+		__u64 other = route_read_once(t, b, i, k);
 		/* The own route, copied by one that moves it. */
 		if (other && !((other ^ value) & ROUTE_IDENTIFIER_MASK))
 			continue;
@@ -234,7 +246,7 @@ ROUTE_INLINE void route_withdraw(const struct route_table *t, struct route_bucke
 	ROUTE_NO_UNROLL
 	for (__u32 i = 0; i < ROUTE_WAYS; i++) {
 		struct route_entry *e = route_entry_at(b, i);
-		__u64 value = route_read(t, b, i, k);
+		__u64 value = route_read_once(t, b, i, k);
 		if (value && !((value ^ own) & ROUTE_IDENTIFIER_MASK) && ROUTE_CAS(&e->key, k->key, 0) == k->key)
 			route_free(e);
 	}
