@@ -49,6 +49,7 @@ enum counter {
 	COUNT_ROLE_OFF = 29, /* neither role is on */
 	COUNTERS = 64,
 };
+SHUNT_EXPORT(enum, counter);
 
 struct counts {
 	__u64 packets[COUNTERS];

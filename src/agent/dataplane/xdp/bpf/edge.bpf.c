@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * The XDP data plane, in front of the nftables one: one program an interface, by what the interface is for. What it does not know it
+ * passes on as it came, so a miss costs speed and nothing else.
+ */
+#include "forwarder.h"
+
+static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
+{
+	struct packet p;
+	int parsed;
+
+	roles &= config.roles;
+	if (!roles)
+		return pass(COUNT_ROLE_OFF);
+	parsed = parse_frame(ctx, &p);
+	if (roles & ROLE_FORWARDER)
+		return forwarder_packet(ctx, &p, parsed);
+	return pass(COUNT_NOT_A_VIP);
+}
+
+SEC("xdp.frags")
+int edge_uplink(struct xdp_md *ctx)
+{
+	return edge(ctx, ROLE_FORWARDER);
+}
+
+SEC("xdp.frags")
+int edge_cluster(struct xdp_md *ctx)
+{
+	return edge(ctx, ROLE_HOST);
+}
+
+/* Uplink and cluster interface at once, which is common. */
+SEC("xdp.frags")
+int edge_both(struct xdp_md *ctx)
+{
+	return edge(ctx, ROLE_FORWARDER | ROLE_HOST);
+}

@@ -1,0 +1,155 @@
+/** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
+
+/** Names this layout: what was made by another one must not be read by it. */
+export const EDGE_LAYOUT = 'fefc68c023266564'
+
+export const COUNTS_BYTES = 512
+/** Offsets in `struct counts`. */
+export const COUNTS = {
+  packets: 0, // u64[64]
+} as const
+
+export const DEVICE_BYTES = 8
+/** Offsets in `struct device`. */
+export const DEVICE = {
+  link: 0, // u32
+  vlanType: 4, // u16
+  vlanTci: 6, // u16
+} as const
+
+export const EDGE_CONFIG_BYTES = 48
+/** Offsets in `struct edge_config`. */
+export const EDGE_CONFIG = {
+  roles: 0, // u32
+  localHost: 4, // u32
+  fibInterface: 8, // u32
+  reserved: 12, // u32
+  tunnel4W: 16, // u32[4]
+  tunnel4Mapped: 16, // u32[3]
+  tunnel4V4: 28, // u32[1]
+  tunnel6W: 32, // u32[4]
+  tunnel6Mapped: 32, // u32[3]
+  tunnel6V4: 44, // u32[1]
+} as const
+
+export const HOST_BYTES = 32
+/** Offsets in `struct host`. */
+export const HOST = {
+  families: 0, // u32
+  ipv4: 4, // u32
+  ipv6: 8, // u32[4]
+  reserved: 24, // u64
+} as const
+
+export const ROUTE_BUCKET_BYTES = 64
+/** Offsets in `struct route_bucket`. */
+export const ROUTE_BUCKET = {
+  entries: 0, // struct route_entry[4]
+} as const
+
+export const ROUTE_BUCKET6_BYTES = 128
+/** Offsets in `struct route_bucket6`. */
+export const ROUTE_BUCKET6 = {
+  bucketEntries: 0, // struct route_entry[4]
+  clients: 64, // struct route_client[4]
+} as const
+
+export const ROUTE_CLIENT_BYTES = 16
+/** Offsets in `struct route_client`. */
+export const ROUTE_CLIENT = {
+  high: 0, // u64
+  low: 8, // u64
+} as const
+
+export const ROUTE_ENTRY_BYTES = 16
+/** Offsets in `struct route_entry`. */
+export const ROUTE_ENTRY = {
+  key: 0, // u64
+  value: 8, // u64
+} as const
+
+export const ROUTE_SECRET_BYTES = 64
+/** Offsets in `struct route_secret`. */
+export const ROUTE_SECRET = {
+  add: 0, // u64[6]
+  mix: 48, // u64[2]
+} as const
+
+export const SERVICE_BUCKET_BYTES = 256
+/** Offsets in `struct service_bucket`. */
+export const SERVICE_BUCKET = {
+  slots: 0, // struct service_slot[8]
+} as const
+
+export const SERVICE_SLOT_BYTES = 32
+/** Offsets in `struct service_slot`. */
+export const SERVICE_SLOT = {
+  vip: 0, // u32[4]
+  word: 16, // u64
+  reserved: 24, // u64
+} as const
+
+export const TRAFFIC_BYTES = 16
+/** Offsets in `struct traffic`. */
+export const TRAFFIC = {
+  packets: 0, // u64
+  bytes: 8, // u64
+} as const
+
+/** `enum counter`. */
+export const COUNTER = {
+  COUNT_NONE: 0,
+  COUNT_NOT_IP: 1,
+  COUNT_VLAN_TAGS: 2,
+  COUNT_NOT_A_VIP: 3,
+  COUNT_TRUNCATED: 4,
+  COUNT_BAD_VERSION: 5,
+  COUNT_BAD_HEADER_LENGTH: 6,
+  COUNT_BAD_TOTAL_LENGTH: 7,
+  COUNT_BAD_CHECKSUM: 8,
+  COUNT_BAD_ADDRESS: 9,
+  COUNT_EXTENSION_HEADERS: 10,
+  COUNT_UNSUPPORTED_PROTOCOL: 11,
+  COUNT_FRAGMENT: 12,
+  COUNT_TCP_CONTROL: 13,
+  COUNT_NO_ROUTE: 14,
+  COUNT_NOT_MAPPED: 15,
+  COUNT_TTL_EXPIRED: 16,
+  COUNT_NO_HOST: 17,
+  COUNT_NO_NEIGHBOUR: 18,
+  COUNT_NO_NEXT_HOP: 19,
+  COUNT_TOO_BIG: 20,
+  COUNT_OTHER_INTERFACE: 21,
+  COUNT_NOT_A_SERVICE: 22,
+  COUNT_SENT_BACK: 23,
+  COUNT_REDIRECTED: 24,
+  COUNT_LOCAL: 25,
+  COUNT_RESTORED: 26,
+  COUNT_NO_MAPPING: 27,
+  COUNT_NOT_TO_VIP: 28,
+  COUNT_ROLE_OFF: 29,
+  COUNTERS: 64,
+} as const
+
+/** Maps; `layout` names what keys and values are made of. */
+export const EDGE_MAPS = {
+  counters: { name: 'counters', keyBytes: 4, valueBytes: 512, layout: 'cb6eacb5' }, // u32 to struct counts
+  devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
+  hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
+  hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  routes4: { name: 'routes4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
+  routes6: { name: 'routes6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
+  serviceTraffic: { name: 'service_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
+  services: { name: 'services', keyBytes: 4, valueBytes: 256, layout: '6f449dbc' }, // u32 to struct service_bucket
+  vips: { name: 'vips', keyBytes: 16, valueBytes: 4, layout: 'ab828d28' }, // union address to u32
+} as const
+
+/** Global variables; `section` is the map they lie in. */
+export const EDGE_GLOBALS = {
+  config: { section: 'bss', offset: 8, bytes: 48 }, // struct edge_config
+  tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
+  routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
+  routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32
+  routes4Secret: { section: 'rodata', offset: 16, bytes: 64 }, // struct route_secret
+  routes6Secret: { section: 'rodata', offset: 80, bytes: 64 }, // struct route_secret
+} as const
