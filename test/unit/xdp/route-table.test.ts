@@ -246,6 +246,18 @@ it('sweeps in slices: takes out what has expired by its rule, keeps what is pinn
   assert.equal(sweep.last, { used: 4, pinned: 1, expired: 0, orphans: 0 })
 })
 
+it('does little more in one slice than it may, though all has expired', () => {
+  const { table } = testTable(4, 64)
+  const key = table.newKey()
+  for (let n = 0; n < 100; n++) table.insert(setClient(key, 4, n), content(n), 0)
+  const sweep = new RouteSweep(table)
+  const expired: number[] = []
+  assert.is(sweep.slice(64, 100, rules(expired), 10), false)
+  assert.ok(expired.length >= 10 && expired.length < 14, `${expired.length}`)
+  while (!sweep.slice(64, 100, rules(expired), 10)) {}
+  assert.equal([expired.length, new Set(expired).size, sweep.last.expired], [100, 100, 100])
+})
+
 it('counts ages across the end of the ticks', () => {
   const { table } = testTable(6, 8)
   const key = table.newKey()
@@ -261,7 +273,7 @@ it('counts ages across the end of the ticks', () => {
 it('frees what a maker left half-made, but not before it can only be dead', () => {
   const { table } = testTable(4, 4)
   const { buckets } = table
-  assert.ok(buckets.claim(buckets.at(1), USED) >= 0)
+  assert.ok(buckets.claim(buckets.at(1), USED | (65400n << 32n)) >= 0)
   const sweep = new RouteSweep(table, 60)
   const pass = (now: number): number => {
     while (!sweep.slice(4, now, rules([]))) {}
