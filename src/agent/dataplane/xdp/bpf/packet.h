@@ -274,9 +274,14 @@ static __always_inline int parse_packet(void *data, void *data_end, struct packe
 	return parse_l4(data, data_end, p);
 }
 
-/* parse_packet of the packet at hand, which is also seen to be whole. */
-static __always_inline int parse_frame(struct xdp_md *ctx, struct packet *p)
+/*
+ * parse_packet of the packet at hand, which is also seen to be whole. Not static, so that the verifier looks at it by itself and takes what it
+ * answers for unknown: otherwise it would follow each kind of headers through all that comes after.
+ */
+__attribute__((noinline)) int parse_frame(struct xdp_md *ctx, struct packet *p)
 {
+	if (!p)
+		return -COUNT_TRUNCATED;
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	int result = parse_packet(data, data_end, p);
 
