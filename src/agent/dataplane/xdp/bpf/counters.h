@@ -47,6 +47,7 @@ enum counter {
 	COUNT_NOT_TO_VIP = 28, /* a mapping that says what this node no longer serves */
 
 	COUNT_ROLE_OFF = 29, /* neither role is on */
+	COUNT_NOT_TUNNELLED = 30, /* on a cluster interface only: not from a tunnel to this node, so not ours either */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);

@@ -4,19 +4,25 @@
  * passes on as it came, so a miss costs speed and nothing else.
  */
 #include "forwarder.h"
+#include "host.h"
 
 static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 {
 	struct packet p;
-	int parsed;
+	int parsed, verdict;
 
 	roles &= config.roles;
 	if (!roles)
 		return pass(COUNT_ROLE_OFF);
 	parsed = parse_frame(ctx, &p);
+	if (roles & ROLE_HOST) {
+		verdict = host_packet(ctx, &p, parsed);
+		if (verdict >= 0)
+			return verdict;
+	}
 	if (roles & ROLE_FORWARDER)
 		return forwarder_packet(ctx, &p, parsed);
-	return pass(COUNT_NOT_A_VIP);
+	return pass(parsed && !p.family ? -parsed : COUNT_NOT_TUNNELLED);
 }
 
 SEC("xdp.frags")

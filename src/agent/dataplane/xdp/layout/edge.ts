@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = 'fefc68c023266564'
+export const EDGE_LAYOUT = '28cb70e444381955'
 
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
@@ -89,11 +89,35 @@ export const SERVICE_SLOT = {
   reserved: 24, // u64
 } as const
 
+export const STACK_MARK_BYTES = 8
+/** Offsets in `struct stack_mark`. */
+export const STACK_MARK = {
+  source: 0, // u8[6]
+  on: 6, // u16
+} as const
+
+export const TARGET_BYTES = 64
+/** Offsets in `struct target`. */
+export const TARGET = {
+  vip: 0, // u32[4]
+  word: 16, // u32
+  reserved: 20, // u32[11]
+} as const
+
 export const TRAFFIC_BYTES = 16
 /** Offsets in `struct traffic`. */
 export const TRAFFIC = {
   packets: 0, // u64
   bytes: 8, // u64
+} as const
+
+export const TUNNEL_SLOT_BYTES = 64
+/** Offsets in `struct tunnel_slot`. */
+export const TUNNEL_SLOT = {
+  tunnel: 0, // u32[4]
+  own: 16, // u32[4]
+  word: 32, // u32
+  reserved: 36, // u32[7]
 } as const
 
 /** `enum counter`. */
@@ -128,6 +152,7 @@ export const COUNTER = {
   COUNT_NO_MAPPING: 27,
   COUNT_NOT_TO_VIP: 28,
   COUNT_ROLE_OFF: 29,
+  COUNT_NOT_TUNNELLED: 30,
   COUNTERS: 64,
 } as const
 
@@ -137,19 +162,28 @@ export const EDGE_MAPS = {
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  mappings4: { name: 'mappings4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
+  mappings6: { name: 'mappings6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
   routes4: { name: 'routes4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   routes6: { name: 'routes6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
   serviceTraffic: { name: 'service_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   services: { name: 'services', keyBytes: 4, valueBytes: 256, layout: '6f449dbc' }, // u32 to struct service_bucket
+  targets: { name: 'targets', keyBytes: 4, valueBytes: 64, layout: 'a60b785e' }, // u32 to struct target
+  tunnels: { name: 'tunnels', keyBytes: 4, valueBytes: 64, layout: 'c0388281' }, // u32 to struct tunnel_slot
   vips: { name: 'vips', keyBytes: 16, valueBytes: 4, layout: 'ab828d28' }, // union address to u32
 } as const
 
 /** Global variables; `section` is the map they lie in. */
 export const EDGE_GLOBALS = {
   config: { section: 'bss', offset: 8, bytes: 48 }, // struct edge_config
+  stackMark: { section: 'bss', offset: 56, bytes: 8 }, // struct stack_mark
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32
   routes4Secret: { section: 'rodata', offset: 16, bytes: 64 }, // struct route_secret
   routes6Secret: { section: 'rodata', offset: 80, bytes: 64 }, // struct route_secret
+  mappings4Buckets: { section: 'rodata', offset: 144, bytes: 4 }, // u32
+  mappings6Buckets: { section: 'rodata', offset: 148, bytes: 4 }, // u32
+  mappings4Secret: { section: 'rodata', offset: 152, bytes: 64 }, // struct route_secret
+  mappings6Secret: { section: 'rodata', offset: 216, bytes: 64 }, // struct route_secret
 } as const
