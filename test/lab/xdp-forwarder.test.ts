@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { EDGE_CONFIG } from '../../src/agent/dataplane/xdp/layout/edge.ts'
+import { EDGE_CONFIG, EDGE_GLOBALS, STACK_MARK } from '../../src/agent/dataplane/xdp/layout/edge.ts'
 import { XDP } from '../../src/os/bpf/program.ts'
 import { writeSysctl } from '../../src/os/sysctl.ts'
 import { missingBpf } from '../support/bpf.ts'
@@ -12,12 +12,14 @@ import {
   type PacketShape,
   TCP,
   UDP,
+  withBytes,
 } from '../support/dataplane-case.ts'
 import { dataplaneCases } from '../support/dataplane-cases.ts'
 import { expectedFrame } from '../support/dataplane-expected.ts'
 import { judge } from '../support/dataplane-model.ts'
 import { mutate, mutationSources } from '../support/dataplane-mutations.ts'
 import { FAMILIES, HOSTS, type HostName } from '../support/dataplane-world.ts'
+import { mac } from '../support/ethernet.ts'
 import { removeNetns } from '../support/netns.ts'
 import { checksumFaults, FLAG, pattern } from '../support/packets.ts'
 import { integers, runSeeds, seeded } from '../support/random.ts'
@@ -148,6 +150,23 @@ testIf(noBpf, it, 'does nothing without its role, nor by a program that is not f
   assert.is(reasonOf(frame, 'edge_both'), 'REDIRECTED')
   assert.is(reasonOf(frame), 'REDIRECTED')
   lab.removeRoute(4, route!)
+})
+
+testIf(noBpf, it, 'what this node itself serves is marked as done, in the frame alone', () => {
+  const ours = mac(0x77)
+  const { offset } = EDGE_GLOBALS.stackMark
+  lab.config.bytes.set(ours, offset + STACK_MARK.source)
+  lab.config.view.setUint16(offset + STACK_MARK.on, 1, true)
+  for (const family of FAMILIES) {
+    const { frame, route } = flowCase('local', family, UDP, { host: 'local' })
+    lab.addRoute(family, route!)
+    const { verdict, data } = lab.netns.run(() => lab.run(frame))
+    lab.removeRoute(family, route!)
+    assert.is(verdict, XDP.pass)
+    assert.equal(data, withBytes(frame, 6, ...ours))
+    assert.equal(lab.netns.run(() => lab.run(frame)).data, frame, 'not without a route')
+  }
+  lab.config.view.setUint16(offset + STACK_MARK.on, 0, true)
 })
 
 testIf(noBpf, it, 'next hops by another interface need that to forward', () => {

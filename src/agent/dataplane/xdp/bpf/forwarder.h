@@ -6,7 +6,7 @@
  *  1. Not to a VIP: passes. To a VIP, but none of its services: dropped.
  *  2. Fragments, and TCP's SYN, FIN and RST: pass.
  *  3. No route, or one that the agent holds: passes.
- *  4. This node is the host: passes. Nothing else has been changed up to here, nor by 5.
+ *  4. This node is the host: passes, marked as done for what is behind (own-stack.h). But for that nothing is changed before 6.
  *  5. TTL used up, no address of the host, no known way there, or too small a one: passes.
  *  6. Rewritten, and sent.
  */
@@ -14,6 +14,7 @@
 #define SHUNT_FORWARDER_H
 
 #include "next-hop.h"
+#include "own-stack.h"
 #include "route-table.h"
 #include "services.h"
 
@@ -171,6 +172,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 	if (config.local_host && route_host(value) == config.local_host) {
 		count_traffic(&service_traffic, service, p);
 		count_traffic(&host_traffic, config.local_host, p);
+		mark_for_stack((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 		return pass(COUNT_LOCAL);
 	}
 	if (!(value & ROUTE_MAPPED))
