@@ -40,13 +40,17 @@ MAPPINGS(mappings6, route_bucket6);
 /*
  * What a service's number means to a host; one that has no entry is not restored here.
  *
- *   word   31      24 23      16 15          0
- *         |  family  | protocol |   VIP's port |    0: no such service; written last, and cleared first
+ *   word   31      24 23      16 15          0    families: TARGET_IPV4, TARGET_IPV6: which VIP is there
+ *         | families | protocol |   VIP's port |    0: no such service; written last, and cleared first
  */
+#define TARGET_IPV4 1
+#define TARGET_IPV6 2
+
 struct target {
-	__be32 vip[4]; /* as in union address */
+	__be32 ipv6[4];
+	__be32 ipv4;
 	__u32 word;
-	__u32 reserved[11]; /* for the application's own address and port */
+	__u32 reserved[10]; /* for the application's own address and port */
 };
 
 struct {
@@ -84,8 +88,6 @@ static __always_inline int host_mapping(const struct packet *p, __u32 tunnel, st
 	struct route_entry *entry = NULL;
 	__u64 word;
 
-	if (!identifier)
-		return -COUNT_NO_MAPPING;
 	if (p->family == 4)
 		word = mapping_find(MAPPINGS4, identifier, index, generation, mapping, &entry);
 	else
@@ -106,19 +108,20 @@ static __always_inline int host_tuple(const struct packet *p, const struct mappi
 		return -COUNT_NOT_TO_VIP;
 	__u32 word = *(volatile __u32 *)&target->word;
 
-	if (word >> 16 != ((__u32)p->family << 8 | p->protocol))
+	if ((word >> 16 & 0xff) != p->protocol || !(word >> 24 & (p->family == 4 ? TARGET_IPV4 : TARGET_IPV6)))
 		return -COUNT_NOT_TO_VIP;
 	if (p->family == 4) {
 		client->v4[0] = mapping->client4;
+		vip->v4[0] = target->ipv4;
 	} else {
 		client->w[0] = mapping->client.high;
 		client->w[1] = mapping->client.high >> 32;
 		client->w[2] = mapping->client.low;
 		client->w[3] = mapping->client.low >> 32;
-	}
 #pragma unroll
-	for (int i = 0; i < 4; i++)
-		vip->w[i] = target->vip[i];
+		for (int i = 0; i < 4; i++)
+			vip->w[i] = target->ipv6[i];
+	}
 	*ports = mapping->port | (word & 0xffff) << 16;
 	return 0;
 }

@@ -116,7 +116,7 @@ ROUTE_INLINE __u64 mapping_scan(const struct route_table *t, struct route_bucket
 	return 0;
 }
 
-/* The mapping of a tunnel's identifier, and its entry for mapping_touch; 0: a miss. `identifier` is not 0. */
+/* The mapping of a tunnel's identifier, and its entry for mapping_touch; 0: a miss. Free slots are of tunnel 0, which is none. */
 ROUTE_INLINE __u64 mapping_find(const struct route_table *t, __u32 identifier, __u8 tunnel, __u8 generation, struct mapping *m, struct route_entry **entry)
 {
 	struct route_key k;

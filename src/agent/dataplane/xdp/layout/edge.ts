@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '28cb70e444381955'
+export const EDGE_LAYOUT = '3e1fc4eb0b4160db'
 
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
@@ -99,9 +99,10 @@ export const STACK_MARK = {
 export const TARGET_BYTES = 64
 /** Offsets in `struct target`. */
 export const TARGET = {
-  vip: 0, // u32[4]
-  word: 16, // u32
-  reserved: 20, // u32[11]
+  ipv6: 0, // u32[4]
+  ipv4: 16, // u32
+  word: 20, // u32
+  reserved: 24, // u32[10]
 } as const
 
 export const TRAFFIC_BYTES = 16
@@ -168,7 +169,7 @@ export const EDGE_MAPS = {
   routes6: { name: 'routes6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
   serviceTraffic: { name: 'service_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   services: { name: 'services', keyBytes: 4, valueBytes: 256, layout: '6f449dbc' }, // u32 to struct service_bucket
-  targets: { name: 'targets', keyBytes: 4, valueBytes: 64, layout: 'a60b785e' }, // u32 to struct target
+  targets: { name: 'targets', keyBytes: 4, valueBytes: 64, layout: 'ae84fd33' }, // u32 to struct target
   tunnels: { name: 'tunnels', keyBytes: 4, valueBytes: 64, layout: 'c0388281' }, // u32 to struct tunnel_slot
   vips: { name: 'vips', keyBytes: 16, valueBytes: 4, layout: 'ab828d28' }, // union address to u32
 } as const
