@@ -83,6 +83,19 @@ testIf(noBpf, it, 'the kernel finds exactly the services that the agent put ther
     lab.removeRoute(service.family, whole)
   }
 
+  // Addresses whose hashes are the same, of which one alone has a service.
+  const [here, there]: Service[] = ['2001:db8::fd00:1:0:5', 'fd00:1::2001:db8:0:5'].map(vip => ({
+    family: 6,
+    vip,
+    port: 80,
+    protocol: TCP,
+    number: 9,
+  }))
+  for (const { vip } of [here, there]) vips.update(addressBytes(vip), new Uint8Array(4))
+  assert.ok(put(here))
+  assert.equal(reasons([here, there]), { NO_ROUTE: 1, NOT_A_SERVICE: 1 })
+  assert.is(lab.services.get(addressWords(there.vip), 0, 80, TCP), 0)
+
   for (const { vip, port, protocol } of known.slice(0, 500))
     assert.ok(lab.services.delete(addressWords(vip), 0, port, protocol))
   assert.equal(reasons(known), { NOT_A_SERVICE: 500, NO_ROUTE: 500 })

@@ -122,6 +122,15 @@ const ipv6Damage = (protocol: Protocol): DataplaneCase[] => {
     on('two fragment headers', 'EXTENSION_HEADERS', same, { extensionHeaders: [ATOMIC, ATOMIC] }),
     on('a routing header with segments left', 'EXTENSION_HEADERS', same, { extensionHeaders: [routing] }),
     on('options longer than the packet', 'TRUNCATED', set(41, 200), { extensionHeaders: [OPTIONS] }),
+    // What it leads to has no length of its own that would be found too long.
+    ...[50, 59].map(next =>
+      on(
+        `options longer than the packet, then protocol ${next}`,
+        'TRUNCATED',
+        packet => withBytes(packet, 40, next, 200),
+        { extensionHeaders: [OPTIONS] },
+      ),
+    ),
     on(
       'options that leave no room for ports',
       'TRUNCATED',

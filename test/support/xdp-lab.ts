@@ -15,9 +15,10 @@ import { formatRouteMemory, openRouteMemory } from '../../src/agent/dataplane/xd
 import { RouteTable } from '../../src/agent/dataplane/xdp/route-table.ts'
 import { ServiceTable } from '../../src/agent/dataplane/xdp/service-table.ts'
 import { bpfObject } from '../../src/assets.ts'
-import { type LoadedObject, loadObject } from '../../src/os/bpf/load.ts'
+import type { GlobalPlace } from '../../src/os/bpf/globals.ts'
+import { type LoadedObject, type LoadOptions, loadObject } from '../../src/os/bpf/load.ts'
 import { MappedArray } from '../../src/os/bpf/mapped.ts'
-import { decodeObject } from '../../src/os/bpf/object-file.ts'
+import { type BpfObjectFile, decodeObject } from '../../src/os/bpf/object-file.ts'
 import { link } from '../../src/os/netlink/route.ts'
 import { ipBatch } from '../../src/os/netns.ts'
 import { writeSysctl } from '../../src/os/sysctl.ts'
@@ -102,6 +103,25 @@ const NAMES = Object.entries(COUNTER)
   .filter(([name]) => name.startsWith('COUNT_'))
   .map(([name, number]): [string, number] => [name.slice('COUNT_'.length), number])
 
+type Globals = Readonly<
+  Record<
+    'config' | 'tickShift' | 'routes4Buckets' | 'routes6Buckets' | 'routes4Secret' | 'routes6Secret',
+    GlobalPlace
+  >
+>
+export interface Program {
+  readonly file: BpfObjectFile
+  readonly globals: Globals
+  /** Further globals. */
+  readonly set?: LoadOptions['set']
+}
+
+const edgeProgram = (): Program => {
+  const file = decodeObject(bpfObject('edge'))
+  if (file.layout !== EDGE_LAYOUT) throw new Error('edge.bpf.c was not built since it changed: make bpf')
+  return { file, globals: EDGE_GLOBALS }
+}
+
 /** edge.bpf.c in a namespace. Close it before the namespace is removed. */
 export class XdpLab {
   readonly netns: TestNetns
@@ -114,19 +134,23 @@ export class XdpLab {
   readonly ingress: number
   readonly #mapped: readonly MappedArray[]
 
-  private constructor(netns: TestNetns, routes: number) {
+  readonly #globals: Globals
+
+  private constructor(netns: TestNetns, routes: number, { file, globals, set = [] }: Program) {
     this.netns = netns
+    this.#globals = globals
     const secret = testSecret(5)
     const bytes = new Uint8Array(secret.buffer)
     const [four, six] = FAMILIES.map(family => routeMapSize(family, routes))
-    this.object = loadObject(decodeObject(bpfObject('edge')), {
-      layout: EDGE_LAYOUT,
+    this.object = loadObject(file, {
+      layout: file.layout,
       set: [
-        [EDGE_GLOBALS.routes4Buckets, four.buckets],
-        [EDGE_GLOBALS.routes6Buckets, six.buckets],
-        [EDGE_GLOBALS.routes4Secret, bytes],
-        [EDGE_GLOBALS.routes6Secret, bytes],
-        [EDGE_GLOBALS.tickShift, 30],
+        [globals.routes4Buckets, four.buckets],
+        [globals.routes6Buckets, six.buckets],
+        [globals.routes4Secret, bytes],
+        [globals.routes6Secret, bytes],
+        [globals.tickShift, 30],
+        ...set,
       ],
       maxEntries: { routes4: four.entries, routes6: six.entries },
     })
@@ -152,9 +176,12 @@ export class XdpLab {
     this.#fill()
   }
 
-  /** @param routes of each family */
-  static async open(routes = 1000): Promise<XdpLab> {
-    return new XdpLab(await makeWorld(), routes)
+  /**
+   * @param routes of each family
+   * @param program another one with the same maps, for benchmarks
+   */
+  static async open(routes = 1000, program: () => Program = edgeProgram): Promise<XdpLab> {
+    return new XdpLab(await makeWorld(), routes, program())
   }
 
   interfaceOf(exit: Exit): number {
@@ -163,7 +190,7 @@ export class XdpLab {
 
   /** Sets a word of the configuration by its place in EDGE_CONFIG. */
   configure(place: number, value: number): void {
-    this.config.view.setUint32(EDGE_GLOBALS.config.offset + place, value, true)
+    this.config.view.setUint32(this.#globals.config.offset + place, value, true)
   }
 
   #fill(): void {
@@ -179,7 +206,7 @@ export class XdpLab {
       vips.update(key(VIP[family]), index(0))
       vips.update(key(OPEN_VIP[family]), index(1))
       const at = family === 4 ? EDGE_CONFIG.tunnel4W : EDGE_CONFIG.tunnel6W
-      this.config.bytes.set(key(TUNNEL[family]), EDGE_GLOBALS.config.offset + at)
+      this.config.bytes.set(key(TUNNEL[family]), this.#globals.config.offset + at)
     }
     for (const { index: number, address } of Object.values<WorldHost>(HOSTS)) {
       const at = number * this.hosts.stride
