@@ -3,7 +3,6 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { EDGE_CONFIG, EDGE_GLOBALS, STACK_MARK } from '../../src/agent/dataplane/xdp/layout/edge.ts'
 import { XDP } from '../../src/os/bpf/program.ts'
-import { writeSysctl } from '../../src/os/sysctl.ts'
 import { missingBpf } from '../support/bpf.ts'
 import {
   type DataplaneCase,
@@ -60,22 +59,22 @@ const cases = dataplaneCases()
 const names = new Set(cases.map(({ name }) => name))
 assert.is(names.size, cases.length, 'each case has a name of its own')
 
-testIf(noBpf, it, `golden packets: ${cases.length} cases`, () => {
-  const failures: string[] = []
-  lab.netns.run(() => {
-    for (const one of cases)
-      try {
-        check(one)
-      } catch (error) {
-        failures.push((error as Error).message)
-      }
+for (const hopLifeNs of [0, 1_000_000_000])
+  testIf(noBpf, it, `golden packets: ${cases.length} cases, next hops kept for ${hopLifeNs} ns`, () => {
+    const failures: string[] = []
+    lab.configure(EDGE_CONFIG.hopLifeNs, hopLifeNs)
+    lab.netns.run(() => {
+      for (const one of cases)
+        try {
+          check(one)
+        } catch (error) {
+          failures.push((error as Error).message)
+        }
+    })
+    lab.configure(EDGE_CONFIG.hopLifeNs, 0)
+    const some = failures.slice(0, 20).join('\n')
+    assert.is(failures.length, 0, `${failures.length} of ${cases.length} cases:\n${some}`)
   })
-  assert.is(
-    failures.length,
-    0,
-    `${failures.length} of ${cases.length} cases:\n${failures.slice(0, 20).join('\n')}`,
-  )
-})
 
 const address6 = (bytes: Uint8Array): string =>
   Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] << 8) | bytes[2 * i + 1]).toString(16)).join(':')
@@ -167,22 +166,6 @@ testIf(noBpf, it, 'what this node itself serves is marked as done, in the frame 
     assert.equal(lab.netns.run(() => lab.run(frame)).data, frame, 'not without a route')
   }
   lab.config.view.setUint16(offset + STACK_MARK.on, 0, true)
-})
-
-testIf(noBpf, it, 'next hops by another interface need that to forward', () => {
-  for (const family of FAMILIES) {
-    const { frame, route } = flowCase('one', family, UDP)
-    const setting = `net.ipv${family}.conf.u0.forwarding`
-    lab.addRoute(family, route!)
-    lab.configure(EDGE_CONFIG.fibInterface, 0)
-    assert.is(reasonOf(frame), 'NO_NEXT_HOP')
-    lab.netns.run(() => writeSysctl(setting, 1))
-    assert.is(reasonOf(frame), 'REDIRECTED')
-    lab.netns.run(() => writeSysctl(setting, 0))
-    lab.configure(EDGE_CONFIG.fibInterface, 1)
-    assert.is(reasonOf(frame), 'REDIRECTED')
-    lab.removeRoute(family, route!)
-  }
 })
 
 testIf(

@@ -12,7 +12,9 @@ struct edge_config {
 	__u32 roles;         /* what is in force: without a role every packet passes */
 	__u32 local_host;    /* this node's own index as a host, 1..255; 0: it is none */
 	__u32 fib_interface; /* whose forwarding setting and rules look-ups of next hops go by; 0: where the packet came in */
-	__u32 reserved;
+	__u32 hop_life_ns;    /* how long a next hop that was looked up is used again; 0: not at all */
+	__u32 hop_generation; /* another number: all that were looked up are forgotten */
+	__u32 reserved[3];
 	union address tunnel4; /* this forwarder's tunnel addresses; all 0: none of that family */
 	union address tunnel6;
 };

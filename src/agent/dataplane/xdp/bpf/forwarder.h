@@ -114,7 +114,7 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 		src.w[i] = p->family == 4 ? config.tunnel4.w[i] : config.tunnel6.w[i];
 	result = host_address(host, p, &dst);
 	if (!result)
-		result = next_hop_find(ctx, p, &src, &dst, ports, &hop);
+		result = next_hop_find(ctx, p, host, &src, &dst, ports, &hop);
 	if (!result)
 		result = next_hop_room(ctx, p, &hop);
 	if (result)

@@ -14,7 +14,26 @@ struct next_hop {
 	__u8 source[ETH_ALEN], destination[ETH_ALEN];
 };
 
-static __always_inline int next_hop_interface(struct xdp_md *ctx, const struct packet *p, __u32 interface, struct next_hop *hop)
+/*
+ * One processor's last next hop of a host, by its index and family. The kernel's look-up costs more than all the rest of a packet; what it
+ * answered is used again for some time (config.hop_life_ns). A host that is reached by several ways at once (multipath) then has one of
+ * them for all its flows at a time.
+ */
+struct known_hop {
+	__u64 until; /* ns of CLOCK_MONOTONIC */
+	__u32 generation;
+	__u32 mtu;
+	struct next_hop hop;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2 * HOSTS);
+	__type(key, __u32);
+	__type(value, struct known_hop);
+} known_hops SEC(".maps");
+
+static __always_inline int next_hop_interface(__u32 interface, struct next_hop *hop)
 {
 	struct device *device = bpf_map_lookup_elem(&devices, &interface);
 
@@ -24,9 +43,11 @@ static __always_inline int next_hop_interface(struct xdp_md *ctx, const struct p
 	return 0;
 }
 
-/* The way of a packet that will have these addresses and ports: 0, or a negative `enum counter`. */
-static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet *p, const union address *src, const union address *dst, __be32 ports, struct next_hop *hop)
+/* The kernel's answer for a packet that will have these addresses and ports: the MTU of the way, or a negative `enum counter`. */
+static __always_inline int next_hop_look_up(struct xdp_md *ctx, const struct packet *p, const union address *src, const union address *dst, __be32 ports,
+					    struct next_hop *hop)
 {
+	int result;
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	__u32 length = p->end - p->l3;
 	struct bpf_fib_lookup fib = {
@@ -73,7 +94,33 @@ static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet
 	}
 	__builtin_memcpy(hop->source, fib.smac, ETH_ALEN);
 	__builtin_memcpy(hop->destination, fib.dmac, ETH_ALEN);
-	return next_hop_interface(ctx, p, fib.ifindex, hop);
+	result = next_hop_interface(fib.ifindex, hop);
+	return result ? result : fib.mtu_result;
+}
+
+/* The way of a packet to a host, by its index: 0, or a negative `enum counter`. */
+static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet *p, __u32 host, const union address *src, const union address *dst, __be32 ports,
+					 struct next_hop *hop)
+{
+	__u32 index = host * 2 + (p->family == 6), life = config.hop_life_ns, generation = config.hop_generation;
+	struct known_hop *known = life ? bpf_map_lookup_elem(&known_hops, &index) : NULL;
+	__u64 now = known ? bpf_ktime_get_coarse_ns() : 0;
+	int mtu;
+
+	if (known && known->until > now && known->generation == generation && p->end - p->l3 <= known->mtu) {
+		*hop = known->hop;
+		return 0;
+	}
+	mtu = next_hop_look_up(ctx, p, src, dst, ports, hop);
+	if (mtu < 0)
+		return mtu;
+	if (known) {
+		known->generation = generation;
+		known->mtu = mtu;
+		known->hop = *hop;
+		known->until = now + life;
+	}
+	return 0;
 }
 
 /* Makes room for as many VLAN tags as the way there has, 0 or 1; the packet begins elsewhere then. Before that nothing was changed. */

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '3e1fc4eb0b4160db'
+export const EDGE_LAYOUT = 'fc8a90eb89f0bc32'
 
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
@@ -17,19 +17,21 @@ export const DEVICE = {
   vlanTci: 6, // u16
 } as const
 
-export const EDGE_CONFIG_BYTES = 48
+export const EDGE_CONFIG_BYTES = 64
 /** Offsets in `struct edge_config`. */
 export const EDGE_CONFIG = {
   roles: 0, // u32
   localHost: 4, // u32
   fibInterface: 8, // u32
-  reserved: 12, // u32
-  tunnel4W: 16, // u32[4]
-  tunnel4Mapped: 16, // u32[3]
-  tunnel4V4: 28, // u32[1]
-  tunnel6W: 32, // u32[4]
-  tunnel6Mapped: 32, // u32[3]
-  tunnel6V4: 44, // u32[1]
+  hopLifeNs: 12, // u32
+  hopGeneration: 16, // u32
+  reserved: 20, // u32[3]
+  tunnel4W: 32, // u32[4]
+  tunnel4Mapped: 32, // u32[3]
+  tunnel4V4: 44, // u32[1]
+  tunnel6W: 48, // u32[4]
+  tunnel6Mapped: 48, // u32[3]
+  tunnel6V4: 60, // u32[1]
 } as const
 
 export const HOST_BYTES = 32
@@ -39,6 +41,29 @@ export const HOST = {
   ipv4: 4, // u32
   ipv6: 8, // u32[4]
   reserved: 24, // u64
+} as const
+
+export const KNOWN_HOP_BYTES = 40
+/** Offsets in `struct known_hop`. */
+export const KNOWN_HOP = {
+  until: 0, // u64
+  generation: 8, // u32
+  mtu: 12, // u32
+  hopDeviceLink: 16, // u32
+  hopDeviceVlanType: 20, // u16
+  hopDeviceVlanTci: 22, // u16
+  hopSource: 24, // u8[6]
+  hopDestination: 30, // u8[6]
+} as const
+
+export const NEXT_HOP_BYTES = 20
+/** Offsets in `struct next_hop`. */
+export const NEXT_HOP = {
+  deviceLink: 0, // u32
+  deviceVlanType: 4, // u16
+  deviceVlanTci: 6, // u16
+  source: 8, // u8[6]
+  destination: 14, // u8[6]
 } as const
 
 export const ROUTE_BUCKET_BYTES = 64
@@ -163,6 +188,7 @@ export const EDGE_MAPS = {
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  knownHops: { name: 'known_hops', keyBytes: 4, valueBytes: 40, layout: 'a884e965' }, // u32 to struct known_hop
   mappings4: { name: 'mappings4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   mappings6: { name: 'mappings6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
   routes4: { name: 'routes4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
@@ -176,8 +202,8 @@ export const EDGE_MAPS = {
 
 /** Global variables; `section` is the map they lie in. */
 export const EDGE_GLOBALS = {
-  config: { section: 'bss', offset: 8, bytes: 48 }, // struct edge_config
-  stackMark: { section: 'bss', offset: 56, bytes: 8 }, // struct stack_mark
+  config: { section: 'bss', offset: 8, bytes: 64 }, // struct edge_config
+  stackMark: { section: 'bss', offset: 72, bytes: 8 }, // struct stack_mark
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32
