@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { EDGE_CONFIG, KNOWN_HOP, KNOWN_HOP_BYTES } from '../../src/agent/dataplane/xdp/layout/edge.ts'
@@ -5,7 +6,7 @@ import { XDP } from '../../src/os/bpf/program.ts'
 import { writeSysctl } from '../../src/os/sysctl.ts'
 import { index, missingBpf } from '../support/bpf.ts'
 import { flowCase, TCP, UDP } from '../support/dataplane-case.ts'
-import { FAMILIES, HOSTS, JUMBO_MTU } from '../support/dataplane-world.ts'
+import { FAMILIES, HOSTS, JUMBO_MTU, TUNNEL } from '../support/dataplane-world.ts'
 import { mac } from '../support/ethernet.ts'
 import { removeNetns } from '../support/netns.ts'
 import { pattern } from '../support/packets.ts'
@@ -43,6 +44,33 @@ testIf(noBpf, it, 'looked up by an interface that does not forward, there is non
     lab.configure(EDGE_CONFIG.fibInterface, 1)
     assert.is(reasonOf(frame), 'REDIRECTED')
     lab.removeRoute(family, route!)
+  }
+})
+
+const rules = (line: string): void => {
+  execFileSync('ip', ['-netns', lab.netns.name, ...line.split(' ')], { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+testIf(noBpf, it, 'rules of the kernel see the packet as it will be', () => {
+  const identifier = 0x01ff_1092 // ports 511 and 4242
+  for (const family of FAMILIES) {
+    rules(`-${family} route add blackhole default table 77`)
+    for (const [rule, protocol, packet] of [
+      ['tos 0x10', TCP, { trafficClass: 0x10 }],
+      ['ipproto udp', UDP, {}],
+      ['ipproto tcp sport 511', TCP, {}],
+      ['ipproto tcp dport 4242', TCP, {}],
+      [`from ${TUNNEL[family]}`, TCP, {}],
+      [`to ${HOSTS.redirected.address[family]}`, TCP, {}],
+    ] as const) {
+      const { frame, route } = flowCase('ruled', family, protocol, { packet, route: { identifier } })
+      lab.addRoute(family, route!)
+      assert.is(reasonOf(frame), 'REDIRECTED', rule)
+      rules(`-${family} rule add ${rule} table 77`)
+      assert.is(reasonOf(frame), 'NO_NEXT_HOP', rule)
+      rules(`-${family} rule del ${rule} table 77`)
+      lab.removeRoute(family, route!)
+    }
   }
 })
 

@@ -43,6 +43,24 @@ const someServices = (count: number, random: (below: number) => number): Service
   return [...seen.values()].map((service, i) => ({ ...service, number: i + 1 }))
 }
 
+/** Two addresses that differ in one of their words and whose services at port 80 share a bucket. */
+const sameBucket = (word: number): [string, string] => {
+  const memory = new Uint8Array(MEMORY_BYTES)
+  const seen = new Map<number, string>()
+  for (let n = 1; ; n++) {
+    const words = [0x20010db8, 0xa, 0xb, 0xc].map((value, i) => (i === word ? value + n : value))
+    const vip = words
+      .map(value => `${(value >>> 16).toString(16)}:${(value & 0xffff).toString(16)}`)
+      .join(':')
+    memory.fill(0)
+    new ServiceTable(memory).set(addressWords(vip), 0, 80, TCP, 9)
+    const bucket = memory.findIndex(byte => byte !== 0) >>> 8
+    const first = seen.get(bucket)
+    if (first !== undefined) return [first, vip]
+    seen.set(bucket, vip)
+  }
+}
+
 const frameOf = ({ family, vip, port, protocol }: Service): Uint8Array =>
   buildFrame(buildPacket(family, protocol, { destination: vip, destinationPort: port }))
 
@@ -83,18 +101,16 @@ testIf(noBpf, it, 'the kernel finds exactly the services that the agent put ther
     lab.removeRoute(service.family, whole)
   }
 
-  // Addresses whose hashes are the same, of which one alone has a service.
-  const [here, there]: Service[] = ['2001:db8::fd00:1:0:5', 'fd00:1::2001:db8:0:5'].map(vip => ({
-    family: 6,
-    vip,
-    port: 80,
-    protocol: TCP,
-    number: 9,
-  }))
-  for (const { vip } of [here, there]) vips.update(addressBytes(vip), new Uint8Array(4))
-  assert.ok(put(here))
-  assert.equal(reasons([here, there]), { NO_ROUTE: 1, NOT_A_SERVICE: 1 })
-  assert.is(lab.services.get(addressWords(there.vip), 0, 80, TCP), 0)
+  // Addresses that differ in one word alone and fall together, of which one has a service.
+  for (let word = 0; word < 4; word++) {
+    const [here, there] = sameBucket(word).map(
+      (vip): Service => ({ family: 6, vip, port: 80, protocol: TCP, number: 9 }),
+    )
+    for (const { vip } of [here, there]) vips.update(addressBytes(vip), new Uint8Array(4))
+    assert.ok(put(here))
+    assert.equal(reasons([here, there]), { NO_ROUTE: 1, NOT_A_SERVICE: 1 })
+    assert.is(lab.services.get(addressWords(there.vip), 0, 80, TCP), 0)
+  }
 
   for (const { vip, port, protocol } of known.slice(0, 500))
     assert.ok(lab.services.delete(addressWords(vip), 0, port, protocol))

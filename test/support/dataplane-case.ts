@@ -24,7 +24,12 @@ import {
 export const TCP = 6
 export const UDP = 17
 export type Protocol = typeof TCP | typeof UDP
+export const PROTOCOLS: readonly Protocol[] = [TCP, UDP]
 export const PROTOCOL_NAME: Readonly<Record<Protocol, string>> = { 6: 'TCP', 17: 'UDP' }
+
+/** Of IP and L4, without options. */
+export const headerBytes = (family: Family, protocol: Protocol): number =>
+  (family === 4 ? 20 : 40) + (protocol === TCP ? 20 : 8)
 
 /** `passed`: to the slow path or the stack, as it came. */
 export type Fate = 'forwarded' | 'passed' | 'dropped'

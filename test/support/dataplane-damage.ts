@@ -6,6 +6,8 @@ import {
   frameCase,
   type PacketShape,
   PROTOCOL_NAME,
+  PROTOCOLS,
+  type Protocol,
   TCP,
   UDP,
   withBytes,
@@ -15,9 +17,6 @@ import {
 import { FAMILIES, type Family, HOSTS } from './dataplane-world.ts'
 import { buildFrame, ETHERTYPE, type VlanTag } from './ethernet.ts'
 import { pattern } from './packets.ts'
-
-const PROTOCOLS = [TCP, UDP] as const
-type Protocol = (typeof PROTOCOLS)[number]
 
 const HOP_BY_HOP = { type: 0, body: Uint8Array.of(1, 4, 0, 0, 0, 0) }
 const OPTIONS = { type: 60, body: Uint8Array.of(1, 4, 0, 0, 0, 0) }
