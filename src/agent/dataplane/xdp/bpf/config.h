@@ -24,10 +24,16 @@ volatile struct edge_config config;
 /* Set before loading: a tick of the tables' stamps is 2^tick_shift ns of CLOCK_MONOTONIC. */
 const volatile __u32 tick_shift = 30;
 
-/* The current tick. The coarse clock is some milliseconds late and costs next to nothing. */
+/* Of a time in ns. */
+static __always_inline __u16 tick_of(__u64 now)
+{
+	return now >> (tick_shift & 63);
+}
+
+/* The current tick. The coarse clock is some milliseconds late and costs little. */
 static __always_inline __u16 tick_now(void)
 {
-	return bpf_ktime_get_coarse_ns() >> (tick_shift & 63);
+	return tick_of(bpf_ktime_get_coarse_ns());
 }
 
 #endif

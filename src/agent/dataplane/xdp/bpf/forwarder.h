@@ -69,7 +69,7 @@ static __always_inline int packet_destination(struct xdp_md *ctx, const struct p
 }
 
 /* The value of the flow's route, whose stamp is now; 0: there is none. */
-static __always_inline __u64 forwarder_route(struct xdp_md *ctx, const struct packet *p, __u16 service)
+static __always_inline __u64 forwarder_route(struct xdp_md *ctx, const struct packet *p, __u16 service, __u64 now)
 {
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 	struct route_entry *entry = NULL;
@@ -94,12 +94,12 @@ static __always_inline __u64 forwarder_route(struct xdp_md *ctx, const struct pa
 		value = route_find(ROUTES6, &key, &entry);
 	}
 	if (value && entry)
-		route_touch(entry, value, tick_now());
+		route_touch(entry, value, tick_of(now));
 	return value;
 }
 
 /* Steps 5 and 6, of which the last cannot fail. */
-static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, __u16 service, __u32 identifier)
+static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, __u16 service, __u32 identifier, __u64 now)
 {
 	__u32 host = identifier >> 24;
 	__be32 ports = bpf_htonl(identifier);
@@ -114,7 +114,7 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 		src.w[i] = p->family == 4 ? config.tunnel4.w[i] : config.tunnel6.w[i];
 	result = host_address(host, p, &dst);
 	if (!result)
-		result = next_hop_find(ctx, p, host, &src, &dst, ports, &hop);
+		result = next_hop_find(ctx, p, host, &src, &dst, ports, now, &hop);
 	if (!result)
 		result = next_hop_room(ctx, p, &hop);
 	if (result)
@@ -140,7 +140,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 {
 	union address destination = {};
 	__u16 service;
-	__u64 value;
+	__u64 value, now;
 	__u32 *vip;
 
 	if (parsed && !p->family)
@@ -164,7 +164,8 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 	}
 	if (p->tcp_flags & TCP_CONTROL)
 		return pass(COUNT_TCP_CONTROL);
-	value = forwarder_route(ctx, p, service);
+	now = bpf_ktime_get_coarse_ns();
+	value = forwarder_route(ctx, p, service, now);
 	if (!value)
 		return pass(COUNT_NO_ROUTE);
 	if (route_state(value) == ROUTE_HELD)
@@ -177,7 +178,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 	}
 	if (!(value & ROUTE_MAPPED))
 		return pass(COUNT_NOT_MAPPED);
-	return forwarder_send(ctx, p, service, route_identifier(value));
+	return forwarder_send(ctx, p, service, route_identifier(value), now);
 }
 
 #endif

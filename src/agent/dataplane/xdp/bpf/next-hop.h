@@ -100,11 +100,10 @@ static __always_inline int next_hop_look_up(struct xdp_md *ctx, const struct pac
 
 /* The way of a packet to a host, by its index: 0, or a negative `enum counter`. */
 static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet *p, __u32 host, const union address *src, const union address *dst, __be32 ports,
-					 struct next_hop *hop)
+					 __u64 now, struct next_hop *hop)
 {
 	__u32 index = host * 2 + (p->family == 6), life = config.hop_life_ns, generation = config.hop_generation;
 	struct known_hop *known = life ? bpf_map_lookup_elem(&known_hops, &index) : NULL;
-	__u64 now = known ? bpf_ktime_get_coarse_ns() : 0;
 	int mtu;
 
 	if (known && known->until > now && known->generation == generation && p->end - p->l3 <= known->mtu) {

@@ -101,9 +101,11 @@ static __always_inline void decrement_ttl(void *data, void *data_end, const stru
 
 		if (!ip)
 			return;
+		/* One less in the high byte of a word is one more in that of the checksum, with the carry around. */
+		__u32 check = ip->check + bpf_htons(0x100);
+
 		ip->ttl--;
-		/* TTL is the high byte of its word. */
-		ip->check = change_checksum(ip->check, (__u16)~bpf_htons(0x100));
+		ip->check = check + (check >= 0xffff);
 	} else {
 		struct ipv6hdr *ip = packet_ipv6(data, data_end, p);
 
