@@ -47,6 +47,22 @@ testIf(noBpf, it, 'looked up by an interface that does not forward, there is non
   }
 })
 
+testIf(noBpf, it, 'without a tunnel address of the family nothing is sent', () => {
+  for (const family of FAMILIES) {
+    const { frame, route } = flowCase('one', family, UDP)
+    const place = family === 4 ? EDGE_CONFIG.tunnel4W : EDGE_CONFIG.tunnel6W
+    lab.addRoute(family, route!)
+    const words = [0, 4, 8, 12].map(at => lab.configured(place + at))
+    for (const at of [0, 4, 8, 12]) lab.configure(place + at, 0)
+    assert.is(reasonOf(frame), 'NO_HOST')
+    words.forEach((word, i) => {
+      lab.configure(place + 4 * i, word)
+    })
+    assert.is(reasonOf(frame), 'REDIRECTED')
+    lab.removeRoute(family, route!)
+  }
+})
+
 const rules = (line: string): void => {
   execFileSync('ip', ['-netns', lab.netns.name, ...line.split(' ')], { stdio: ['ignore', 'ignore', 'pipe'] })
 }

@@ -46,6 +46,7 @@ export const judge = (frame: Uint8Array, routes: readonly CaseRoute[]): Judgemen
   )
   if (service === undefined) return destination === VIP[family] ? { ...passed, fate: 'dropped' } : passed
   if ((view.tcpFlags & (FLAG.SYN | FLAG.FIN | FLAG.RST)) !== 0 || view.ttl <= 1) return passed
+  if ((frame[0] & 1) !== 0) return passed
   const client = hexOf(address(family === 4 ? 12 : 8))
   const route = routes.find(
     one =>

@@ -116,6 +116,26 @@ const wayCases = (family: Family): DataplaneCase[] => [
   ),
 ]
 
+/** Hardware addresses of frames that are not to this machine alone. */
+const SEVERAL = {
+  all: Uint8Array.of(255, 255, 255, 255, 255, 255),
+  'an IPv4 group': Uint8Array.of(1, 0, 0x5e, 0, 0, 1),
+  'an IPv6 group': Uint8Array.of(0x33, 0x33, 0, 0, 0, 1),
+}
+
+const linkCases = (family: Family): DataplaneCase[] =>
+  Object.entries(SEVERAL).flatMap(([name, destination]) => [
+    flowCase(`frame to ${name}`, family, TCP, { frame: { destination } }, 'passed', 'LINK_MULTICAST'),
+    flowCase(
+      `frame to ${name}, local`,
+      family,
+      UDP,
+      { host: 'local', frame: { destination } },
+      'passed',
+      'LOCAL',
+    ),
+  ])
+
 const routeCases = (family: Family): DataplaneCase[] => [
   ...PROTOCOLS.flatMap(protocol => [
     flowCase('no route', family, protocol, { route: null }, 'passed', 'NO_ROUTE'),
@@ -215,6 +235,7 @@ const fragmentCases = (family: Family): DataplaneCase[] =>
 export const directedCases = (): DataplaneCase[] =>
   FAMILIES.flatMap(family => [
     ...wayCases(family),
+    ...linkCases(family),
     ...routeCases(family),
     ...serviceCases(family),
     ...fragmentCases(family),

@@ -193,6 +193,10 @@ export class XdpLab {
     this.config.view.setUint32(this.#globals.config.offset + place, value, true)
   }
 
+  configured(place: number): number {
+    return this.config.view.getUint32(this.#globals.config.offset + place, true)
+  }
+
   #fill(): void {
     for (const family of FAMILIES)
       for (const { vip, port, protocol, number } of SERVICES)

@@ -27,7 +27,7 @@ enum counter {
 	COUNT_NO_ROUTE = 14,
 	COUNT_NOT_MAPPED = 15, /* the host has not acknowledged the route's identifier */
 	COUNT_TTL_EXPIRED = 16,
-	COUNT_NO_HOST = 17,         /* the route's host has no address of this family */
+	COUNT_NO_HOST = 17,         /* the route's host, or this forwarder, has no address of this family */
 	COUNT_NO_NEIGHBOUR = 18,    /* the kernel has to ask for its hardware address */
 	COUNT_NO_NEXT_HOP = 19,     /* no way there, or forwarding is off */
 	COUNT_TOO_BIG = 20,
@@ -48,6 +48,7 @@ enum counter {
 
 	COUNT_ROLE_OFF = 29, /* neither role is on */
 	COUNT_NOT_TUNNELLED = 30, /* on a cluster interface only: not from a tunnel to this node, so not ours either */
+	COUNT_LINK_MULTICAST = 31, /* a unicast packet in a frame to several: not forwarded (RFC 1812, section 5.3.4) */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);

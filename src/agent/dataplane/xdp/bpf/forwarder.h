@@ -7,7 +7,7 @@
  *  2. Fragments, and TCP's SYN, FIN and RST: pass.
  *  3. No route, or one that the agent holds: passes.
  *  4. This node is the host: passes, marked as done for what is behind (own-stack.h). But for that nothing is changed before 6.
- *  5. TTL used up, no address of the host, no known way there, or too small a one: passes.
+ *  5. TTL used up, a frame to several receivers, no address of the host or of this forwarder, no known way there, or too small a one: passes.
  *  6. Rewritten, and sent.
  */
 #ifndef SHUNT_FORWARDER_H
@@ -41,6 +41,14 @@ static __always_inline int pass(enum counter reason)
 {
 	count(reason);
 	return XDP_PASS;
+}
+
+/* Whether the frame's address is one of several receivers, or of all. */
+static __always_inline int to_several(struct xdp_md *ctx)
+{
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+
+	return (void *)(ethernet + 1) > (void *)(long)ctx->data_end || ethernet->h_dest[0] & 1;
 }
 
 /* Where the packet wants to go; 0, or a negative `enum counter`. */
@@ -109,9 +117,13 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 
 	if (p->ttl <= 1)
 		return pass(COUNT_TTL_EXPIRED);
+	if (to_several(ctx))
+		return pass(COUNT_LINK_MULTICAST);
 #pragma unroll
 	for (int i = 0; i < 4; i++)
 		src.w[i] = p->family == 4 ? config.tunnel4.w[i] : config.tunnel6.w[i];
+	if (!(p->family == 4 ? src.w[3] : src.w[0] | src.w[1] | src.w[2] | src.w[3]))
+		return pass(COUNT_NO_HOST);
 	result = host_address(host, p, &dst);
 	if (!result)
 		result = next_hop_find(ctx, p, host, &src, &dst, ports, now, &hop);

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = 'fc8a90eb89f0bc32'
+export const EDGE_LAYOUT = '3773e2d0577ff37e'
 
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
@@ -179,6 +179,7 @@ export const COUNTER = {
   COUNT_NOT_TO_VIP: 28,
   COUNT_ROLE_OFF: 29,
   COUNT_NOT_TUNNELLED: 30,
+  COUNT_LINK_MULTICAST: 31,
   COUNTERS: 64,
 } as const
 
