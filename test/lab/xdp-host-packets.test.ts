@@ -3,11 +3,13 @@ import * as assert from 'uvu/assert'
 import { XDP } from '../../src/os/bpf/program.ts'
 import { missingBpf } from '../support/bpf.ts'
 import { buildPacket, type PacketShape, TCP, UDP, withHeaderChecksum } from '../support/dataplane-case.ts'
+import { mutate, mutationSources } from '../support/dataplane-mutations.ts'
 import { CLIENT, FAMILIES, type Family, TUNNEL, VIP } from '../support/dataplane-world.ts'
-import { buildFrame, mac } from '../support/ethernet.ts'
-import { type HostCase, hostCases, OWN, tunnelled } from '../support/host-cases.ts'
-import { addressWords, FLAG } from '../support/packets.ts'
-import { integers, seeded } from '../support/random.ts'
+import { buildFrame, mac, packetOffset } from '../support/ethernet.ts'
+import { type HostCase, hostCases, OTHER_TUNNEL, OWN, tunnelled } from '../support/host-cases.ts'
+import { restoredFrame } from '../support/host-model.ts'
+import { addressWords, FLAG, join } from '../support/packets.ts'
+import { integers, runSeeds, seeded } from '../support/random.ts'
 import { testIf } from '../support/skip.ts'
 import { ROLE, TUNNELS, XdpHostLab } from '../support/xdp-host-lab.ts'
 
@@ -259,6 +261,48 @@ testIf(noBpf, it, 'takes no tunnel for another that has its place in the table',
     assert.equal(rest, {})
     assert.is(NOT_TUNNELLED, tries * (family === 4 ? 2 : 8))
   }
+})
+
+testIf(noBpf, it, "60,000 mutated packets: the agent's verdicts and bytes, and each is counted", () => {
+  const [packets, batch] = [60_000, 2000]
+  const random = integers(seeded(runSeeds()[0]))
+  const sources = mutationSources().flatMap(({ family, frame, tags, route }, i) => {
+    if (route === null) return []
+    const head = frame.subarray(0, packetOffset(tags))
+    const tunnel = i % 2 === 0 ? ('first' as const) : ('other' as const)
+    const from = tunnel === 'first' ? TUNNEL : OTHER_TUNNEL
+    const packet = tunnelled(frame.slice(head.length), family, route.identifier, from)!
+    const { identifier, client, port, service } = route
+    const mapping = { family, tunnel, age: 0, identifier, client, port, service }
+    return [{ family, frame: join(head, packet), mapping }]
+  })
+  const mappings = sources.map(({ mapping }) => mapping)
+  for (const { family, tunnel, identifier, client, ...content } of mappings) {
+    const { index: number, generation } = TUNNELS[tunnel]
+    const key = { tunnel: number, generation, identifier }
+    lab.mappings[family].put(key, { client: addressWords(client), ...content }, 0)
+  }
+  lab.roles(ROLE.host | ROLE.forwarder)
+  let restoredOnes = 0
+  for (let done = 0; done < packets; done += batch) {
+    lab.resetCounters()
+    for (let n = 0; n < batch; n++) {
+      const frame = mutate(sources[random(sources.length)].frame, random)
+      const after = restoredFrame(frame, mappings)
+      const { verdict, data } = lab.run(frame, n % 2 === 0 ? 'edge_cluster' : 'edge_both')
+      if (verdict !== XDP.pass || Buffer.compare(data, after ?? frame) !== 0)
+        assert.unreachable(
+          `verdict ${verdict}: ${Buffer.from(frame).toString('hex')} became ${Buffer.from(data).toString('hex')}`,
+        )
+      if (after !== null) restoredOnes++
+    }
+    const counted = lab.counted()
+    const sum = Object.values(counted).reduce((total, count) => total + count, 0)
+    assert.is(sum, batch, JSON.stringify(counted))
+    assert.is(counted.NONE, undefined)
+  }
+  lab.roles(ROLE.host)
+  assert.ok(restoredOnes > packets / 100 && restoredOnes < packets * 0.9, `${restoredOnes} restored`)
 })
 
 it.run()
