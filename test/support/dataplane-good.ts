@@ -136,6 +136,13 @@ const headerCases = (family: Family): DataplaneCase[] => [
   ...[1, 6, 46].map(padding => flowCase(`${padding} bytes of padding`, family, UDP, { packet: { padding } })),
 ]
 
+/** The identification with which a packet to a host has this header checksum before its TTL goes down. */
+const identificationFor = (check: number): number => {
+  const packet = buildPacket(4, TCP, { ...rewritten(4, 0), identification: 0 })
+  const sum = 0xffff - ((packet[10] << 8) | packet[11])
+  return (0xffff - check - sum + 0xffff) % 0xffff
+}
+
 const ipv4Cases = (): DataplaneCase[] => [
   ...[4, 8, 20, 36, 40].flatMap(length =>
     PROTOCOLS.map(protocol =>
@@ -143,8 +150,7 @@ const ipv4Cases = (): DataplaneCase[] => [
     ),
   ),
   flowCase('do not fragment', 4, TCP, { packet: { dontFragment: true } }),
-  // The header's checksum on its edges: 0x0000 never comes up, 0xffff does.
-  ...[0, 0x8000, 0xffff].map(identification =>
+  ...[0, 0x8000, 0xffff, ...[0xfeff, 0xfeff - 1, 0xff00, 0xff].map(identificationFor)].map(identification =>
     flowCase(`identification ${identification}`, 4, TCP, { packet: { identification } }),
   ),
 ]
