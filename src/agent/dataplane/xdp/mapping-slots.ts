@@ -77,8 +77,12 @@ export class MappingSlots {
     this.second = this.#hash.second * this.#stride
   }
 
-  bucketOf(slot: number): number {
-    return slot - (slot % this.#stride)
+  /** All that are taken. */
+  *used(): Generator<number> {
+    const halves = this.#halves
+    for (let bucket = 0; bucket < halves.length; bucket += this.#stride)
+      for (let slot = bucket; slot < bucket + ENTRY_HALVES * ROUTE_WAYS; slot += ENTRY_HALVES)
+        if (halves[slot] !== 0) yield slot
   }
 
   isFree(slot: number): boolean {

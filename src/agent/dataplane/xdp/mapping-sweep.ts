@@ -78,13 +78,7 @@ export class MappingSweep {
     const { slots } = this.#table
     const mapping = slots.read(slot)
     if (!outdated && age < rules.lifetime(mapping.service)) return
-    const identifier = slots.identifierAt(slot)
-    slots.place(identifier, mapping.tunnel)
-    const { first } = slots
-    // What an agent that died while it moved a mapping left in the second bucket; the mapping itself may be in use.
-    const copy = slots.bucketOf(slot) !== first && slots.slotOf(first, identifier, mapping.tunnel) >= 0
     slots.free(slot)
-    if (copy) return
     if (outdated) this.#outdated++
     else this.#expired++
     rules.expired(mapping)
@@ -93,14 +87,5 @@ export class MappingSweep {
 
 /** Every mapping once, for listings and for an agent that takes a table over. */
 export function* eachMapping({ slots }: KernelMappings): Generator<Mapping> {
-  const { halves, buckets } = slots.memory
-  const stride = halves.length / buckets
-  for (let at = 0; at < halves.length; at += stride)
-    for (let slot = at; slot < at + ENTRY_HALVES * ROUTE_WAYS; slot += ENTRY_HALVES) {
-      const identifier = slots.identifierAt(slot)
-      if (identifier === 0) continue
-      const tunnel = slots.tunnelAt(slot)
-      slots.place(identifier, tunnel)
-      if (at === slots.first || slots.slotOf(slots.first, identifier, tunnel) < 0) yield slots.read(slot)
-    }
+  for (const slot of slots.used()) yield slots.read(slot)
 }

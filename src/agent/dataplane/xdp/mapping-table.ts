@@ -38,19 +38,18 @@ export class KernelMappings {
     removed: 0,
   }
 
+  /** Takes over what is there. */
   constructor(memory: MappingMemory) {
     this.slots = new MappingSlots(memory)
+    this.#tidy()
   }
 
   get(key: MappingKey): Mapping | null {
     const { slots } = this
     const identifier = swap32(key.identifier)
     slots.place(identifier, key.tunnel)
-    for (const bucket of [slots.first, slots.second]) {
-      const slot = slots.slotOf(bucket, identifier, key.tunnel)
-      if (slot >= 0 && slots.generationAt(slot) === key.generation) return slots.read(slot)
-    }
-    return null
+    const slot = this.#find(identifier, key.tunnel)
+    return slot >= 0 && slots.generationAt(slot) === key.generation ? slots.read(slot) : null
   }
 
   /**
@@ -65,16 +64,12 @@ export class KernelMappings {
     const identifier = swap32(key.identifier)
     slots.place(identifier, key.tunnel)
     const { first, second } = slots
-    const one = slots.slotOf(first, identifier, key.tunnel)
-    const other = slots.slotOf(second, identifier, key.tunnel)
-    const known = one >= 0 ? one : other
+    const known = this.#find(identifier, key.tunnel)
     if (known >= 0) {
       if (slots.generationAt(known) === key.generation && slots.says(known, content)) {
         slots.touch(known, now)
         return this.#done('renewed', null)
       }
-      // A copy of it, that a dead agent left, must not come to light.
-      if (one >= 0 && other >= 0) slots.free(other)
       slots.free(known)
       slots.fill(known, key, content, now)
       return this.#done('replaced', null)
@@ -103,15 +98,29 @@ export class KernelMappings {
     const { slots } = this
     const stored = swap32(identifier)
     slots.place(stored, tunnel)
-    let removed: Mapping | null = null
-    for (const bucket of [slots.first, slots.second]) {
-      const slot = slots.slotOf(bucket, stored, tunnel)
-      if (slot < 0) continue
-      removed ??= slots.read(slot)
-      slots.free(slot)
-    }
-    if (removed !== null) this.counts.removed++
+    const slot = this.#find(stored, tunnel)
+    if (slot < 0) return null
+    const removed = slots.read(slot)
+    slots.free(slot)
+    this.counts.removed++
     return removed
+  }
+
+  /** Where it stands by the last `place`, or -1. */
+  #find(identifier: number, tunnel: number): number {
+    const { slots } = this
+    const slot = slots.slotOf(slots.first, identifier, tunnel)
+    return slot >= 0 ? slot : slots.slotOf(slots.second, identifier, tunnel)
+  }
+
+  /** An agent that died while it moved a mapping left it twice: the copy would come to light when the other goes. */
+  #tidy(): void {
+    const { slots } = this
+    for (const slot of slots.used()) {
+      const [identifier, tunnel] = [slots.identifierAt(slot), slots.tunnelAt(slot)]
+      slots.place(identifier, tunnel)
+      if (this.#find(identifier, tunnel) !== slot) slots.free(slot)
+    }
   }
 
   /** Makes a slot of the bucket free by moving a mapping from there, its first, to its second; -1: none can go. */
