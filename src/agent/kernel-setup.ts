@@ -1,16 +1,7 @@
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeConfig } from '../config/schema.ts'
-import { errorText, ShuntError } from '../errors.ts'
+import { ShuntError } from '../errors.ts'
 import {
   addAddress,
   addresses,
@@ -22,18 +13,15 @@ import {
   setLinkUp,
 } from '../os/netlink/route.ts'
 import { applyRuleset, deleteTable } from '../os/nft.ts'
-import { readSysctl, writeSysctl } from '../os/sysctl.ts'
+import { hasSysctl, readSysctl, writeSysctl } from '../os/sysctl.ts'
 import { SysctlGuard } from '../os/sysctl-guard.ts'
 import type { Directory } from './dataplane/directory.ts'
 import { formatAddress } from './dataplane/flow-key.ts'
 import type { LinkRef } from './dataplane/messages.ts'
 import { buildRuleset, type RulesetPlan, tableName } from './dataplane/nft/ruleset.ts'
 import { changeRuleset } from './dataplane/nft/ruleset-change.ts'
-
-interface OwnedAddress {
-  readonly link: string
-  readonly cidr: string
-}
+import { type OwnedAddress, prepareStateDir, readOwned } from './kernel-state.ts'
+import { markText } from './xdp-choice.ts'
 
 /** Loose source validation: a client's packet may come in on another interface than the one that leads to it. */
 const RP_FILTER_LOOSE = 2
@@ -47,6 +35,7 @@ const MTU_BYTES = 1500
 export class KernelSetup {
   #config: NodeConfig
   #directory: Directory
+  readonly #mark: Uint8Array | undefined
   readonly #sysctls: SysctlGuard
   readonly #ownedPath: string
   #owned: OwnedAddress[] = []
@@ -55,7 +44,9 @@ export class KernelSetup {
   /** Changes come one after the other. */
   #last: Promise<unknown> = Promise.resolve()
 
-  constructor(config: NodeConfig, directory: Directory) {
+  /** @param mark source address of frames that XDP is done with; without it there is no XDP */
+  constructor(config: NodeConfig, directory: Directory, mark?: Uint8Array) {
+    this.#mark = mark
     const { stateDir } = config.node
     prepareStateDir(stateDir)
     this.#config = config
@@ -117,6 +108,7 @@ export class KernelSetup {
   /** Before the worker starts: addresses, sysctls, tables. */
   async apply(): Promise<void> {
     if (this.#config.roles.includes('host')) this.#setHostSysctls()
+    this.#setXdpSysctls(this.#config)
     for (const { link: device, cidr } of this.#wantedAddresses(this.#config, new Set()))
       this.#own(device, cidr)
     const rules = this.#ruleset(this.#config, this.#directory)
@@ -152,6 +144,7 @@ export class KernelSetup {
           .map(([name]) => name),
       )
       if (isHost) this.#setHostSysctls()
+      this.#setXdpSysctls(config)
       for (const entry of wanted) if (!has(this.#owned, entry)) this.#own(entry.link, entry.cidr)
       await this.#change(applied.rules, rules, renewed)
       this.#applied = { rules, devices }
@@ -164,7 +157,9 @@ export class KernelSetup {
     this.#directory = directory
     this.#release(this.#owned.filter(entry => !has(wanted, entry)))
     // While a VIP is still held, the machine must not claim it on the wire.
-    if (!isHost && !wanted.some(entry => entry.link === 'lo')) this.#sysctls.restore()
+    if (isHost || wanted.some(entry => entry.link === 'lo')) return
+    this.#sysctls.restore()
+    this.#setXdpSysctls(config)
   }
 
   /** Answers whether there was anything to change. */
@@ -218,6 +213,15 @@ export class KernelSetup {
         Number(readSysctl(['net', 'ipv4', 'conf', 'all', 'rp_filter'])) !== 0
       )
         this.#sysctls.set(path, RP_FILTER_LOOSE)
+    }
+  }
+
+  /** XDP asks the kernel for next hops as for what this machine sends itself, which it answers only if `lo` forwards. */
+  #setXdpSysctls({ roles }: NodeConfig): void {
+    if (this.#mark === undefined || !roles.includes('forwarder')) return
+    for (const family of ['ipv4', 'ipv6']) {
+      const name = ['net', family, 'conf', 'lo', 'forwarding']
+      if (hasSysctl(name)) this.#sysctls.set(name, 1)
     }
   }
 
@@ -286,6 +290,7 @@ export class KernelSetup {
       uplink: config.interfaces.uplink,
       cluster: config.interfaces.cluster,
       clusterAddress: config.addresses.cluster,
+      doneBy: this.#mark === undefined ? null : markText(this.#mark),
       forwarder: forwarder
         ? {
             tunnelAddress: tunnel,
@@ -355,37 +360,5 @@ export class KernelSetup {
       }
     }
     return errors
-  }
-}
-
-const prepareStateDir = (path: string): void => {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
-    accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
-  } catch (cause) {
-    throw new ShuntError(
-      'SHUNT_ERR_CAPABILITY',
-      `the state directory cannot be used (${errorText(cause)}); correct node.stateDir, or make ${path} a directory that root can write`,
-      { cause },
-    )
-  }
-}
-
-const readOwned = (path: string): OwnedAddress[] => {
-  if (!existsSync(path)) return []
-  try {
-    const list = JSON.parse(readFileSync(path, 'utf8')) as unknown
-    const isOwned = (entry: unknown): entry is OwnedAddress => {
-      const { link: device, cidr } = (entry ?? {}) as Partial<OwnedAddress>
-      return typeof device === 'string' && typeof cidr === 'string'
-    }
-    if (Array.isArray(list) && list.every(isOwned)) return list
-    throw new Error('it has another form')
-  } catch (cause) {
-    throw new ShuntError(
-      'SHUNT_ERR_OS',
-      `${path} should hold addresses that an earlier agent added, but cannot be read; check them (ip address) and remove it`,
-      { cause },
-    )
   }
 }

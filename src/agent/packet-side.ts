@@ -10,11 +10,12 @@ import { allotmentUpdate, leasesOf } from './classify/update.ts'
 import type { Course } from './cluster/course.ts'
 import { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
-import type { DataplanePlan } from './dataplane/messages.ts'
+import type { DataplanePlan, XdpState } from './dataplane/messages.ts'
 import { nextEpoch, saveEpoch } from './epoch.ts'
 import { KernelSetup } from './kernel-setup.ts'
 import { buildDirectory, buildPlan, ipv4Of, TUN_NAME } from './plan.ts'
 import { RoutesExchange } from './routes-exchange.ts'
+import { chooseXdp, type XdpChoice, xdpPlan } from './xdp-choice.ts'
 
 const REFRESH_MS = 5000
 
@@ -30,6 +31,9 @@ export class PacketSide {
   readonly #events: PacketSideEvents
   readonly #tableKey: readonly [number, number]
   readonly #kernel: KernelSetup
+  readonly #xdp: XdpChoice | null
+  /** Why the rules of nftables do it all. */
+  #notXdp: string
   #course: Course
   #revision: number
   #directory: Directory
@@ -51,7 +55,10 @@ export class PacketSide {
     this.#course = course
     this.#revision = course.revision
     this.#directory = buildDirectory(course.config, undefined, course.leaving)
-    this.#kernel = new KernelSetup(course.config, this.#directory)
+    const { choice, reason } = chooseXdp(course.config)
+    this.#xdp = choice
+    this.#notXdp = reason
+    this.#kernel = new KernelSetup(course.config, this.#directory, choice?.mark)
     for (const warning of this.#kernel.check()) log.warn(warning)
     if (course.config.roles.includes('forwarder')) this.#takeEpoch(course.config)
   }
@@ -101,10 +108,23 @@ export class PacketSide {
       },
     })
     this.#dataplane = dataplane
+    this.#sayDataplane(dataplane)
     if (this.config.roles.includes('host')) this.#kernel.tunReady(TUN_NAME)
     exchange.attach(dataplane)
     this.#probe()
     this.#refresh = setInterval(() => void this.#inTurn(() => this.#keepUp()), REFRESH_MS)
+  }
+
+  #sayDataplane({ xdp }: Dataplane): void {
+    if (xdp.text === null) this.#notXdp ||= xdp.reasons.join('; ')
+    const reason = xdp.text === null ? this.#notXdp : xdp.reasons.join('; ')
+    const log = { dataplane: xdp.text ?? 'nftables', ...(reason === '' ? {} : { reason }) }
+    this.#log.info(log, 'data plane')
+  }
+
+  /** For people, of what the worker says now: `xdp native on eth0`, `nftables: REASON`. */
+  dataplaneText({ text }: XdpState): string {
+    return text ?? (this.#notXdp === '' ? 'nftables' : `nftables: ${this.#notXdp}`)
   }
 
   machinesDead(names: ReadonlySet<string>): void {
@@ -168,6 +188,7 @@ export class PacketSide {
       epoch: this.#epoch,
       tableKey: this.#tableKey,
       choiceKey,
+      xdp: xdpPlan(this.#xdp, config),
     })
   }
 

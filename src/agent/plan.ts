@@ -6,6 +6,7 @@ import { parseAddress } from './dataplane/flow-key.ts'
 import { assignIndexes, emptyBook, type IndexBook } from './dataplane/index-book.ts'
 import type { DataplanePlan, LinkRef, MappingKey } from './dataplane/messages.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
+import type { XdpPlan } from './dataplane/xdp/xdp-plan.ts'
 
 export const PROTOCOL_NUMBER = { tcp: 6, udp: 17 } as const
 /** Name of the TUN device by which a host puts packets into its own stack. */
@@ -172,6 +173,7 @@ export interface PlanInputs {
   readonly tableKey: readonly [number, number]
   /** Of the deterministic choice: the same on every node and for the life of the cluster, whatever secrets come and go. */
   readonly choiceKey: readonly [number, number]
+  readonly xdp?: XdpPlan | null
 }
 
 export const buildPlan = ({
@@ -183,6 +185,7 @@ export const buildPlan = ({
   epoch,
   tableKey,
   choiceKey,
+  xdp = null,
 }: PlanInputs): DataplanePlan => {
   const { tunnel } = config.addresses
   const isForwarder = config.roles.includes('forwarder') && tunnel !== undefined
@@ -209,5 +212,6 @@ export const buildPlan = ({
     tableKey,
     limits: config.limits,
     timeouts: config.timeouts,
+    xdp,
   }
 }

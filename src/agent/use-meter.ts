@@ -1,13 +1,13 @@
 /** Looks at the counters of this process for usage.ts: now, and a while ago. */
 import type { FunctionUse } from '../control/types.ts'
 import type { WorkerStatus } from './dataplane/messages.ts'
+import type { KernelCounters } from './kernel-counters.ts'
 import { functionUse, NO_USE, type UsageLook } from './usage.ts'
 
 /** Looks closer together than this give no rates worth telling. */
 const LEAST_MS = 1_000
 
 type Counters = Readonly<Record<string, number>>
-type KernelCounters = Readonly<Record<string, { packets: number; bytes: number }>>
 
 const lookNow = (worker: WorkerStatus, kernel: KernelCounters, links: Counters): UsageLook => {
   const { user, system } = process.threadCpuUsage()

@@ -28,9 +28,11 @@ import type { ClusterApi } from './cluster/api.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import { DROP, DROP_TEXT } from './dataplane/drops.ts'
+import type { WorkerStatus } from './dataplane/messages.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
 import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
+import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
 import type { PacketSide } from './packet-side.ts'
 import { askRemote } from './remote.ts'
 import { scalingAdvice } from './usage.ts'
@@ -86,14 +88,13 @@ export class View implements AgentView {
     return this.#packets.dataplane
   }
 
-  #kernelCounters(): Record<string, number> {
-    const counters = readCounters(tableName(this.#config.node.name))
-    return Object.fromEntries(Object.entries(counters).map(([name, { packets }]) => [name, packets]))
+  #kernelCounters(worker: WorkerStatus): KernelCounters {
+    return kernelCounters(readCounters(tableName(this.#config.node.name)), worker.edge)
   }
 
   async status(): Promise<StatusData> {
     const worker = await this.#dataplane.status()
-    const read = readCounters(tableName(this.#config.node.name))
+    const read = this.#kernelCounters(worker)
     const kernel = Object.fromEntries(
       Object.entries(read).map(([name, { packets }]) => [`kernel_${name}`, packets]),
     )
@@ -112,7 +113,7 @@ export class View implements AgentView {
       roles: this.#config.roles,
       state: this.#state(),
       uptimeMs: Math.round(performance.now() - this.#startedMs),
-      dataplane: 'nftables',
+      dataplane: this.#packets.dataplaneText(worker.xdp),
       epoch: worker.epoch,
       peers: this.#links.states().map(({ name, roles, address, state, lastHeardMs, rttMs }) => ({
         name,
@@ -126,6 +127,7 @@ export class View implements AgentView {
       counters: {
         ...worker.counters,
         ...kernel,
+        ...worker.edge?.counters,
         ...links,
         ...this.#cluster.counters(),
         ...this.#health.counted(),
@@ -214,13 +216,13 @@ export class View implements AgentView {
 
   async drops(): Promise<DropsData> {
     const worker = await this.#dataplane.status()
-    const kernel = this.#kernelCounters()
+    const kernel = this.#kernelCounters(worker)
     const rows: DropsData['drops'] = []
     for (const [number, count] of worker.drops.entries()) {
       if (count > 0) rows.push({ number, ...text(number), where: 'agent', count })
     }
     for (const [counter, number] of Object.entries(KERNEL_DROPS)) {
-      const count = kernel[counter] ?? 0
+      const count = kernel[counter]?.packets ?? 0
       if (count > 0) rows.push({ number, ...text(number), where: 'kernel', count })
     }
     return { drops: rows.sort((a, b) => a.number - b.number) }

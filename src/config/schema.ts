@@ -27,6 +27,8 @@ export { MAX_HOSTS, PROTOCOLS, ROLES } from './fields.ts'
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
 
+export const DATAPLANES = ['auto', 'xdp', 'nftables'] as const
+
 const DEFAULT_STATE_DIR = '/var/lib/shunt'
 const DEFAULT_APP_SOCKET = '/run/shunt/app.sock'
 
@@ -116,6 +118,13 @@ const service = z.strictObject({
   ...serviceHealth,
 })
 
+const dataplane = z
+  .enum(DATAPLANES)
+  .default('auto')
+  .describe(
+    'What carries packets: xdp (the agent does not start where that is impossible), nftables, or auto: XDP if the drivers of all interfaces have it, else nftables.',
+  )
+
 const limits = z
   .strictObject({
     flows: whole(
@@ -182,6 +191,7 @@ export const nodeConfigSchema = z
     node: nodeSection,
     roles: ownRoles,
     interfaces,
+    dataplane,
     addresses,
     cluster: z.strictObject({ secrets, ...clusterPorts }).describe(CLUSTER),
     peers: peers.default([]),

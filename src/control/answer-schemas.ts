@@ -36,7 +36,7 @@ const status = describes<StatusData>()(
     roles: z.array(text),
     state: z.enum(['starting', 'running', 'draining']),
     uptimeMs: ms,
-    dataplane: z.literal('nftables'),
+    dataplane: z.string().describe('What carries packets, and why not XDP.'),
     epoch: z.int().nullable().describe('Epoch of the flow identifiers; null where none are given out.'),
     peers: z.array(
       z.object({

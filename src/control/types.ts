@@ -52,7 +52,8 @@ export interface StatusData {
   roles: string[]
   state: 'starting' | 'running' | 'draining'
   uptimeMs: number
-  dataplane: 'nftables'
+  /** `nftables`, `nftables: REASON`, or `xdp native on eth0` (and the like). */
+  dataplane: string
   /** Epoch of the flow identifiers; `null` where no identifiers are given out. */
   epoch: number | null
   peers: PeerStatus[]

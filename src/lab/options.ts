@@ -13,6 +13,9 @@ export const MODES = ['static', 'managed', 'bare'] as const
  */
 export type Mode = (typeof MODES)[number]
 
+/** What carries the nodes' packets, if not what `auto` makes of it. */
+export type LabDataplane = 'xdp' | 'nftables'
+
 export interface LabService {
   name: string
   vip: string

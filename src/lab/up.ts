@@ -8,13 +8,13 @@ import { lockLab } from './lock.ts'
 import { writeManagedFiles } from './managed.ts'
 import { placeFiles } from './node-config.ts'
 import { agentCommand, type Configure, startAgent, writeNodeFiles } from './nodes.ts'
-import { DEFAULT_OPTIONS, type Mode, type TopologyOptions } from './options.ts'
+import { DEFAULT_OPTIONS, type LabDataplane, type Mode, type TopologyOptions } from './options.ts'
 import { disown, own } from './owned.ts'
 import { identify } from './processes.ts'
 import { startWeb, writeFiles } from './services.ts'
 import { type LabState, labDir, loadState, newState, saveState } from './state.ts'
 import { removeLab } from './teardown.ts'
-import { hostsOf, nodesOf, planLab } from './topology.ts'
+import { hostsOf, nodesOf, type PlacePlan, planLab } from './topology.ts'
 import { waitForAll } from './wait.ts'
 
 export interface LabOptions extends Partial<TopologyOptions> {
@@ -28,6 +28,8 @@ export interface LabOptions extends Partial<TopologyOptions> {
   keep?: boolean
   /** Default 15,000 ms for all agents together. */
   readyTimeoutMs?: number
+  /** Of all nodes, or of each; default: that of SHUNT_LAB_DATAPLANE, else `auto`. */
+  dataplane?: LabDataplane | ((node: PlacePlan) => LabDataplane)
   /** Changes a node's file before its agent starts. */
   configure?: Configure
   /** Told what is being done. */
@@ -49,10 +51,10 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   for (const place of plan.places)
     mkdirSync(placeFiles(labDir(plan.name), place.name).dir, { recursive: true })
   const mode = options.mode ?? 'static'
-  if (mode === 'static') await writeNodeFiles(state, options.configure)
+  const configure = configured(options)
+  if (mode === 'static') await writeNodeFiles(state, configure)
   // A managed node's file is the same but for what it leaves out.
-  if (mode === 'managed')
-    await writeManagedFiles(state, options.configure as Parameters<typeof writeManagedFiles>[1])
+  if (mode === 'managed') await writeManagedFiles(state, configure as Parameters<typeof writeManagedFiles>[1])
   state.files = writeFiles(state)
   say(`applications: nginx on ${count(hostsOf(plan).length, 'host')}`)
   for (const host of hostsOf(plan)) state.processes.push(startWeb(state, host))
@@ -63,6 +65,17 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   saveState(state)
   await waitForAll(state, state.processes, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
 }
+
+const configured =
+  ({ configure, dataplane = dataplaneOf(process.env.SHUNT_LAB_DATAPLANE) }: LabOptions): Configure =>
+  (config, node) => {
+    const wanted = typeof dataplane === 'function' ? dataplane(node) : dataplane
+    if (wanted !== undefined) config.dataplane = wanted
+    configure?.(config, node)
+  }
+
+const dataplaneOf = (text: string | undefined): LabDataplane | undefined =>
+  text === 'xdp' || text === 'nftables' ? text : undefined
 
 /**
  * @throws ShuntError SHUNT_ERR_LAB when it cannot be built; then nothing of it is left. A signal in the middle

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ShuntError } from '../errors.ts'
 
@@ -55,3 +55,6 @@ export const writeSysctl = (name: SysctlName, value: string | number): void => {
     throw error instanceof RangeError ? error : failure('set', name, error)
   }
 }
+
+/** Whether this kernel has the setting. */
+export const hasSysctl = (name: SysctlName): boolean => existsSync(sysctlPath(name))

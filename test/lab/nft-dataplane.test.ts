@@ -3,7 +3,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
 import { isNeutral } from '../../src/agent/dataplane/identifiers.ts'
-import { Plumber } from '../../src/agent/dataplane/nft/plumber.ts'
+import { NftPlumber } from '../../src/agent/dataplane/nft/plumber.ts'
 import { buildRuleset, SLOW_MARK, tableName } from '../../src/agent/dataplane/nft/ruleset.ts'
 import { decrementTtl, rewriteTuple } from '../../src/agent/dataplane/rewrite.ts'
 import { readCounters } from '../../src/os/netlink/nftables-counters.ts'
@@ -30,7 +30,7 @@ const LEASE_MS = 60_000
 /** `left` sends as clients and forwarders would and receives as the host; `right` is the node under test. */
 let pair: Pair
 let elements: SetElements
-let plumber: Plumber
+let plumber: NftPlumber
 let sender: RawSender
 let atHost: PacketRing
 let slow: PacketRing
@@ -62,7 +62,7 @@ it.before(async () => {
     ),
   )
   elements = pair.right.run(() => new SetElements())
-  plumber = new Plumber(elements, TABLE, {
+  plumber = new NftPlumber(elements, TABLE, {
     route: slot => failed.push(`route ${slot}`),
     mapping: slot => failed.push(`mapping ${slot}`),
   })

@@ -7,7 +7,7 @@ import type { Directory } from '../../src/agent/dataplane/directory.ts'
 import { DropCounters } from '../../src/agent/dataplane/drops.ts'
 import { Engine } from '../../src/agent/dataplane/engine.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
-import { type ElementWriter, Plumber } from '../../src/agent/dataplane/nft/plumber.ts'
+import { type ElementWriter, NftPlumber } from '../../src/agent/dataplane/nft/plumber.ts'
 import { createPacketView, parsePacket } from '../../src/agent/dataplane/packet.ts'
 import { rewriteTuple } from '../../src/agent/dataplane/rewrite.ts'
 import { PacketOutput } from '../../src/agent/dataplane/slow-path.ts'
@@ -85,7 +85,7 @@ export class SimNode {
   readonly engine: Engine
   readonly datagrams: Datagrams
   readonly #output: PacketOutput
-  readonly #plumber: Plumber
+  readonly #plumber: NftPlumber
   readonly #out: SimOut
   #tunnel: Uint32Array
   #directory: Directory
@@ -133,7 +133,7 @@ export class SimNode {
       plan.clusterIpv4,
       this.drops,
     )
-    this.#plumber = new Plumber(this.kernel, plan.table, {
+    this.#plumber = new NftPlumber(this.kernel, plan.table, {
       route: slot => this.engine.forwarder?.plumbFailed(slot),
       mapping: slot => this.engine.host?.commitFailed(slot),
     })

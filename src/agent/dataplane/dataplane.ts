@@ -4,7 +4,15 @@ import { errorText, ShuntError } from '../../errors.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
-import type { DataplanePlan, FlowRow, FromWorker, Query, ToWorker, WorkerStatus } from './messages.ts'
+import type {
+  DataplanePlan,
+  FlowRow,
+  FromWorker,
+  Query,
+  ToWorker,
+  WorkerStatus,
+  XdpState,
+} from './messages.ts'
 
 /** Longest wait for an answer of the worker, in milliseconds: it answers between two bursts of packets. */
 const ANSWER_MS = 5000
@@ -25,6 +33,8 @@ export interface DataplaneEvents {
 
 /** The main thread's handle of the data plane worker. */
 export class Dataplane {
+  /** As of the start. */
+  xdp: XdpState = { text: null, reasons: [] }
   readonly #wake = EventFd.open()
   readonly #port: MessagePort
   readonly #worker: Worker
@@ -155,6 +165,7 @@ export class Dataplane {
   #take(message: FromWorker): void {
     switch (message.type) {
       case 'ready':
+        this.xdp = message.xdp
         return this.#ready()
       case 'plumb':
         return this.#events.plumb(message.forwarderIpv4, message.words)

@@ -1,7 +1,7 @@
 import type { Datagrams } from './datagrams.ts'
 import type { DropCounters } from './drops.ts'
 import type { DataplanePlan } from './messages.ts'
-import type { Plumber } from './nft/plumber.ts'
+import type { Plumber } from './plumber.ts'
 import type { PacketOutput } from './slow-path.ts'
 
 /** Slow-path packets after which a flow is worth a kernel route: a small request and its answer need fewer. */

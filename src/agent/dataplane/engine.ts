@@ -94,7 +94,10 @@ export class Engine {
     if (this.forwarder !== null && plan.forwarder?.tunnelIpv4 !== before.forwarder?.tunnelIpv4) {
       // Another tunnel address leaves the rules of the role in place; with the role the kernel has lost its routes as well.
       if (plan.forwarder !== null) this.forwarder.unplumbAll(nowMs)
-      else this.forwarder.forgetRoutes()
+      else {
+        this.forwarder.forgetRoutes()
+        this.#parts.plumber.clearRoutes()
+      }
       this.forwarder.endAll(nowMs)
       this.#lastEpoch = this.forwarder.epoch
       this.forwarder = null
@@ -104,6 +107,7 @@ export class Engine {
       for (let i = 0; i < this.heldByHost.size; i++) this.drops.add(DROP.HOLD_TIMEOUT)
       this.heldByHost = new HeldPackets(plan.limits.heldPackets)
       this.host = null
+      this.#parts.plumber.clearMappings()
       this.#hostSettings = null
     }
     if (!plan.classifier) this.classifier = null

@@ -10,6 +10,7 @@ import { type HeldPackets, loadHeld } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { MAPPING_OVERHEAD_IPV4, type MappingHeader } from './mapping-header.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
+import { leaseEnd } from './plumber.ts'
 import { decrementTtl } from './rewrite.ts'
 import { Withdrawal } from './withdrawal.ts'
 
@@ -19,10 +20,9 @@ const RETRY_MS = 20
 const RETRIES = 12
 
 /**
- * The forwarder's slow path (R-A3, R-E8, decisions 2-4): every packet of a service that the kernel's route
- * table did not forward comes here. Makes no policy of its own: an unknown flow goes to the classifier
- * (`allotment` when that role is on this node, else by datagram). Pure: effects through `ports`, time as an
- * argument.
+ * The forwarder's slow path (R-A3, R-E8, decisions 2-4): every packet of a service that the kernel's route table did not forward
+ * comes here. Makes no policy of its own: an unknown flow goes to the classifier (`allotment` when that role is on this node, else
+ * by datagram). Pure: effects through `ports`, time as an argument.
  */
 export class ForwarderCore {
   readonly counters = forwarderCounters()
@@ -291,7 +291,7 @@ export class ForwarderCore {
     if ((packet.view.tcpFlags & (TCP_SYN | TCP_RST | TCP_FIN)) !== 0 && packet.view.protocol === TCP) return
     const list = flows.table.listOf(slot)
     if (list === LIST.EMBRYONIC) return
-    flows.plumbedUntilMs[slot] = nowMs + this.#settings.timeouts.routeLease
+    flows.plumbedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
     if (list === LIST.CLOSING) flows.table.move(slot, LIST.CLOSING_PLUMBED, nowMs)
     this.counters.plumbs++
     this.#ports.plumb(slot)

@@ -35,6 +35,8 @@ export interface ForwarderSettings {
   /** Slow-path packets after which an established flow is worth a kernel route. */
   readonly plumbAfterPackets: number
   readonly hasClassifier: boolean
+  /** Routes stay in the kernel until they are taken out, or said to be gone (Plumber); else for one lease. */
+  readonly lasting?: boolean
 }
 
 export interface ForwarderCounters {

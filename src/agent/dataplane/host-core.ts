@@ -5,6 +5,7 @@ import type { HeldPackets } from './held.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
 import { MAPPING_LIST, type MappingTable, TUPLE_WORDS } from './mappings.ts'
 import { type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
+import { leaseEnd } from './plumber.ts'
 import { UnknownIdentifiers } from './unknown-identifiers.ts'
 
 /** What the host core may do to the world. */
@@ -36,6 +37,8 @@ export interface HostSettings {
   readonly timeWindowS: number
   /** Requests for unknown identifiers a second, in all. */
   readonly asksPerSecond: number
+  /** Mappings stay in the kernel until they are taken out, or said to be gone (Plumber); else for one lease. */
+  readonly lasting?: boolean
 }
 
 interface ForwarderState {
@@ -259,7 +262,7 @@ export class HostCore {
     )
       return
     if ((tcpFlags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) return
-    mappings.committedUntilMs[slot] = nowMs + this.#settings.timeouts.routeLease
+    mappings.committedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
     this.counters.commits++
     if (mappings.table.listOf(slot) === MAPPING_LIST.ESTABLISHED)
       mappings.table.move(slot, MAPPING_LIST.COMMITTED, nowMs)

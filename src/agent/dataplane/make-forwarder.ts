@@ -8,7 +8,7 @@ import type { ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
 import { IdentifierAllocator } from './identifiers.ts'
 import type { DataplanePlan } from './messages.ts'
-import type { RouteKind } from './nft/plumber.ts'
+import type { RouteKind } from './plumber.ts'
 
 /** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
 const IDENTIFIERS_PER_FLOW = 4
@@ -52,6 +52,7 @@ export const makeForwarder = (
     timeouts,
     plumbAfterPackets: PLUMB_AFTER_PACKETS,
     hasClassifier: own.hasClassifier,
+    lasting: plumber.lasting,
   }
   const kindOf = (slot: number): RouteKind => {
     const identifier = flows.identifier[slot]
@@ -74,8 +75,6 @@ export const makeForwarder = (
         const { routeLease } = settings.timeouts
         const kind = kindOf(slot)
         if (kind === 'local') return plumber.local(slot, keys, slot * 10, routeLease)
-        // Never put into the kernel: see ruleset.ts on identifiers whose checksum must be fixed.
-        if (kind === 'fixed' && keys[slot * 10 + 9] !== 6) return
         plumber.route(slot, keys, slot * 10, flows.identifier[slot], kind === 'route', routeLease)
       },
       unplumb: slot => plumber.unroute(keys, slot * 10, kindOf(slot)),

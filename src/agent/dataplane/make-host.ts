@@ -44,6 +44,7 @@ export const makeHost = (
     ...hostSettings(plan.timeouts),
     commitAfterPackets: PLUMB_AFTER_PACKETS,
     asksPerSecond: ASKS_PER_SECOND,
+    lasting: plumber.lasting,
   }
   const where = (slot: number) => {
     const identifier = keys[slot * 5 + 4]
@@ -71,7 +72,6 @@ export const makeHost = (
       commit: slot => {
         const at = slot * TUPLE_WORDS
         const { tunnel, identifier, neutral } = where(slot)
-        if (!neutral && mappings.tuples[at + 9] !== 6) return
         const { routeLease } = settings.timeouts
         plumber.mapping(slot, tunnel, identifier, mappings.tuples, at, neutral, routeLease)
       },

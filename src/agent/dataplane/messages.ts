@@ -4,6 +4,8 @@ import type { WorkerFunctions } from '../../control/types.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { Directory } from './directory.ts'
+import type { EdgeStatus } from './xdp/edge.ts'
+import type { XdpPlan } from './xdp/xdp-plan.ts'
 
 /** A network interface that the data plane listens on. */
 export interface LinkRef {
@@ -44,6 +46,8 @@ export interface DataplanePlan {
   readonly tableKey: readonly [number, number]
   readonly limits: NodeConfig['limits']
   readonly timeouts: NodeConfig['timeouts']
+  /** Null, or left out: nftables does it all. */
+  readonly xdp?: XdpPlan | null
 }
 
 export interface WorkerData {
@@ -85,7 +89,7 @@ export type ToWorker =
   | { readonly type: 'stop' }
 
 export type FromWorker =
-  | { readonly type: 'ready' }
+  | { readonly type: 'ready'; readonly xdp: XdpState }
   | { readonly type: 'plumb'; readonly forwarderIpv4: number; readonly words: Uint32Array }
   | { readonly type: 'ended'; readonly words: Uint32Array }
   | { readonly type: 'epoch'; readonly epoch: number }
@@ -108,7 +112,18 @@ export interface FlowRow {
   readonly idleMs: number
 }
 
+/** What became of a plan's `xdp`. */
+export interface XdpState {
+  /** `xdp native on eth0`; null: it is not in force. */
+  readonly text: string | null
+  /** Why it is not, or not everywhere, or not native; a sentence each. */
+  readonly reasons: readonly string[]
+}
+
 export interface WorkerStatus {
+  /** What XDP has counted; null: it is not in force. */
+  readonly edge: EdgeStatus | null
+  readonly xdp: XdpState
   readonly epoch: number | null
   readonly limits: readonly {
     readonly name: string

@@ -81,7 +81,10 @@ const bytesOf = (table: object | null | undefined): number => {
 }
 
 /** Tables, counters and drops of all roles. Counter names are `<role>_<what>`. */
-export const workerStatus = (engine: Engine, extra: Record<string, number>): WorkerStatus => {
+export const workerStatus = (
+  engine: Engine,
+  extra: Record<string, number>,
+): Omit<WorkerStatus, 'edge' | 'xdp'> => {
   const { forwarder, host, classifier, identifiers } = engine
   const counters: Record<string, number> = { ...extra, ...engine.allotment.counters }
   const add = (role: string, values: object | undefined): void => {

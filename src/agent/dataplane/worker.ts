@@ -7,7 +7,6 @@ import { errorText, ShuntError } from '../../errors.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
-import { SetElements } from '../../os/netlink/nftables-elements.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
@@ -19,8 +18,9 @@ import {
   type FromWorker,
   type ToWorker,
   type WorkerData,
+  type WorkerStatus,
 } from './messages.ts'
-import { Plumber } from './nft/plumber.ts'
+import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
@@ -45,8 +45,7 @@ class Worker {
   readonly #devices: Devices
   readonly #output: PacketOutput
   readonly #datagrams: Datagrams
-  readonly #elements = new SetElements()
-  readonly #plumber: Plumber
+  readonly #plumbing: Plumbing
   readonly #engine: Engine
   #prober: Prober | null = null
   #poller = new Poller()
@@ -76,15 +75,12 @@ class Worker {
       plan.clusterIpv4,
       this.#drops,
     )
-    this.#plumber = new Plumber(this.#elements, plan.table, {
-      route: slot => this.#engine.forwarder?.plumbFailed(slot),
-      mapping: slot => this.#engine.host?.commitFailed(slot),
-    })
+    this.#plumbing = new Plumbing(plan, () => this.#engine)
     this.#engine = new Engine({
       plan: this.#withinFrame(plan),
       output: this.#output,
       datagrams: this.#datagrams,
-      plumber: this.#plumber,
+      plumber: this.#plumbing.plumber,
       drops: this.#drops,
       nowS: () => this.#nowS,
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
@@ -124,7 +120,9 @@ class Worker {
       return errorText(error)
     }
     this.#send()
+    this.#plumbing.withdraw(plan)
     this.#engine.reconfigure(this.#withinFrame(plan), nowMs)
+    this.#plumbing.apply(plan)
     this.#output.use(prepared.raw, prepared.tun)
     this.#devices.use(prepared)
     this.#watch()
@@ -142,7 +140,7 @@ class Worker {
 
   run(): void {
     this.#watch()
-    this.#post({ type: 'ready' })
+    this.#post({ type: 'ready', xdp: this.#plumbing.state })
     let packets = 0
     let windowMs = 0
     let busyUntilMs = 0
@@ -186,7 +184,7 @@ class Worker {
   #send(): void {
     this.#output.flush()
     this.#datagrams.flush()
-    this.#plumber.flush()
+    this.#plumbing.plumber.flush()
   }
 
   #turnProber(nowMs: number): void {
@@ -221,6 +219,7 @@ class Worker {
   #timers(nowMs: number): void {
     if (nowMs >= this.#tickAtMs) {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
+      this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
     }
     if (nowMs < this.#batchAtMs) return
@@ -301,20 +300,23 @@ class Worker {
   #status(): unknown {
     const { packets, drops: ringDrops } = this.#devices.ringStats()
     for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
-    const { batches, changes, batchFailures, changeFailures } = this.#plumber.counters
-    return workerStatus(this.#engine, {
+    const { batches, changes, batchFailures, changeFailures } = this.#plumbing.plumber.counters
+    const extra = {
       ring_packets: packets,
       kernel_batches: batches,
       kernel_changes: changes,
       kernel_batch_failures: batchFailures,
       kernel_change_failures: changeFailures,
-    })
+    }
+    const edge = this.#plumbing.edgeStatus()
+    return { ...workerStatus(this.#engine, extra), edge, xdp: this.#plumbing.state } satisfies WorkerStatus
   }
 
   #close(): void {
     this.#prober?.close()
+    // First: what XDP passes on would find nobody.
+    this.#plumbing.close()
     this.#devices.close()
-    this.#elements.close()
     this.#post({ type: 'stopped' })
     this.#port.close()
   }

@@ -1,4 +1,5 @@
 import type { SetElements } from '../../../os/netlink/nftables-elements.ts'
+import type { MappingPlace, Plumber, PlumbFailures, RouteKind, RoutePlace } from '../plumber.ts'
 
 /** The part of the netlink batch writer that the plumber needs; tests give their own. */
 export type ElementWriter = Pick<SetElements, 'add' | 'delete' | 'commit'>
@@ -10,16 +11,9 @@ interface Change {
   readonly undo: (writer: ElementWriter) => void
 }
 
-/** Told of a slot whose change the kernel refused for good. */
-export interface PlumbFailures {
-  readonly route: (slot: number) => void
-  readonly mapping: (slot: number) => void
-}
-
+const TCP = 6
 /** Commits spent on finding what a refused batch failed by: the kernel takes milliseconds to abort one. */
 const RETRY_COMMITS = 24
-
-export type RouteKind = 'route' | 'fixed' | 'local'
 
 /** Elements taken out in one commit; where one of them is not there, they go one by one. */
 const REMOVALS_PER_COMMIT = 256
@@ -58,7 +52,9 @@ const flowKeyBytes = (key: Uint32Array, at: number): Uint8Array => {
  * netlink transaction. Of a batch that the kernel refuses the changes at fault are found by halving, within a budget, and
  * retried after removing what may stand in their way; what still fails is reported, and its flow stays on the slow path.
  */
-export class Plumber {
+export class NftPlumber implements Plumber {
+  /** The kernel's elements have time-outs of their own. */
+  readonly lasting = false
   readonly #writer: ElementWriter
   readonly #table: string
   readonly #failed: PlumbFailures
@@ -104,6 +100,8 @@ export class Plumber {
     neutral: boolean,
     leaseMs: number,
   ): void {
+    // Never put into the kernel: see ruleset.ts on identifiers whose checksum must be fixed.
+    if (!neutral && key[at + 9] !== TCP) return
     const flow = flowKeyBytes(key, at)
     const failed = (): void => this.#failed.route(slot)
     if (neutral) {
@@ -134,9 +132,7 @@ export class Plumber {
   }
 
   /** Takes routes out at once; none of them is in the kernel when this returns. */
-  unrouteAll(
-    entries: readonly { readonly key: Uint32Array; readonly at: number; readonly kind: RouteKind }[],
-  ): void {
+  unrouteAll(entries: readonly RoutePlace[]): void {
     this.#takeOut(entries.map(({ key, at, kind }) => ({ set: kind, key: flowKeyBytes(key, at) })))
   }
 
@@ -166,6 +162,7 @@ export class Plumber {
     neutral: boolean,
     leaseMs: number,
   ): void {
+    if (!neutral && tuple[at + 9] !== TCP) return
     this.#mark = this.#mark >= 0x40000000 ? 1 : this.#mark + 1
     const number = this.#mark
     const mark = bytesOf([number, 'host'])
@@ -193,14 +190,7 @@ export class Plumber {
   }
 
   /** Host: takes mappings out; their look-up is gone from the kernel when this returns. */
-  unmap(
-    entries: readonly {
-      readonly tunnel: number
-      readonly identifier: number
-      readonly protocol: number
-      readonly neutral: boolean
-    }[],
-  ): void {
+  unmap(entries: readonly MappingPlace[]): void {
     this.#takeOut(
       entries.map(({ tunnel, identifier, protocol, neutral }) => ({
         set: neutral ? 'dec' : 'dec_fixed',
@@ -208,6 +198,12 @@ export class Plumber {
       })),
     )
   }
+
+  sweep(): void {}
+
+  // KernelSetup takes the sets of a role that goes along with its rules.
+  clearRoutes(): void {}
+  clearMappings(): void {}
 
   flush(): void {
     const pending = this.#pending

@@ -21,6 +21,8 @@ export interface RulesetPlan {
   readonly uplink: readonly string[]
   readonly cluster: readonly string[]
   readonly clusterAddress: string
+  /** Source address of frames that XDP has done with (bpf/own-stack.h), which the own stack gets as they are; null: none are. */
+  readonly doneBy?: string | null
   readonly forwarder: {
     readonly tunnelAddress: string
     readonly services: readonly { readonly vip: string; readonly protocol: string; readonly port: number }[]
@@ -91,6 +93,7 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
     {
       hook: `type filter hook ingress device "${link}" priority -150; policy accept;`,
       rules: [
+        ...(plan.doneBy ? [`ether saddr ${plan.doneBy} accept`] : []),
         ...(plan.host !== null && plan.cluster.includes(link)
           ? [`ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap`]
           : []),

@@ -15,6 +15,10 @@ export interface SweepRules {
   lifetime(state: number, service: number): number
   /** A route has expired and is gone. `key` is good until the next call. */
   expired(key: RouteKey, route: Route): void
+  /** Ticks since the last packet up to which a route is told of by `used`; -1, or left out: none is. */
+  readonly recent?: number
+  /** A route that packets follow. `key` is good until the next call. */
+  used?(key: RouteKey, route: Route): void
 }
 
 /** What a whole pass has seen. */
@@ -59,7 +63,7 @@ export class RouteSweep {
     const { memory } = this.#table.buckets
     const { halves } = memory
     const stride = halves.length / memory.buckets
-    const { shortest } = rules
+    const { shortest, recent = -1 } = rules
     const until = this.#expired + most
     let used = 0
     let bucket = this.#bucket
@@ -71,7 +75,9 @@ export class RouteSweep {
         // USED is the sign.
         if (high >= 0) continue
         used++
-        if ((high & PINNED_HALF) === 0 && ageOf(high & 0xffff, now) < shortest) continue
+        const age = ageOf(high & 0xffff, now)
+        if (age <= recent) this.#tell((half - 3) / 2, rules)
+        if ((high & PINNED_HALF) === 0 && age < shortest) continue
         if (halves[half - 3] === 0 && halves[half - 2] === 0) this.#suspect((half - 3) / 2, now)
         else if ((high & PINNED_HALF) !== 0) this.#pinned++
         else this.#judge((half - 3) / 2, now, rules)
@@ -89,6 +95,11 @@ export class RouteSweep {
     this.#bucket = this.#used = this.#pinned = this.#expired = this.#orphans = 0
     this.passes++
     return true
+  }
+
+  #tell(entry: number, rules: SweepRules): void {
+    const value = this.#table.buckets.readAny(entry, this.#key)
+    if (value !== 0n) rules.used?.(this.#key, unpackRoute(value))
   }
 
   #judge(entry: number, now: number, rules: SweepRules): void {

@@ -1,0 +1,86 @@
+/**
+ * How routes and mappings get into the kernel, and out again: by nftables (nft/plumber.ts) or by XDP (xdp/xdp-plumber.ts). Changes gather and
+ * are in force after `flush`; what is taken out is out when the call returns.
+ */
+export type RouteKind = 'route' | 'fixed' | 'local'
+
+/** Told of a slot whose change the kernel refused for good. */
+export interface PlumbFailures {
+  readonly route: (slot: number) => void
+  readonly mapping: (slot: number) => void
+}
+
+/** Told by a sweep, of a plumber that is `lasting`. Keys are good until the call returns. */
+export interface PlumbUse {
+  /** Packets follow the route (flow key, ten words); the last one about at `usedMs`. */
+  readonly routeUsed: (key: Uint32Array, usedMs: number) => void
+  /** The route has left the kernel by itself: its lease is over, or it gave way to another. */
+  readonly routeGone: (key: Uint32Array) => void
+  readonly mappingUsed: (tunnel: number, identifier: number, usedMs: number) => void
+  readonly mappingGone: (tunnel: number, identifier: number) => void
+}
+
+export interface RoutePlace {
+  /** Ten words from `at`: the flow key. */
+  readonly key: Uint32Array
+  readonly at: number
+  readonly kind: RouteKind
+}
+
+export interface MappingPlace {
+  /** IPv4 address, host order. */
+  readonly tunnel: number
+  readonly identifier: number
+  readonly protocol: number
+  readonly neutral: boolean
+}
+
+export interface PlumbCounters {
+  batches: number
+  changes: number
+  batchFailures: number
+  changeFailures: number
+}
+
+export interface Plumber {
+  /** What is put in stays until it is taken out, or until `PlumbUse` tells that it has gone; else it goes by itself when its lease ends. */
+  readonly lasting: boolean
+  readonly counters: Readonly<PlumbCounters>
+  /** Forwarder: flow key (ten words at `at`) -> identifier. */
+  route(
+    slot: number,
+    key: Uint32Array,
+    at: number,
+    identifier: number,
+    neutral: boolean,
+    leaseMs: number,
+  ): void
+  /** Forwarder that is also the host: the packet is left to the own stack. */
+  local(slot: number, key: Uint32Array, at: number, leaseMs: number): void
+  unroute(key: Uint32Array, at: number, kind: RouteKind): void
+  unrouteAll(places: readonly RoutePlace[]): void
+  /** Host: (tunnel address, identifier) -> tuple (ten words at `at`). */
+  mapping(
+    slot: number,
+    tunnel: number,
+    identifier: number,
+    tuple: Uint32Array,
+    at: number,
+    neutral: boolean,
+    leaseMs: number,
+  ): void
+  unmap(places: readonly MappingPlace[]): void
+  flush(): void
+  /** Bounded work, several times a second: leases that have ended, and what is told of use. @param leaseMs in force now */
+  sweep(nowMs: number, leaseMs: number): void
+  /** The forwarder role went: nothing of it stays. */
+  clearRoutes(): void
+  /** The host role went. */
+  clearMappings(): void
+}
+
+/** Until when (ms) the kernel may hold what is plumbed now. */
+export const leaseEnd = (
+  settings: { readonly lasting?: boolean; readonly timeouts: { readonly routeLease: number } },
+  nowMs: number,
+): number => (settings.lasting ? Number.POSITIVE_INFINITY : nowMs + settings.timeouts.routeLease)

@@ -1,0 +1,96 @@
+/** How a worker's routes and mappings get into the kernel: by XDP if its plan asks for that and the machine can, else by nftables. */
+import { errorText } from '../../errors.ts'
+import { SetElements } from '../../os/netlink/nftables-elements.ts'
+import type { Engine } from './engine.ts'
+import type { DataplanePlan, XdpState } from './messages.ts'
+import { NftPlumber } from './nft/plumber.ts'
+import type { Plumber, PlumbFailures, PlumbUse } from './plumber.ts'
+import { mappingGone, mappingUsed, routeGone, routeUsed } from './route-use.ts'
+import { Edge, type EdgeStatus } from './xdp/edge.ts'
+import { localHostOf } from './xdp/edge-tables.ts'
+import { tickNow } from './xdp/tick.ts'
+import { XdpPlumber } from './xdp/xdp-plumber.ts'
+
+export class Plumbing {
+  readonly plumber: Plumber
+  readonly #elements = new SetElements()
+  readonly #xdp: { readonly edge: Edge; readonly plumber: XdpPlumber } | null
+  /** Why XDP is not in force though the plan has it. */
+  readonly #refused: string | null
+
+  /** @param engine that is told; it is asked for when there is something to tell. Throws when the plan has XDP at all costs, and it cannot be */
+  constructor(plan: DataplanePlan, engine: () => Engine) {
+    const failed: PlumbFailures = {
+      route: slot => engine().forwarder?.plumbFailed(slot),
+      mapping: slot => engine().host?.commitFailed(slot),
+    }
+    const opened = openEdge(plan)
+    this.#refused = 'refused' in opened ? opened.refused : null
+    this.#xdp = null
+    if (!('edge' in opened)) {
+      this.plumber = new NftPlumber(this.#elements, plan.table, failed)
+      return
+    }
+    const plumber = new XdpPlumber(opened.edge.tables, failed, toldOf(engine), tickNow)
+    plumber.localHost = localHostOf(plan)
+    this.#xdp = { edge: opened.edge, plumber }
+    this.plumber = plumber
+  }
+
+  /** Before the engine follows another plan. */
+  withdraw(plan: DataplanePlan): void {
+    this.#xdp?.edge.withdraw(plan)
+  }
+
+  /** After it did. */
+  apply(plan: DataplanePlan): void {
+    if (this.#xdp === null || !plan.xdp) return
+    this.#xdp.edge.apply(plan, plan.xdp)
+    this.#xdp.plumber.localHost = localHostOf(plan)
+  }
+
+  get state(): XdpState {
+    const edge = this.#xdp?.edge
+    if (edge !== undefined) return { text: edge.text, reasons: edge.reasons }
+    return { text: null, reasons: this.#refused === null ? [] : [this.#refused] }
+  }
+
+  edgeStatus(): EdgeStatus | null {
+    return this.#xdp?.edge.status() ?? null
+  }
+
+  close(): void {
+    this.#xdp?.edge.close()
+    this.#elements.close()
+  }
+}
+
+const openEdge = (plan: DataplanePlan): { edge: Edge } | { refused: string } | Record<never, never> => {
+  const { xdp } = plan
+  if (!xdp) return {}
+  try {
+    return { edge: new Edge(plan, xdp) }
+  } catch (error) {
+    if (xdp.asked === 'xdp') throw error
+    return { refused: errorText(error) }
+  }
+}
+
+const toldOf = (engine: () => Engine): PlumbUse => ({
+  routeUsed: (key, usedMs) => {
+    const flows = engine().forwarder?.flows
+    if (flows !== undefined) routeUsed(flows, key, usedMs)
+  },
+  routeGone: key => {
+    const flows = engine().forwarder?.flows
+    if (flows !== undefined) routeGone(flows, key, performance.now())
+  },
+  mappingUsed: (tunnel, identifier, usedMs) => {
+    const mappings = engine().host?.mappings
+    if (mappings !== undefined) mappingUsed(mappings, tunnel, identifier, usedMs)
+  },
+  mappingGone: (tunnel, identifier) => {
+    const mappings = engine().host?.mappings
+    if (mappings !== undefined) mappingGone(mappings, tunnel, identifier, performance.now())
+  },
+})

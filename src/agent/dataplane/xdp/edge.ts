@@ -1,0 +1,149 @@
+/**
+ * The XDP data plane of a node, in front of the rules of nftables (decision 31): the programs of edge.bpf.c on its interfaces, and all that they
+ * look up but routes and mappings, which are the plumber's. Follows a plan while packets flow.
+ */
+import { bpfObject } from '../../../assets.ts'
+import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
+import { MappedArray } from '../../../os/bpf/mapped.ts'
+import { decodeObject } from '../../../os/bpf/object-file.ts'
+import type { DataplanePlan } from '../messages.ts'
+import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
+import { EdgeLinks } from './edge-links.ts'
+import { EdgeTables } from './edge-tables.ts'
+import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
+import { mappingMapSize } from './mapping-layout.ts'
+import { formatMappingMemory } from './mapping-memory.ts'
+import { KernelMappings } from './mapping-table.ts'
+import { routeMapSize } from './route-layout.ts'
+import { formatRouteMemory, newRouteSecret } from './route-memory.ts'
+import { RouteTable } from './route-table.ts'
+import { TICK_SHIFT } from './tick.ts'
+import type { XdpPlan } from './xdp-plan.ts'
+import type { XdpTables } from './xdp-plumber.ts'
+
+/** Numbers of services go up to it. */
+const TARGETS = 8_193
+/** Of IPv6 there is nothing yet. */
+const NONE = 1
+
+export interface EdgeStatus {
+  /** Packets by counter: `xdp_restored`, ... */
+  readonly counters: Record<string, number>
+  /** Of IP packets, as they came: to hosts, and to this node's own stack by a tunnel. */
+  readonly forwardedBytes: number
+  readonly restoredBytes: number
+}
+
+export class Edge {
+  readonly tables: XdpTables
+  readonly #object: LoadedObject
+  readonly #mapped: readonly MappedArray[]
+  readonly #edge: EdgeTables
+  readonly #links: EdgeLinks
+
+  /**
+   * Loads the programs, fills their tables and attaches them. Throws ShuntError or OsError, which say why this machine cannot; nothing is
+   * left then.
+   */
+  constructor(plan: DataplanePlan, xdp: XdpPlan) {
+    const [secret, mappingSecret] = [newRouteSecret(), newRouteSecret()]
+    const [routes4, routes6] = [routeMapSize(4, plan.limits.flows), routeMapSize(6, NONE)]
+    const [mappings4, mappings6] = [mappingMapSize(4, plan.limits.mappings), mappingMapSize(6, NONE)]
+    const bytes = new Uint8Array(secret.buffer)
+    const mappingBytes = new Uint8Array(mappingSecret.buffer)
+    this.#object = loadObject(decodeObject(bpfObject('edge')), {
+      layout: EDGE_LAYOUT,
+      set: [
+        [EDGE_GLOBALS.tickShift, TICK_SHIFT],
+        [EDGE_GLOBALS.routes4Buckets, routes4.buckets],
+        [EDGE_GLOBALS.routes6Buckets, routes6.buckets],
+        [EDGE_GLOBALS.routes4Secret, bytes],
+        [EDGE_GLOBALS.routes6Secret, bytes],
+        [EDGE_GLOBALS.mappings4Buckets, mappings4.buckets],
+        [EDGE_GLOBALS.mappings6Buckets, mappings6.buckets],
+        [EDGE_GLOBALS.mappings4Secret, mappingBytes],
+        [EDGE_GLOBALS.mappings6Secret, mappingBytes],
+      ],
+      maxEntries: {
+        routes4: routes4.entries,
+        routes6: routes6.entries,
+        mappings4: mappings4.entries,
+        mappings6: mappings6.entries,
+        targets: TARGETS,
+      },
+    })
+    const mapped: MappedArray[] = []
+    const map = (name: string): MappedArray => {
+      const array = new MappedArray(this.#object.map(name))
+      mapped.push(array)
+      return array
+    }
+    this.#mapped = mapped
+    this.#links = new EdgeLinks(this.#object)
+    try {
+      formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)
+      formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret)
+      this.#edge = new EdgeTables({
+        services: map('services'),
+        hosts: map('hosts'),
+        tunnels: map('tunnels'),
+        targets: map('targets'),
+        bss: map('bss'),
+        vips: this.#object.map('vips'),
+        devices: this.#object.map('devices'),
+      })
+      this.tables = {
+        routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
+        mappings: new KernelMappings(
+          formatMappingMemory(map('mappings4').bytes, 4, mappings4.buckets, mappingSecret),
+        ),
+        services: this.#edge.numbers,
+        tunnels: this.#edge.book,
+      }
+      this.#edge.mark(xdp.mark)
+      this.#edge.apply(plan, xdp)
+      this.#links.attachAll(xdp)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** Before the engine follows another plan: what will mean something else, or nothing, is taken out. Its packets take the slow path. */
+  withdraw(plan: DataplanePlan): void {
+    this.#edge.withdraw(plan)
+  }
+
+  /** After the engine did. */
+  apply(plan: DataplanePlan, xdp: XdpPlan): void {
+    this.#edge.apply(plan, xdp)
+    this.#links.update(xdp)
+  }
+
+  get text(): string {
+    return this.#links.text
+  }
+
+  get reasons(): string[] {
+    return this.#links.reasons
+  }
+
+  status(): EdgeStatus {
+    const object = this.#object
+    const services = [...this.#edge.numbers.numbers]
+    const forwardedBytes = readEdgeBytes(object, 'host_traffic', this.#edge.hosts)
+    const bytes = readEdgeBytes(object, 'service_traffic', services)
+    return {
+      counters: readEdgeCounters(object),
+      forwardedBytes,
+      restoredBytes: Math.max(0, bytes - forwardedBytes),
+    }
+  }
+
+  /** Takes the programs off; no packet is touched from then on. */
+  close(): void {
+    this.#links.close()
+    for (const mapped of this.#mapped) mapped.release()
+    this.#object.close()
+  }
+}

@@ -1,0 +1,16 @@
+/** A pass through a table takes a quarter of a lease, within these bounds. */
+const SHORTEST_MS = 250
+const LONGEST_MS = 15_000
+
+/** How much of a table is looked at in each step, so that passes take the same time whatever the steps are. */
+export class SweepPace {
+  #atMs: number | null = null
+
+  /** Of so many buckets. @param nowMs of a clock that does not go back */
+  step(buckets: number, nowMs: number, leaseMs: number): number {
+    const passMs = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, leaseMs / 4))
+    const sinceMs = this.#atMs === null ? 0 : nowMs - this.#atMs
+    this.#atMs = nowMs
+    return Math.min(buckets, Math.ceil((buckets * sinceMs) / passMs))
+  }
+}

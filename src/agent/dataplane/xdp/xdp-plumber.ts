@@ -1,0 +1,254 @@
+import { isIpv4 } from '../flow-key.ts'
+import type { MappingPlace, Plumber, PlumbFailures, PlumbUse, RouteKind, RoutePlace } from '../plumber.ts'
+import type { Mapping } from './mapping-slots.ts'
+import { eachMapping, type MappingRules, MappingSweep } from './mapping-sweep.ts'
+import type { KernelMappings } from './mapping-table.ts'
+import type { RouteKey } from './route-key.ts'
+import { ROUTE_RESULT, ROUTE_STATE } from './route-layout.ts'
+import { eachRoute, RouteSweep, type SweepRules } from './route-sweep.ts'
+import type { RouteTable } from './route-table.ts'
+import type { ServiceNumbers } from './service-numbers.ts'
+import { SweepPace } from './sweep-pace.ts'
+import { TICK_MS, ticksOf } from './tick.ts'
+import type { TunnelBook } from './tunnel-book.ts'
+
+const { INSERTED, KICKED, EVICTED, EXISTS, FULL, UPDATED } = ROUTE_RESULT
+/** When others change the same entries at once. */
+const TRIES = 4
+
+export interface XdpTables {
+  readonly routes: RouteTable
+  readonly mappings: KernelMappings
+  readonly services: ServiceNumbers
+  readonly tunnels: TunnelBook
+}
+
+/**
+ * Puts routes and mappings into the tables that the programs of edge.bpf.c look up (decision 30). They stay until they are taken out, or
+ * until no packet has followed them for a lease: a sweep tells which are used, and takes the others out. IPv4, like the agent's own tables.
+ */
+export class XdpPlumber implements Plumber {
+  readonly lasting = true
+  readonly counters = { batches: 0, changes: 0, batchFailures: 0, changeFailures: 0, evicted: 0 }
+  readonly #tables: XdpTables
+  readonly #failed: PlumbFailures
+  readonly #use: PlumbUse
+  readonly #tick: () => number
+  readonly #key: RouteKey
+  readonly #words = new Uint32Array(10)
+  #pending: (() => boolean)[] = []
+  readonly #routes: { readonly sweep: RouteSweep; readonly pace: SweepPace; since: number }
+  readonly #mappings: { readonly sweep: MappingSweep; readonly pace: SweepPace; since: number }
+
+  /** @param tick the current one, of the tables' stamps */
+  constructor(tables: XdpTables, failed: PlumbFailures, use: PlumbUse, tick: () => number) {
+    this.#tables = tables
+    this.#failed = failed
+    this.#use = use
+    this.#tick = tick
+    this.#key = tables.routes.newKey()
+    this.#routes = { sweep: new RouteSweep(tables.routes), pace: new SweepPace(), since: tick() }
+    this.#mappings = { sweep: new MappingSweep(tables.mappings), pace: new SweepPace(), since: tick() }
+  }
+
+  route(slot: number, key: Uint32Array, at: number, identifier: number): void {
+    this.#push(slot, key, at, identifier)
+  }
+
+  local(slot: number, key: Uint32Array, at: number): void {
+    this.#push(slot, key, at, 0)
+  }
+
+  /** @param identifier 0: this node is the host */
+  #push(slot: number, key: Uint32Array, at: number, identifier: number): void {
+    const route = this.#keyOf(this.#tables.routes.newKey(), key, at)
+    this.#pending.push(() => {
+      if (route !== null && this.#insert(route, identifier)) return true
+      this.#failed.route(slot)
+      return false
+    })
+  }
+
+  /** Null: the table has no place for such a flow. */
+  #keyOf(out: RouteKey, key: Uint32Array, at: number): RouteKey | null {
+    const place = { vipIpv4: key[at + 7], port: key[at + 8] & 0xffff, protocol: key[at + 9] }
+    const number = this.#tables.services.of(place)
+    return number === 0 || !isIpv4(key, at) ? null : out.set(key, at, key[at + 8] >>> 16, number)
+  }
+
+  #insert(key: RouteKey, identifier: number): boolean {
+    const { routes } = this.#tables
+    const content = {
+      identifier: identifier === 0 ? this.localHost * 2 ** 24 : identifier,
+      ...{ state: ROUTE_STATE.ESTABLISHED, generation: 0, mapped: true, pinned: false },
+    }
+    for (let tries = 0; tries < TRIES; tries++) {
+      const { result, victim } = routes.insert(key, content, this.#tick())
+      if (victim !== null) {
+        // A move that was taken back may have left it where it was.
+        routes.remove(victim.key)
+        this.counters.evicted++
+        this.#routeGone(victim.key)
+      }
+      if (result === INSERTED || result === KICKED || result === EVICTED) return true
+      if (result === EXISTS && routes.update(key, content) === UPDATED) return true
+      if (result === FULL) return false
+    }
+    return false
+  }
+
+  /** Index of this node as a host, 0: it is none. */
+  localHost = 0
+
+  unroute(key: Uint32Array, at: number, kind: RouteKind): void {
+    this.unrouteAll([{ key, at, kind }])
+  }
+
+  unrouteAll(places: readonly RoutePlace[]): void {
+    this.flush()
+    for (const { key, at } of places) {
+      const route = this.#keyOf(this.#key, key, at)
+      if (route !== null) this.#tables.routes.remove(route)
+    }
+  }
+
+  mapping(slot: number, tunnel: number, identifier: number, tuple: Uint32Array, at: number): void {
+    const client = tuple.slice(at, at + 4)
+    const ports = tuple[at + 8]
+    const place = { vipIpv4: tuple[at + 7], port: ports & 0xffff, protocol: tuple[at + 9] }
+    this.#pending.push(() => {
+      if (
+        this.#put(tunnel, identifier, {
+          client,
+          port: ports >>> 16,
+          service: this.#tables.services.of(place),
+        })
+      )
+        return true
+      this.#failed.mapping(slot)
+      return false
+    })
+  }
+
+  #put(
+    tunnel: number,
+    identifier: number,
+    content: { readonly client: Uint32Array; readonly port: number; readonly service: number },
+  ): boolean {
+    const { tunnels, mappings } = this.#tables
+    const index = tunnels.indexOf(tunnel)
+    if (index === 0 || content.service === 0 || !isIpv4(content.client, 0)) return false
+    const key = { tunnel: index, generation: tunnels.generations[index], identifier }
+    const { victim } = mappings.put(key, content, this.#tick())
+    if (victim !== null) {
+      this.counters.evicted++
+      this.#mappingGone(victim)
+    }
+    return true
+  }
+
+  unmap(places: readonly MappingPlace[]): void {
+    this.flush()
+    const { tunnels, mappings } = this.#tables
+    for (const { tunnel, identifier } of places) {
+      const index = tunnels.indexOf(tunnel)
+      // A tunnel that has gone took its mappings along.
+      if (index !== 0) mappings.remove(index, identifier)
+    }
+  }
+
+  flush(): void {
+    const pending = this.#pending
+    if (pending.length === 0) return
+    this.#pending = []
+    this.counters.batches++
+    this.counters.changes += pending.length
+    for (const apply of pending) if (!apply()) this.counters.changeFailures++
+  }
+
+  sweep(nowMs: number, leaseMs: number): void {
+    this.#sweepRoutes(nowMs, leaseMs)
+    this.#sweepMappings(nowMs, leaseMs)
+  }
+
+  #sweepRoutes(nowMs: number, leaseMs: number): void {
+    const { sweep, pace, since } = this.#routes
+    const now = this.#tick()
+    const lifetime = ticksOf(leaseMs)
+    const rules: SweepRules = {
+      shortest: lifetime,
+      lifetime: () => lifetime,
+      expired: key => this.#routeGone(key),
+      recent: ticksSince(since, now),
+      used: (key, { stamp }) => {
+        if (this.#read(key)) this.#use.routeUsed(this.#words, usedMs(stamp, now, nowMs))
+      },
+    }
+    const { buckets } = this.#tables.routes.buckets.memory
+    if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) this.#routes.since = now
+  }
+
+  #sweepMappings(nowMs: number, leaseMs: number): void {
+    const { sweep, pace, since } = this.#mappings
+    const { tunnels, mappings } = this.#tables
+    const now = this.#tick()
+    const lifetime = ticksOf(leaseMs)
+    const rules: MappingRules = {
+      generations: tunnels.generations,
+      shortest: lifetime,
+      lifetime: () => lifetime,
+      expired: mapping => this.#mappingGone(mapping),
+      recent: ticksSince(since, now),
+      used: ({ tunnel, identifier, stamp }) => {
+        const address = tunnels.addressOf(tunnel)
+        if (address !== undefined) this.#use.mappingUsed(address, identifier, usedMs(stamp, now, nowMs))
+      },
+    }
+    const { buckets } = mappings.slots.memory
+    if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) this.#mappings.since = now
+  }
+
+  #routeGone(key: RouteKey): void {
+    if (this.#read(key)) this.#use.routeGone(this.#words)
+  }
+
+  /** The flow key of a route, into #words; false: its service has gone, and its flows with it. */
+  #read(key: RouteKey): boolean {
+    const service = this.#tables.services.at(key.service)
+    if (service === undefined) return false
+    const words = this.#words
+    key.client(words, 0)
+    words.set([0, 0, 0xffff, service.vipIpv4], 4)
+    words[8] = (key.port << 16) | service.port
+    words[9] = service.protocol
+    return true
+  }
+
+  #mappingGone({ tunnel, generation, identifier }: Mapping): void {
+    const { tunnels } = this.#tables
+    const address = tunnels.addressOf(tunnel)
+    if (address !== undefined && tunnels.generations[tunnel] === generation)
+      this.#use.mappingGone(address, identifier)
+  }
+
+  clearRoutes(): void {
+    this.flush()
+    const { routes } = this.#tables
+    for (const { key } of eachRoute(routes)) routes.remove(key)
+  }
+
+  clearMappings(): void {
+    this.flush()
+    const { mappings } = this.#tables
+    for (const { tunnel, identifier } of eachMapping(mappings)) mappings.remove(tunnel, identifier)
+  }
+}
+
+/** One more: a tick that had begun when the last pass did. */
+const ticksSince = (since: number, now: number): number => ((now - since) & 0xffff) + 1
+
+/** Not before the packet: a stamp tells when its tick began. */
+const usedMs = (stamp: number, now: number, nowMs: number): number => {
+  const age = (now - stamp) & 0xffff
+  return age > 0x7fff ? nowMs : nowMs - Math.max(0, age - 1) * TICK_MS
+}
