@@ -177,8 +177,9 @@ it('full-size segments cross as they are: no fragment, no other MTU or MSS (R-E8
   const captures = hosts().map(host => {
     // 1500 bytes of IP from a tunnel address.
     const filter = `src net 10.10.1.0/24 and ip[2:2] == 1500`
-    const argv = ['tcpdump', '-i', 'eth0', '-nn', '-U', '-Q', 'in', '-c', '1000', filter]
-    const child = lab.spawn(host, argv)
+    // On the cable: in the host's own interface XDP has restored a packet before anybody sees it.
+    const argv = ['tcpdump', '-i', `to-${host}`, '-nn', '-U', '-Q', 'out', '-c', '1000', filter]
+    const child = lab.spawn('switch', argv)
     const seen: string[] = []
     createInterface(child.stdout!).on('line', line => seen.push(line))
     return { host, child, seen, ready: once(child.stderr!, 'data'), ended: once(child, 'exit') }

@@ -37,8 +37,8 @@ export class XdpPlumber implements Plumber {
   readonly #key: RouteKey
   readonly #words = new Uint32Array(10)
   #pending: (() => boolean)[] = []
-  readonly #routes: { readonly sweep: RouteSweep; readonly pace: SweepPace; since: number }
-  readonly #mappings: { readonly sweep: MappingSweep; readonly pace: SweepPace; since: number }
+  readonly #routes: { readonly sweep: RouteSweep; readonly pace: SweepPace }
+  readonly #mappings: { readonly sweep: MappingSweep; readonly pace: SweepPace }
 
   /** @param tick the current one, of the tables' stamps */
   constructor(tables: XdpTables, failed: PlumbFailures, use: PlumbUse, tick: () => number) {
@@ -47,8 +47,8 @@ export class XdpPlumber implements Plumber {
     this.#use = use
     this.#tick = tick
     this.#key = tables.routes.newKey()
-    this.#routes = { sweep: new RouteSweep(tables.routes), pace: new SweepPace(), since: tick() }
-    this.#mappings = { sweep: new MappingSweep(tables.mappings), pace: new SweepPace(), since: tick() }
+    this.#routes = { sweep: new RouteSweep(tables.routes), pace: new SweepPace(tick()) }
+    this.#mappings = { sweep: new MappingSweep(tables.mappings), pace: new SweepPace(tick()) }
   }
 
   route(slot: number, key: Uint32Array, at: number, identifier: number): void {
@@ -172,24 +172,24 @@ export class XdpPlumber implements Plumber {
   }
 
   #sweepRoutes(nowMs: number, leaseMs: number): void {
-    const { sweep, pace, since } = this.#routes
+    const { sweep, pace } = this.#routes
     const now = this.#tick()
     const lifetime = ticksOf(leaseMs)
     const rules: SweepRules = {
       shortest: lifetime,
       lifetime: () => lifetime,
       expired: key => this.#routeGone(key),
-      recent: ticksSince(since, now),
+      recent: pace.ticksSince(now),
       used: (key, { stamp }) => {
         if (this.#read(key)) this.#use.routeUsed(this.#words, usedMs(stamp, now, nowMs))
       },
     }
     const { buckets } = this.#tables.routes.buckets.memory
-    if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) this.#routes.since = now
+    if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) pace.passed(now)
   }
 
   #sweepMappings(nowMs: number, leaseMs: number): void {
-    const { sweep, pace, since } = this.#mappings
+    const { sweep, pace } = this.#mappings
     const { tunnels, mappings } = this.#tables
     const now = this.#tick()
     const lifetime = ticksOf(leaseMs)
@@ -198,14 +198,14 @@ export class XdpPlumber implements Plumber {
       shortest: lifetime,
       lifetime: () => lifetime,
       expired: mapping => this.#mappingGone(mapping),
-      recent: ticksSince(since, now),
+      recent: pace.ticksSince(now),
       used: ({ tunnel, identifier, stamp }) => {
         const address = tunnels.addressOf(tunnel)
         if (address !== undefined) this.#use.mappingUsed(address, identifier, usedMs(stamp, now, nowMs))
       },
     }
     const { buckets } = mappings.slots.memory
-    if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) this.#mappings.since = now
+    if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) pace.passed(now)
   }
 
   #routeGone(key: RouteKey): void {
@@ -243,9 +243,6 @@ export class XdpPlumber implements Plumber {
     for (const { tunnel, identifier } of eachMapping(mappings)) mappings.remove(tunnel, identifier)
   }
 }
-
-/** One more: a tick that had begun when the last pass did. */
-const ticksSince = (since: number, now: number): number => ((now - since) & 0xffff) + 1
 
 /** Not before the packet: a stamp tells when its tick began. */
 const usedMs = (stamp: number, now: number, nowMs: number): number => {
