@@ -29,10 +29,14 @@ const programs = ({ roles, interfaces }: Asker): Map<string, XdpLink['program']>
   )
 }
 
+export interface Device {
+  readonly name: string
+  readonly kind: string | null
+  readonly can: XdpCapability
+}
+
 /** Pure: why the interfaces are not for XDP unless it is asked for by name; null: they are. */
-export const whyNotXdp = (
-  devices: readonly { readonly name: string; readonly kind: string | null; readonly can: XdpCapability }[],
-): string | null => {
+export const whyNotXdp = (devices: readonly Device[]): string | null => {
   for (const { name, kind, can } of devices) {
     if (can.mode !== 'native') return can.reason
     if (kind === 'veth')
@@ -43,24 +47,37 @@ export const whyNotXdp = (
 
 const allLinks = (): Map<string, Link> => new Map(links().map(entry => [entry.name, entry]))
 
-/** Tries what this machine can do; changes nothing. `reason`: why it is nftables, '' if that was asked for. */
+/** What this machine and its interfaces can do; changes nothing. Throws when this build has no BPF programs. */
+const tryDevices = (names: Iterable<string>): Device[] => {
+  const probe = { file: decodeObject(bpfObject('probe')), layout: PROBE_LAYOUT }
+  const known = allLinks()
+  return [...names].flatMap(name => {
+    const found = known.get(name)
+    return found === undefined ? [] : [{ name, kind: found.kind, can: canXdp(name, probe) }]
+  })
+}
+
+/** `reason`: why it is nftables, '' if that was asked for. Whether what was asked for by name can be, the data plane finds out. */
 export const chooseXdp = (config: Asker): { choice: XdpChoice | null; reason: string } => {
   if (config.dataplane === 'nftables') return { choice: null, reason: '' }
   const random = randomBytes(6)
   random[0] = (random[0] & 0xfc) | 2
   const choice = { asked: config.dataplane, mark: new Uint8Array(random) }
-  if (config.dataplane === 'xdp') return { choice, reason: '' }
+  const reason = config.dataplane === 'xdp' ? null : hindrance(config, programs(config).keys())
+  return reason === null ? { choice, reason: '' } : { choice: null, reason }
+}
+
+/** Why these interfaces cannot have what was asked for; null: they can. */
+export const hindrance = (
+  { dataplane }: Pick<Asker, 'dataplane'>,
+  names: Iterable<string>,
+): string | null => {
   try {
-    const probe = { file: decodeObject(bpfObject('probe')), layout: PROBE_LAYOUT }
-    const known = allLinks()
-    const devices = [...programs(config).keys()].flatMap(name => {
-      const found = known.get(name)
-      return found === undefined ? [] : [{ name, kind: found.kind, can: canXdp(name, probe) }]
-    })
-    const reason = whyNotXdp(devices)
-    return reason === null ? { choice, reason: '' } : { choice: null, reason }
+    const devices = tryDevices(names)
+    if (dataplane === 'auto') return whyNotXdp(devices)
+    return devices.find(({ can }) => can.mode === null)?.can.reason ?? null
   } catch (error) {
-    return { choice: null, reason: errorText(error) }
+    return errorText(error)
   }
 }
 

@@ -7,6 +7,7 @@ import { text as streamText } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { buildRuleset } from '../agent/dataplane/nft/ruleset.ts'
 import { TUN_NAME } from '../agent/plan.ts'
+import { hindrance } from '../agent/xdp-choice.ts'
 import { loadNodeFile } from '../config/load.ts'
 import type { NodeFile } from '../config/schema.ts'
 import { get } from '../control/client.ts'
@@ -68,6 +69,10 @@ export const collectFacts = async ({ configFile, controlSocket }: CollectOptions
     nftVersion,
     nftRuleset,
     hasTun: existsSync('/dev/net/tun'),
+    xdpHindrance: known(() => {
+      if (file === null || file.dataplane === 'nftables') return null
+      return hindrance(file, new Set([...file.interfaces.uplink, ...file.interfaces.cluster]))
+    }),
     configFile,
     config,
     links: linkFacts,

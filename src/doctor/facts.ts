@@ -64,6 +64,8 @@ export interface Facts {
   /** Whether the kernel takes our kind of ruleset (checked, not applied). */
   readonly nftRuleset: Known<true>
   readonly hasTun: boolean
+  /** Why the node file's `dataplane` cannot be XDP on its interfaces; null: it can, or need not. */
+  readonly xdpHindrance: Known<string | null>
   readonly configFile: string
   readonly config: Known<NodeFile>
   readonly links: Known<readonly LinkFact[]>

@@ -50,6 +50,7 @@ export const healthyFacts = (): Facts => ({
   nftVersion: { value: 'nftables v1.0.6' },
   nftRuleset: { value: true },
   hasTun: true,
+  xdpHindrance: { value: null },
   configFile: '/etc/shunt/node.yaml',
   config: { value: parseNodeFile(NODE_FILE, 'node.yaml') },
   links: {

@@ -52,6 +52,25 @@ const nftables = ({ nftVersion, nftRuleset }: Facts) => {
   return [pass(`${nftVersion.value} takes our kind of ruleset.`)]
 }
 
+/** What carries the packets: the agent's own word, else what it would find out. */
+const dataplane = ({ agent, config, xdpHindrance }: Facts) => {
+  const asked = valueIn(config)?.dataplane
+  const said = valueIn(agent)?.status.dataplane
+  if (said !== undefined) return [pass(`Packets go by ${said}.`)]
+  if (asked === undefined || 'error' in xdpHindrance)
+    return [skip('What will carry the packets is not known without the node file.')]
+  if (asked === 'nftables') return [pass('Packets will go by nftables, as the node file asks.')]
+  const { value } = xdpHindrance
+  if (value === null) return [pass('XDP can carry the packets of all interfaces.')]
+  if (asked === 'auto') return [pass(`Packets will go by nftables: ${value}.`)]
+  return [
+    fail(
+      `The node file asks for XDP, which cannot be: ${value}.`,
+      'set dataplane: auto in the node file, or repair what is named (XDP needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)',
+    ),
+  ]
+}
+
 const tun = ({ hasTun }: Facts) =>
   hasTun
     ? [pass('/dev/net/tun is there.')]
@@ -93,6 +112,7 @@ export const MACHINE_CHECKS: readonly Check[] = [
   { id: 'kernel', run: kernel },
   { id: 'privileges', run: privileges },
   { id: 'nftables', run: nftables },
+  { id: 'dataplane', run: dataplane },
   { id: 'tun', run: tun },
   { id: 'clock', run: clock },
   { id: 'cgroup', run: cgroup },

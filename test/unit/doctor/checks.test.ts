@@ -553,4 +553,22 @@ it('only kernel settings and modes are offered to --fix', () => {
   )
 })
 
+it('says what carries the packets: the agent, or what it would find (decision 31)', () => {
+  const said = (change: Partial<Facts>): Diagnosis[] =>
+    examine({ ...healthyFacts(), ...change }).filter(({ check }) => check === 'dataplane')
+  const running = { ...healthyAgent(), status: { ...healthyAgent().status, dataplane: 'xdp native on eth0' } }
+  assert.match(said({ agent: { value: running } })[0]!.text, /Packets go by xdp native on eth0\./)
+
+  const stopped = { agent: { error: 'no agent' }, xdpHindrance: { value: 'eth0 is a veth' } }
+  for (const [asked, status, text] of [
+    ['auto', 'pass', /by nftables: eth0 is a veth/],
+    ['xdp', 'fail', /asks for XDP, which cannot be: eth0 is a veth/],
+    ['nftables', 'pass', /as the node file asks/],
+  ] as const) {
+    const [row] = said({ ...stopped, ...withFile(`${NODE_FILE}dataplane: ${asked}\n`) })
+    assert.is(row!.status, status, asked)
+    assert.match(row!.text, text)
+  }
+})
+
 it.run()
