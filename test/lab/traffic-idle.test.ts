@@ -2,7 +2,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { NodeConfigInput } from '../../src/config/schema.ts'
-import type { HostsData } from '../../src/control/types.ts'
+import type { HostsData, StatusData } from '../../src/control/types.ts'
 import { Lab } from '../../src/lab/lab.ts'
 import { labName, leftovers } from '../support/lab.ts'
 import { RAW_PORT, rawClient, startRaw, withRaw } from '../support/raw.ts'
@@ -58,12 +58,12 @@ it('a slow but active flow outlives the idle time-out and the lease of its route
   assert.is(echo.echoed, 40)
   // No packet of it had to be sent again and again.
   assert.ok(echo.waitedMs < 1_000, `an answer took ${echo.waitedMs} ms`)
-  // The lease ran out several times, and was renewed by the flow's own packets.
   assert.is(grown(before, after, 'forwarder_new_flows'), 2)
-  assert.ok(
-    grown(before, after, 'forwarder_plumbs') >= 8,
-    `${grown(before, after, 'forwarder_plumbs')} plumbs`,
-  )
+  const plumbs = grown(before, after, 'forwarder_plumbs')
+  const { dataplane } = await lab.api<StatusData>(forwarders()[0]!, '/v1/status')
+  // The lease ran out several times, and was renewed by the flow's own packets; XDP renews it where it is.
+  if (dataplane.startsWith('xdp')) assert.is(plumbs, 2)
+  else assert.ok(plumbs >= 8, `${plumbs} plumbs`)
   assert.ok(grown(before, after, 'kernel_route_hit') > 40)
   await rawFlowsOver()
 })

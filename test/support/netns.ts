@@ -18,16 +18,16 @@ export const makeNetns = async (): Promise<TestNetns> => {
   const name = `sht-${process.pid}-${randomBytes(3).toString('hex')}`
   await createNetns(name)
   made.push(name)
-  return {
-    name,
-    run: inside => {
-      enterNetns(name)
-      try {
-        return inside()
-      } finally {
-        enterNetnsPath(`/proc/self/fd/${home}`)
-      }
-    },
+  return { name, run: inside => inNetns(name, inside) }
+}
+
+/** Runs a function with this thread inside of a namespace by its name; it must not await. */
+export const inNetns = <T>(name: string, inside: () => T): T => {
+  enterNetns(name)
+  try {
+    return inside()
+  } finally {
+    enterNetnsPath(`/proc/self/fd/${home}`)
   }
 }
 

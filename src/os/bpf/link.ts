@@ -67,8 +67,11 @@ const create = (program: BpfProgram, interfaceIndex: number, attachType: number,
   return tryBpf(BPF.LINK_CREATE, attributes)
 }
 
+const TAKEN = 'another XDP program is on it (see `ip -details link`): take that off first'
 const HINTS: Record<string, string> = {
-  EBUSY: 'another XDP program is on it (see `ip -details link`): take that off first',
+  EBUSY: TAKEN,
+  // Of the other mode.
+  EEXIST: TAKEN,
   ERANGE: 'its MTU is too large for this program: use one of the kind xdp.frags, or a smaller MTU',
   EOPNOTSUPP: 'its driver has no XDP: use generic mode',
   ENODEV: 'there is no such interface in this network namespace',

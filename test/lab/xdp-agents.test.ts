@@ -1,0 +1,110 @@
+/** Agents whose packets go by XDP, and those whose packets go by nftables, in one cluster; how an agent comes to the one or the other. */
+import { readFileSync } from 'node:fs'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { DropsData, StatusData } from '../../src/control/types.ts'
+import type { Lab } from '../../src/lab/lab.ts'
+import { attachXdp } from '../../src/os/bpf/link.ts'
+import { link } from '../../src/os/netlink/route.ts'
+import { loadProbe } from '../support/bpf.ts'
+import { inNetns } from '../support/netns.ts'
+import { missingRoot, testIf } from '../support/skip.ts'
+import { assertWhole, counters, grown, load, until, webFile, withLab } from '../support/traffic.ts'
+
+const it = suite('xdp-agents')
+const test = (name: string, body: () => Promise<void>): void => testIf(missingRoot(), it, name, body)
+const BIG = 10 * 1024 * 1024
+
+const saidBy = async (lab: Lab, node: string): Promise<string> =>
+  (await lab.api<StatusData>(node, '/v1/status')).dataplane
+const names = (nodes: readonly { name: string }[]): string[] => nodes.map(({ name }) => name)
+
+/** Small and large, both ways; most packets stay in the kernel, and nothing is dropped. */
+const carries = async (lab: Lab, count = 3): Promise<(counter: string, nodes: string[]) => number> => {
+  const { path, sha256 } = webFile(lab, '/10m')
+  const before = await counters(lab)
+  const result = await load(lab, lab.client(), {
+    concurrency: 10,
+    jobs: [
+      { kind: 'small', count: 50 },
+      { kind: 'get', count, path, sha256 },
+      { kind: 'put', count, bytes: BIG },
+    ],
+  })
+  assertWhole(lab, result)
+  const after = await counters(lab)
+  const grew = (counter: string, nodes: string[]): number => grown(before, after, counter, nodes)
+  // An upload of 10 MB is some 7,240 full segments.
+  const least = count * 6_500
+  assert.ok(grew('kernel_route_hit', names(lab.forwarders)) > least)
+  assert.ok(grew('kernel_decap_hit', names(lab.hosts)) > least)
+  for (const { name } of lab.nodes)
+    assert.equal((await lab.api<DropsData>(name, '/v1/drops')).drops, [], name)
+  return grew
+}
+
+const program = async (lab: Lab, node: string): Promise<string> =>
+  /xdp\S*/.exec((await lab.exec(node, ['ip', 'link', 'show', 'eth0'])).stdout)?.[0] ?? 'none'
+const forwarding = async (lab: Lab, node: string): Promise<string> =>
+  (await lab.exec(node, ['sysctl', '-n', 'net.ipv4.conf.lo.forwarding'])).stdout.trim()
+
+for (const role of ['forwarder', 'host'] as const)
+  test(`only the ${role} goes by XDP: bytes are right, and each counts for itself`, () =>
+    withLab(
+      {
+        ...{ forwarders: 1, hosts: 1 },
+        dataplane: ({ roles }) => (roles.includes(role) ? 'xdp' : 'nftables'),
+      },
+      async lab => {
+        const grew = await carries(lab)
+        const [forwarders, hosts] = [names(lab.forwarders), names(lab.hosts)]
+        const [sent, restored] = [grew('xdp_sent_back', forwarders), grew('xdp_restored', hosts)]
+        if (role === 'forwarder') assert.ok(sent > 10_000 && restored === 0, `${sent}, ${restored}`)
+        else assert.ok(restored > 10_000 && sent === 0, `${sent}, ${restored}`)
+        assert.is(await saidBy(lab, role === 'forwarder' ? 'h1' : 'f1'), 'nftables')
+        assert.match(await saidBy(lab, role === 'forwarder' ? 'f1' : 'h1'), /^xdp (native|generic) on eth0$/)
+      },
+    ))
+
+test('each interface has the program that it can have; a stopped agent leaves nothing behind (R-G6)', () =>
+  withLab({ forwarders: 1, hosts: 1, dataplane: 'xdp' }, async lab => {
+    // A veth loses what native XDP sends.
+    assert.is(await saidBy(lab, 'f1'), 'xdp generic on eth0')
+    assert.match(readFileSync(lab.files('f1').agentLog, 'utf8'), /takes no frames from native XDP/)
+    assert.is(await saidBy(lab, 'h1'), 'xdp native on eth0')
+    const { stdout } = await lab.shunt('f1', ['status'])
+    assert.match(stdout, /data plane +xdp generic on eth0/)
+    await carries(lab)
+    assert.equal([await program(lab, 'f1'), await program(lab, 'h1')], ['xdpgeneric', 'xdp'])
+    assert.is(await forwarding(lab, 'f1'), '1')
+
+    for (const node of ['f1', 'h1']) {
+      lab.kill(node, 'SIGTERM')
+      await until('its end', async () => ((await lab.agentState(node)) === 'stopped' ? true : undefined))
+      assert.is(await program(lab, node), 'none')
+    }
+    assert.is(await forwarding(lab, 'f1'), '0')
+  }))
+
+test('auto leaves a veth to nftables and says why; what is asked for by name and cannot be ends the start', () =>
+  withLab({ combine: 'all', hosts: 1 }, async lab => {
+    assert.match(
+      await saidBy(lab, 'n1'),
+      /^nftables: eth0 is a veth, whose packets may come without checksums/,
+    )
+    assert.is(await program(lab, 'n1'), 'none')
+    lab.configure('n1', config => {
+      config.dataplane = 'xdp'
+    })
+    using probe = loadProbe()
+    const eth0 = (): number => link('eth0').index
+    using _taken = inNetns(lab.netns('n1'), () => attachXdp(probe.program('probe'), eth0(), 'generic').link)
+    await lab.restartAgent('n1').then(
+      () => assert.unreachable('it started'),
+      () => {},
+    )
+    assert.is(await lab.agentState('n1'), 'stopped')
+    assert.match(readFileSync(lab.files('n1').agentLog, 'utf8'), /another XDP program is on it/)
+  }))
+
+it.run()
