@@ -19,6 +19,8 @@ export interface HostPorts {
   commit(slot: number): void
   /** Take mappings out of the kernel now; returns only when none of them is in force any more. */
   withdraw(slots: readonly number[]): void
+  /** All of a tunnel address at once; false, or left out: it takes `withdraw`. */
+  withdrawTunnel?(tunnel: number): boolean
   drop(reason: number): void
 }
 
@@ -178,10 +180,9 @@ export class HostCore {
   #newEpoch(tunnel: number, forwarder: ForwarderState, epoch: number, nowMs: number): void {
     if (forwarder.epoch !== 0) {
       const { table } = this.mappings
-      this.#removeAll(
-        table.select(slot => table.keyWord(slot, 3) === tunnel),
-        nowMs,
-      )
+      const slots = table.select(slot => table.keyWord(slot, 3) === tunnel)
+      if (this.#ports.withdrawTunnel?.(tunnel)) for (const slot of slots) this.mappings.remove(slot)
+      else this.#removeAll(slots, nowMs)
     }
     this.counters.epochsSeen++
     forwarder.epoch = epoch

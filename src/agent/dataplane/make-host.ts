@@ -76,6 +76,7 @@ export const makeHost = (
         plumber.mapping(slot, tunnel, identifier, mappings.tuples, at, neutral, routeLease)
       },
       withdraw: slots => plumber.unmap(slots.map(where)),
+      withdrawTunnel: tunnel => plumber.unmapTunnel(tunnel),
       drop: reason => drops.add(reason),
     },
   })

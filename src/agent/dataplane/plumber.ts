@@ -70,6 +70,8 @@ export interface Plumber {
     leaseMs: number,
   ): void
   unmap(places: readonly MappingPlace[]): void
+  /** All mappings of a tunnel address at once; false: it cannot, so take them out one by one. */
+  unmapTunnel(tunnel: number): boolean
   flush(): void
   /** Bounded work, several times a second: leases that have ended, and what is told of use. @param leaseMs in force now */
   sweep(nowMs: number, leaseMs: number): void

@@ -41,7 +41,7 @@ const makeWorld = (buckets = 64) => {
   const mappingsTold: Told = { used: [], gone: [], failed: [] }
   const clock = { tick: 0xfff0 }
   const plumber = new XdpPlumber(
-    { routes, mappings, services, tunnels },
+    { routes, mappings, services, tunnels, renewTunnel: tunnel => tunnels.renew(tunnel) },
     { route: slot => flowsTold.failed.push(slot), mapping: slot => mappingsTold.failed.push(slot) },
     {
       routeUsed: (key, usedMs) => {
@@ -209,6 +209,20 @@ it('a sweep tells which mappings are used, and takes out the others after a leas
   pass(1)
   assert.equal([...eachMapping(mappings)], [])
   assert.equal(mappingsTold.gone, [2], 'nobody is told of a tunnel that went')
+})
+
+it("a new epoch ends all of a tunnel's mappings at once, and begins with none (decision 5)", () => {
+  const { plumber, put, mappingOf, mappings, mappingsTold, pass } = makeWorld()
+  for (let n = 1; n < 20; n++) put(n, n)
+  // What still waits is of the old epoch too.
+  assert.ok(plumber.unmapTunnel(TUNNEL))
+  for (let n = 1; n < 20; n++) assert.is(mappingOf(n), null)
+  put(5, 7)
+  plumber.flush()
+  assert.is(mappingOf(5)!.port, 2007)
+  pass(1)
+  assert.is([...eachMapping(mappings)].length, 1)
+  assert.equal(mappingsTold.gone, [], 'its owner knows, and some have a new meaning')
 })
 
 it('what the tables cannot hold is told of by its slot', () => {

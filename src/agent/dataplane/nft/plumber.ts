@@ -199,6 +199,10 @@ export class NftPlumber implements Plumber {
     )
   }
 
+  unmapTunnel(): boolean {
+    return false
+  }
+
   sweep(): void {}
 
   // KernelSetup takes the sets of a role that goes along with its rules.

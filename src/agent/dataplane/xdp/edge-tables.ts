@@ -109,17 +109,22 @@ export class EdgeTables {
     this.#setDevices(exits.map(({ index }) => index))
     this.#setHosts(plan)
     this.#setServices(plan)
-    for (const tunnel of tunnelsOf(plan)) {
-      const index = this.book.add(tunnel)
-      const ends = { tunnel: vipWords(tunnel), own: vipWords(this.#ownIpv4) }
-      if (index !== 0) this.#tunnels.set(ends, index, this.book.generations[index])
-    }
+    for (const tunnel of tunnelsOf(plan)) this.#setTunnelIndex(tunnel, this.book.add(tunnel))
     if (plan.host !== null) this.#setTargets(plan.directory.services)
     this.#setTunnel(plan.forwarder?.tunnelIpv4 ?? 0)
     this.#configure(EDGE_CONFIG.fibInterface, LOOPBACK)
     this.#configure(EDGE_CONFIG.hopLifeNs, HOP_LIFE_NS)
     this.#configure(EDGE_CONFIG.hopGeneration, this.#configured(EDGE_CONFIG.hopGeneration) + 1)
     this.#configure(EDGE_CONFIG.roles, rolesOf(plan))
+  }
+
+  renewTunnel(tunnel: number): void {
+    this.#setTunnelIndex(tunnel, this.book.renew(tunnel))
+  }
+
+  #setTunnelIndex(tunnel: number, index: number): void {
+    const ends = { tunnel: vipWords(tunnel), own: vipWords(this.#ownIpv4) }
+    if (index !== 0) this.#tunnels.set(ends, index, this.book.generations[index])
   }
 
   #setServices({ forwarder, directory }: DataplanePlan): void {

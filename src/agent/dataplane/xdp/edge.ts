@@ -99,6 +99,7 @@ export class Edge {
         ),
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
+        renewTunnel: tunnel => this.#edge.renewTunnel(tunnel),
       }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)

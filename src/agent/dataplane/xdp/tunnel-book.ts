@@ -33,9 +33,20 @@ export class TunnelBook {
     if (index === 0 || this.#indexes.has(tunnel)) return index
     this.#indexes.set(tunnel, index)
     this.#addresses[index] = tunnel
+    this.#raise(index)
+    return index
+  }
+
+  /** A new generation, so that no mapping is found any more; answers the index, or 0: it has none. */
+  renew(tunnel: number): number {
+    const index = this.indexOf(tunnel)
+    if (index !== 0) this.#raise(index)
+    return index
+  }
+
+  #raise(index: number): void {
     this.#last[index] = (this.#last[index] + 1) % TUNNEL_GENERATIONS
     this.generations[index] = this.#last[index]
-    return index
   }
 
   remove(tunnel: number): void {

@@ -21,6 +21,8 @@ export interface XdpTables {
   readonly mappings: KernelMappings
   readonly services: ServiceNumbers
   readonly tunnels: TunnelBook
+  /** Gives the tunnel a new generation, in force when it returns (decision 5). */
+  readonly renewTunnel: (tunnel: number) => void
 }
 
 /**
@@ -155,6 +157,13 @@ export class XdpPlumber implements Plumber {
       // A tunnel that has gone took its mappings along.
       if (index !== 0) mappings.remove(index, identifier)
     }
+  }
+
+  unmapTunnel(tunnel: number): boolean {
+    this.flush()
+    // The sweep frees their places.
+    this.#tables.renewTunnel(tunnel)
+    return true
   }
 
   flush(): void {
