@@ -1,5 +1,8 @@
-/** Ticks of the tables' stamps: what bpf/config.h says, by CLOCK_MONOTONIC. */
-export const TICK_SHIFT = 30
+/**
+ * Ticks of the tables' stamps, by CLOCK_MONOTONIC, as bpf/config.h has them: 134 ms. Time-outs are late by as much, and a stamp tells
+ * ages of up to 73 minutes.
+ */
+export const TICK_SHIFT = 27
 export const TICK_MS = 2 ** TICK_SHIFT / 1e6
 
 /** The current tick, 0..65535. */

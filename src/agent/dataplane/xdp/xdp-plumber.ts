@@ -13,6 +13,8 @@ import { TICK_MS, ticksOf } from './tick.ts'
 import type { TunnelBook } from './tunnel-book.ts'
 
 const { INSERTED, KICKED, EVICTED, EXISTS, FULL, UPDATED } = ROUTE_RESULT
+/** An entry that was claimed and not filled for so long is nobody's: some minute. */
+const ORPHAN_TICKS = 480
 /** When others change the same entries at once. */
 const TRIES = 4
 
@@ -49,7 +51,7 @@ export class XdpPlumber implements Plumber {
     this.#use = use
     this.#tick = tick
     this.#key = tables.routes.newKey()
-    this.#routes = { sweep: new RouteSweep(tables.routes), pace: new SweepPace(tick()) }
+    this.#routes = { sweep: new RouteSweep(tables.routes, ORPHAN_TICKS), pace: new SweepPace(tick()) }
     this.#mappings = { sweep: new MappingSweep(tables.mappings), pace: new SweepPace(tick()) }
   }
 
