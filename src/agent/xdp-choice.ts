@@ -63,7 +63,9 @@ export const chooseXdp = (config: Asker): { choice: XdpChoice | null; reason: st
   const random = randomBytes(6)
   random[0] = (random[0] & 0xfc) | 2
   const choice = { asked: config.dataplane, mark: new Uint8Array(random) }
-  const reason = config.dataplane === 'xdp' ? null : hindrance(config, programs(config).keys())
+  // All that the node file names: roles may come while it runs.
+  const { uplink, cluster } = config.interfaces
+  const reason = config.dataplane === 'xdp' ? null : hindrance(config, new Set([...uplink, ...cluster]))
   return reason === null ? { choice, reason: '' } : { choice: null, reason }
 }
 
