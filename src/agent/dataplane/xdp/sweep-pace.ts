@@ -1,6 +1,8 @@
 /** A pass through a table takes a quarter of a lease, within these bounds. */
 const SHORTEST_MS = 250
 const LONGEST_MS = 15_000
+/** After a pause packets do not wait for all of a table. */
+const MOST_BUCKETS = 8_192
 
 /** How much of a table is looked at in each step, so that passes take the same time whatever the steps are. */
 export class SweepPace {
@@ -30,6 +32,6 @@ export class SweepPace {
     const passMs = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, leaseMs / 4))
     const sinceMs = this.#atMs === null ? 0 : nowMs - this.#atMs
     this.#atMs = nowMs
-    return Math.min(buckets, Math.ceil((buckets * sinceMs) / passMs))
+    return Math.min(buckets, MOST_BUCKETS, Math.ceil((buckets * sinceMs) / passMs))
   }
 }

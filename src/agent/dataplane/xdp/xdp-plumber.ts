@@ -41,6 +41,8 @@ export class XdpPlumber implements Plumber {
   readonly #key: RouteKey
   readonly #words = new Uint32Array(10)
   #pending: (() => boolean)[] = []
+  readonly #keys: RouteKey[] = []
+  #waiting = 0
   readonly #routes: { readonly sweep: RouteSweep; readonly pace: SweepPace }
   readonly #mappings: { readonly sweep: MappingSweep; readonly pace: SweepPace }
 
@@ -65,12 +67,18 @@ export class XdpPlumber implements Plumber {
 
   /** @param identifier 0: this node is the host */
   #push(slot: number, key: Uint32Array, at: number, identifier: number): void {
-    const route = this.#keyOf(this.#tables.routes.newKey(), key, at)
+    const route = this.#keyOf(this.#waitingKey(), key, at)
     this.#pending.push(() => {
       if (route !== null && this.#insert(route, identifier)) return true
       this.#failed.route(slot)
       return false
     })
+  }
+
+  /** Made once, for as many as wait at a time. */
+  #waitingKey(): RouteKey {
+    this.#keys[this.#waiting] ??= this.#tables.routes.newKey()
+    return this.#keys[this.#waiting++]
   }
 
   /** Null: the table has no place for such a flow. */
@@ -175,6 +183,7 @@ export class XdpPlumber implements Plumber {
     this.counters.batches++
     this.counters.changes += pending.length
     for (const apply of pending) if (!apply()) this.counters.changeFailures++
+    this.#waiting = 0
   }
 
   sweep(nowMs: number, leaseMs: number): void {
