@@ -45,8 +45,9 @@ export interface NounFlags {
 export const pathAt = (path: string, node: string | undefined): string =>
   node === undefined ? path : path.replace('/v1/', `/v1/nodes/${encodeURIComponent(node)}/`)
 
+/** No agent answers: the one here, or that of another node, for which it is asked. */
 export const isUnreachable = (error: unknown): boolean =>
-  error instanceof ShuntError && error.code === 'SHUNT_ERR_CONTROL_UNREACHABLE'
+  error instanceof ShuntError && ['SHUNT_ERR_CONTROL_UNREACHABLE', 'SHUNT_ERR_PEER'].includes(error.code)
 
 const CLEAR = '\x1b[H\x1b[2J\x1b[3J'
 

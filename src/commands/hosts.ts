@@ -19,8 +19,8 @@ export default class Hosts extends NounCommand<HostsData | HealthData, HostsFlag
 With -o wide a line for each application of each host: its health and load, what the host wants the load balancing units to do with it
 (TARGET) and what all of them are known to do (CURRENT), why, how long it may be used without a further heartbeat (LEASE), and what
 part of the new connections this node gives it (SHARE). HEALTH is absent where the document asks for an application and nothing listens. A node
-that is no unit shows its own applications. The exit code is 3 when a host is not alive; with -o wide when an application is failing or absent
-(unless it is drained, or its capacity is 0), the lease of its host is over, or no host of a service takes new connections.`
+that is no unit shows its own applications. The exit code is 3 when a host is not alive; with -o wide when an application is failing, or absent
+where it is neither drained nor of capacity 0, the lease of its host is over, or no host of a service takes new connections.`
   static override examples = ['<%= config.bin %> hosts', '<%= config.bin %> hosts -o wide --watch']
   static override flags = {
     ...nounFlags,

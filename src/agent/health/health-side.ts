@@ -74,6 +74,7 @@ export class HealthSide {
   readonly #standstill = new Standstill()
   /** What an action leads to has to wait for the other actions. */
   readonly #waiting: HealthNodeEvent[] = []
+  #isStepping = false
   #stopped = false
 
   constructor(course: Course, parts: HealthSideParts) {
@@ -220,15 +221,12 @@ export class HealthSide {
       return
     }
     if (this.#unit !== null) return this.#unit.reconfigure(config)
-    const { links, log } = this.#parts
+    const { links, log, allot, leases } = this.#parts
     const own = config.node.name
     const stateOf = (name: string) => links.states().find(peer => peer.name === name)
     this.#unit = new UnitSide(config, {
-      allot: (allotments, complete) => this.#parts.allot(allotments, complete),
-      leases: leases => {
-        this.#lookAtClocks()
-        this.#parts.leases(leases)
-      },
+      ...{ allot, leases },
+      lookAtClocks: () => this.#lookAtClocks(),
       applied: (host, version) => this.#step({ on: 'applied', host, version }),
       followed: () => this.#rows.soon(),
       alive: name => name === own || (stateOf(name)?.state === 'alive' && !this.#parts.isDead(name)),
@@ -330,12 +328,20 @@ export class HealthSide {
     if (this.#stopped) return
     this.#lookAtClocks()
     this.#waiting.push(event)
-    if (this.#waiting.length > 1) return
-    for (; this.#waiting.length > 0; this.#waiting.shift()) {
-      const { actions, wakeAtMs } = this.#node.step(this.#waiting[0]!, performance.now())
-      this.#wakeAt(wakeAtMs)
-      for (const action of actions) this.#act(action)
+    if (this.#isStepping) return
+    this.#isStepping = true
+    try {
+      while (this.#waiting.length > 0) this.#take(this.#waiting.shift()!)
+    } finally {
+      // Links catch what their callbacks throw, and go on.
+      this.#isStepping = false
     }
+  }
+
+  #take(event: HealthNodeEvent): void {
+    const { actions, wakeAtMs } = this.#node.step(event, performance.now())
+    this.#wakeAt(wakeAtMs)
+    for (const action of actions) this.#act(action)
   }
 
   #wakeAt(atMs: number): void {

@@ -83,6 +83,7 @@ export const probeHttp: ProbeRun = (target, signal) =>
   new Promise(resolve => {
     const request = send(target, signal)
     let progress = 'no connection'
+    let isJudged = false
     const fail = (error: unknown): void => resolve(bad(signal.aborted ? progress : failureText(error)))
     request.on('socket', socket => {
       socket.once('connect', () => {
@@ -90,6 +91,7 @@ export const probeHttp: ProbeRun = (target, signal) =>
       })
     })
     request.on('response', answer => {
+      isJudged = true
       answer.on('error', () => {}) // whoever reads the body hears of it there
       progress = `status ${answer.statusCode}, but no whole body`
       const onBody = (): void => {
@@ -100,7 +102,9 @@ export const probeHttp: ProbeRun = (target, signal) =>
         .finally(() => request.destroy())
     })
     request.on('error', fail)
-    // After every other end this changes nothing.
-    request.on('close', () => resolve(bad('closed without an answer')))
+    // The connection closes while a whole body waits for its turn.
+    request.on('close', () => {
+      if (!isJudged) resolve(bad('closed without an answer'))
+    })
     request.end()
   })

@@ -24,6 +24,8 @@ export interface UnitSidePorts {
   allot(allotments: ReadonlyMap<string, Allotment>, complete: boolean): Promise<void>
   /** Until when new connections may go to the hosts' rows in force (monotonic ms). */
   leases(untilMs: ReadonlyMap<string, number>): void
+  /** Before anything is made of leases: they are over, and said to be, when this machine stood still. */
+  lookAtClocks(): void
   applied(host: string, version: TableVersion): void
   /** What is known of the hosts, or what comes of it, may have changed. */
   followed(): void
@@ -63,7 +65,7 @@ export class UnitSide {
   #changed = false
   /** Nothing is in force yet: before that the data plane goes by capacities. */
   #isNew = true
-  #turn: Promise<void> | null = null
+  #isWorking = false
   #leaseTimer: NodeJS.Timeout | null = null
   #tickTimer: NodeJS.Timeout | null = null
   #stopped = false
@@ -108,6 +110,7 @@ export class UnitSide {
     this.#leaseTimer ??= setTimeout(
       () => {
         this.#leaseTimer = null
+        this.#ports.lookAtClocks()
         this.#ports.leases(this.#leases)
       },
       isOver ? 0 : LEASES_MS,
@@ -139,6 +142,7 @@ export class UnitSide {
   wanted(service: string): void {
     // Nothing is given out beside a beginning.
     if (this.#isNew) return
+    this.#ports.lookAtClocks()
     const allotment = this.handler.request(service, performance.now())
     if (allotment !== null) void this.#send(new Map([[service, allotment]]), false)
   }
@@ -146,29 +150,35 @@ export class UnitSide {
   /** Something has changed: rows, who is alive, services. */
   update(): void {
     this.#changed = true
-    this.#turn ??= this.#work().finally(() => {
-      this.#turn = null
-      // What came after the last look and before this would wait for the next occasion.
-      if (this.#changed && !this.#stopped) this.update()
-    })
+    if (!this.#isWorking) void this.#work()
   }
 
-  /** One change after another; those that come meanwhile go together. */
+  /** One change after another; those that come meanwhile, of what it leads to itself as well, go together. */
   async #work(): Promise<void> {
-    while (this.#changed && !this.#stopped) {
-      this.#changed = false
-      const versions = [...this.#held].map(([host, { version }]) => ({ host, version }))
-      const nowMs = performance.now()
-      const changed = new Map<string, Allotment>()
-      for (const [service, candidates] of this.#candidates()) {
-        const allotment = this.handler.offer(service, candidates, nowMs)
-        if (allotment !== null) changed.set(service, allotment)
+    this.#isWorking = true
+    try {
+      while (this.#changed && !this.#stopped) {
+        this.#ports.lookAtClocks()
+        this.#changed = false
+        await this.#putIntoForce()
       }
-      this.#planTick()
-      if ((changed.size > 0 || this.#isNew) && !(await this.#send(changed, this.#isNew))) continue
-      for (const { host, version } of versions) this.#ports.applied(host, version)
-      this.#ports.followed()
+    } finally {
+      this.#isWorking = false
     }
+  }
+
+  async #putIntoForce(): Promise<void> {
+    const versions = [...this.#held].map(([host, { version }]) => ({ host, version }))
+    const nowMs = performance.now()
+    const changed = new Map<string, Allotment>()
+    for (const [service, candidates] of this.#candidates()) {
+      const allotment = this.handler.offer(service, candidates, nowMs)
+      if (allotment !== null) changed.set(service, allotment)
+    }
+    this.#planTick()
+    if ((changed.size > 0 || this.#isNew) && !(await this.#send(changed, this.#isNew))) return
+    for (const { host, version } of versions) this.#ports.applied(host, version)
+    this.#ports.followed()
   }
 
   async #sendAny(allotments: ReadonlyMap<string, Allotment>): Promise<void> {

@@ -220,7 +220,7 @@ export class HostCache {
     this.#provenMs = Number.NEGATIVE_INFINITY
     if (this.#leaseUntilMs > turn.nowMs) turn.actions.push({ do: 'lease', host: this.name, untilMs: 0 })
     this.#leaseUntilMs = 0
-    if (this.#isLinked) this.#asking.want(true, turn.nowMs)
+    if (this.#isLinked && !this.#hasLeft) this.#asking.want(true, turn.nowMs)
   }
 
   /** A leader no longer hears it. */

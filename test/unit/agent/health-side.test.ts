@@ -131,4 +131,25 @@ it('a machine that slept ends its leases before it tells of any, and ties them a
   }
 })
 
+it('a step that fails keeps no later one from its turn', () => {
+  const { side } = setUp([])
+  const step = side.node.step.bind(side.node)
+  try {
+    side.node.step = () => {
+      throw new Error('on purpose')
+    }
+    assert.throws(() => side.stopping(), /on purpose/)
+    const steps: string[] = []
+    side.node.step = (event, nowMs) => {
+      steps.push(event.on)
+      return step(event, nowMs)
+    }
+    side.stopping()
+    assert.is(steps[0], 'stopping')
+  } finally {
+    side.node.step = step
+    side.stop('test')
+  }
+})
+
 it.run()

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { answerGet } from '../../../src/control/answer.ts'
 import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
 import { collect, shunt, startShunt } from '../../support/cli.ts'
 import { FakeView, FLOWS, HEALTH, HOSTS, STATUS, VIPS } from '../../support/fake-view.ts'
@@ -332,6 +333,23 @@ it('--watch off a terminal prints again, without control characters', async () =
   assert.is(code, 130)
   assert.ok(stdout.startsWith(`${GOLDEN.drops!.stdout}\n${GOLDEN.drops!.stdout}`))
   assert.not.ok(stdout.includes('\x1b'))
+})
+
+it('--watch --node goes on while the agent of that node is away', async () => {
+  const other = { view: new FakeView(), node: 'h1', log: { error: () => {} } }
+  view.remoteAnswer = await answerGet(other, '/v1/vips')
+  const child = startShunt(['vips', '--watch', '--node', 'h1', '--json', '--interval', '100'], env)
+  const ended = collect(child)
+  await once(child.stdout!, 'data')
+  const answer = view.remoteAnswer
+  view.remoteAnswer = undefined
+  const [warning] = await once(child.stderr!, 'data')
+  assert.is(String(warning), 'warning: node h1 did not answer (still watching)\n')
+  view.remoteAnswer = answer
+  await once(child.stdout!, 'data')
+  child.kill('SIGINT')
+  assert.is((await ended).code, 130)
+  view.remoteAnswer = undefined
 })
 
 it('--watch goes on while the agent is away, and fails at once if it never was there', async () => {

@@ -442,6 +442,8 @@ it('a machine that notices that it was suspended ends all leases at once, and as
   assert.is(state().leaseUntilMs, 0)
   assert.equal(leases(hear(host.answer(asked, AT + 5110), AT + 5110)), [AT + 5100 + 3000])
   assert.equal(leases(step({ on: 'stood-still' }, AT + 9000)), [], 'there was no lease any more')
+  hear({ type: 'goodbye', host: 7, reason: 'stops' }, AT + 9100)
+  assert.equal(step({ on: 'stood-still' }, AT + 12_000), [], 'nobody asks a host that has said goodbye')
 })
 
 it('a host that claims a lease longer than the rules allow gets none', () => {
