@@ -11,6 +11,7 @@ import { loadNodeFile } from '../config/load.ts'
 import type { NodeFile } from '../config/schema.ts'
 import { get } from '../control/client.ts'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
+import { holderOf } from '../control/holder.ts'
 import { errorText } from '../errors.ts'
 import { readClock } from '../os/clock.ts'
 import { addresses, links } from '../os/netlink/route.ts'
@@ -87,6 +88,7 @@ export const collectFacts = async ({ configFile, controlSocket }: CollectOptions
     clock: known(readClock),
     controlSocket: socket,
     agent,
+    holder: 'error' in agent ? await holderOf(socket) : null,
   }
 }
 

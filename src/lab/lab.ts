@@ -240,7 +240,10 @@ export class Lab {
   }
 
   /** Ends a node's agent (asked first, `graceMs` later killed), starts it anew, and waits until it is ready. */
-  async restartAgent(name: string, { graceMs = 5_000, readyTimeoutMs = READY_TIMEOUT_MS } = {}): Promise<void> {
+  async restartAgent(
+    name: string,
+    { graceMs = 5_000, readyTimeoutMs = READY_TIMEOUT_MS } = {},
+  ): Promise<void> {
     const old = this.process(name)
     if (old !== null) endProcesses(() => [old], graceMs)
     await this.startAgent(name, readyTimeoutMs)

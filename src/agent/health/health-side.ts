@@ -3,30 +3,29 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
-import type { HealthData, ShareRow } from '../../control/types.ts'
+import type { GroupData, HealthData, ShareRow } from '../../control/types.ts'
 import { errorText } from '../../errors.ts'
 import { encodeHealthFrame } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
 import { RateByKey } from '../../gossip/rate-by-key.ts'
 import { decodeHealth, encodeHealth } from '../../health/codec.ts'
 import { HealthNode, type HealthNodeAction, type HealthNodeEvent } from '../../health/node.ts'
-import { BEAT_MS, type DirectiveState, LEASE_BEATS, type ServerState } from '../../health/types.ts'
+import type { DirectiveState, ServerState } from '../../health/types.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import type { Course } from '../cluster/course.ts'
 import type { EventLog } from '../events.ts'
+import { GroupWatch } from './group-watch.ts'
 import { factsOf, type HealthViewParts, healthView, sharesView } from './health-view.ts'
+import { LOAD, nodeSettings } from './node-settings.ts'
 import { type AppReport, OwnApps, type OwnEndpoint } from './own-apps.ts'
+import { PolicyWatch } from './policy-watch.ts'
 import { RowWatch } from './row-watch.ts'
-import { addedHosts, ordersOf, serviceOf, settledText } from './services.ts'
+import { addedHosts, ordersOf, settledNews } from './services.ts'
 import { UnitSide, type UnitSidePorts } from './unit-side.ts'
 
 /** Links of this version carry health and load. */
 const HEALTH_VERSION = 3
-const FORWARD_EVERY = 10
-const DNS_EVERY = 30
-/** Load as R-B4 wants it: one to four times a minute, or on a large change. */
-const LOAD = { everyMs: 15_000, step: 5, jump: 25 }
 /** Between two tellings of the server state. */
 const SERVER_MS = 15_000
 /** Messages of one peer, a message 1 and 1 more for each 512 bytes: decoding and applying cost this node's main thread. */
@@ -52,6 +51,8 @@ export class HealthSide {
   readonly #parts: HealthSideParts
   readonly #node: HealthNode
   readonly #rows: RowWatch
+  readonly #group: GroupWatch
+  readonly #policy: PolicyWatch
   #course: Course
   #unit: UnitSide | null = null
   #apps: OwnApps | null = null
@@ -81,26 +82,12 @@ export class HealthSide {
     this.#parts = parts
     this.#course = course
     this.#rows = new RowWatch(parts.events, () => factsOf(this.#viewParts()))
-    const { groups, overload, node, addresses } = course.config
-    const isSparse = groups.heartbeats === 'changes'
-    this.#node = new HealthNode(
-      {
-        name: node.name,
-        host: {
-          beatMs: BEAT_MS,
-          leaseBeats: LEASE_BEATS + (isSparse ? FORWARD_EVERY : 0),
-          forwardEvery: FORWARD_EVERY,
-          dnsName: addresses.cluster,
-          dnsEvery: DNS_EVERY,
-          overload,
-          load: LOAD,
-          // Units may hold rows of an earlier run as active: then a directive goes through the protocol.
-          isRestart: true,
-        },
-        group: { beatMs: BEAT_MS, mode: groups.heartbeats, directHosts: groups.direct, size: groups.size },
-      },
-      { instance: () => randomBytes(4).readUInt32LE(0), seed: () => randomBytes(32) },
-    )
+    this.#group = new GroupWatch(parts.events, () => this.#node.group)
+    this.#policy = new PolicyWatch(course.config, parts.log)
+    this.#node = new HealthNode(nodeSettings(course.config, this.#policy.formerLeaseBeats), {
+      instance: () => randomBytes(4).readUInt32LE(0),
+      seed: () => randomBytes(32),
+    })
   }
 
   get node(): HealthNode {
@@ -132,6 +119,8 @@ export class HealthSide {
       roles.includes('forwarder') || roles.includes('classifier')
     // What the cache holds already, of this very node, is told in the same step.
     this.#followUnit(config, isUnit(config.roles))
+    const settings = this.#policy.follow(config)
+    if (settings !== null) this.#step({ on: 'settings', settings })
     this.#step({
       on: 'members',
       members: [self, ...config.peers].map(({ name, id, roles }) => ({
@@ -186,6 +175,8 @@ export class HealthSide {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#rows.stop()
+    this.#group.stop()
+    this.#policy.stop()
     this.#apps?.stop()
     this.#unit?.stop()
   }
@@ -196,19 +187,25 @@ export class HealthSide {
     return Object.fromEntries(Object.entries(parts).map(([name, value]) => [`health_${name}`, value]))
   }
 
+  /** Null where this node is in no group that has a leader. */
+  group(): GroupData | null {
+    return this.#group.view()
+  }
+
   view(): HealthData {
     return healthView(this.#viewParts())
   }
 
   /** Of new connections from here; null where this node is no load balancing unit. */
   shares(): ShareRow[] | null {
-    return sharesView(this.#unit)
+    return sharesView(this.#unit, performance.now())
   }
 
   #viewParts(): HealthViewParts {
     const { config, leaving } = this.#course
     return {
       ...{ config, leaving, node: this.#node, apps: this.#apps, unit: this.#unit, servers: this.#servers },
+      group: this.group(),
       orders: this.#parts.orders,
       nowMs: performance.now(),
     }
@@ -270,7 +267,7 @@ export class HealthSide {
 
   #endpoints(endpoints: readonly OwnEndpoint[]): void {
     this.#order(endpoints)
-    this.#step({ on: 'endpoints', endpoints: endpoints.map(({ app, capacity }) => ({ app, capacity })) })
+    this.#step({ on: 'endpoints', endpoints })
     this.#rows.soon()
   }
 
@@ -377,10 +374,9 @@ export class HealthSide {
         return this.#unit?.update()
       case 'settled': {
         const row = this.#node.host?.rows().find(({ id }) => id === action.id)
-        const service = row && serviceOf(this.#course.config, row.app)
-        const own = this.#course.config.node.name
-        const text = settledText(service?.name, own, action.state, row?.cause)
-        events.add('directive.settled', 'info', own, text)
+        const { service, host, text } = settledNews(this.#course.config, row, action.state)
+        if (service !== undefined) this.#rows.before(service, host)
+        events.add('directive.settled', 'info', host, text)
         return
       }
       case 'refused':
@@ -389,7 +385,7 @@ export class HealthSide {
         return
       case 'leader':
         log.info({ leader: action.leader }, 'leader of the group of hosts')
-        return
+        return this.#group.changed()
       case 'server-state':
         if (
           this.#course.config.peers.some(({ name, roles }) => name === action.from && roles.includes('host'))

@@ -2,13 +2,16 @@
  * What this host knows of its own applications (R-B2): which endpoints of services are listened on, by whom, how healthy and how
  * busy they are. The table (src/health/host) is told; nothing is asked of the applications.
  */
+import { whenFailingOf } from '../../config/health-fields.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
 import type { AppsData } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
+import type { Endpoint } from '../../health/host/events.ts'
 import { checkTarget } from '../../health/probe/target.ts'
 import { servedEndpoints } from '../../health/system/listeners.ts'
 import type { AppId, Health, ServerState } from '../../health/types.ts'
 import { processLives } from '../../os/proc.ts'
+import { ownConnections } from './own-connections.ts'
 import { HealthProbes } from './probes.ts'
 import { type Listener, type SystemSample, SystemWatch } from './system-watch.ts'
 
@@ -18,10 +21,8 @@ const FULL_QUEUE = 1
 /** So many samples in a row with a full accept queue, and nobody accepts any more. */
 const STUCK_SAMPLES = 2
 
-export interface OwnEndpoint {
+export interface OwnEndpoint extends Endpoint {
   readonly key: string
-  readonly app: AppId
-  readonly capacity: number
   readonly service: ServiceConfig
   readonly sockets: readonly Listener[]
 }
@@ -139,7 +140,7 @@ export class OwnApps {
     return this.#verdict(key).why
   }
 
-  apps(): AppsData {
+  async apps(): Promise<AppsData> {
     const sockets = this.#watch.listeners()
     const served = new Map<Listener, string[]>()
     for (const [service, listeners] of servedEndpoints(this.#asked(), sockets))
@@ -149,6 +150,7 @@ export class OwnApps {
       address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     return {
       server: this.#sample?.server ?? null,
+      services: await ownConnections(this.#asked(), sockets),
       listeners: sockets.map(socket => ({
         protocol: socket.protocol,
         address: at(socket.address, socket.port),
@@ -193,6 +195,7 @@ export class OwnApps {
     const served = servedEndpoints(this.#asked(), sockets)
     this.#endpoints = [...served].map(([{ service, app, capacity }, listeners]) => ({
       ...{ key: appKey(app), app, capacity, service, sockets: listeners },
+      whenFailing: whenFailingOf(service),
     }))
     const keys = new Set(this.#endpoints.map(({ key }) => key))
     for (const known of [this.#full, this.#reports, this.#verdicts])

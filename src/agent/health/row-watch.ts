@@ -26,6 +26,14 @@ export class RowWatch {
     this.#wakeAt(performance.now() + SOON_MS)
   }
 
+  /** What is to be told follows from how the application of `service` on `host` is: that is told before. */
+  before(service: string, host: string): void {
+    if (this.#stopped) return
+    this.#tell(
+      fact => fact.of === 'app' && fact.word !== 'absent' && fact.service === service && fact.host === host,
+    )
+  }
+
   stop(): void {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
@@ -40,10 +48,11 @@ export class RowWatch {
     this.#timer.unref()
   }
 
-  #tell(): void {
+  #tell(isAsked?: (fact: RowFact) => boolean): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
     this.#atMs = Number.POSITIVE_INFINITY
-    const { events, wakeAtMs } = this.#events.observe(this.#look(), performance.now())
+    const { events, wakeAtMs } = this.#events.observe(this.#look(), performance.now(), isAsked)
     for (const { kind, severity, subject, text } of events) this.#log.add(kind, severity, subject, text)
     this.#wakeAt(wakeAtMs)
   }

@@ -1,7 +1,7 @@
 /** Services and applications of this node's configuration, as the health side needs them. Pure. */
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
-import type { AppId, DirectiveCause, DirectiveState } from '../../health/types.ts'
+import type { AppId, DirectiveCause, DirectiveState, Row } from '../../health/types.ts'
 
 /** The service that an application identifier is of; undefined: the document in force has none. */
 export const serviceOf = (
@@ -41,13 +41,19 @@ export const ordersOf = (
   return wanted
 }
 
-/** Of a directive that every unit follows now. @param service undefined: the document in force has none */
-export const settledText = (
-  service: string | undefined,
-  host: string,
+const OF_ITSELF: Partial<Record<DirectiveCause, string>> = {
+  overload: ': it is overloaded',
+  health: ': it fails',
+}
+
+/** Of a directive that every unit follows now. @param row undefined: it is gone meanwhile */
+export const settledNews = (
+  { node, services }: Pick<NodeConfig, 'node' | 'services'>,
+  row: Pick<Row, 'app' | 'cause'> | undefined,
   state: DirectiveState,
-  cause: DirectiveCause | undefined,
-): string => {
-  const why = cause === 'overload' && state !== 'active' ? ': it is overloaded' : ''
-  return `every unit has the application of ${service ?? 'a former service'} on ${host} ${state}${why}`
+): { service: string | undefined; host: string; text: string } => {
+  const service = row && serviceOf({ services }, row.app)?.name
+  const why = (state !== 'active' && row && OF_ITSELF[row.cause]) || ''
+  const text = `every unit has the application of ${service ?? 'a former service'} on ${node.name} ${state}${why}`
+  return { service, host: node.name, text }
 }

@@ -96,6 +96,10 @@ export class Election {
 
   regroup(place: Place, nowMs: number): void {
     const isOther = place.index !== this.#place.index
+    // They follow this host no more: they need not wait for claims that do not come.
+    if (this.#seat.seat === 'mine')
+      for (const name of this.#others())
+        if (isOther || !place.members.has(name)) this.#send(name, this.#claim(RESIGNED))
     this.#place = place
     if (this.#seat.seat === 'vacant' && isOther) this.#seat = this.#listening(nowMs)
     if (this.#seat.seat !== 'held') return

@@ -1,9 +1,9 @@
 /** Which services and hosts a node's health side has to do with. */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { addedHosts, ordersOf, serviceOf, settledText } from '../../../src/agent/health/services.ts'
+import { addedHosts, ordersOf, serviceOf, settledNews } from '../../../src/agent/health/services.ts'
 import type { DirectiveOrder } from '../../../src/cluster/types.ts'
-import type { ServiceConfig } from '../../../src/config/schema.ts'
+import type { NodeConfig, ServiceConfig } from '../../../src/config/schema.ts'
 
 const it = suite('health services')
 
@@ -51,17 +51,27 @@ it('an order is of all endpoints, or of those of its service; to be active is no
   assert.equal([...ordersOf([order('gone', 'draining')], endpoints)], [])
 })
 
-it('a drain for overload is told as such, and its end is not', () => {
+it('a drain for overload or for health is told as such, and its end is not', () => {
+  const config = { node: { name: 'h1' }, services: [web] } as unknown as NodeConfig
+  const { vip, port, protocol } = web
+  const app = { vip, port, protocol, physical: '', physicalPort: port, specific: '' }
+  const text = (...args: [Parameters<typeof settledNews>[1], Parameters<typeof settledNews>[2]]) =>
+    settledNews(config, ...args)
+  assert.equal(text({ app, cause: 'overload' }, 'draining'), {
+    service: 'web',
+    host: 'h1',
+    text: 'every unit has the application of web on h1 draining: it is overloaded',
+  })
   assert.is(
-    settledText('web', 'h1', 'draining', 'overload'),
-    'every unit has the application of web on h1 draining: it is overloaded',
+    text({ app, cause: 'health' }, 'draining').text,
+    'every unit has the application of web on h1 draining: it fails',
   )
   assert.is(
-    settledText('web', 'h1', 'active', 'default'),
+    text({ app, cause: 'default' }, 'active').text,
     'every unit has the application of web on h1 active',
   )
   assert.is(
-    settledText(undefined, 'h1', 'draining', 'order'),
+    text({ app: { ...app, port: 1 }, cause: 'order' }, 'draining').text,
     'every unit has the application of a former service on h1 draining',
   )
 })
