@@ -238,7 +238,7 @@ it('Ctrl-C ends the waiting and not the drain', () =>
   withHosts(1e9, async cluster => {
     const child = startShunt(['drain', 'h1', ...cluster.as])
     const ended = collect(child)
-    while (!cluster.view.remotes.some(({ path }) => path === '/v1/health'))
+    while (!cluster.view.remotes.some(({ path }) => path === '/v1/health') && child.exitCode === null)
       await new Promise(resolve => setTimeout(resolve, 20))
     child.kill('SIGINT')
     const { code, stderr } = await ended
