@@ -168,7 +168,11 @@ export const groups = z
 export const overload = z
   .strictObject({
     drain: whole(1, 255, 'Load, in percent, from which an endpoint takes no new connections.').default(95),
-    resume: whole(0, 254, 'Load, in percent, below which it takes them again; less than drain.').default(75),
+    resume: whole(
+      0,
+      254,
+      'Load, in percent, below which it takes them again; less than drain (0: never by itself).',
+    ).default(75),
     forMs: milliseconds(0, HOUR_MS, 'How long the load must be that high').default(30_000),
   })
   .describe(

@@ -5,7 +5,8 @@ const PATIENCE_MS = 1_000
 
 const connected = (path: string): Promise<Socket | null> =>
   new Promise(resolve => {
-    const socket = connect(path)
+    // A text of digits alone would be a port.
+    const socket = connect({ path })
     const end = (answer: Socket | null): void => {
       clearTimeout(timer)
       resolve(answer)
@@ -20,7 +21,7 @@ const connected = (path: string): Promise<Socket | null> =>
 
 /** Pid of the process that listens there; `null` when none does, or it cannot be known. Never rejects. */
 export const holderOf = async (path: string): Promise<number | null> => {
-  const socket = await connected(path)
+  const socket = await connected(path).catch(() => null)
   if (socket === null) return null
   try {
     const { peerCredentials } = await import('../os/peer-cred.ts')

@@ -52,9 +52,9 @@ const startAgain = async (node: string): Promise<void> => {
   await until(`the end of ${node}`, () => (isAlive(old) ? undefined : true))
   await lab.startAgent(node)
 }
-/** That place gets the CPU time that it wants. */
+/** That place gets the CPU time that it wants, whatever runs beside the lab. */
 const outweigh = (place: string): void => {
-  for (const dir of cgroupDirs(lab.name, [place]).filter(path => path.endsWith(`/${place}`)))
+  for (const dir of cgroupDirs(lab.name, [place]))
     for (const [file, weight] of Object.entries({ 'cpu.shares': 50_000, 'cpu.weight': 5_000 }))
       if (existsSync(join(dir, file))) writeFileSync(join(dir, file), String(weight))
 }

@@ -3,16 +3,12 @@ import type { GroupData } from '../../control/health-types.ts'
 import { type Bucket, type BucketSettings, takeTokens } from '../../gossip/bucket.ts'
 import type { HealthGroup } from '../../health/group/group.ts'
 import type { EventLog } from '../events.ts'
+import { listed } from './listed.ts'
 
 /** Events; what comes sooner is told later, as it then is. */
 const RATE = { ratePerS: 1 / 60, burst: 5 }
 /** Names in an event. */
 const NAMED = 8
-
-const listed = (names: readonly string[]): string =>
-  names.length <= NAMED
-    ? names.join(', ')
-    : `${names.slice(0, NAMED).join(', ')} and ${names.length - NAMED} more`
 
 export class GroupWatch {
   readonly #events: EventLog
@@ -69,7 +65,7 @@ export class GroupWatch {
     const text =
       view === null
         ? 'no host leads any more: each one sends its heartbeats itself'
-        : `${leader} leads the group of ${listed(view.members)}`
+        : `${leader} leads the group of ${listed(view.members, NAMED)}`
     this.#events.add('group.leader', 'info', leader ?? '-', text)
   }
 }

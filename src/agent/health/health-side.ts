@@ -7,8 +7,7 @@ import type { GroupData, HealthData, ShareRow } from '../../control/types.ts'
 import { errorText } from '../../errors.ts'
 import { encodeHealthFrame } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
-import { RateByKey } from '../../gossip/rate-by-key.ts'
-import { decodeHealth, encodeHealth } from '../../health/codec.ts'
+import { encodeHealth } from '../../health/codec.ts'
 import { HealthNode, type HealthNodeAction, type HealthNodeEvent } from '../../health/node.ts'
 import type { DirectiveState, ServerState } from '../../health/types.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
@@ -16,20 +15,20 @@ import { readClocks } from '../../os/clock.ts'
 import type { Course } from '../cluster/course.ts'
 import type { EventLog } from '../events.ts'
 import { GroupWatch } from './group-watch.ts'
+import { HealthInbox } from './health-inbox.ts'
 import { factsOf, type HealthViewParts, healthView, sharesView } from './health-view.ts'
 import { LOAD, nodeSettings } from './node-settings.ts'
 import { type AppReport, OwnApps, type OwnEndpoint } from './own-apps.ts'
 import { PolicyWatch } from './policy-watch.ts'
 import { RowWatch } from './row-watch.ts'
 import { addedHosts, ordersOf, settledNews } from './services.ts'
+import { SettledWatch } from './settled-watch.ts'
 import { UnitSide, type UnitSidePorts } from './unit-side.ts'
 
 /** Links of this version carry health and load. */
 const HEALTH_VERSION = 3
 /** Between two tellings of the server state. */
 const SERVER_MS = 15_000
-/** Messages of one peer, a message 1 and 1 more for each 512 bytes: decoding and applying cost this node's main thread. */
-const RATE = { ratePerS: 300, burst: 2_000 }
 /** For rows of hosts that are new to a service: they come before the host says that it follows. */
 const READY_MS = 500
 /** Node has no longer timers. */
@@ -52,6 +51,7 @@ export class HealthSide {
   readonly #node: HealthNode
   readonly #rows: RowWatch
   readonly #group: GroupWatch
+  readonly #settled: SettledWatch
   readonly #policy: PolicyWatch
   #course: Course
   #unit: UnitSide | null = null
@@ -71,7 +71,7 @@ export class HealthSide {
     messages_over_rate: 0,
     refused: 0,
   }
-  readonly #rates = new RateByKey(RATE)
+  readonly #inbox = new HealthInbox(what => this.counters[what]!++)
   readonly #standstill = new Standstill()
   /** What an action leads to has to wait for the other actions. */
   readonly #waiting: HealthNodeEvent[] = []
@@ -83,6 +83,7 @@ export class HealthSide {
     this.#course = course
     this.#rows = new RowWatch(parts.events, () => factsOf(this.#viewParts()))
     this.#group = new GroupWatch(parts.events, () => this.#node.group)
+    this.#settled = new SettledWatch(parts.events, (services, host) => this.#rows.before(services, host))
     this.#policy = new PolicyWatch(course.config, parts.log)
     this.#node = new HealthNode(nodeSettings(course.config, this.#policy.formerLeaseBeats), {
       instance: () => randomBytes(4).readUInt32LE(0),
@@ -176,6 +177,7 @@ export class HealthSide {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#rows.stop()
     this.#group.stop()
+    this.#settled.stop()
     this.#policy.stop()
     this.#apps?.stop()
     this.#unit?.stop()
@@ -301,19 +303,8 @@ export class HealthSide {
   }
 
   #receive(from: string, body: Uint8Array): void {
-    this.counters.messages_in!++
-    if (!this.#rates.take(from, performance.now(), 1 + body.length / 512)) {
-      this.counters.messages_over_rate!++
-      return
-    }
-    let message: ReturnType<typeof decodeHealth>
-    try {
-      message = decodeHealth(body)
-    } catch {
-      this.counters.messages_bad!++
-      return
-    }
-    this.#step({ on: 'message', from, message })
+    const message = this.#inbox.take(from, body, performance.now())
+    if (message !== null) this.#step({ on: 'message', from, message })
   }
 
   /** Before anything that rests on leases. */
@@ -339,6 +330,14 @@ export class HealthSide {
     const { actions, wakeAtMs } = this.#node.step(event, performance.now())
     this.#wakeAt(wakeAtMs)
     for (const action of actions) this.#act(action)
+    this.#tellSettled(actions)
+  }
+
+  #tellSettled(actions: readonly HealthNodeAction[]): void {
+    const settled = actions.filter(action => action.do === 'settled')
+    if (settled.length === 0) return
+    const rows = new Map(this.#node.host?.rows().map(row => [row.id, row]))
+    this.#settled.add(settled.map(({ id, state }) => settledNews(this.#course.config, rows.get(id), state)))
   }
 
   #wakeAt(atMs: number): void {
@@ -350,7 +349,7 @@ export class HealthSide {
   }
 
   #act(action: HealthNodeAction): void {
-    const { links, events, log } = this.#parts
+    const { links, log } = this.#parts
     switch (action.do) {
       case 'send':
         this.counters.messages_out!++
@@ -372,19 +371,12 @@ export class HealthSide {
         return this.#unit?.drop(action.host)
       case 'check':
         return this.#unit?.update()
-      case 'settled': {
-        const row = this.#node.host?.rows().find(({ id }) => id === action.id)
-        const { service, host, text } = settledNews(this.#course.config, row, action.state)
-        if (service !== undefined) this.#rows.before(service, host)
-        events.add('directive.settled', 'info', host, text)
-        return
-      }
       case 'refused':
         this.counters.refused!++
         log.debug({ from: action.from, why: action.why }, 'health message refused')
         return
       case 'leader':
-        log.info({ leader: action.leader }, 'leader of the group of hosts')
+        log.debug({ leader: action.leader }, 'leader of the group of hosts')
         return this.#group.changed()
       case 'server-state':
         if (

@@ -17,6 +17,9 @@ import { type CheckTarget, portOf } from '../../health/probe/target.ts'
 import { bodyFits } from './body-fits.ts'
 import { bad, failureText, good, type ProbeOutcome, type ProbeRun } from './probe-run.ts'
 
+/** Answers before the answer (1xx). A server that never stops to send them would keep the agent's main thread busy. */
+const MAX_INTERIM = 32
+
 const send = (target: CheckTarget, signal: AbortSignal): ClientRequest => {
   const { type, path = DEFAULT_PATH, host } = target.check
   const name = host?.replace(/:\d+$/, '')
@@ -100,6 +103,12 @@ export const probeHttp: ProbeRun = (target, signal) =>
       judgeAnswer(target, answer, onBody, signal)
         .then(resolve, fail)
         .finally(() => request.destroy())
+    })
+    let interim = 0
+    request.on('information', () => {
+      if (++interim <= MAX_INTERIM) return
+      resolve(bad('too many interim answers (status 1xx), and no other'))
+      request.destroy()
     })
     request.on('error', fail)
     // The connection closes while a whole body waits for its turn.

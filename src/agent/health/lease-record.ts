@@ -11,6 +11,8 @@ import { BEAT_MS, MARGIN_MS } from '../../health/types.ts'
 const FILE = 'lease-beats'
 /** No unit grants more (60 s). */
 const MAX_BEATS = 60
+/** There is no such file. */
+const NONE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
 
 export class LeaseRecord {
   readonly #stateDir: string
@@ -23,7 +25,7 @@ export class LeaseRecord {
     this.#beats = stored(join(stateDir, FILE))
   }
 
-  /** The longest that a unit may have, in beats; 0: not known. */
+  /** The longest that a unit may have, in beats; 0: never written down. What cannot be read may have been any. */
   get beats(): number {
     return this.#beats
   }
@@ -31,8 +33,9 @@ export class LeaseRecord {
   /** Leases last so long from now on. Throws when the file cannot be written. */
   follow(beats: number): void {
     if (beats === this.#target) return
-    this.#target = beats
     this.stop()
+    // One that fails is tried again at the next call.
+    this.#target = -1
     if (beats > this.#beats) this.#write(beats)
     else if (beats < this.#beats) {
       this.#timer = setTimeout(
@@ -47,6 +50,7 @@ export class LeaseRecord {
       )
       this.#timer.unref()
     }
+    this.#target = beats
   }
 
   stop(): void {
@@ -63,9 +67,10 @@ export class LeaseRecord {
 
 const stored = (path: string): number => {
   try {
-    const beats = Number(readFileSync(path, 'utf8').trim())
-    return Number.isInteger(beats) && beats >= 0 && beats <= MAX_BEATS ? beats : 0
-  } catch {
-    return 0
+    const text = readFileSync(path, 'utf8').trim()
+    const beats = Number(text)
+    return /^\d+$/.test(text) && beats <= MAX_BEATS ? beats : MAX_BEATS
+  } catch (error) {
+    return NONE.has((error as NodeJS.ErrnoException).code ?? '') ? 0 : MAX_BEATS
   }
 }

@@ -4,7 +4,7 @@
  */
 import { whenFailingOf } from '../../config/health-fields.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
-import type { AppsData } from '../../control/types.ts'
+import type { AppsData, ServiceConnections } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
 import type { Endpoint } from '../../health/host/events.ts'
 import { checkTarget } from '../../health/probe/target.ts'
@@ -13,6 +13,7 @@ import type { AppId, Health, ServerState } from '../../health/types.ts'
 import { processLives } from '../../os/proc.ts'
 import { ownConnections } from './own-connections.ts'
 import { HealthProbes } from './probes.ts'
+import { SharedWork } from './shared-work.ts'
 import { type Listener, type SystemSample, SystemWatch } from './system-watch.ts'
 
 const SAMPLE_MS = 2_000
@@ -67,6 +68,7 @@ export class OwnApps {
   readonly #ports: OwnAppsPorts
   readonly #watch: SystemWatch
   readonly #probes: HealthProbes
+  readonly #counting = new SharedWork<ServiceConnections[]>()
   #config: NodeConfig
   #timer: NodeJS.Timeout | null = null
   #endpoints: readonly OwnEndpoint[] = []
@@ -150,7 +152,7 @@ export class OwnApps {
       address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     return {
       server: this.#sample?.server ?? null,
-      services: await ownConnections(this.#asked(), sockets),
+      services: await this.#counting.ask(() => ownConnections(this.#asked(), this.#watch.listeners())),
       listeners: sockets.map(socket => ({
         protocol: socket.protocol,
         address: at(socket.address, socket.port),

@@ -1,6 +1,7 @@
 /** Changes of endpoints as events, in sentences: what changes together is told together, and all of it at a bounded rate. Pure. */
 import type { EventRow } from '../../control/cluster-types.ts'
 import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
+import { listed } from './listed.ts'
 import { type RowChange, RowChanges } from './row-changes.ts'
 import type { RowFact } from './row-facts.ts'
 
@@ -92,11 +93,6 @@ const wordingOf = ({ fact, from }: RowChange): Wording => {
   return from === 'absent' ? BACK : HEALTHY
 }
 
-const list = (names: readonly string[]): string =>
-  names.length <= NAMED
-    ? names.join(', ')
-    : `${names.slice(0, NAMED).join(', ')} and ${names.length - NAMED} more`
-
 interface Group {
   wording: Wording
   changes: readonly RowChange[]
@@ -138,7 +134,7 @@ const eventOf = ({ wording: words, changes, by }: Group): RowEvent => {
     return { kind, severity, subject: host, text }
   }
   const names = changes.map(change => (by === 'host' ? change.fact.service : change.fact.host))
-  const where = by === 'host' ? `${list(names)} on ${host}` : `${service} on ${list(names)}`
+  const where = by === 'host' ? `${listed(names, NAMED)} on ${host}` : `${service} on ${listed(names, NAMED)}`
   return { kind, severity, subject: by === 'host' ? host : '-', text: say(words.many, where) }
 }
 

@@ -3,14 +3,22 @@ import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
 import type { AppId, DirectiveCause, DirectiveState, Row } from '../../health/types.ts'
 
+type Place = Pick<AppId, 'vip' | 'port' | 'protocol'>
+const placeOf = ({ vip, port, protocol }: Place): string => `${protocol} ${vip} ${port}`
+
+/** Of documents: each of thousands of rows asks for its service. */
+const places = new WeakMap<readonly ServiceConfig[], ReadonlyMap<string, ServiceConfig>>()
+const byPlace = (services: readonly ServiceConfig[]): ReadonlyMap<string, ServiceConfig> => {
+  const known = places.get(services) ?? new Map(services.map(service => [placeOf(service), service]))
+  places.set(services, known)
+  return known
+}
+
 /** The service that an application identifier is of; undefined: the document in force has none. */
 export const serviceOf = (
   { services }: Pick<NodeConfig, 'services'>,
-  app: Pick<AppId, 'vip' | 'port' | 'protocol'>,
-): ServiceConfig | undefined =>
-  services.find(
-    ({ vip, port, protocol }) => vip === app.vip && port === app.port && protocol === app.protocol,
-  )
+  app: Place,
+): ServiceConfig | undefined => byPlace(services).get(placeOf(app))
 
 /** Each (service, host) that `now` has and `before` has not. */
 export const addedHosts = (
@@ -46,14 +54,22 @@ const OF_ITSELF: Partial<Record<DirectiveCause, string>> = {
   health: ': it fails',
 }
 
-/** Of a directive that every unit follows now. @param row undefined: it is gone meanwhile */
+/** A directive of this host that every unit follows now. */
+export interface SettledNews {
+  /** Undefined: the document in force has none for it. */
+  readonly service: string | undefined
+  readonly host: string
+  /** Its state, and why. */
+  readonly what: string
+}
+
+/** @param row undefined: it is gone meanwhile */
 export const settledNews = (
   { node, services }: Pick<NodeConfig, 'node' | 'services'>,
   row: Pick<Row, 'app' | 'cause'> | undefined,
   state: DirectiveState,
-): { service: string | undefined; host: string; text: string } => {
+): SettledNews => {
   const service = row && serviceOf({ services }, row.app)?.name
   const why = (state !== 'active' && row && OF_ITSELF[row.cause]) || ''
-  const text = `every unit has the application of ${service ?? 'a former service'} on ${node.name} ${state}${why}`
-  return { service, host: node.name, text }
+  return { service, host: node.name, what: `${state}${why}` }
 }

@@ -3,6 +3,7 @@
  * in force when the data plane has answered for them.
  */
 import { EventEmitter, once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { choiceOf, slowStartOf } from '../../config/health-fields.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import { errorText } from '../../errors.ts'
@@ -18,6 +19,11 @@ const LEASES_MS = 200
 const MAX_TICK_MS = 60_000
 /** After the data plane refused. */
 const RETRY_MS = 1_000
+/**
+ * Going through all services and hosts takes a third of the time at most, however often hosts change their rows: a rest of twice as
+ * long (of CPU time) follows where it takes long.
+ */
+const REST = { factor: 2, fromMs: 5, maxMs: 200 }
 
 export interface UnitSidePorts {
   /** Puts these in force; all services that have hosts if `complete`. Resolves when no packet follows an earlier one. */
@@ -38,7 +44,8 @@ export interface UnitSidePorts {
 
 interface Held {
   version: TableVersion
-  rows: readonly Row[]
+  /** The rows that count, by type of application. */
+  types: ReadonlyMap<string, Row>
 }
 
 /** One row a service, whatever a host says of itself: the one at the service's own port. */
@@ -62,10 +69,14 @@ export class UnitSide {
   readonly #given = new Map<string, ReadonlySet<string>>()
   readonly #news = new EventEmitter()
   #config: NodeConfig
+  /** Of each service's application. */
+  #types: ReadonlyMap<string, string> = new Map()
   #changed = false
   /** Nothing is in force yet: before that the data plane goes by capacities. */
   #isNew = true
   #isWorking = false
+  /** The last time. */
+  #tookMs = 0
   #leaseTimer: NodeJS.Timeout | null = null
   #tickTimer: NodeJS.Timeout | null = null
   #stopped = false
@@ -90,7 +101,7 @@ export class UnitSide {
   }
 
   apply(host: string, version: TableVersion, rows: readonly Row[]): void {
-    this.#held.set(host, { version, rows })
+    this.#held.set(host, { version, types: byType(rows) })
     this.#up.update(host, rows, performance.now())
     this.update()
   }
@@ -161,6 +172,8 @@ export class UnitSide {
         this.#ports.lookAtClocks()
         this.#changed = false
         await this.#putIntoForce()
+        if (this.#tookMs >= REST.fromMs)
+          await delay(Math.min(REST.maxMs, REST.factor * this.#tookMs), undefined, { ref: false })
       }
     } finally {
       this.#isWorking = false
@@ -170,12 +183,15 @@ export class UnitSide {
   async #putIntoForce(): Promise<void> {
     const versions = [...this.#held].map(([host, { version }]) => ({ host, version }))
     const nowMs = performance.now()
+    const before = process.threadCpuUsage()
     const changed = new Map<string, Allotment>()
     for (const [service, candidates] of this.#candidates()) {
       const allotment = this.handler.offer(service, candidates, nowMs)
       if (allotment !== null) changed.set(service, allotment)
     }
     this.#planTick()
+    const { user, system } = process.threadCpuUsage(before)
+    this.#tookMs = (user + system) / 1000
     if ((changed.size > 0 || this.#isNew) && !(await this.#send(changed, this.#isNew))) return
     for (const { host, version } of versions) this.#ports.applied(host, version)
     this.#ports.followed()
@@ -199,14 +215,17 @@ export class UnitSide {
       // Whether they are in force is not known: all are made again.
       this.handler.forget()
       this.#isNew = true
-      await new Promise(resolve => setTimeout(resolve, RETRY_MS).unref())
+      await delay(RETRY_MS, undefined, { ref: false })
       this.update()
       return false
     }
   }
 
   #configure(): void {
-    const names = new Set(this.#config.services.map(({ name }) => name))
+    this.#types = new Map(
+      this.#config.services.map(service => [service.name, appType({ ...service, specific: '' })]),
+    )
+    const names = new Set(this.#types.keys())
     for (const name of this.#given.keys()) if (!names.has(name)) this.#given.delete(name)
     this.handler.configure(
       new Map(
@@ -219,25 +238,19 @@ export class UnitSide {
   }
 
   #candidates(): Map<string, Candidate[]> {
-    const nodes = new Map(
-      [...this.#held].map(([host, { rows }]) => [
-        host,
-        { alive: this.#ports.alive(host), rows: byType(rows) },
-      ]),
-    )
+    const alive = new Map([...this.#held.keys()].map(host => [host, this.#ports.alive(host)]))
     const silent = new Set(this.#ports.silent())
     return new Map(
       this.#config.services.map(service => {
-        const type = appType({ ...service, specific: '' })
+        const type = this.#types.get(service.name)!
         const told = service.hosts.flatMap(({ name, capacity }): Candidate[] => {
-          const node = nodes.get(name)
-          const row = node?.rows.get(type)
-          if (node === undefined || row === undefined) return []
+          const row = this.#held.get(name)?.types.get(type)
+          if (row === undefined) return []
           const leaseUntilMs = this.#leases.get(name) ?? 0
           // What a host may take is the operator's word; its own is only for display.
           return [
             {
-              ...{ host: name, row: { ...row, capacity }, leaseUntilMs, alive: node.alive },
+              ...{ host: name, row: { ...row, capacity }, leaseUntilMs, alive: alive.get(name)! },
               upSinceMs: this.#up.of(name, row.id),
             },
           ]

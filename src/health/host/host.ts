@@ -31,6 +31,9 @@ const SNAPSHOTS = { ratePerS: 4, burst: 4 }
 /** Row changes told again to a unit that says it does not hold them. */
 const REPEATS = { ratePerS: 4, burst: 1 }
 
+/** Heartbeats out of turn because another host leads: a claim costs its sender less than they cost this host. */
+const LEADERS = { ratePerS: 1, burst: 4 }
+
 /** Nodes that ask before this one knows that they are units. */
 const MAX_EARLY = 1024
 
@@ -49,6 +52,7 @@ export class HealthHost {
   readonly #repeats = new RateByKey(REPEATS)
   readonly #early = new Map<string, Question>()
   #changes: Bucket
+  #leaders: Bucket
   /** When a row change that had to wait may go; infinite when none does. */
   #publishMs = Number.POSITIVE_INFINITY
   #leader: string | null = null
@@ -70,6 +74,7 @@ export class HealthHost {
     this.hold = hold
     this.#nowMs = nowMs
     this.#changes = { tokens: CHANGES.burst, atMs: nowMs }
+    this.#leaders = { tokens: LEADERS.burst, atMs: nowMs }
     this.#table = new HostTable(settings.host, instance, seed)
     const restartUntilMs = settings.isRestart === true ? hold.untilMs(nowMs) : Number.NEGATIVE_INFINITY
     this.#rows = new HostRows(this.#settings, this.#table, hold, restartUntilMs)
@@ -176,6 +181,9 @@ export class HealthHost {
   #follow(leader: string | null): void {
     if (leader === this.#leader) return
     this.#leader = leader
+    const { bucket, waitMs } = takeTokens(this.#leaders, 1, this.#nowMs, LEADERS)
+    if (waitMs > 0) return
+    this.#leaders = bucket
     // The one before may have died with it.
     this.#sendHeartbeat(false)
   }

@@ -55,25 +55,16 @@ it('a drain for overload or for health is told as such, and its end is not', () 
   const config = { node: { name: 'h1' }, services: [web] } as unknown as NodeConfig
   const { vip, port, protocol } = web
   const app = { vip, port, protocol, physical: '', physicalPort: port, specific: '' }
-  const text = (...args: [Parameters<typeof settledNews>[1], Parameters<typeof settledNews>[2]]) =>
+  const news = (...args: [Parameters<typeof settledNews>[1], Parameters<typeof settledNews>[2]]) =>
     settledNews(config, ...args)
-  assert.equal(text({ app, cause: 'overload' }, 'draining'), {
-    service: 'web',
-    host: 'h1',
-    text: 'every unit has the application of web on h1 draining: it is overloaded',
+  assert.equal(news({ app, cause: 'overload' }, 'draining'), {
+    ...{ service: 'web', host: 'h1', what: 'draining: it is overloaded' },
   })
-  assert.is(
-    text({ app, cause: 'health' }, 'draining').text,
-    'every unit has the application of web on h1 draining: it fails',
-  )
-  assert.is(
-    text({ app, cause: 'default' }, 'active').text,
-    'every unit has the application of web on h1 active',
-  )
-  assert.is(
-    text({ app: { ...app, port: 1 }, cause: 'order' }, 'draining').text,
-    'every unit has the application of a former service on h1 draining',
-  )
+  assert.is(news({ app, cause: 'health' }, 'inactive').what, 'inactive: it fails')
+  assert.is(news({ app, cause: 'default' }, 'active').what, 'active')
+  assert.equal(news({ app: { ...app, port: 1 }, cause: 'order' }, 'draining'), {
+    ...{ service: undefined, host: 'h1', what: 'draining' },
+  })
 })
 
 it.run()

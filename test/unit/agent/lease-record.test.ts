@@ -49,12 +49,27 @@ it('an agent that ends before the longer ones are over leaves them to the next',
   assert.is(again(), 3)
 })
 
-it('what is no number is not known; a directory that cannot be made is an error', () => {
-  for (const text of ['', 'x', '-3', '1e9', '2.5']) {
+it('what cannot be read may have been the longest; a directory that cannot be made is an error', () => {
+  for (const text of ['', 'x', '-3', '1e9', '2.5', '0x3', '61', '9'.repeat(400), '\0'.repeat(100_000)]) {
     writeFileSync(join(dir, 'lease-beats'), text)
-    assert.is(again(), 0, text)
+    assert.is(again(), 60, text.slice(0, 9))
   }
+  const record = new LeaseRecord(dir)
+  record.follow(3)
+  mock.timers.tick(60_500)
+  assert.is(again(), 3)
   assert.throws(() => new LeaseRecord(join(dir, 'lease-beats', 'x')).follow(3))
+})
+
+it('a longer one that could not be written down is tried again', () => {
+  const state = join(dir, 'state')
+  writeFileSync(state, '')
+  const record = new LeaseRecord(state)
+  assert.throws(() => record.follow(13))
+  assert.throws(() => record.follow(13))
+  rmSync(state)
+  record.follow(13)
+  assert.is(new LeaseRecord(state).beats, 13)
 })
 
 it.run()

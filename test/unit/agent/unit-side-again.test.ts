@@ -183,4 +183,29 @@ it('what is applied may lead to more at once, which waits for its turn', async (
   assert.is(t.dataplane.most, 1, 'one after the other')
 })
 
+it('where going through all services takes long, hosts that change without end do not take all the time', async () => {
+  let passes = 0
+  let last = 0
+  const unit = new UnitSide({ services: [] } as unknown as NodeConfig, {
+    ...{ allot: async () => {}, leases: () => {}, lookAtClocks: () => {}, followed: () => {} },
+    ...{ alive: () => true, trouble: () => {} },
+    applied: (_, { generation }) => (last = generation),
+    silent: () => {
+      passes++
+      const before = process.threadCpuUsage()
+      const took = (): number => process.threadCpuUsage(before).user + process.threadCpuUsage(before).system
+      while (took() < 20_000);
+      return []
+    },
+  })
+  for (let generation = 1; generation <= 60; generation++) {
+    unit.apply('h1', { instance: 1, generation }, [])
+    await new Promise(setImmediate)
+  }
+  assert.ok(passes <= 40, `${passes} for 60 changes`)
+  for (let i = 0; i < 1000 && last < 60; i++) await delay(5)
+  assert.is(last, 60, 'the last change is put into force')
+  unit.stop()
+})
+
 it.run()

@@ -213,6 +213,7 @@ it('the client says what is wrong when nobody answers, or somebody else does', a
 
 it('who holds a socket that gives no answer', async ctx => {
   assert.is(await holderOf(ctx.socket), null)
+  for (const path of ['', '80', 'a\0b', ctx.dir]) assert.is(await holderOf(path), null, path)
   const other = createServer(() => {})
   await new Promise<void>(resolve => other.listen(ctx.socket, resolve))
   assert.is(await holderOf(ctx.socket), process.pid)

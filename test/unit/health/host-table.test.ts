@@ -290,6 +290,20 @@ it('beats to the leader if there is one, and tells a new one the last beat', () 
   assert.equal(receivers(), ['h1'])
 })
 
+it('leaders that change without end cost a few heartbeats, and the last one gets the next beat', () => {
+  const rig = new HostRig()
+  rig.pass(1000)
+  rig.sent = []
+  for (let i = 0; i < 1000; i++) rig.step({ on: 'leader', leader: i % 2 === 0 ? 'h2' : null })
+  assert.is(rig.take('heartbeat').length, 2 + 2 * 2, 'two to the leader, and two to each of two units')
+  rig.step({ on: 'leader', leader: 'h3' })
+  rig.pass(1000)
+  assert.equal(
+    rig.take('heartbeat').map(({ to }) => to),
+    ['h3'],
+  )
+})
+
 it('beats to the leader and straight to the units when the table changed since the last beat', () => {
   const rig = new HostRig()
   rig.step({ on: 'leader', leader: 'u2' })
