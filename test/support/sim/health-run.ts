@@ -216,6 +216,8 @@ export class HealthRun {
 
   #setHealth(host: SimHealthNode, app: string): void {
     const health = this.world.pick(HEALTHS)
+    // Meanwhile it may have ended: nobody says anything of it then.
+    if (!host.truth.listening.has(app)) return
     host.truth.health.set(app, health)
     host.tell({ on: 'health', app, health })
   }
