@@ -154,7 +154,9 @@ const measure = (hostCount: number, mode: Mode, seconds: number): Cost => {
       if (host)
         step(name, {
           on: 'endpoints',
-          endpoints: Array.from({ length: ROWS }, (_, row) => ({ app: appOf(i, row), capacity: 50 })),
+          endpoints: Array.from({ length: ROWS }, (_, row) => ({
+            ...{ app: appOf(i, row), capacity: 50, whenFailing: 'draining' as const },
+          })),
         })
     }
     const arrived = inFlight

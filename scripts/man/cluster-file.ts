@@ -33,6 +33,11 @@ service's choice, strategy and tokens are for the scheme tokens.
 A host probes its own endpoint, at the virtual IP, and never through the balancer. While nothing is known of an endpoint,
 which then takes connections, it is probed four times as often, and one good probe makes it healthy.
 
+An application that fails gets no new connections, and those that it has go on: its machine still answers them, or resets them when the
+application is dead. So a check that is made to fail on purpose drains a host gently. With whenFailing: inactive no packet at all reaches it: its
+connections stand still, and go on when it is healthy again, if their ends have waited so long. An operator's order stands beside that; the
+stricter of the two holds. A change of whenFailing counts at once, for applications that fail already too.
+
 New connections of a service go to hosts whose agents are in touch, whose application listens and does not fail, and that neither an
 operator nor too much load drains. When no such host is left, those that only drain for overload are used all the same, by their
 capacity alone; when there are none of these either, those whose only fault is that their application fails. What an operator

@@ -7,9 +7,9 @@ import type { EventLog } from './events.ts'
 const UNKNOWN: Machine = { state: 'unknown', rttMs: null }
 
 const SENTENCE: Record<Exclude<MachineState, 'unknown'>, (name: string) => string> = {
-  alive: name => `the kernel of ${name} answers`,
-  suspect: name => `the kernel of ${name} has missed two probes`,
-  dead: name => `the kernel of ${name} does not answer any more: the machine or its network is down`,
+  alive: name => `the machine ${name} answers probes`,
+  suspect: name => `the machine ${name} has missed two probes`,
+  dead: name => `the machine ${name} answers no probes any more: it or its network is down`,
 }
 
 export class Machines {

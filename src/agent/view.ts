@@ -123,6 +123,7 @@ export class View implements AgentView {
         lastHeardMs,
         rttMs,
       })),
+      group: this.#health.group(),
       limits: [...worker.limits],
       counters: {
         ...worker.counters,
@@ -244,7 +245,7 @@ export class View implements AgentView {
     return this.#health.view()
   }
   async apps(): Promise<AppsData> {
-    return this.#health.apps?.apps() ?? { server: null, listeners: [], processes: [] }
+    return (await this.#health.apps?.apps()) ?? { server: null, services: [], listeners: [], processes: [] }
   }
   async events(query: Parameters<AgentView['events']>[0]): Promise<EventsData> {
     return this.#events.query(query)

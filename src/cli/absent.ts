@@ -9,6 +9,13 @@ export const absentOf = (health: Absences): readonly AbsentRow[] => health?.abse
 export const missedOf = (health: Absences): AbsentRow[] =>
   absentOf(health).filter(({ order, capacity }) => order === null && capacity > 0)
 
+/** What nobody misses there, since the operator wants nothing new to it; the order is in force all the same. */
+export const orderedAbsentOf = (health: Absences): AbsentRow[] =>
+  absentOf(health).filter(({ order }) => order !== null)
+
+export const orderedAbsentText = ({ host, service, order }: AbsentRow): string =>
+  `nothing listens for ${service} on ${host}, which is ${order} by order`
+
 export const missedText = ({ host, service }: AbsentRow): string =>
   `nothing listens for ${service} on ${host}`
 

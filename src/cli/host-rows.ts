@@ -1,8 +1,9 @@
 /** The health and load tables as lines of `shunt hosts -o wide`. Pure, but for colour. */
 import type { AbsentRow, EndpointRow, HealthData, ShareRow } from '../control/types.ts'
-import { absentOf, missedOf, missedRemedy, missedText } from './absent.ts'
+import { absentOf, missedOf, missedRemedy, orderedAbsentOf, orderedAbsentText } from './absent.ts'
+import { causeText } from './cause.ts'
 import { duration } from './format.ts'
-import { allOverloadedText, failOpenText, noneText, whyNone } from './ready.ts'
+import { allOverloadedText, failOpenText, namesText, noneText, whyNone } from './ready.ts'
 import { paintState } from './state.ts'
 import { table } from './table.ts'
 
@@ -52,12 +53,32 @@ const noneTrouble = (data: HealthData, service: string): string => {
   return why === '' ? noneText(service) : `${noneText(service)} (${why})`
 }
 
+/** One warning for all hosts of a service that fail for the same reason; it is known to the host itself alone. */
+const failingTexts = (data: HealthData): string[] => {
+  const failing = wideRows(data).flatMap(({ row, leaseMs }) =>
+    row?.health === 'failing' && leaseMs !== 0 ? [row] : [],
+  )
+  const whyOf = (row: EndpointRow): string =>
+    data.own?.rows.find(own => own.host === row.host && own.vip === row.vip && own.protocol === row.protocol)
+      ?.why ?? ''
+  return [...Map.groupBy(failing, row => `${row.service ?? row.vip} ${whyOf(row)}`).values()].map(rows => {
+    const [first] = rows as [EndpointRow]
+    const where = `${first.service ?? first.vip} on ${namesText(rows.map(({ host }) => host))} is failing`
+    const why = whyOf(first)
+    return why === '' ? `${where}; shunt hosts -o wide --node ${first.host} says why` : `${where}: ${why}`
+  })
+}
+
+const missedTexts = (data: HealthData): string[] =>
+  [...Map.groupBy(missedOf(data), ({ service }) => service)].map(
+    ([service, rows]) =>
+      `nothing listens for ${service} on ${namesText(rows.map(({ host }) => host))}: ${missedRemedy(rows[0]!)}`,
+  )
+
 /** What keeps connections away from a host, or sends them to one that should get none. */
 export const wideTroubles = (data: HealthData): string[] => [
-  ...wideRows(data).flatMap(({ row }) =>
-    row?.health === 'failing' ? [`${endpointText(row)} is failing`] : [],
-  ),
-  ...missedOf(data).map(row => `${missedText(row)}: ${missedRemedy(row)}`),
+  ...failingTexts(data),
+  ...missedTexts(data),
   ...(data.cache ?? [])
     .filter(({ leaseMs, rows }) => leaseMs === 0 && rows.length > 0)
     .map(({ host }) => `the lease of ${host} is over: it gets no new connections`),
@@ -82,11 +103,25 @@ export const wideRemarks = (data: HealthData): string[] => {
   ]
 }
 
+/** Orders that show in no row, since the application is not there. */
+export const orderRemarks = (data: HealthData): string[] =>
+  orderedAbsentOf(data).map(row => `${orderedAbsentText(row)}; shunt undrain ends it`)
+
+/** Of a host that is not heard nothing is known: what its rows said last is no fact any more. */
+const known = <T>({ row, leaseMs }: WideRow, of: (row: EndpointRow) => T): T | null =>
+  row === null || leaseMs === 0 ? null : of(row)
+
 const leaseText = (leaseMs: number | null | undefined): string | null =>
   leaseMs === 0 ? 'over' : duration(leaseMs ?? null)
 
 const percentText = (percent: number | null): string | null =>
   percent === null ? null : `${Number.isInteger(percent) ? percent : percent.toFixed(1)}%`
+
+/** By whom the heartbeats of a host come; null: nothing comes, or its agent is too old to have any. */
+const viaText = (data: HealthData, { host, leaseMs }: WideRow): string | null => {
+  const known = data.cache?.find(each => each.host === host)
+  return known === undefined || !leaseMs ? null : (known.via ?? 'direct')
+}
 
 export const renderWide = (data: HealthData): string =>
   table(
@@ -94,12 +129,16 @@ export const renderWide = (data: HealthData): string =>
       { head: 'HOST', cell: r => r.host },
       { head: 'SERVICE', cell: r => r.row?.service ?? r.absent?.service },
       { head: 'VIP', cell: r => r.row?.vip ?? r.absent?.vip },
-      { head: 'HEALTH', cell: r => r.row?.health ?? (r.absent && 'absent'), paint: paintState },
-      { head: 'LOAD', cell: r => r.row && `${r.row.load}%`, right: true },
-      { head: 'CAPACITY', cell: r => r.row?.capacity, right: true },
-      { head: 'TARGET', cell: r => r.row?.target, paint: paintState },
-      { head: 'CURRENT', cell: r => r.row?.current, paint: paintState },
-      { head: 'CAUSE', cell: r => r.row?.cause },
+      { head: 'HEALTH', cell: r => known(r, row => row.health) ?? (r.absent && 'absent'), paint: paintState },
+      { head: 'LOAD', cell: r => known(r, row => `${row.load}%`), right: true },
+      { head: 'CAPACITY', cell: r => r.row?.capacity ?? r.absent?.capacity, right: true },
+      { head: 'TARGET', cell: r => known(r, row => row.target) ?? r.absent?.order, paint: paintState },
+      { head: 'CURRENT', cell: r => known(r, row => row.current), paint: paintState },
+      {
+        head: 'CAUSE',
+        cell: r => known(r, row => causeText(row, data.shares)) ?? (r.absent?.order && 'order'),
+      },
+      { head: 'VIA', cell: r => viaText(data, r) },
       {
         head: 'LEASE',
         cell: r => leaseText(r.leaseMs),

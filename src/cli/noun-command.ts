@@ -45,8 +45,9 @@ export interface NounFlags {
 export const pathAt = (path: string, node: string | undefined): string =>
   node === undefined ? path : path.replace('/v1/', `/v1/nodes/${encodeURIComponent(node)}/`)
 
+/** No agent answers: the one here, or that of another node, for which it is asked. */
 export const isUnreachable = (error: unknown): boolean =>
-  error instanceof ShuntError && error.code === 'SHUNT_ERR_CONTROL_UNREACHABLE'
+  error instanceof ShuntError && ['SHUNT_ERR_CONTROL_UNREACHABLE', 'SHUNT_ERR_PEER'].includes(error.code)
 
 const CLEAR = '\x1b[H\x1b[2J\x1b[3J'
 
@@ -66,22 +67,41 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
     return undefined
   }
 
+  /** As `remark`, of what else has to be asked for: `ask` is for another path at the same agent. */
+  protected async lookElsewhere(_ask: (path: string) => Promise<unknown>): Promise<string | undefined> {
+    return undefined
+  }
+
+  /** What is as it is meant to be, but not as one expects: warnings that leave the exit code as it is. */
+  protected warnings(_data: T): string[] {
+    return []
+  }
+
   override async run(): Promise<void> {
     const { flags } = await this.parse(this.ctor as typeof Command)
     const given = flags as unknown as F
     if (given.watch) await this.#watch(given)
-    else this.#show(await this.#ask(given), given)
+    else await this.#show(await this.#ask(given), given)
   }
 
   async #ask(flags: F, signal?: AbortSignal): Promise<Envelope<T>> {
-    const { get } = await import('../control/client.ts')
-    return (await get(flags.socket, pathAt(this.path(flags), flags.node), signal)) as Envelope<T>
+    return (await this.#get(this.path(flags), flags, signal)) as Envelope<T>
   }
 
-  #show(envelope: Envelope<T>, flags: F): void {
+  async #get(path: string, { socket, node }: F, signal?: AbortSignal): Promise<Envelope> {
+    const { get } = await import('../control/client.ts')
+    return get(socket, pathAt(path, node), signal)
+  }
+
+  async #show(envelope: Envelope<T>, flags: F): Promise<void> {
     print(flags.json ? json(envelope, true) : this.render(envelope.data, flags))
     const remark = flags.json ? undefined : this.remark(envelope.data)
     if (remark !== undefined) note(remark)
+    if (!flags.json) {
+      const elsewhere = await this.lookElsewhere(async path => (await this.#get(path, flags)).data)
+      if (elsewhere !== undefined) note(elsewhere)
+      for (const warning of this.warnings(envelope.data)) warn(warning)
+    }
     const troubles = this.troubles(envelope.data)
     for (const trouble of troubles) warn(trouble)
     if (troubles.length > 0) process.exitCode = EXIT.DEGRADED

@@ -23,13 +23,28 @@ const whyNot = (row: EndpointRow, leaseMs: number | null): string => {
   return row.capacity === 0 ? 'capacity 0' : 'not taken up yet'
 }
 
-/** `h1: failing; h2: nothing listens`; '' when no host of the service is known here. */
-export const whyNone = (health: HealthData | null, service: string): string =>
-  [
+/** More hosts than this are counted, not named. */
+const NAMED = 4
+
+export const namesText = (names: readonly string[]): string =>
+  names.length <= NAMED + 1
+    ? names.join(', ')
+    : `${names.slice(0, NAMED).join(', ')} and ${names.length - NAMED} more`
+
+/** `h1, h2: failing; h3: nothing listens`; '' when no host of the service is known here. */
+export const whyNone = (health: HealthData | null, service: string): string => {
+  const reasons = [
     ...(health?.cache ?? []).flatMap(({ host, leaseMs, rows }) =>
-      rows.filter(row => row.service === service).map(row => `${host}: ${whyNot(row, leaseMs)}`),
+      rows.filter(row => row.service === service).map(row => ({ host, why: whyNot(row, leaseMs) })),
     ),
     ...absentOf(health)
       .filter(row => row.service === service)
-      .map(({ host, order }) => `${host}: nothing listens${order === null ? '' : `, and it is ${order}`}`),
-  ].join('; ')
+      .map(({ host, order }) => ({
+        host,
+        why: `nothing listens${order === null ? '' : `, and it is ${order}`}`,
+      })),
+  ]
+  return [...Map.groupBy(reasons, ({ why }) => why)]
+    .map(([why, hosts]) => `${namesText(hosts.map(({ host }) => host))}: ${why}`)
+    .join('; ')
+}

@@ -22,7 +22,10 @@ export class Allowance {
 }
 
 export interface ReplicaSettings {
-  /** A differing digest must last so long before it is acted on: a publication is mostly still on its way. */
+  /**
+   * A differing digest must last so long before it is acted on: a publication is mostly still on its way. Longer in a large cluster,
+   * where heartbeats take longer to tell what is new (replica.ts).
+   */
   settleMs: number
   /** Least time between two lists to a peer; doubles up to `listMaxMs` while nothing changes. */
   listMinMs: number
@@ -102,9 +105,8 @@ export class ReplicaPeer {
     this.#dueMs = Number.POSITIVE_INFINITY
   }
 
-  /** Sets the next list to it, by whether its set differs from ours. `jitter`: 0 <= j < 1. */
-  plan(ours: bigint, nowMs: number, jitter: number): void {
-    const { settleMs } = this.#settings
+  /** Sets the next list to it, by whether its set has differed from ours for `settleMs`. `jitter`: 0 <= j < 1. */
+  plan(ours: bigint, nowMs: number, jitter: number, settleMs: number): void {
     if (this.#digest === null || this.#digest === ours) this.#dueMs = Number.POSITIVE_INFINITY
     else if (this.#dueMs === Number.POSITIVE_INFINITY)
       this.#dueMs = Math.ceil(

@@ -7,6 +7,8 @@
  */
 import { createHash } from 'node:crypto'
 import { errorText } from '../errors.ts'
+import { LIVENESS } from '../gossip/liveness.ts'
+import { intervalOf, newsWithinMs } from '../gossip/pace.ts'
 import type { Ledger } from './ledger.ts'
 import { type Entry, inTellingOrder } from './precedence.ts'
 import { REPLICA_DEFAULTS, ReplicaPeer, type ReplicaSettings } from './replica-peer.ts'
@@ -97,12 +99,22 @@ export class Replica {
     const actions: ReplicaAction[] = []
     this.#handle(event, nowMs, actions)
     const digest = this.ledger.digest()
+    const settleMs = this.#settleMs()
     for (const [peer, state] of this.#peers) {
       if (state.dueMs <= nowMs) this.#list(peer, state, nowMs, actions)
-      state.plan(digest, nowMs, jitter)
+      state.plan(digest, nowMs, jitter, settleMs)
     }
     const wakeAtMs = Math.min(Number.POSITIVE_INFINITY, ...[...this.#peers.values()].map(p => p.dueMs))
     return { actions, wakeAtMs }
+  }
+
+  /** A peer that has followed says so only within this time: sooner, a list to each would answer every change. */
+  #settleMs(): number {
+    const { heartbeatMs } = LIVENESS
+    return Math.max(
+      this.#settings.settleMs,
+      newsWithinMs(intervalOf(this.#peers.size, heartbeatMs), heartbeatMs),
+    )
   }
 
   #handle(event: ReplicaEvent, nowMs: number, actions: ReplicaAction[]): void {

@@ -25,6 +25,18 @@ when a node or an agent is dead.`
     })
   }
 
+  protected override remark(data: NodesData): string | undefined {
+    const lines = data.nodes.flatMap(({ name, directives }) =>
+      (directives ?? [])
+        .filter(({ state }) => state !== 'active')
+        .map(({ app, state }) => {
+          const target = app === '*' ? name : `${name}/${app}`
+          return `${target} is ${state} by order; shunt undrain ${target} ends it`
+        }),
+    )
+    return lines.join('\n') || undefined
+  }
+
   protected override render(data: NodesData): string {
     return table(
       [

@@ -13,6 +13,15 @@ interface StatusFlags extends NounFlags {
   output?: string
 }
 
+/** Who leads the hosts that this one belongs to. */
+const groupText = ({ group }: StatusData): string => {
+  // An agent of an older version says nothing of it.
+  if (group == null) return ''
+  const leader =
+    group.leader === null ? 'electing a leader' : `led by ${group.leader} for ${duration(group.sinceMs)}`
+  return `group: ${group.members.join(' ')}, ${leader}\n`
+}
+
 const functionsText = ({ functions, advice }: StatusData): string => {
   const uses = table(
     [
@@ -29,7 +38,8 @@ const functionsText = ({ functions, advice }: StatusData): string => {
 export default class Status extends NounCommand<StatusData, StatusFlags> {
   static override summary = 'Show the agent of this node, its peers and how full its tables are.'
   static override description =
-    `The exit code is 3 when a peer is not alive. With -o wide also what each function of the node uses since the last look (at least a second ago):
+    `The exit code is 3 when a peer is not alive. With -o wide also, on a host, the group of hosts that it belongs to and which of them leads it (it passes the heartbeats of all on;
+up to groups.direct hosts have no leader), and what each function of the node uses since the last look (at least a second ago):
 CPU is of one CPU, a thread's time divided by the packets that each function had in it; MEMORY is its tables; BIT/S what passed in the kernel and over links. Above 70 % of the
 node's CPU, or of a table, it says what to scale.`
   static override examples = ['<%= config.bin %> status', '<%= config.bin %> status --watch --json']
@@ -38,7 +48,8 @@ node's CPU, or of a table, it says what to scale.`
     ...nounFlags,
     output: Flags.string({
       char: 'o',
-      description: 'wide: also what each function of the node uses, and what to do about it.',
+      description:
+        'wide: also who leads the group of hosts of the node, what each function of the node uses, and what to do about it.',
       options: ['wide'],
     }),
   }
@@ -92,6 +103,7 @@ node's CPU, or of a table, it says what to scale.`
       ],
       data.limits,
     )
+    const wide = [groupText(data), functionsText(data)].filter(text => text !== '')
     const counters = table(
       [
         { head: 'COUNTER', cell: c => c[0] },
@@ -99,6 +111,6 @@ node's CPU, or of a table, it says what to scale.`
       ],
       moved(data).sort(([a], [b]) => (a < b ? -1 : 1)),
     )
-    return [facts, peers, limits, ...(output === 'wide' ? [functionsText(data)] : []), counters].join('\n')
+    return [facts, peers, limits, ...(output === 'wide' ? wide : []), counters].join('\n')
   }
 }

@@ -8,9 +8,12 @@ const isUtf8 = ({ LC_ALL, LC_CTYPE, LANG }: NodeJS.ProcessEnv): boolean =>
   /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
 
 export default class Top extends BaseCommand {
-  static override summary = 'Watch the cluster on the whole screen: nodes, services, hosts, flows, events.'
+  static override summary =
+    'Watch the cluster on the whole screen: nodes, services, hosts, flows, events, health.'
   static override description =
-    `Press ? for the keys. Every change that can be started here is a command of shunt, shown before it runs. It finds the operator's key as
+    `Press ? for the keys. Enter on a host or a service shows its applications with health, directive, lease and share, and Enter on one of these all that
+is known of it: cause, orders, and, where the agent asked is its host, what the check found and which units are waited for. d drains and u undrains the host, or the
+application, under the cursor; f shows the flows. Every change that can be started here is a command of shunt, shown before it runs. It finds the operator's key as
 that command does (SHUNT_OPERATOR_KEY). With --read-only there are none. An agent that goes away is waited for.`
   static override examples = ['<%= config.bin %> top', '<%= config.bin %> top --interval 250 --read-only']
   static override flags = {

@@ -1,5 +1,5 @@
 import { BaseCommand } from '../cli/base-command.ts'
-import { type DirectiveFlags, directiveArgs, directiveFlags } from '../cli/directive/flags.ts'
+import { checkFlags, type DirectiveFlags, directiveArgs, directiveFlags } from '../cli/directive/flags.ts'
 
 export default class Undrain extends BaseCommand {
   static override summary = 'Let a host take new connections again.'
@@ -17,7 +17,8 @@ as "order" the TARGET whose order it is (null for other causes); vip is null whe
   static override flags = directiveFlags
 
   override async run(): Promise<void> {
-    const { args, flags } = await this.parse(Undrain)
+    const { args, flags, raw } = await this.parse(Undrain)
+    checkFlags(raw)
     const { giveDirective } = await import('../cli/directive/give.ts')
     await giveDirective({
       command: 'undrain',

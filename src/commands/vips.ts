@@ -7,7 +7,8 @@ export default class Vips extends NounCommand<VipsData> {
   static override summary = 'Show the virtual IPs and their services.'
   static override description =
     `LIVE counts the hosts whose agents are alive, READY those that this node may give new connections now; a node that is no load balancing unit
-does not know the latter. When only failing, or only overloaded, hosts are left of a service, they are used all the same, and a line below the
+does not know the latter. FLOWS, without those that are closing, and CONNECTIONS, since its agent started, are those through the node that is
+asked. When only failing, or only overloaded, hosts are left of a service, they are used all the same, and a line below the
 table says so. The exit code is 3 when no host of a service is alive or ready, or only failing ones are.`
   static override examples = ['<%= config.bin %> vips']
 
@@ -23,9 +24,9 @@ table says so. The exit code is 3 when no host of a service is alive or ready, o
     })
   }
 
-  protected override remark(data: VipsData): string | undefined {
+  protected override warnings(data: VipsData): string[] {
     const overloaded = data.vips.filter(v => v.fallback === 'overload')
-    return overloaded.map(v => allOverloadedText(v.service)).join('\n') || undefined
+    return overloaded.map(v => allOverloadedText(v.service))
   }
 
   protected override render(data: VipsData): string {

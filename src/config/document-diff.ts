@@ -1,6 +1,6 @@
 /** What one cluster document changes in another: by what it means, not by how it is written. Pure. */
 import type { ClusterDocument } from './document.ts'
-import { choice, groups, health, overload, slowStartOf } from './health-fields.ts'
+import { choice, groups, health, overload, slowStartOf, whenFailingOf } from './health-fields.ts'
 
 export interface Change {
   action: 'add' | 'remove' | 'change'
@@ -63,7 +63,7 @@ const checksOf = (service: Service): Map<string, string> => {
     health: service.health ?? health.parse({}),
     choice: service.choice ?? choice.parse({}),
   })
-  return values.set('slowStart', String(slowStartOf(service)))
+  return values.set('slowStart', String(slowStartOf(service))).set('whenFailing', whenFailingOf(service))
 }
 
 const valueDifferences = (from: ReadonlyMap<string, string>, to: ReadonlyMap<string, string>): string[] =>

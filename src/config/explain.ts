@@ -50,6 +50,15 @@ const sizeText = (issue: Issue & { code: 'too_small' | 'too_big' }): string => {
   return issue.origin === 'string' ? `must have ${bound} characters` : `must be ${bound}`
 }
 
+const UNITS_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, min: 60_000, h: 3_600_000 }
+/** All times in the files are numbers of milliseconds. */
+const timeHint = (expected: string, given: unknown): string => {
+  if (!['number', 'int'].includes(expected) || typeof given !== 'string') return ''
+  const [, amount, unit] = /^(\d{1,9}(?:\.\d{1,3})?) ?(ms|s|m|min|h)$/.exec(given) ?? []
+  if (amount === undefined) return ''
+  return `; times are in milliseconds, without a unit: ${Math.round(Number(amount) * UNITS_MS[unit!]!)}`
+}
+
 const choiceText = (values: readonly unknown[], given: unknown): string => {
   const choices = values.map(String)
   const list = choices.length === 1 ? choices[0]! : `one of ${choices.join(', ')}`
@@ -75,7 +84,9 @@ export const explain = (
     }))
   if (given === undefined) return value('is required')
   if (issue.code === 'invalid_type')
-    return value(`must be ${ARTICLES[issue.expected] ?? issue.expected}, not ${kindOf(given)}`)
+    return value(
+      `must be ${ARTICLES[issue.expected] ?? issue.expected}, not ${kindOf(given)}${timeHint(issue.expected, given)}`,
+    )
   if (issue.code === 'invalid_value') return value(choiceText(issue.values, given))
   if (issue.code === 'too_small' || issue.code === 'too_big') return value(sizeText(issue))
   return value(issue.message)

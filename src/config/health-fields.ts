@@ -8,17 +8,19 @@ import {
   MAX_BODY_RULE,
   statusRanges,
 } from '../health/probe/answer.ts'
-import { DIRECT_HOSTS, GROUP_SIZE } from '../health/types.ts'
+import { DIRECT_HOSTS, GROUP_SIZE, type WhenFailing } from '../health/types.ts'
 import { MAX_HOSTS, milliseconds, port, whole } from './fields.ts'
 
 export const CHECK_TYPES = ['none', 'tcp', 'http', 'https', 'exec'] as const
 export const SCHEMES = ['hash', 'percentages', 'tokens'] as const
 export const STRATEGIES = ['round-robin', 'linear', 'most-tokens-first'] as const
+export const WHEN_FAILING = ['draining', 'inactive'] as const
 export const HEARTBEAT_MODES = ['full', 'changes'] as const
 
 /** Of what a service leaves out and what is not put in its place when the file is read: rules ask whether it was said. */
 export const DEFAULT_STRATEGY = 'round-robin'
 export const DEFAULT_SLOW_START_MS = 0
+export const DEFAULT_WHEN_FAILING = 'draining'
 
 const HOUR_MS = 3_600_000
 const STATUS = 'must be a status such as 200, a range such as 200-399, or a list of those; 100 to 599'
@@ -122,9 +124,18 @@ export const slowStart = leftOut(
   milliseconds(
     0,
     HOUR_MS,
-    'Time in which a host that has become healthy comes from a tenth of its share to all of it, also while all hosts of the service are overloaded (0: at once)',
+    'Time in which a host that has become healthy and active comes from a tenth of its share to all of it, also while all hosts of the service are overloaded (0: at once). It begins anew each time that the host gets new connections again, as after a failure, a drain or an overload, or when its application or agent comes back; and for all hosts on a load balancing unit whose agent starts',
   ),
   DEFAULT_SLOW_START_MS,
+)
+
+export const whenFailing = leftOut(
+  z
+    .enum(WHEN_FAILING)
+    .describe(
+      'What becomes of a host whose application fails: draining gives it no new connections, and those that it has go on; inactive lets no packet through to it, so that they stand still until it is healthy again.',
+    ),
+  DEFAULT_WHEN_FAILING,
 )
 
 /** Fields of a service about its health and the choice among its hosts. */
@@ -132,6 +143,7 @@ export const serviceHealth = {
   health: health.optional(),
   choice: choice.optional(),
   slowStart,
+  whenFailing,
 }
 
 export const groups = z
@@ -151,16 +163,20 @@ export const groups = z
       'Largest number of hosts of a cluster without leaders: each host sends its heartbeats itself.',
     ).default(DIRECT_HOSTS),
   })
-  .describe('Groups in which hosts gather their heartbeats. Agents take a change up at their next start.')
+  .describe('Groups in which hosts gather their heartbeats.')
 
 export const overload = z
   .strictObject({
     drain: whole(1, 255, 'Load, in percent, from which an endpoint takes no new connections.').default(95),
-    resume: whole(0, 254, 'Load, in percent, below which it takes them again; less than drain.').default(75),
+    resume: whole(
+      0,
+      254,
+      'Load, in percent, below which it takes them again; less than drain (0: never by itself).',
+    ).default(75),
     forMs: milliseconds(0, HOUR_MS, 'How long the load must be that high').default(30_000),
   })
   .describe(
-    'When an endpoint with too much load takes no new connections for a while. Agents take a change up at their next start.',
+    'When an endpoint with too much load takes no new connections for a while. Load is what is used of the CPU time that the host may use, or how full the accept queue of its application is, whichever is more; or what the application reports of itself. 100 is all of it. It is smoothed over 10 seconds.',
   )
 
 export type HealthCheckConfig = z.output<typeof health>
@@ -187,3 +203,7 @@ export const choiceOf = (service: { choice?: ChoiceConfig | undefined }): FullCh
 /** Milliseconds of slow start; 0: none. */
 export const slowStartOf = (service: { slowStart?: number | undefined }): number =>
   service.slowStart ?? DEFAULT_SLOW_START_MS
+
+/** What a failing application of the service derives to (R-B6). */
+export const whenFailingOf = (service: { whenFailing?: WhenFailing | undefined }): WhenFailing =>
+  service.whenFailing ?? DEFAULT_WHEN_FAILING

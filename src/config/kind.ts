@@ -10,6 +10,10 @@ const OWN_KEYS: Record<ConfigKind, readonly string[]> = {
   cluster: ['pools'],
 }
 
+/** True for a text with nothing in it, which may be meant to be of either kind. */
+export const isEmptyText = (text: string): boolean =>
+  text.split('\n').every(line => /^\s*(#.*|---|\.\.\.)?\s*$/.test(line))
+
 /** What a text is by its first level; where that does not tell, a cluster document if it has services, else a node file. */
 export const kindOfText = (text: string): ConfigKind => {
   let keys: string[]

@@ -28,6 +28,7 @@ const endpoint = z.object({
 })
 const waiting = z.object({
   sinceMs: ms,
+  atMostMs: ms.describe('From now: so long at most a unit that stays silent is waited for.'),
   units: z.array(
     z.object({
       unit: text,
@@ -40,8 +41,24 @@ const waiting = z.object({
   ),
 })
 
+export const group = z
+  .object({
+    index: count,
+    members: z.array(text),
+    leader: text
+      .nullable()
+      .describe('null: they are electing one, and send their heartbeats themselves meanwhile.'),
+    generation: count.describe('Counts the leaders of the group.'),
+    sinceMs: ms.describe('How long the leader has been the one it is.'),
+  })
+  .nullable()
+  .describe(
+    'The group of this node; null where it is no host, or where hosts are so few that they have no leaders.',
+  )
+
 export const health = describes<HealthData>()(
   z.object({
+    group,
     own: z
       .object({
         generation: count,
@@ -50,6 +67,7 @@ export const health = describes<HealthData>()(
         rows: z.array(
           endpoint.extend({
             why: text.describe('What the health rests on.'),
+            whenFailing: z.enum(['draining', 'inactive']).describe('What it derives to when it fails.'),
             waiting: waiting.nullable().describe('null when target and current state agree.'),
           }),
         ),
@@ -63,6 +81,9 @@ export const health = describes<HealthData>()(
           generation: count.nullable(),
           inForce: count.nullable(),
           leaseMs: ms.nullable().describe('0: over. null: an agent too old to have one.'),
+          via: text
+            .nullable()
+            .describe('The leader that passes its heartbeats on to this node; null: it sends them itself.'),
           rows: z.array(endpoint),
         }),
       )
@@ -77,7 +98,13 @@ export const health = describes<HealthData>()(
           overload: z
             .boolean()
             .describe('Only overloaded hosts are left, and they are used by capacity alone.'),
-          hosts: z.array(z.object({ host: text, percent: z.number() })),
+          hosts: z.array(
+            z.object({
+              host: text,
+              percent: z.number(),
+              slowStartMs: ms.describe('How long its slow start still lasts; 0: it has its full share.'),
+            }),
+          ),
         }),
       )
       .nullable(),
@@ -103,6 +130,19 @@ export const health = describes<HealthData>()(
 export const apps = describes<AppsData>()(
   z.object({
     server: server.nullable(),
+    services: z
+      .array(
+        z.object({
+          service: text,
+          protocol: text,
+          connections: count
+            .nullable()
+            .describe(
+              'Open TCP connections to the VIP; null where the kernel does not tell: UDP, containers.',
+            ),
+        }),
+      )
+      .describe('What this host has of its services now.'),
     listeners: z.array(
       z.object({
         protocol: text,

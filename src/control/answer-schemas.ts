@@ -3,7 +3,7 @@
  * commands use. Open to additions: readers must not mind fields that they do not know.
  */
 import { z } from 'zod'
-import { apps, directive, health } from './answer-schemas-health.ts'
+import { apps, directive, group, health } from './answer-schemas-health.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
 import { count, describes, ms, text } from './describes.ts'
 import type {
@@ -48,6 +48,7 @@ const status = describes<StatusData>()(
         rttMs: ms.nullable(),
       }),
     ),
+    group,
     limits: z
       .array(z.object({ name: text, used: count, capacity: count, evicted: count }))
       .describe('Tables and queues of fixed capacity.'),
@@ -262,6 +263,7 @@ const events = describes<EventsData>()(
             'app.health',
             'app.lost',
             'app.back',
+            'group.leader',
             'member.conflict',
             'config.applied',
             'config.lost',

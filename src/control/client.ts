@@ -14,6 +14,7 @@ const WHY: Record<string, string> = {
   ENOENT: 'there is no such socket',
   ECONNREFUSED: 'nobody listens there',
   EACCES: 'you may not use it (root and the group of the socket may)',
+  EAGAIN: 'its agent takes no more connections: it hangs, or is stopped',
   ENOTSOCK: 'it is not a socket',
   ECONNRESET: 'the agent closed the connection',
 }
@@ -82,10 +83,21 @@ const explain = (socketPath: string, error: NodeJS.ErrnoException): Error => {
   return unreachable(socketPath, error)
 }
 
+/** Nothing came of a request in time. */
+const silent = async (socketPath: string): Promise<ShuntError> => {
+  const why = `no answer in ${TIMEOUT_MS / 1000} s`
+  const { holderOf } = await import('./holder.ts')
+  const pid = await holderOf(socketPath)
+  if (pid === null) return unreachable(socketPath, new Error(why))
+  return new ShuntError(
+    'SHUNT_ERR_CONTROL_UNREACHABLE',
+    `agent pid ${pid} holds ${socketPath} and gives ${why}: it hangs, or is stopped; restart it (systemctl restart shunt)`,
+  )
+}
+
 /** Gives up when no answer has begun, or ended, in time. */
 const limitTime = (req: ClientRequest, socketPath: string): { stop(): void } => {
-  const late = unreachable(socketPath, new Error(`no answer in ${TIMEOUT_MS / 1000} s`))
-  const timer = setTimeout(() => req.destroy(late), TIMEOUT_MS)
+  const timer = setTimeout(() => void silent(socketPath).then(late => req.destroy(late)), TIMEOUT_MS)
   req.on('close', () => clearTimeout(timer))
   return { stop: () => clearTimeout(timer) }
 }

@@ -105,6 +105,7 @@ export type EventKind =
   | 'app.health'
   | 'app.lost'
   | 'app.back'
+  | 'group.leader'
   | 'member.conflict'
   | 'config.applied'
   | 'config.lost'

@@ -17,7 +17,7 @@ import type {
   TokenRegistration,
 } from './cluster-types.ts'
 
-import type { AppsData, HealthData } from './health-types.ts'
+import type { AppsData, GroupData, HealthData } from './health-types.ts'
 
 export * from './cluster-types.ts'
 export * from './health-types.ts'
@@ -57,6 +57,8 @@ export interface StatusData {
   /** Epoch of the flow identifiers; `null` where no identifiers are given out. */
   epoch: number | null
   peers: PeerStatus[]
+  /** The group of this node; `null` where it is no host, or where hosts are so few that they have no leaders. */
+  group: GroupData | null
   limits: LimitStatus[]
   counters: Record<string, number>
   memory: { rssBytes: number }

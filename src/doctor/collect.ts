@@ -12,12 +12,13 @@ import { loadNodeFile } from '../config/load.ts'
 import type { NodeFile } from '../config/schema.ts'
 import { get } from '../control/client.ts'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
+import { holderOf } from '../control/holder.ts'
 import { errorText } from '../errors.ts'
-import { nodeCgroup } from '../os/cgroup.ts'
 import { readClock } from '../os/clock.ts'
 import { addresses, links } from '../os/netlink/route.ts'
 import { readSysctl } from '../os/sysctl.ts'
 import { VERSION } from '../version.ts'
+import { isCgroupReadable } from './cgroup-fact.ts'
 import { type AgentFacts, type Facts, type FileFact, type Known, type SocketFact, valueIn } from './facts.ts'
 import { parseProcNet } from './proc-net.ts'
 import { listeningOutOfTouch } from './reach.ts'
@@ -92,6 +93,7 @@ export const collectFacts = async ({ configFile, controlSocket }: CollectOptions
     clock: known(readClock),
     controlSocket: socket,
     agent,
+    holder: 'error' in agent ? await holderOf(socket) : null,
   }
 }
 
@@ -176,19 +178,12 @@ const sysctls = (file: NodeFile | null): Map<string, string> => {
   return values
 }
 
-/** As the agent sees it if one runs: its mounts and its own group are others than ours, perhaps. */
 const cgroupFacts = (
   file: NodeFile | null,
   pid: number | undefined,
 ): { asked: string; readable: boolean } | null => {
   const asked = file?.node.cgroup
-  if (asked === undefined) return null
-  if (pid === undefined && asked === 'own') throw new Error('no agent can be asked for its group')
-  const seen =
-    pid === undefined
-      ? {}
-      : { root: `/proc/${pid}/root/sys/fs/cgroup`, own: readFileSync(`/proc/${pid}/cgroup`, 'latin1') }
-  return { asked, readable: nodeCgroup(asked, seen) !== null }
+  return asked === undefined ? null : { asked, readable: isCgroupReadable(asked, pid) }
 }
 
 const statOf = (path: string): Stats | null => valueIn(known(() => statSync(path)))

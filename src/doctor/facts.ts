@@ -88,6 +88,8 @@ export interface Facts {
   readonly clock: Known<{ readonly synchronised: boolean; readonly maxErrorMs: number }>
   readonly controlSocket: string
   readonly agent: Known<AgentFacts>
+  /** Pid of the agent that holds the control socket though it did not answer; `null`: none does, or it is not known. */
+  readonly holder: number | null
 }
 
 export type CheckStatus = 'pass' | 'warn' | 'fail' | 'skip'

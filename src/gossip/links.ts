@@ -51,7 +51,7 @@ class Links implements PeerLinks {
   readonly #count = (what: LinkCounter, amount = 1): void => {
     this.#counters[what] += amount
   }
-  readonly #alarm = new Alarm(() => this.#wake())
+  readonly #alarm = new Alarm(lateMs => this.#wake(lateMs))
   readonly #dialing = new AbortController()
   readonly #questions: Questions
   readonly #voice: Voice
@@ -290,10 +290,10 @@ class Links implements PeerLinks {
     for (const peer of this.#peers.all()) this.#drive(peer, { on: 'news' })
   }
 
-  #wake(): void {
+  #wake(lateMs: number): void {
     const nowMs = performance.now()
     for (const peer of this.#peers.all()) {
-      if (peer.live.wakeAtMs <= nowMs) this.#drive(peer, { on: 'wake' })
+      if (peer.live.wakeAtMs <= nowMs) this.#drive(peer, { on: 'wake', lateMs })
       else this.#alarm.notAfter(peer.live.wakeAtMs)
     }
   }

@@ -13,7 +13,7 @@
  * also when a new one is already there: frames may have been lost, and what is kept about the peer has to be sent
  * again.
  */
-import { believed, newsAtMs, nextBeatMs, silenceOf } from './pace.ts'
+import { believed, newsAtMs, newsWithinMs, nextBeatMs, silenceOf } from './pace.ts'
 
 export interface LivenessSettings {
   /**
@@ -69,7 +69,7 @@ export interface Liveness {
   readonly failures: number
   readonly dialAtMs: number
   readonly nextHeartbeatMs: number
-  /** Time between two heartbeats of ours on this link, 0 before the first; and between two of the peer's, as it says. */
+  /** Time between two heartbeats of ours on this link, 0 when the next ones are to be spread; and between two of the peer's, as it says. */
   readonly intervalMs: number
   readonly peerIntervalMs: number
   readonly sequence: number
@@ -81,7 +81,8 @@ export interface Liveness {
 }
 
 export type LivenessEvent =
-  | { on: 'wake' }
+  /** `lateMs`: by how much our timer was late, whichever peer it had been set for. */
+  | { on: 'wake'; lateMs?: number }
   /** A link is there, dialled by us or by the peer; the shell has sent our HELLO on it. */
   | { on: 'opened' }
   /** The peer's HELLO was read and fits the configuration. */
@@ -175,7 +176,7 @@ const apply = (state: Draft, event: LivenessEvent, context: Context): Draft => {
   const { nowMs, jitter, settings, intervalMs, actions } = context
   switch (event.on) {
     case 'wake':
-      return wake(state, context)
+      return wake(state, event.lateMs ?? 0, context)
     case 'opened':
       // A new link while the old one is there: the peer has lost that one, and what was sent on it.
       if (linked(state.phase)) lose(state, context)
@@ -192,10 +193,11 @@ const apply = (state: Draft, event: LivenessEvent, context: Context): Draft => {
       return heard(state, event.draining, nowMs)
     case 'news':
       if (state.phase !== 'greeted' && state.phase !== 'alive') return state
-      state.nextHeartbeatMs = Math.min(
-        state.nextHeartbeatMs,
-        newsAtMs(nowMs, intervalMs, jitter, settings.heartbeatMs),
-      )
+      // One that goes soon anyway says it too: news in a row hurry a heartbeat once.
+      if (state.nextHeartbeatMs - nowMs > newsWithinMs(intervalMs, settings.heartbeatMs))
+        state.nextHeartbeatMs = newsAtMs(nowMs, intervalMs, jitter, settings.heartbeatMs)
+      // The ones after it are spread anew, else all peers would stay due within the moment of the news.
+      state.intervalMs = 0
       return state
     case 'closed':
       return state.phase === 'idle' ? state : lose(state, context)
@@ -268,11 +270,12 @@ const beat = (state: Draft, { nowMs, jitter, settings, intervalMs, actions }: Co
   return state
 }
 
-const wake = (state: Draft, context: Context): Draft => {
+const wake = (state: Draft, lateMs: number, context: Context): Draft => {
   const { nowMs, settings, actions } = context
   if (linked(state.phase)) {
     // We did not run when we should have: what the peer sent meanwhile is still waiting to be read.
-    if (nowMs - state.wakeAtMs > settings.heartbeatMs && state.graceGiven < settings.graceIntervals) {
+    const starvedMs = Math.max(lateMs, nowMs - state.wakeAtMs)
+    if (starvedMs > settings.heartbeatMs && state.graceGiven < settings.graceIntervals) {
       state.graceGiven++
       state.graceUntilMs = nowMs + settings.heartbeatMs
     }

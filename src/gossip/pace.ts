@@ -46,9 +46,12 @@ export const nextBeatMs = (
   return onGrid(nowMs + Math.max(leastMs, fromMs + jitter * (intervalMs - fromMs)), intervalMs, leastMs)
 }
 
-/** By when a heartbeat goes out that has something new to say: within a second with 1,000 peers, spread over that time. */
+/** The time within which every peer hears what is new (ms): `leastMs`, or a fifth of a longer interval; a second with 1,000 peers. */
+export const newsWithinMs = (intervalMs: number, leastMs: number): number => Math.max(leastMs, intervalMs / 5)
+
+/** When a heartbeat goes that has something new to say: within newsWithinMs, spread over it. */
 export const newsAtMs = (nowMs: number, intervalMs: number, jitter: number, leastMs: number): number =>
-  onGrid(nowMs + Math.max(leastMs, (jitter * intervalMs) / 5), intervalMs, leastMs)
+  onGrid(nowMs + leastMs + jitter * (newsWithinMs(intervalMs, leastMs) - leastMs), intervalMs, leastMs)
 
 const onGrid = (atMs: number, intervalMs: number, leastMs: number): number => {
   const gridMs = intervalMs <= leastMs ? leastMs : PACE.gridMs

@@ -51,18 +51,32 @@ export const encodeHealth = (message: HealthMessage): Uint8Array => {
   return encoded
 }
 
+/** A message that is inflated and not read yet: what reading it costs goes by the length of its body. */
+export interface OpenedHealth {
+  readonly type: number
+  readonly body: Uint8Array
+}
+
 /** Throws HealthError, with `unknown` for a type above those known here. */
-export const decodeHealth = (bytes: Uint8Array): HealthMessage => {
+export const openHealth = (bytes: Uint8Array): OpenedHealth => {
   if (bytes.length === 0) badHealth('an empty message')
   if (bytes.length > MAX_HEALTH_BYTES) badHealth(`a message of ${bytes.length} bytes`)
   const type = bytes[0]! & ~DEFLATED
   if (type > LAST_TYPE) throw new HealthError(`a message of type ${type}`, true)
   const content = bytes.subarray(1)
-  const from = new ByteReader((bytes[0]! & DEFLATED) === 0 ? content : inflate(content))
+  return { type, body: (bytes[0]! & DEFLATED) === 0 ? content : inflate(content) }
+}
+
+/** Throws HealthError. */
+export const readHealth = ({ type, body }: OpenedHealth): HealthMessage => {
+  const from = new ByteReader(body)
   const message = readBody(type, from)
   from.end()
   return message
 }
+
+/** Throws HealthError, with `unknown` for a type above those known here. */
+export const decodeHealth = (bytes: Uint8Array): HealthMessage => readHealth(openHealth(bytes))
 
 const join = (type: number, body: Uint8Array): Uint8Array => {
   const bytes = new Uint8Array(1 + body.length)

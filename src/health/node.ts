@@ -2,8 +2,21 @@
  * Health and load of one node: its own table (if it is a host), the consolidated cache (if it is a load balancing unit) and its part
  * in its group, wired to each other. What a node says to itself does not leave it. Pure: the agent and the simulator drive the same.
  */
-import { type GroupAction, type GroupEvent, type GroupSettings, HealthGroup } from './group/group.ts'
-import { HealthHost, type HostAction, type HostEvent, type HostSettings } from './host/host.ts'
+import {
+  type GroupAction,
+  type GroupEvent,
+  type GroupPolicy,
+  type GroupSettings,
+  HealthGroup,
+} from './group/group.ts'
+import { Hold } from './host/hold.ts'
+import {
+  HealthHost,
+  type HostAction,
+  type HostEvent,
+  type HostPolicy,
+  type HostSettings,
+} from './host/host.ts'
 import { hostNumbers } from './host-number.ts'
 import type { HealthMessage, ServerState } from './types.ts'
 import { UNIT_DEFAULTS, type UnitAction, type UnitEvent, type UnitSettings } from './unit/types.ts'
@@ -20,9 +33,18 @@ export interface NodeMember {
 
 export interface HealthNodeSettings {
   readonly name: string
-  readonly host: Omit<HostSettings, 'host' | 'name'>
+  readonly host: Omit<HostSettings, 'host' | 'name'> & {
+    /** Leases of the run before lasted so many beats; no more than now if left out. */
+    formerLeaseBeats?: number
+  }
   readonly group: Omit<GroupSettings, 'name'>
   readonly unit?: Partial<Omit<UnitSettings, 'name'>>
+}
+
+/** What the cluster document may change while the node runs. */
+export interface HealthNodePolicy {
+  readonly host: HostPolicy
+  readonly group: GroupPolicy
 }
 
 /** Random numbers of the shell. */
@@ -43,6 +65,8 @@ export type HealthNodeEvent =
   | OwnEvent
   /** All members, this node among them; what this node is follows from it. */
   | { on: 'members'; members: readonly NodeMember[] }
+  /** In force from now on, whatever this node is. */
+  | { on: 'settings'; settings: HealthNodePolicy }
   /** This node's own link to that node's agent. */
   | { on: 'link'; peer: string; up: boolean }
   | { on: 'message'; from: string; message: HealthMessage }
@@ -70,7 +94,7 @@ type Part = { step(event: never, nowMs: number): { actions: unknown[]; wakeAtMs:
 const MAX_TURNS = 10_000
 
 export class HealthNode {
-  readonly #settings: HealthNodeSettings
+  #settings: HealthNodeSettings
   readonly #ports: HealthNodePorts
   #members: readonly NodeMember[] = []
   readonly #linked = new Set<string>()
@@ -78,7 +102,8 @@ export class HealthNode {
   #unit: HealthUnit | null = null
   #group: HealthGroup | null = null
   #hostNumber = 0
-  #wasHost = false
+  /** Of the last table: units may still use rows of it. */
+  #hold: Hold | null = null
   #both: readonly Part[] = []
   readonly #wakes = new Map<Part, number>()
   /** Of this node to itself, in order. */
@@ -118,6 +143,8 @@ export class HealthNode {
     switch (event.on) {
       case 'members':
         return this.#become(event.members, nowMs)
+      case 'settings':
+        return this.#follow(event.settings, nowMs)
       case 'link':
         return this.#link(event.peer, event.up, nowMs)
       case 'message':
@@ -139,6 +166,14 @@ export class HealthNode {
     }
   }
 
+  #follow({ host, group }: HealthNodePolicy, nowMs: number): void {
+    const before = this.#settings
+    this.#settings = { ...before, host: { ...before.host, ...host }, group: { ...before.group, ...group } }
+    if (this.#host === null) this.#hold?.change(before.host.beatMs * host.leaseBeats, nowMs)
+    this.#toHost({ on: 'settings', settings: host, instance: this.#ports.instance() }, nowMs)
+    this.#toGroup({ on: 'settings', settings: group }, nowMs)
+  }
+
   #become(members: readonly NodeMember[], nowMs: number): void {
     this.#members = members
     const { name, host, group, unit } = this.#settings
@@ -153,9 +188,17 @@ export class HealthNode {
     this.#hostNumber = ownNumber
     if (ownNumber !== 0 && this.#host === null) {
       // Units may still hold rows of the table that this one follows.
-      const own = { ...host, name, host: ownNumber, isRestart: host.isRestart === true || this.#wasHost }
-      this.#wasHost = true
-      this.#host = new HealthHost(own, this.#ports.instance(), nowMs, () => this.#ports.seed())
+      const own = {
+        ...host,
+        name,
+        host: ownNumber,
+        isRestart: host.isRestart === true || this.#hold !== null,
+      }
+      const seed = (): Uint8Array => this.#ports.seed()
+      const leaseMs = host.beatMs * host.leaseBeats
+      this.#hold ??= new Hold(Math.max(leaseMs, host.beatMs * (host.formerLeaseBeats ?? 0)))
+      this.#hold.change(leaseMs, nowMs)
+      this.#host = new HealthHost(own, this.#ports.instance(), nowMs, seed, this.#hold)
       this.#group = new HealthGroup({ ...group, name }, nowMs)
       for (const peer of this.#linked) this.#linkParts(peer, true, nowMs)
     }

@@ -3,6 +3,8 @@
 export type Health = 'healthy' | 'failing' | 'unknown'
 /** active: new connections welcome; draining: those that exist go on, no new ones; inactive: no packets at all (R-B1). */
 export type DirectiveState = 'active' | 'draining' | 'inactive'
+/** What a failing application asks for: that it gets nothing new, or not one packet. */
+export type WhenFailing = Exclude<DirectiveState, 'active'>
 /** Why the target is what it is. */
 export type DirectiveCause = 'default' | 'health' | 'overload' | 'order' | 'stopping'
 

@@ -35,7 +35,7 @@ import {
 } from './state.ts'
 import { GRACE_MS, removeLab } from './teardown.ts'
 import { hostsOf, nodesOf, type PlacePlan, placeOf, vipRoute } from './topology.ts'
-import { buildLab, type LabOptions } from './up.ts'
+import { buildLab, type LabOptions, READY_TIMEOUT_MS } from './up.ts'
 import { waitForAll } from './wait.ts'
 
 export type { LabOptions } from './up.ts'
@@ -221,7 +221,7 @@ export class Lab {
     const isOld = (p: LabProcess): boolean => p.kind === 'web' && p.place === name
     this.#state.processes = [...this.#state.processes.filter(p => !isOld(p)), started]
     saveState(this.#state)
-    await waitForAll(this.#state, [started], 15_000)
+    await waitForAll(this.#state, [started], READY_TIMEOUT_MS)
   }
 
   /** Plugs a place's cable in or out: without it the node is dead to all others, with no goodbye. */
@@ -240,19 +240,22 @@ export class Lab {
   }
 
   /** Ends a node's agent (asked first, `graceMs` later killed), starts it anew, and waits until it is ready. */
-  async restartAgent(name: string, { graceMs = 5_000, readyTimeoutMs = 15_000 } = {}): Promise<void> {
+  async restartAgent(
+    name: string,
+    { graceMs = 5_000, readyTimeoutMs = READY_TIMEOUT_MS } = {},
+  ): Promise<void> {
     const old = this.process(name)
     if (old !== null) endProcesses(() => [old], graceMs)
     await this.startAgent(name, readyTimeoutMs)
   }
 
   /** Starts a node's agent where none runs. */
-  startAgent(name: string, readyTimeoutMs = 15_000): Promise<void> {
+  startAgent(name: string, readyTimeoutMs = READY_TIMEOUT_MS): Promise<void> {
     return this.startAgents([name], readyTimeoutMs)
   }
 
   /** Starts agents together, and waits until all of them are in touch with one another and with those that run. */
-  async startAgents(names: string[], readyTimeoutMs = 15_000): Promise<void> {
+  async startAgents(names: string[], readyTimeoutMs = READY_TIMEOUT_MS): Promise<void> {
     this.#agentCommand()
     const runs = names.find(name => {
       const old = this.process(name)

@@ -32,9 +32,9 @@ export const agentCommand = (binary: string | undefined): string[] => {
 
 /** Joins the cgroups first, so that everything the program starts is counted too. */
 const JOIN = 'while [ "$1" != -- ]; do echo $$ >"$1"; shift; done; shift'
-/** `ip netns exec` mounts a /sys without the cgroups: they are kept at a place of the lab meanwhile, seen in there only. */
+/** `ip netns exec` mounts a /sys without the cgroups: they are kept at a place of the lab meanwhile, seen in there only, and moved: removing the lab's files must not reach them. */
 const KEEP_CGROUPS = 'mkdir -p "$1"; mount --rbind /sys/fs/cgroup "$1"; shift; exec "$@"'
-const SHOW_CGROUPS = 'mount --rbind "$1" /sys/fs/cgroup; shift; exec "$@"'
+const SHOW_CGROUPS = 'mount --move "$1" /sys/fs/cgroup; shift; exec "$@"'
 
 /** A program in the namespace and the cgroup of a place. The process id stays the same through all of it. */
 export const insideCommand = (state: LabState, place: PlacePlan, argv: string[]): string[] => {

@@ -36,7 +36,8 @@ export interface LabOptions extends Partial<TopologyOptions> {
   onProgress?: (text: string) => void
 }
 
-const READY_TIMEOUT_MS = 15_000
+/** Far longer than it takes: on a machine that is busy with something else it only takes longer. */
+export const READY_TIMEOUT_MS = 60_000
 
 const build = async (state: LabState, options: LabOptions): Promise<void> => {
   const say = options.onProgress ?? (() => {})

@@ -16,7 +16,9 @@ export interface Action {
   id: string
   /** Key that starts it on its screen. */
   key: string
-  screen: ScreenId
+  screens: readonly ScreenId[]
+  /** What its rows are, for a refusal. */
+  of: string
   help: string
   title(row: string): string
   /** Why it cannot be done, or `null`. */
@@ -38,7 +40,8 @@ const ROLES = ['classifier', 'forwarder', 'host']
 const roles: Action = {
   id: 'roles',
   key: 'r',
-  screen: 'nodes',
+  screens: ['nodes'],
+  of: 'node',
   help: 'set the roles of the node',
   title: row => `roles of ${row}`,
   refusal: (row, { nodes }) =>
@@ -67,14 +70,21 @@ const roles: Action = {
 const TIMEOUT = ['--timeout', '10s']
 
 /**
- * All of a host's applications; an order about one of its services is given on the command line. An agent of an earlier
- * version tells no directives.
+ * Whether there is an order about just that: all of a host, or with HOST/SERVICE its one application. An agent of an earlier version
+ * tells no directives.
  */
-const isOrdered = (row: string, { nodes }: Snapshot): boolean =>
-  nodes.nodes.some(
+const isOrdered = (row: string, { nodes }: Snapshot): boolean => {
+  const [host, app = '*'] = row.split('/')
+  return nodes.nodes.some(
     node =>
-      node.name === row && node.directives?.some(order => order.app === '*' && order.state !== 'active'),
+      node.name === host && node.directives?.some(order => order.app === app && order.state !== 'active'),
   )
+}
+
+const ofHost = (row: string, snapshot: Snapshot): string =>
+  row.includes('/') && isOrdered(row.split('/')[0]!, snapshot)
+    ? `; ${row.split('/')[0]} as a whole is drained: u on the screen of hosts ends that`
+    : ''
 
 const isStatic = ({ nodes }: Snapshot): string | null =>
   nodes.mode === 'static' ? 'this cluster is static: nothing in it is changed by commands' : null
@@ -82,8 +92,9 @@ const isStatic = ({ nodes }: Snapshot): string | null =>
 const drain: Action = {
   id: 'drain',
   key: 'd',
-  screen: 'hosts',
-  help: 'no new connections to the host',
+  screens: ['hosts', 'health'],
+  of: 'host or of one of its applications',
+  help: 'drain: no new connections',
   title: row => `drain ${row}: no new connections, those that it has go on`,
   refusal: (row, snapshot) =>
     isStatic(snapshot) ?? (isOrdered(row, snapshot) ? `${row} is drained already; u undrains it` : null),
@@ -94,11 +105,13 @@ const drain: Action = {
 const undrain: Action = {
   id: 'undrain',
   key: 'u',
-  screen: 'hosts',
-  help: 'new connections again',
+  screens: ['hosts', 'health'],
+  of: 'host or of one of its applications',
+  help: 'undrain',
   title: row => `undrain ${row}: it takes new connections again`,
   refusal: (row, snapshot) =>
-    isStatic(snapshot) ?? (isOrdered(row, snapshot) ? null : `no order drains ${row}; d drains it`),
+    isStatic(snapshot) ??
+    (isOrdered(row, snapshot) ? null : `no order drains ${row}${ofHost(row, snapshot) || '; d drains it'}`),
   toggles: () => [],
   args: row => ['undrain', row, ...TIMEOUT],
 }
@@ -106,4 +119,5 @@ const undrain: Action = {
 export const ACTIONS: readonly Action[] = [roles, drain, undrain]
 
 /** A row whose name could be taken for an option never becomes an argument. */
-export const isName = (row: string): boolean => /^[a-z0-9][a-z0-9-]{0,62}$/.test(row)
+export const isName = (row: string): boolean =>
+  /^[a-z0-9][a-z0-9-]{0,62}(\/[a-z0-9][a-z0-9-]{0,62})?$/.test(row)

@@ -36,17 +36,27 @@ const cycle = (state: State, by: number): State => {
   return toScreen(state, SCREENS[(at + by + SCREENS.length) % SCREENS.length]!.id)
 }
 
+/** The cursor stays with the row that was opened, also when it was the first by chance. */
+const goTo = (state: State, key: string, to: Place): State => {
+  const from = withList(state, list => ({ ...list, key }))
+  return { ...from, places: [...from.places, to] }
+}
+
 const open = (state: State): State => {
   const at = shownPlace(state)
   const key = chosenRow(state)
   if (at.kind === 'details' || key === null) return state
   const to = screenOf(at.screen).open(key)
-  // The cursor stays with the row that was opened, also when it was the first by chance.
-  const from = withList(state, list => ({ ...list, key }))
-  if (to === null)
-    return { ...from, places: [...from.places, { kind: 'details', screen: at.screen, key, top: 0 }] }
+  if (to === null) return goTo(state, key, { kind: 'details', screen: at.screen, key, top: 0 })
   const { screen, ...scope } = to
-  return { ...from, places: [...from.places, { kind: 'table', screen, scope, list: newList(screen) }] }
+  return goTo(state, key, { kind: 'table', screen, scope, list: newList(screen) })
+}
+
+const openFlows = (state: State): State => {
+  const key = chosenRow(state)
+  const scope = key === null ? undefined : screenOf(shownPlace(state).screen).flows?.(key)
+  if (key === null || scope === undefined) return state
+  return goTo(state, key, { kind: 'table', screen: 'flows', scope, list: newList('flows') })
 }
 
 const back = (state: State): State => {
@@ -60,7 +70,7 @@ const act = (state: State, id: string): Step => {
   const row = chosenRow(state)
   const { snapshot } = state
   if (row === null || snapshot === null) return only(state)
-  const refusal = isName(row) ? action.refusal(row, snapshot) : `${row} is not the name of a node`
+  const refusal = isName(row) ? action.refusal(row, snapshot) : `${row} is not the name of a ${action.of}`
   if (refusal !== null) return only({ ...state, message: refusal })
   const toggles = action.toggles(row, snapshot)
   if (toggles.length > 0)
@@ -92,6 +102,8 @@ const obey = (state: State, command: Command, key: string): Step => {
       return only(cycle(state, -1))
     case 'open':
       return only(open(state))
+    case 'flows':
+      return only(openFlows(state))
     case 'back':
       return only(back(state))
     case 'filter': {

@@ -14,6 +14,7 @@ export type Command =
   | 'previous-screen'
   | `screen ${ScreenId}`
   | 'open'
+  | 'flows'
   | 'back'
   | 'filter'
   | 'sort'
@@ -31,7 +32,7 @@ export interface Binding {
   /** For the last line. */
   hint?: string
   /** Only there. */
-  screen?: ScreenId
+  screens?: readonly ScreenId[]
 }
 
 const FIXED: readonly Binding[] = [
@@ -52,6 +53,10 @@ const FIXED: readonly Binding[] = [
   { group: 'Screens', keys: ['tab'], does: 'next-screen', help: 'next screen' },
   { group: 'Screens', keys: ['shift-tab'], does: 'previous-screen', help: 'screen before' },
   { group: 'Look', keys: ['enter'], does: 'open', help: 'open the row', hint: 'open' },
+  {
+    ...{ group: 'Look', keys: ['f'], does: 'flows', help: 'flows of the row', hint: 'flows' },
+    screens: SCREENS.filter(({ flows }) => flows !== undefined).map(({ id }) => id),
+  },
   { group: 'Look', keys: ['esc', 'backspace'], does: 'back', help: 'back, or drop the filter' },
   { group: 'Look', keys: ['/'], does: 'filter', help: 'filter the rows', hint: 'filter' },
   { group: 'Look', keys: ['s'], does: 'sort', help: 'sort by the next column', hint: 'sort' },
@@ -64,7 +69,7 @@ const FIXED: readonly Binding[] = [
       does: `action ${action.id}`,
       help: action.help,
       hint: action.id,
-      screen: action.screen,
+      screens: action.screens,
     }),
   ),
   { group: 'Program', keys: ['?'], does: 'help', help: 'these keys', hint: 'help' },
@@ -78,7 +83,7 @@ export const bindings = (readOnly: boolean): readonly Binding[] =>
 export const commandOf = (key: string, { settings, places }: State): Command | null => {
   const { screen } = places.at(-1)!
   const binding = bindings(settings.readOnly).find(
-    ({ keys, screen: only }) => keys.includes(key) && (only === undefined || only === screen),
+    ({ keys, screens }) => keys.includes(key) && (screens === undefined || screens.includes(screen)),
   )
   return binding?.does ?? null
 }

@@ -12,7 +12,7 @@ import type {
 import type { ActionOverlay } from './actions.ts'
 import type { History } from './history.ts'
 
-export type ScreenId = 'nodes' | 'services' | 'hosts' | 'flows' | 'events'
+export type ScreenId = 'nodes' | 'services' | 'hosts' | 'flows' | 'events' | 'health'
 
 /** One look at an agent. */
 export interface Look {
@@ -39,7 +39,7 @@ export interface Snapshot extends Omit<Look, 'atMs' | 'events'> {
   lastEvent: number
 }
 
-/** Flows of one service or host only. */
+/** Of one service or host only. */
 export interface Scope {
   service?: string
   host?: string

@@ -37,7 +37,7 @@ export const rowsOf = (state: State): Row[] => {
   const at = shownPlace(state)
   if (at.kind !== 'table' || state.snapshot === null || isAsking(state)) return []
   const screen = screenOf(at.screen)
-  return arrange(screen.rows(state.snapshot, state.history), screen.columns, at.list)
+  return arrange(screen.rows(state.snapshot, state.history, at.scope), screen.columns, at.list)
 }
 
 /** Key of the row that a command is about. */

@@ -7,6 +7,14 @@ import { newestRevision } from './screens/nodes.ts'
 /** Share of a table from which on it is worth a word. */
 const NEARLY_FULL = 0.9
 
+/** What the operator ordered and has not withdrawn: as it is meant to be, and yet not to be forgotten. */
+export const orders = ({ nodes }: Snapshot): string[] =>
+  nodes.nodes.flatMap(({ name, directives }) =>
+    (directives ?? [])
+      .filter(({ state }) => state !== 'active')
+      .map(({ app, state }) => `${app === '*' ? name : `${app} on ${name}`} is ${state} by order`),
+  )
+
 export const troubles = ({ nodes, vips, status, health }: Snapshot): string[] => {
   const newest = newestRevision(nodes.nodes)
   const dead = nodes.nodes.filter(node => node.node === 'dead')

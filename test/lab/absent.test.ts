@@ -56,7 +56,7 @@ it('an application that ends is absent on every unit and on its host, and is bac
   for (const node of [...UNITS, 'h1']) {
     const wide = await lab.shunt(node, ['hosts', '-o', 'wide'])
     assert.is(wide.code, 3)
-    assert.match(wide.stdout, /\nh1 +web +10\.99\.0\.1:80 +absent +- +- +- +- +- /)
+    assert.match(wide.stdout, /\nh1 +web +10\.99\.0\.1:80 +absent +- +\d+ +- +- +- /)
     assert.match(wide.stderr, /^warning: nothing listens for web on h1: start its application there/m)
   }
   await ready('f1', 1)
@@ -98,7 +98,7 @@ it('a service all of whose hosts are drained is warned of; a drained host may en
   assert.is(wide.code, 3)
   assert.is(
     wide.stderr,
-    'warning: no host of web takes new connections (h1: draining by order, shunt undrain ends it; h2: nothing listens, and it is draining)\n',
+    'nothing listens for web on h2, which is draining by order; shunt undrain ends it\nwarning: no host of web takes new connections (h1: draining by order, shunt undrain ends it; h2: nothing listens, and it is draining)\n',
   )
   await lab.startWeb('h2')
   for (const host of ['h1', 'h2']) await order('undrain', host)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { OsError } from '../../src/errors.ts'
+import { sleepSync } from '../../src/lab/processes.ts'
 import {
   addAddress,
   addresses,
@@ -104,6 +105,8 @@ lab('adds IPv6 addresses', () => {
     assert.ok(
       addresses().some(({ address, prefixLength }) => address === '2001:db8::5' && prefixLength === 128),
     )
+    // The kernel brings the address into force a moment after it has said yes.
+    for (let i = 0; i < 500 && !routeGet('2001:db8::5').local; i++) sleepSync(10)
     assert.is(routeGet('2001:db8::5').local, true)
     assert.is(deleteAddress(index, '2001:db8::5/128'), true)
   })

@@ -116,10 +116,12 @@ export interface PoolPlan {
   [host: string]: number
 }
 
+type ServiceInput = NonNullable<ClusterDocumentInput['services']>[number]
+
 /** A document; `timeouts` as short as tests need them. */
 export const documentText = (
   pools: Record<string, PoolPlan>,
-  services: { name: string; vip?: string; port: number; pool: string }[],
+  services: (Omit<ServiceInput, 'vip' | 'protocol'> & { vip?: string })[],
   timeouts: ClusterDocumentInput['timeouts'] = {},
 ): string =>
   stringify({

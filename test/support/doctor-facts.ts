@@ -97,6 +97,7 @@ export const healthyFacts = (): Facts => ({
   },
   cgroup: { value: null },
   clock: { value: { synchronised: true, maxErrorMs: 12.5 } },
+  holder: null,
   controlSocket: '/run/shunt/control.sock',
   agent: { value: healthyAgent() },
 })

@@ -39,6 +39,7 @@ export const STATUS: StatusData = {
     { name: 'h1', roles: ['host'], address: '10.10.0.31', state: 'alive', lastHeardMs: 120, rttMs: 0.4 },
     { name: 'h2', roles: ['host'], address: '10.10.0.32', state: 'dead', lastHeardMs: 65_000, rttMs: null },
   ],
+  group: { index: 0, members: ['h1', 'h2', 'h3', 'h4'], leader: 'h3', generation: 2, sinceMs: 65_000 },
   limits: [{ name: 'flows', used: 1200, capacity: 262_144, evicted: 0 }],
   counters: { slow_packets: 17, active_flows: 1200 },
   functions: [
@@ -129,6 +130,7 @@ const endpoint = {
 } as const
 /** f1 is a load balancing unit and no host; h2 died a while ago. */
 export const HEALTH: HealthData = {
+  group: null,
   own: null,
   cache: [
     {
@@ -136,6 +138,7 @@ export const HEALTH: HealthData = {
       generation: 7,
       inForce: 7,
       leaseMs: 2400,
+      via: 'h3',
       rows: [
         endpoint,
         {
@@ -146,16 +149,22 @@ export const HEALTH: HealthData = {
           physical: '10.99.0.1:53',
           health: 'failing',
           load: 0,
-          target: 'inactive',
+          target: 'draining',
           current: 'active',
           cause: 'health',
         },
       ],
     },
-    { host: 'h2', generation: null, inForce: null, leaseMs: 0, rows: [] },
+    { host: 'h2', generation: null, inForce: null, leaseMs: 0, via: null, rows: [] },
   ],
   shares: [
-    { service: 'web', scheme: 'hash', panic: false, overload: false, hosts: [{ host: 'h1', percent: 100 }] },
+    {
+      service: 'web',
+      scheme: 'hash',
+      panic: false,
+      overload: false,
+      hosts: [{ host: 'h1', percent: 100, slowStartMs: 0 }],
+    },
     { service: 'dns', scheme: 'hash', panic: false, overload: false, hosts: [] },
   ],
   absent: [],
@@ -180,6 +189,10 @@ export const APPS: AppsData = {
     bandwidthBits: 92_000_000,
     bandwidthFreeBits: 908_000_000,
   },
+  services: [
+    { service: 'web', protocol: 'tcp', connections: 12 },
+    { service: 'dns', protocol: 'udp', connections: null },
+  ],
   listeners: [
     {
       protocol: 'tcp',

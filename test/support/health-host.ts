@@ -33,7 +33,13 @@ export const appOf = (port: number, over: Partial<AppId> = {}): AppId => ({
   ...over,
 })
 export const keyOf = (port: number): string => appKey(appOf(port))
-export const endpointOf = (port: number, capacity = 50): Endpoint => ({ app: appOf(port), capacity })
+export const endpointOf = (
+  port: number,
+  capacity = 50,
+  whenFailing: Endpoint['whenFailing'] = 'draining',
+): Endpoint => ({
+  ...{ app: appOf(port), capacity, whenFailing },
+})
 
 /** The n-th chain's seed. */
 export const seeds = (): (() => Uint8Array) => {

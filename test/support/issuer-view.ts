@@ -19,6 +19,8 @@ export class IssuerView extends FakeView {
   readonly rows = new Map<string, Partial<NodeRow>>()
   /** Tables of other nodes by name, as their agents answer; a node that is not here cannot be reached. */
   readonly healthOf = new Map<string, () => HealthData>()
+  /** Connections and flows of other nodes by name and path, as their agents answer. */
+  readonly answersOf = new Map<string, (path: string) => unknown>()
   controlPort = 6780
 
   constructor(issuer: Issuer) {
@@ -84,11 +86,21 @@ export class IssuerView extends FakeView {
 
   override async remote(node: string, path: string): Promise<{ status: number; body: string }> {
     const health = this.healthOf.get(node)
-    if (health === undefined) return super.remote(node, path)
+    const other = this.answersOf.get(node)?.(path)
+    if (health === undefined && other === undefined) return super.remote(node, path)
     this.remotes.push({ node, path })
+    if (other !== undefined) {
+      const envelope = {
+        schema: SCHEMAS.apps,
+        node,
+        time: new Date(this.#issuer.nowMs).toISOString(),
+        data: other,
+      }
+      return { status: 200, body: JSON.stringify(envelope) }
+    }
     const { mode, nodes } = await this.nodes()
     const data =
-      path === '/v1/health'
+      path === '/v1/health' && health !== undefined
         ? health()
         : { mode, nodes: nodes.map(row => ({ ...row, self: row.name === node })) }
     const schema = path === '/v1/health' ? SCHEMAS.health : SCHEMAS.nodes

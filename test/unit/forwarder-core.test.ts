@@ -181,6 +181,39 @@ it('plumbs a flow that proves long, once a lease; not SYN, FIN or RST', () => {
   assert.is(t.take().filter(line => line.startsWith('plumb')).length, 1)
 })
 
+it('flows that are closing do not count as flows of their host, and count again when they go on', () => {
+  const t = setUp()
+  const now = (): number[] => [
+    t.core.tally.hostFlows[1]!,
+    t.core.tally.serviceFlows.reduce((a, b) => a + b, 0),
+  ]
+  t.establish(0)
+  assert.equal(now(), [1, 1])
+  t.core.packet(tcp(FLAG.RST), 1)
+  assert.equal(now(), [0, 0])
+  t.core.packet(tcp(ACK), 2)
+  assert.equal(now(), [1, 1], 'the RST was stale')
+  t.core.packet(tcp(FLAG.FIN | ACK), 3)
+  t.core.packet(tcp(FLAG.FIN | ACK), 4)
+  assert.equal(now(), [0, 0])
+  // A new connection on the same ports goes to another host, and counts there once it has proven itself.
+  t.choice.host = 2
+  t.index.host(1)!.live = false
+  t.core.packet(tcp(FLAG.SYN), 5)
+  t.core.packet(tcp(ACK), 6)
+  assert.is(
+    t.core.tally.hostFlows.reduce((a, b) => a + b, 0),
+    1,
+  )
+  t.core.packet(tcp(FLAG.RST), 7)
+  t.core.tick(7 + TIMEOUTS.linger)
+  assert.is(t.flows.table.size, 0)
+  assert.equal(
+    t.core.tally.hostFlows.filter(n => n !== 0),
+    [],
+  )
+})
+
 it('a FIN starts a linger that lasts while the kernel may still forward; a half-closed flow lives on', () => {
   const t = setUp()
   t.establish(0)

@@ -120,6 +120,14 @@ it('a machine that was suspended chooses nobody until leases are told again', ()
   assert.equal(spread(), [0, 0, 100, 0])
 })
 
+it('a suspension ends no lease that nobody renews: of a host whose agent knows none', () => {
+  const { allotment, spread } = start()
+  const leases = { 1: 9000, 2: Number.POSITIVE_INFINITY }
+  allotment.take(update({ shares: { 1: 1, 2: 1 }, leases }))
+  allotment.stoodStill()
+  assert.equal(spread(), [0, 0, 100, 0])
+})
+
 it('tokens are used up, asked for in time, and then it goes on by hash', () => {
   const { allotment, choose } = start()
   const change = { scheme: 'tokens' } as const

@@ -93,9 +93,12 @@ export class HealthAllotment implements Allotment, Readiness {
     for (const { host, untilMs } of leases) this.#leases[host] = untilMs
   }
 
-  /** This machine was suspended: whatever the leases said, nobody has vouched for a host meanwhile. */
+  /**
+   * This machine was suspended: whatever the leases said, nobody has vouched for a host meanwhile. A lease without an end stands on
+   * nobody's word (the host's agent is of an earlier version), and nothing would renew it.
+   */
   stoodStill(): void {
-    this.#leases.fill(0)
+    for (const [host, untilMs] of this.#leases.entries()) if (Number.isFinite(untilMs)) this.#leases[host] = 0
   }
 
   /** The directory has changed: what was allotted of services and hosts that are gone is forgotten. */

@@ -2,6 +2,7 @@
 import { KEPT_IN_SLOT } from '../../cluster/precedence.ts'
 import type { ClusterView, Member } from '../../cluster/types.ts'
 import type { EventKind, EventRow } from '../../control/cluster-types.ts'
+import type { DirectiveState } from '../../health/types.ts'
 
 export interface ViewEvent {
   readonly kind: EventKind
@@ -16,6 +17,14 @@ const event = (
   text: string,
   severity: EventRow['severity'] = 'info',
 ): ViewEvent => ({ kind, severity, subject, text })
+
+const ORDERED: Record<DirectiveState, (where: string) => string> = {
+  active: where => `the operator ended the order about ${where}`,
+  draining: where => `the operator ordered: no new connections to ${where}`,
+  inactive: where => `the operator ordered: no packets at all to ${where}`,
+}
+const orderText = (host: string, app: string, state: DirectiveState): string =>
+  ORDERED[state](app === '*' ? host : `${app} on ${host}`)
 
 const memberEvents = (before: ClusterView, now: ClusterView): ViewEvent[] => {
   const old = new Map<string, Member>(before.members.map(member => [member.id, member]))
@@ -40,10 +49,7 @@ const memberEvents = (before: ClusterView, now: ClusterView): ViewEvent[] => {
     const earlier = old.get(member.id)?.directives ?? []
     for (const { app, state, revision } of member.directives) {
       if (earlier.some(order => order.app === app && order.revision === revision)) continue
-      const what = app === '*' ? 'all applications' : `the application of ${app}`
-      out.push(
-        event('directive.ordered', member.name, `the operator wants ${what} of ${member.name} ${state}`),
-      )
+      out.push(event('directive.ordered', member.name, orderText(member.name, app, state)))
     }
   }
   const known = new Set(before.departed.map(({ id }) => id))

@@ -47,6 +47,19 @@ export class FlowLife {
 
   /** Moves a flow between lists on what its packet says; every packet that passes is a sign of life. */
   transition(slot: number, tcpFlags: number, nowMs: number): void {
+    const wasOpen = this.#isOpen(slot)
+    this.#move(slot, tcpFlags, nowMs)
+    const isOpen = this.#isOpen(slot)
+    if (wasOpen !== isOpen) this.tally.open(this.flows.host[slot], this.flows.service[slot], isOpen ? 1 : -1)
+  }
+
+  /** Whether it counts as a flow of its host: until an end of it closes. */
+  #isOpen(slot: number): boolean {
+    const list = this.flows.table.listOf(slot)
+    return this.flows.host[slot] !== 0 && list !== LIST.CLOSING && list !== LIST.CLOSING_PLUMBED
+  }
+
+  #move(slot: number, tcpFlags: number, nowMs: number): void {
     const { flows } = this
     const { table } = flows
     const protocol = table.keyWord(slot, 9)
@@ -129,6 +142,7 @@ export class FlowLife {
     }
     flows.host[slot] = hostIndex
     this.tally.assigned(hostIndex, flows.service[slot])
+    if (this.#isOpen(slot)) this.tally.open(hostIndex, flows.service[slot], 1)
     return true
   }
 
@@ -140,7 +154,7 @@ export class FlowLife {
       this.#identifiers.free(flows.identifier[slot], nowMs, flows.has(slot, FLOW_FLAG.TUNNELLED))
       flows.identifier[slot] = 0
     }
-    if (flows.host[slot] !== 0) this.tally.released(flows.host[slot], flows.service[slot])
+    if (this.#isOpen(slot)) this.tally.open(flows.host[slot], flows.service[slot], -1)
     flows.host[slot] = 0
   }
 

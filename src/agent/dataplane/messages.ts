@@ -137,7 +137,7 @@ export interface WorkerStatus {
   readonly tableBytes: WorkerFunctions
   /** By reason number. */
   readonly drops: Float64Array
-  /** By host index, and by service index: flows now, and flows ever. */
+  /** By host index, and by service index: flows now that are not closing, and flows ever. */
   readonly hostFlows: readonly number[]
   readonly hostConnections: readonly number[]
   readonly serviceFlows: readonly number[]

@@ -1,4 +1,4 @@
-/** Flows now and connections ever, by host index and by service index. */
+/** Flows now, closing ones left out, and connections ever, by host index and by service index. */
 export class Tally {
   readonly hostFlows: number[] = []
   readonly hostConnections: number[] = []
@@ -6,9 +6,7 @@ export class Tally {
   readonly serviceConnections: number[] = []
 
   assigned(host: number, service: number): void {
-    bump(this.hostFlows, host, 1)
     bump(this.hostConnections, host, 1)
-    bump(this.serviceFlows, service, 1)
     bump(this.serviceConnections, service, 1)
   }
 
@@ -18,9 +16,10 @@ export class Tally {
     bump(this.serviceConnections, service, 1)
   }
 
-  released(host: number, service: number): void {
-    bump(this.hostFlows, host, -1)
-    bump(this.serviceFlows, service, -1)
+  /** `by`: 1 for a flow that opens or opens again, -1 for one that closes or is gone. */
+  open(host: number, service: number, by: 1 | -1): void {
+    bump(this.hostFlows, host, by)
+    bump(this.serviceFlows, service, by)
   }
 
   /** The index may get another meaning. */

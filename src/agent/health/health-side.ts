@@ -3,34 +3,32 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
-import type { HealthData, ShareRow } from '../../control/types.ts'
+import type { GroupData, HealthData, ShareRow } from '../../control/types.ts'
 import { errorText } from '../../errors.ts'
 import { encodeHealthFrame } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
-import { RateByKey } from '../../gossip/rate-by-key.ts'
-import { decodeHealth, encodeHealth } from '../../health/codec.ts'
+import { encodeHealth } from '../../health/codec.ts'
 import { HealthNode, type HealthNodeAction, type HealthNodeEvent } from '../../health/node.ts'
-import { BEAT_MS, type DirectiveState, LEASE_BEATS, type ServerState } from '../../health/types.ts'
+import type { DirectiveState, ServerState } from '../../health/types.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import type { Course } from '../cluster/course.ts'
 import type { EventLog } from '../events.ts'
+import { GroupWatch } from './group-watch.ts'
+import { HealthInbox } from './health-inbox.ts'
 import { factsOf, type HealthViewParts, healthView, sharesView } from './health-view.ts'
+import { LOAD, nodeSettings } from './node-settings.ts'
 import { type AppReport, OwnApps, type OwnEndpoint } from './own-apps.ts'
+import { PolicyWatch } from './policy-watch.ts'
 import { RowWatch } from './row-watch.ts'
-import { addedHosts, ordersOf, serviceOf, settledText } from './services.ts'
+import { addedHosts, ordersOf, settledNews } from './services.ts'
+import { SettledWatch } from './settled-watch.ts'
 import { UnitSide, type UnitSidePorts } from './unit-side.ts'
 
 /** Links of this version carry health and load. */
 const HEALTH_VERSION = 3
-const FORWARD_EVERY = 10
-const DNS_EVERY = 30
-/** Load as R-B4 wants it: one to four times a minute, or on a large change. */
-const LOAD = { everyMs: 15_000, step: 5, jump: 25 }
 /** Between two tellings of the server state. */
 const SERVER_MS = 15_000
-/** Messages of one peer, a message 1 and 1 more for each 512 bytes: decoding and applying cost this node's main thread. */
-const RATE = { ratePerS: 300, burst: 2_000 }
 /** For rows of hosts that are new to a service: they come before the host says that it follows. */
 const READY_MS = 500
 /** Node has no longer timers. */
@@ -52,6 +50,9 @@ export class HealthSide {
   readonly #parts: HealthSideParts
   readonly #node: HealthNode
   readonly #rows: RowWatch
+  readonly #group: GroupWatch
+  readonly #settled: SettledWatch
+  readonly #policy: PolicyWatch
   #course: Course
   #unit: UnitSide | null = null
   #apps: OwnApps | null = null
@@ -70,36 +71,24 @@ export class HealthSide {
     messages_over_rate: 0,
     refused: 0,
   }
-  readonly #rates = new RateByKey(RATE)
+  readonly #inbox = new HealthInbox(what => this.counters[what]!++)
   readonly #standstill = new Standstill()
   /** What an action leads to has to wait for the other actions. */
   readonly #waiting: HealthNodeEvent[] = []
+  #isStepping = false
   #stopped = false
 
   constructor(course: Course, parts: HealthSideParts) {
     this.#parts = parts
     this.#course = course
     this.#rows = new RowWatch(parts.events, () => factsOf(this.#viewParts()))
-    const { groups, overload, node, addresses } = course.config
-    const isSparse = groups.heartbeats === 'changes'
-    this.#node = new HealthNode(
-      {
-        name: node.name,
-        host: {
-          beatMs: BEAT_MS,
-          leaseBeats: LEASE_BEATS + (isSparse ? FORWARD_EVERY : 0),
-          forwardEvery: FORWARD_EVERY,
-          dnsName: addresses.cluster,
-          dnsEvery: DNS_EVERY,
-          overload,
-          load: LOAD,
-          // Units may hold rows of an earlier run as active: then a directive goes through the protocol.
-          isRestart: true,
-        },
-        group: { beatMs: BEAT_MS, mode: groups.heartbeats, directHosts: groups.direct, size: groups.size },
-      },
-      { instance: () => randomBytes(4).readUInt32LE(0), seed: () => randomBytes(32) },
-    )
+    this.#group = new GroupWatch(parts.events, () => this.#node.group)
+    this.#settled = new SettledWatch(parts.events, (services, host) => this.#rows.before(services, host))
+    this.#policy = new PolicyWatch(course.config, parts.log)
+    this.#node = new HealthNode(nodeSettings(course.config, this.#policy.formerLeaseBeats), {
+      instance: () => randomBytes(4).readUInt32LE(0),
+      seed: () => randomBytes(32),
+    })
   }
 
   get node(): HealthNode {
@@ -131,6 +120,8 @@ export class HealthSide {
       roles.includes('forwarder') || roles.includes('classifier')
     // What the cache holds already, of this very node, is told in the same step.
     this.#followUnit(config, isUnit(config.roles))
+    const settings = this.#policy.follow(config)
+    if (settings !== null) this.#step({ on: 'settings', settings })
     this.#step({
       on: 'members',
       members: [self, ...config.peers].map(({ name, id, roles }) => ({
@@ -185,6 +176,9 @@ export class HealthSide {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#rows.stop()
+    this.#group.stop()
+    this.#settled.stop()
+    this.#policy.stop()
     this.#apps?.stop()
     this.#unit?.stop()
   }
@@ -195,19 +189,25 @@ export class HealthSide {
     return Object.fromEntries(Object.entries(parts).map(([name, value]) => [`health_${name}`, value]))
   }
 
+  /** Null where this node is in no group that has a leader. */
+  group(): GroupData | null {
+    return this.#group.view()
+  }
+
   view(): HealthData {
     return healthView(this.#viewParts())
   }
 
   /** Of new connections from here; null where this node is no load balancing unit. */
   shares(): ShareRow[] | null {
-    return sharesView(this.#unit)
+    return sharesView(this.#unit, performance.now())
   }
 
   #viewParts(): HealthViewParts {
     const { config, leaving } = this.#course
     return {
       ...{ config, leaving, node: this.#node, apps: this.#apps, unit: this.#unit, servers: this.#servers },
+      group: this.group(),
       orders: this.#parts.orders,
       nowMs: performance.now(),
     }
@@ -220,15 +220,12 @@ export class HealthSide {
       return
     }
     if (this.#unit !== null) return this.#unit.reconfigure(config)
-    const { links, log } = this.#parts
+    const { links, log, allot, leases } = this.#parts
     const own = config.node.name
     const stateOf = (name: string) => links.states().find(peer => peer.name === name)
     this.#unit = new UnitSide(config, {
-      allot: (allotments, complete) => this.#parts.allot(allotments, complete),
-      leases: leases => {
-        this.#lookAtClocks()
-        this.#parts.leases(leases)
-      },
+      ...{ allot, leases },
+      lookAtClocks: () => this.#lookAtClocks(),
       applied: (host, version) => this.#step({ on: 'applied', host, version }),
       followed: () => this.#rows.soon(),
       alive: name => name === own || (stateOf(name)?.state === 'alive' && !this.#parts.isDead(name)),
@@ -272,7 +269,7 @@ export class HealthSide {
 
   #endpoints(endpoints: readonly OwnEndpoint[]): void {
     this.#order(endpoints)
-    this.#step({ on: 'endpoints', endpoints: endpoints.map(({ app, capacity }) => ({ app, capacity })) })
+    this.#step({ on: 'endpoints', endpoints })
     this.#rows.soon()
   }
 
@@ -306,19 +303,8 @@ export class HealthSide {
   }
 
   #receive(from: string, body: Uint8Array): void {
-    this.counters.messages_in!++
-    if (!this.#rates.take(from, performance.now(), 1 + body.length / 512)) {
-      this.counters.messages_over_rate!++
-      return
-    }
-    let message: ReturnType<typeof decodeHealth>
-    try {
-      message = decodeHealth(body)
-    } catch {
-      this.counters.messages_bad!++
-      return
-    }
-    this.#step({ on: 'message', from, message })
+    const message = this.#inbox.take(from, body, performance.now())
+    if (message !== null) this.#step({ on: 'message', from, message })
   }
 
   /** Before anything that rests on leases. */
@@ -330,12 +316,28 @@ export class HealthSide {
     if (this.#stopped) return
     this.#lookAtClocks()
     this.#waiting.push(event)
-    if (this.#waiting.length > 1) return
-    for (; this.#waiting.length > 0; this.#waiting.shift()) {
-      const { actions, wakeAtMs } = this.#node.step(this.#waiting[0]!, performance.now())
-      this.#wakeAt(wakeAtMs)
-      for (const action of actions) this.#act(action)
+    if (this.#isStepping) return
+    this.#isStepping = true
+    try {
+      while (this.#waiting.length > 0) this.#take(this.#waiting.shift()!)
+    } finally {
+      // Links catch what their callbacks throw, and go on.
+      this.#isStepping = false
     }
+  }
+
+  #take(event: HealthNodeEvent): void {
+    const { actions, wakeAtMs } = this.#node.step(event, performance.now())
+    this.#wakeAt(wakeAtMs)
+    for (const action of actions) this.#act(action)
+    this.#tellSettled(actions)
+  }
+
+  #tellSettled(actions: readonly HealthNodeAction[]): void {
+    const settled = actions.filter(action => action.do === 'settled')
+    if (settled.length === 0) return
+    const rows = new Map(this.#node.host?.rows().map(row => [row.id, row]))
+    this.#settled.add(settled.map(({ id, state }) => settledNews(this.#course.config, rows.get(id), state)))
   }
 
   #wakeAt(atMs: number): void {
@@ -347,7 +349,7 @@ export class HealthSide {
   }
 
   #act(action: HealthNodeAction): void {
-    const { links, events, log } = this.#parts
+    const { links, log } = this.#parts
     switch (action.do) {
       case 'send':
         this.counters.messages_out!++
@@ -369,21 +371,13 @@ export class HealthSide {
         return this.#unit?.drop(action.host)
       case 'check':
         return this.#unit?.update()
-      case 'settled': {
-        const row = this.#node.host?.rows().find(({ id }) => id === action.id)
-        const service = row && serviceOf(this.#course.config, row.app)
-        const own = this.#course.config.node.name
-        const text = settledText(service?.name, own, action.state, row?.cause)
-        events.add('directive.settled', 'info', own, text)
-        return
-      }
       case 'refused':
         this.counters.refused!++
         log.debug({ from: action.from, why: action.why }, 'health message refused')
         return
       case 'leader':
-        log.info({ leader: action.leader }, 'leader of the group of hosts')
-        return
+        log.debug({ leader: action.leader }, 'leader of the group of hosts')
+        return this.#group.changed()
       case 'server-state':
         if (
           this.#course.config.peers.some(({ name, roles }) => name === action.from && roles.includes('host'))

@@ -1,10 +1,12 @@
 /** What the control API shows of health and load (control/health-types.ts). Pure but for what it is given. */
 import type { DirectiveOrder } from '../../cluster/types.ts'
+import { whenFailingOf } from '../../config/health-fields.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import type {
   AbsentRow,
   CachedTable,
   EndpointRow,
+  GroupData,
   HealthData,
   OwnRow,
   ShareRow,
@@ -24,6 +26,7 @@ export interface HealthViewParts {
   node: HealthNode
   apps: OwnApps | null
   unit: UnitSide | null
+  group: GroupData | null
   servers: ReadonlyMap<string, ServerState>
   leaving: ReadonlySet<string>
   /** The operator's, about a host's applications. */
@@ -57,10 +60,15 @@ const ownView = (parts: HealthViewParts): HealthData['own'] => {
     return {
       ...rowView(config, own, row),
       why: apps?.why(appKey(row.app)) ?? '',
+      whenFailing: whenFailingOf(serviceOf(config, row.app) ?? {}),
       waiting:
         waits === undefined
           ? null
-          : { sinceMs: nowMs - waits.sinceMs, units: waits.waiting.map(w => ({ ...w })) },
+          : {
+              sinceMs: nowMs - waits.sinceMs,
+              atMostMs: Math.max(0, waits.lapsesMs - nowMs),
+              units: waits.waiting.map(w => ({ ...w })),
+            },
     }
   })
   return {
@@ -73,27 +81,35 @@ const ownView = (parts: HealthViewParts): HealthData['own'] => {
 
 const cacheView = ({ config, node, unit, nowMs }: HealthViewParts): CachedTable[] | null => {
   if (node.unit === null || unit === null) return null
-  const known: CachedTable[] = node.unit.hosts().map(({ name, version, inForce, leaseUntilMs, rows }) => ({
-    host: name,
-    generation: version?.generation ?? null,
-    inForce: inForce?.generation ?? null,
-    leaseMs: unit.isSilent(name) ? null : Math.max(0, Math.round(leaseUntilMs - nowMs)),
-    rows: rows.map(row => rowView(config, name, row)).sort(byPlace),
-  }))
+  const known: CachedTable[] = node.unit
+    .hosts()
+    .map(({ name, version, inForce, leaseUntilMs, via, rows }) => ({
+      host: name,
+      generation: version?.generation ?? null,
+      inForce: inForce?.generation ?? null,
+      leaseMs: unit.isSilent(name) ? null : Math.max(0, Math.round(leaseUntilMs - nowMs)),
+      via,
+      rows: rows.map(row => rowView(config, name, row)).sort(byPlace),
+    }))
   return known.sort((a, b) => a.host.localeCompare(b.host))
 }
 
-export const sharesView = (unit: UnitSide | null): ShareRow[] | null => {
+export const sharesView = (unit: UnitSide | null, nowMs: number): ShareRow[] | null => {
   if (unit === null) return null
   return [...unit.handler.allotments()].map(([service, allotment]) => {
     const shares = allotment?.shares ?? []
     const sum = shares.reduce((all, { weight }) => all + weight, 0)
+    const slow = unit.handler.slowStarts(service, nowMs)
     return {
       service,
       scheme: allotment?.scheme ?? 'hash',
       panic: allotment?.panic ?? false,
       overload: allotment?.overload ?? false,
-      hosts: shares.map(({ host, weight }) => ({ host, percent: Math.round((1000 * weight) / sum) / 10 })),
+      hosts: shares.map(({ host, weight }) => ({
+        host,
+        percent: Math.round((1000 * weight) / sum) / 10,
+        slowStartMs: Math.round(slow.get(host) ?? 0),
+      })),
     }
   })
 }
@@ -113,15 +129,16 @@ export const factsOf = (parts: HealthViewParts): RowFact[] => {
     config.node.name,
     tables,
     absentOf(parts, tables),
-    service => allotments?.get(service)?.states ?? [],
+    service => allotments?.get(service) ?? null,
     row => apps?.why(appKey(row.app)) ?? '',
   )
 }
 
 export const healthView = (parts: HealthViewParts): HealthData => ({
+  group: parts.group,
   own: ownView(parts),
   cache: cacheView(parts),
-  shares: sharesView(parts.unit),
+  shares: sharesView(parts.unit, parts.nowMs),
   absent: absentOf(parts, tablesOf(parts)),
   servers: [...parts.servers]
     .map(([host, state]) => ({ host, ...state }))

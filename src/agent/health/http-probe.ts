@@ -17,6 +17,9 @@ import { type CheckTarget, portOf } from '../../health/probe/target.ts'
 import { bodyFits } from './body-fits.ts'
 import { bad, failureText, good, type ProbeOutcome, type ProbeRun } from './probe-run.ts'
 
+/** Answers before the answer (1xx). A server that never stops to send them would keep the agent's main thread busy. */
+const MAX_INTERIM = 32
+
 const send = (target: CheckTarget, signal: AbortSignal): ClientRequest => {
   const { type, path = DEFAULT_PATH, host } = target.check
   const name = host?.replace(/:\d+$/, '')
@@ -83,6 +86,7 @@ export const probeHttp: ProbeRun = (target, signal) =>
   new Promise(resolve => {
     const request = send(target, signal)
     let progress = 'no connection'
+    let isJudged = false
     const fail = (error: unknown): void => resolve(bad(signal.aborted ? progress : failureText(error)))
     request.on('socket', socket => {
       socket.once('connect', () => {
@@ -90,6 +94,7 @@ export const probeHttp: ProbeRun = (target, signal) =>
       })
     })
     request.on('response', answer => {
+      isJudged = true
       answer.on('error', () => {}) // whoever reads the body hears of it there
       progress = `status ${answer.statusCode}, but no whole body`
       const onBody = (): void => {
@@ -99,8 +104,16 @@ export const probeHttp: ProbeRun = (target, signal) =>
         .then(resolve, fail)
         .finally(() => request.destroy())
     })
+    let interim = 0
+    request.on('information', () => {
+      if (++interim <= MAX_INTERIM) return
+      resolve(bad('too many interim answers (status 1xx), and no other'))
+      request.destroy()
+    })
     request.on('error', fail)
-    // After every other end this changes nothing.
-    request.on('close', () => resolve(bad('closed without an answer')))
+    // The connection closes while a whole body waits for its turn.
+    request.on('close', () => {
+      if (!isJudged) resolve(bad('closed without an answer'))
+    })
     request.end()
   })

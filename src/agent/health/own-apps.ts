@@ -2,14 +2,18 @@
  * What this host knows of its own applications (R-B2): which endpoints of services are listened on, by whom, how healthy and how
  * busy they are. The table (src/health/host) is told; nothing is asked of the applications.
  */
+import { whenFailingOf } from '../../config/health-fields.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
-import type { AppsData } from '../../control/types.ts'
+import type { AppsData, ServiceConnections } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
+import type { Endpoint } from '../../health/host/events.ts'
 import { checkTarget } from '../../health/probe/target.ts'
 import { servedEndpoints } from '../../health/system/listeners.ts'
 import type { AppId, Health, ServerState } from '../../health/types.ts'
 import { processLives } from '../../os/proc.ts'
+import { ownConnections } from './own-connections.ts'
 import { HealthProbes } from './probes.ts'
+import { SharedWork } from './shared-work.ts'
 import { type Listener, type SystemSample, SystemWatch } from './system-watch.ts'
 
 const SAMPLE_MS = 2_000
@@ -18,10 +22,8 @@ const FULL_QUEUE = 1
 /** So many samples in a row with a full accept queue, and nobody accepts any more. */
 const STUCK_SAMPLES = 2
 
-export interface OwnEndpoint {
+export interface OwnEndpoint extends Endpoint {
   readonly key: string
-  readonly app: AppId
-  readonly capacity: number
   readonly service: ServiceConfig
   readonly sockets: readonly Listener[]
 }
@@ -66,6 +68,7 @@ export class OwnApps {
   readonly #ports: OwnAppsPorts
   readonly #watch: SystemWatch
   readonly #probes: HealthProbes
+  readonly #counting = new SharedWork<ServiceConnections[]>()
   #config: NodeConfig
   #timer: NodeJS.Timeout | null = null
   #endpoints: readonly OwnEndpoint[] = []
@@ -139,7 +142,7 @@ export class OwnApps {
     return this.#verdict(key).why
   }
 
-  apps(): AppsData {
+  async apps(): Promise<AppsData> {
     const sockets = this.#watch.listeners()
     const served = new Map<Listener, string[]>()
     for (const [service, listeners] of servedEndpoints(this.#asked(), sockets))
@@ -149,6 +152,7 @@ export class OwnApps {
       address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
     return {
       server: this.#sample?.server ?? null,
+      services: await this.#counting.ask(() => ownConnections(this.#asked(), this.#watch.listeners())),
       listeners: sockets.map(socket => ({
         protocol: socket.protocol,
         address: at(socket.address, socket.port),
@@ -193,6 +197,7 @@ export class OwnApps {
     const served = servedEndpoints(this.#asked(), sockets)
     this.#endpoints = [...served].map(([{ service, app, capacity }, listeners]) => ({
       ...{ key: appKey(app), app, capacity, service, sockets: listeners },
+      whenFailing: whenFailingOf(service),
     }))
     const keys = new Set(this.#endpoints.map(({ key }) => key))
     for (const known of [this.#full, this.#reports, this.#verdicts])

@@ -1,6 +1,7 @@
 /** Changes of endpoints as events, in sentences: what changes together is told together, and all of it at a bounded rate. Pure. */
 import type { EventRow } from '../../control/cluster-types.ts'
 import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
+import { listed } from './listed.ts'
 import { type RowChange, RowChanges } from './row-changes.ts'
 import type { RowFact } from './row-facts.ts'
 
@@ -8,6 +9,8 @@ export type RowEvent = Pick<EventRow, 'kind' | 'severity' | 'subject' | 'text'>
 
 /** The ring of events has 1,000 places: rows alone turn it over in half an hour at worst. */
 const RATE = { ratePerS: 0.5, burst: 20 }
+/** Orders do not wait behind what flaps. */
+const ORDERS = { ratePerS: 0.5, burst: 20 }
 /** More of a kind than this are told in one sentence. */
 const FEW = 3
 /** Names in such a sentence. */
@@ -38,9 +41,34 @@ const DIRECTIVES: Record<string, Wording> = {
     'WHERE is overloaded: no new connections from here until its load falls',
     'WHERE are overloaded: no new connections from here until their load falls',
   ),
+  health: wording(
+    'directive.followed',
+    'info',
+    'WHERE is held back here now because its application fails',
+    'WHERE are held back here now because their applications fail',
+  ),
+  'health-used': wording(
+    'directive.followed',
+    'warning',
+    'WHERE fails, and gets new connections from here all the same: no host of it is better off',
+    'WHERE fail, and get new connections from here all the same: no host is better off',
+  ),
+  'overload-used': wording(
+    'directive.followed',
+    'warning',
+    'WHERE is overloaded, and gets new connections from here all the same: no host of it is better off',
+    'WHERE are overloaded, and get new connections from here all the same: no host is better off',
+  ),
   draining: wording('directive.followed', 'info', 'WHERE: no new connections from here, by order'),
   inactive: wording('directive.followed', 'info', 'WHERE: no packets at all from here, by order'),
 }
+/** It got them before, too, for want of better hosts. */
+const IN_ITS_OWN_RIGHT = wording(
+  'directive.followed',
+  'info',
+  'WHERE gets new connections from here in its own right again',
+  'WHERE get new connections from here in their own right again',
+)
 const FAILS = wording(
   'app.health',
   'warning',
@@ -58,16 +86,12 @@ const ENDED = wording('app.lost', 'info', 'nothing listens for WHERE, which is t
 const BACK = wording('app.back', 'info', 'an application listens again for WHERE')
 
 const wordingOf = ({ fact, from }: RowChange): Wording => {
-  if (fact.of === 'directive') return DIRECTIVES[fact.word]!
+  if (fact.of === 'directive')
+    return fact.word === 'active' && from.endsWith('-used') ? IN_ITS_OWN_RIGHT : DIRECTIVES[fact.word]!
   if (fact.word === 'failing') return FAILS
   if (fact.word === 'absent') return fact.missed ? LOST : ENDED
   return from === 'absent' ? BACK : HEALTHY
 }
-
-const list = (names: readonly string[]): string =>
-  names.length <= NAMED
-    ? names.join(', ')
-    : `${names.slice(0, NAMED).join(', ')} and ${names.length - NAMED} more`
 
 interface Group {
   wording: Wording
@@ -110,26 +134,53 @@ const eventOf = ({ wording: words, changes, by }: Group): RowEvent => {
     return { kind, severity, subject: host, text }
   }
   const names = changes.map(change => (by === 'host' ? change.fact.service : change.fact.host))
-  const where = by === 'host' ? `${list(names)} on ${host}` : `${service} on ${list(names)}`
+  const where = by === 'host' ? `${listed(names, NAMED)} on ${host}` : `${service} on ${listed(names, NAMED)}`
   return { kind, severity, subject: by === 'host' ? host : '-', text: say(words.many, where) }
 }
 
 export class RowEvents {
   readonly #changes = new RowChanges()
   #bucket: Bucket = { tokens: RATE.burst, atMs: 0 }
+  #orders: Bucket = { tokens: ORDERS.burst, atMs: 0 }
 
-  /** All that is known now. Answers what to tell, and when to ask again at the latest (infinite: at the next change). Monotonic ms. */
-  observe(facts: readonly RowFact[], nowMs: number): { events: RowEvent[]; wakeAtMs: number } {
-    const { changes, wakeAtMs } = this.#changes.due(facts, nowMs)
+  /**
+   * All that is known now. Answers what to tell, and when to ask again at the latest (infinite: at the next change). Monotonic ms.
+   * @param isAsked news of these are told now, as far as the rate allows it
+   */
+  observe(
+    facts: readonly RowFact[],
+    nowMs: number,
+    isAsked?: (fact: RowFact) => boolean,
+  ): { events: RowEvent[]; wakeAtMs: number } {
+    const due = this.#changes.due(facts, nowMs, isAsked)
+    let { wakeAtMs } = due
     const events: RowEvent[] = []
-    for (const group of grouped(changes)) {
-      const { bucket, waitMs } = takeTokens(this.#bucket, 1, nowMs, RATE)
-      // The rest is told later, and more of it together.
-      if (waitMs > 0) return { events, wakeAtMs: Math.min(wakeAtMs, nowMs + waitMs) }
-      this.#bucket = bucket
+    for (const group of grouped(due.changes)) {
+      const waitMs = this.#take(
+        group.changes.some(({ isOrder }) => isOrder),
+        nowMs,
+      )
+      if (waitMs > 0) {
+        // It is told later, and more of it together.
+        wakeAtMs = Math.min(wakeAtMs, nowMs + waitMs)
+        continue
+      }
       this.#changes.told(group.changes, nowMs)
       events.push(eventOf(group))
     }
     return { events, wakeAtMs }
+  }
+
+  #take(isOrder: boolean, nowMs: number): number {
+    const { bucket, waitMs } = takeTokens(
+      isOrder ? this.#orders : this.#bucket,
+      1,
+      nowMs,
+      isOrder ? ORDERS : RATE,
+    )
+    if (waitMs > 0) return waitMs
+    if (isOrder) this.#orders = bucket
+    else this.#bucket = bucket
+    return 0
   }
 }

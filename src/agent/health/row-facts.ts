@@ -1,11 +1,21 @@
 /** What there is to say of each endpoint that this node knows: how its application is, and what this node does with it. Pure. */
 import type { AbsentRow } from '../../control/health-types.ts'
-import type { HostState } from '../../health/allotment/states.ts'
+import type { Allotment } from '../../health/allotment/handler.ts'
 import type { DirectiveState, Health, Row } from '../../health/types.ts'
 import type { KnownTable } from './absent.ts'
 
 export type AppWord = 'well' | 'failing' | 'absent' | 'unknown'
-export type DirectiveWord = 'active' | 'overload' | 'draining' | 'inactive'
+/** health: held back because it fails; with -used: it gets new connections all the same, for want of better hosts (R-B10). */
+export type DirectiveWord =
+  | 'active'
+  | 'overload'
+  | 'draining'
+  | 'inactive'
+  | 'health'
+  | 'health-used'
+  | 'overload-used'
+/** What this unit does with the hosts of a service. */
+export type Followed = Pick<Allotment, 'states' | 'panic' | 'overload'>
 
 export type RowFact = {
   readonly host: string
@@ -24,27 +34,35 @@ export type RowFact = {
 
 const HEALTH: Record<Health, AppWord> = { healthy: 'well', failing: 'failing', unknown: 'unknown' }
 
-/** Null: an event of another kind says it (a failing application, an agent that stops), or it is about to end. */
-const directiveWord = (state: DirectiveState, { cause }: Row): DirectiveWord | null => {
-  if (state === 'active' || cause === 'health') return 'active'
-  if (cause === 'overload') return 'overload'
+/** Null: an event of another kind says it (an agent that stops), or it is about to end. */
+const directiveWord = (
+  state: DirectiveState,
+  { cause }: Row,
+  followed: Followed | null,
+): DirectiveWord | null => {
+  // What is followed may be a moment behind the row.
+  if (state === 'active' && followed?.panic === true && cause === 'health') return 'health-used'
+  if (state === 'active' && followed?.overload === true && cause === 'overload') return 'overload-used'
+  if (state === 'active') return 'active'
+  if (cause === 'overload' || cause === 'health') return cause
   return cause === 'order' ? state : null
 }
 
 /**
  * @param name of this node, whose own directives are told by its table once all units follow (R-B6)
- * @param followed what this unit does with the hosts of a service; empty where this node is none
+ * @param followed null where this node is no unit
  */
 export const rowFacts = (
   name: string,
   tables: readonly KnownTable[],
   absent: readonly AbsentRow[],
-  followed: (service: string) => readonly HostState[],
+  followed: (service: string) => Followed | null,
   why: (row: Row) => string,
 ): RowFact[] => {
   const states = new Map<string, ReadonlyMap<string, DirectiveState>>()
   const stateOf = (service: string, host: string, row: Row): DirectiveState => {
-    const known = states.get(service) ?? new Map(followed(service).map(each => [each.host, each.state]))
+    const known =
+      states.get(service) ?? new Map(followed(service)?.states.map(each => [each.host, each.state]))
     states.set(service, known)
     return known.get(host) ?? row.current
   }
@@ -55,7 +73,7 @@ export const rowFacts = (
         ...{ host, service, of: 'app', word: HEALTH[row.health], missed: true },
         why: isOwn ? why(row) : '',
       }
-      const word = isOwn ? null : directiveWord(stateOf(service, host, row), row)
+      const word = isOwn ? null : directiveWord(stateOf(service, host, row), row, followed(service))
       return word === null ? [app] : [app, { host, service, of: 'directive', word }]
     }),
   )

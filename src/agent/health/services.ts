@@ -1,16 +1,24 @@
 /** Services and applications of this node's configuration, as the health side needs them. Pure. */
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
-import type { AppId, DirectiveCause, DirectiveState } from '../../health/types.ts'
+import type { AppId, DirectiveCause, DirectiveState, Row } from '../../health/types.ts'
+
+type Place = Pick<AppId, 'vip' | 'port' | 'protocol'>
+const placeOf = ({ vip, port, protocol }: Place): string => `${protocol} ${vip} ${port}`
+
+/** Of documents: each of thousands of rows asks for its service. */
+const places = new WeakMap<readonly ServiceConfig[], ReadonlyMap<string, ServiceConfig>>()
+const byPlace = (services: readonly ServiceConfig[]): ReadonlyMap<string, ServiceConfig> => {
+  const known = places.get(services) ?? new Map(services.map(service => [placeOf(service), service]))
+  places.set(services, known)
+  return known
+}
 
 /** The service that an application identifier is of; undefined: the document in force has none. */
 export const serviceOf = (
   { services }: Pick<NodeConfig, 'services'>,
-  app: Pick<AppId, 'vip' | 'port' | 'protocol'>,
-): ServiceConfig | undefined =>
-  services.find(
-    ({ vip, port, protocol }) => vip === app.vip && port === app.port && protocol === app.protocol,
-  )
+  app: Place,
+): ServiceConfig | undefined => byPlace(services).get(placeOf(app))
 
 /** Each (service, host) that `now` has and `before` has not. */
 export const addedHosts = (
@@ -41,13 +49,27 @@ export const ordersOf = (
   return wanted
 }
 
-/** Of a directive that every unit follows now. @param service undefined: the document in force has none */
-export const settledText = (
-  service: string | undefined,
-  host: string,
+const OF_ITSELF: Partial<Record<DirectiveCause, string>> = {
+  overload: ': it is overloaded',
+  health: ': it fails',
+}
+
+/** A directive of this host that every unit follows now. */
+export interface SettledNews {
+  /** Undefined: the document in force has none for it. */
+  readonly service: string | undefined
+  readonly host: string
+  /** Its state, and why. */
+  readonly what: string
+}
+
+/** @param row undefined: it is gone meanwhile */
+export const settledNews = (
+  { node, services }: Pick<NodeConfig, 'node' | 'services'>,
+  row: Pick<Row, 'app' | 'cause'> | undefined,
   state: DirectiveState,
-  cause: DirectiveCause | undefined,
-): string => {
-  const why = cause === 'overload' && state !== 'active' ? ': it is overloaded' : ''
-  return `every unit has the application of ${service ?? 'a former service'} on ${host} ${state}${why}`
+): SettledNews => {
+  const service = row && serviceOf({ services }, row.app)?.name
+  const why = (state !== 'active' && row && OF_ITSELF[row.cause]) || ''
+  return { service, host: node.name, what: `${state}${why}` }
 }

@@ -11,7 +11,8 @@ export interface SlicesOptions {
   later?(run: () => void, ms: number): () => void
 }
 
-const inTime = (run: () => void, ms: number): (() => void) => {
+/** By the clock of Node. */
+export const inTime = (run: () => void, ms: number): (() => void) => {
   const timer = setTimeout(run, ms)
   return () => clearTimeout(timer)
 }

@@ -1,5 +1,5 @@
 /** Signs a document as the next revision, hands it to the agent and waits for the cluster; for apply and rollback. */
-import { renderChanges } from '../../config/document-diff.ts'
+import { type Change, renderChanges } from '../../config/document-diff.ts'
 import { ShuntError } from '../../errors.ts'
 import { EXIT } from '../exit-codes.ts'
 import { count } from '../format.ts'
@@ -39,6 +39,19 @@ const report = (current: Current, plan: Plan, outcome: Outcome, rollout: Rollout
       true,
     ),
   )
+
+/** What a service's hosts are found to be under other checks shows only when they have been probed. */
+const touchesChecks = ({ kind, action, text }: Change): boolean =>
+  kind === 'service' && action !== 'remove' && (action === 'add' || /\bhealth\.|whenFailing/.test(text))
+
+export const inForceText = (nodes: number, changes: readonly Change[]): string => {
+  const names = changes.filter(touchesChecks).map(({ name }) => name)
+  const hint =
+    names.length === 0
+      ? ''
+      : `; shunt vips shows in a few seconds whether the hosts of ${names.join(', ')} pass their checks`
+  return `in force on ${count(nodes, 'node')}${hint}`
+}
 
 /** Watches the nodes take over `revision`; says who has not, in warnings and the exit code. */
 const follow = async (flags: ChangeFlags, revision: number, text: string): Promise<Rollout | null> => {
@@ -112,5 +125,5 @@ export const applyDocument = async (wanted: Wanted, current: Current, flags: Cha
   const rollout = await follow(flags, revision, plan.text)
   if (flags.json) report(current, plan, { applied: true, revision }, rollout)
   else if (rollout !== null && flags.wait > 0 && process.exitCode === undefined)
-    print(`in force on ${count(rollout.rollout.length, 'node')}`)
+    print(inForceText(rollout.rollout.length, plan.changes))
 }

@@ -1,5 +1,6 @@
 /** Arguments and flags of drain and undrain. */
 import { Args, Flags } from '@oclif/core'
+import { ShuntError } from '../../errors.ts'
 import { parseDuration } from '../duration.ts'
 import { type OperatorFlags, operatorFlags } from '../operator.ts'
 
@@ -33,6 +34,30 @@ export interface DirectiveFlags extends OperatorFlags {
   timeout: string
 }
 
+const usage = (message: string): ShuntError => new ShuntError('SHUNT_ERR_USAGE', message)
+
 /** Milliseconds. @throws ShuntError SHUNT_ERR_USAGE */
-export const timeoutOf = (text: string): number =>
-  parseDuration(/^\d+$/.test(text) ? `${text}ms` : text, '--timeout', MIN_MS, MAX_MS)
+export const timeoutOf = (text: string): number => {
+  if (text.trim() === '') throw usage('--timeout is empty: write a time, such as 30s')
+  return parseDuration(/^\d+$/.test(text) ? `${text}ms` : text, '--timeout', MIN_MS, MAX_MS)
+}
+
+/** A flag as it was typed, as the command library tells it. */
+interface Typed {
+  type: string
+  flag?: string
+  input?: string
+}
+
+/**
+ * The library takes the last of two that contradict each other.
+ * @throws ShuntError SHUNT_ERR_USAGE
+ */
+export const checkFlags = (typed: readonly Typed[]): void => {
+  const given = typed.filter(({ type, flag }) => type === 'flag' && (flag === 'wait' || flag === 'timeout'))
+  const has = (input: string): boolean => given.some(each => each.input === input)
+  if (!has('--no-wait')) return
+  if (has('--wait')) throw usage('--wait and --no-wait contradict each other: give one of them')
+  if (given.some(({ flag }) => flag === 'timeout'))
+    throw usage('--timeout is for waiting, and --no-wait does not wait: give one of them')
+}

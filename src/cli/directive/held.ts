@@ -1,4 +1,4 @@
-/** What still keeps new connections from a host when an order about it is withdrawn. Pure. */
+/** What still keeps new connections from a host when an order about it is withdrawn, and what is stricter than an order. Pure. */
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { OwnRow } from '../../control/types.ts'
 import { isStricter } from '../../health/host/directive.ts'
@@ -55,11 +55,58 @@ export const heldOf = (
   ]
 }
 
-/** `web is draining (order h1/web), dns is inactive (health)`; '' for nothing. */
+/** Of what no order holds: it may get new connections all the same, for want of others (R-B10). */
+const OF_ITSELF: Partial<Record<DirectiveCause, string>> = {
+  health: 'is failing: it gets new connections only while no host of it is well',
+  overload: 'is overloaded: it gets new connections only while all hosts of it are, or fail',
+}
+
+/**
+ * Rows that get less than an order about them leaves.
+ * @param rows the table of the host itself, which follows all its orders
+ * @param orders about that host, in force
+ */
+export const stricterOf = (
+  { node, app }: Target,
+  state: DirectiveState,
+  rows: readonly OwnRow[],
+  orders: readonly DirectiveOrder[],
+): Held[] => {
+  const mine = rowsOf(rows, app)
+  const strict = orders.filter(order => isStricter(order.state, state) && order.app !== app)
+  const by = ({ app: ordered }: DirectiveOrder): string => targetText({ node, app: ordered })
+  const ofRows = mine.flatMap(({ service, vip, target, health }): Held[] => {
+    if (!isStricter(target, state)) return []
+    const order = strict.find(each => holds(each, service))
+    if (order !== undefined) return [{ service, vip, state: target, cause: 'order', order: by(order) }]
+    return health === 'failing' ? [{ service, vip, state: target, cause: 'health', order: null }] : []
+  })
+  const unseen = strict
+    .filter(order => app === ALL || order.app === ALL)
+    .filter(order => !mine.some(({ service }) => holds(order, service)))
+    .map((order): Held => {
+      const service = order.app === ALL ? app : order.app
+      return { service, vip: null, state: order.state, cause: 'order', order: by(order) }
+    })
+  return [...ofRows, ...unseen]
+}
+
+/** `web is draining (order h1/web), dns is failing: it gets ...`; '' for nothing. */
 export const heldText = (held: readonly Held[]): string =>
   held
     .map(({ service, vip, state, cause, order }) => {
+      const name = service ?? vip ?? 'all of it'
+      const own = order === null ? OF_ITSELF[cause] : undefined
       const why = order === null ? cause : `${cause} ${order}`
+      return own === undefined ? `${name} is ${state} (${why})` : `${name} ${own}`
+    })
+    .join(', ')
+
+/** The same of what is stricter than an order: `web is inactive (order h1)`. */
+export const stricterText = (held: readonly Held[]): string =>
+  held
+    .map(({ service, vip, state, order }) => {
+      const why = order === null ? 'it is failing' : `order ${order}`
       return `${service ?? vip ?? 'all of it'} is ${state} (${why})`
     })
     .join(', ')

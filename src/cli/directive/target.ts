@@ -17,7 +17,7 @@ export interface Target {
 }
 
 /**
- * `NODE` or `NODE/SERVICE`.
+ * `HOST` or `HOST/SERVICE`.
  * @throws ShuntError SHUNT_ERR_USAGE
  */
 export const parseTarget = (text: string): Target => {
@@ -25,7 +25,7 @@ export const parseTarget = (text: string): Target => {
   if (node === undefined)
     throw new ShuntError(
       'SHUNT_ERR_USAGE',
-      `${text === '' ? 'the target is empty' : `${JSON.stringify(text.slice(0, MAX_SHOWN))} is no target`}: write NODE, such as h1, or NODE/SERVICE, such as h1/web; names are of letters, digits and -`,
+      `${text === '' ? 'the target is empty' : `${JSON.stringify(text.slice(0, MAX_SHOWN))} is no target`}: write HOST, such as h1, or HOST/SERVICE, such as h1/web; names are of letters, digits and -`,
     )
   return { node, app: app ?? ALL }
 }

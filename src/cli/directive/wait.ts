@@ -5,6 +5,7 @@ import { get } from '../../control/client.ts'
 import type { HealthData, NodeRow, NodesData, OwnRow } from '../../control/types.ts'
 import { errorText, ShuntError } from '../../errors.ts'
 import { pathAt } from '../noun-command.ts'
+import { deadText } from './away.ts'
 import { type Progress, progressOf } from './progress.ts'
 
 const LOOK_MS = 200
@@ -18,7 +19,7 @@ export interface Waited extends Look {
   /** Why the host's agent cannot be asked, or `null`. */
   away: string | null
 }
-export const NOTHING_SEEN: Look = { settled: false, waiting: [], rows: [] }
+export const NOTHING_SEEN: Look = { settled: false, waiting: [], atMostMs: null, rows: [] }
 
 /** Asks a node of itself: through the agent of the socket, or that agent. */
 type AskNode = <T>(path: string, signal?: AbortSignal) => Promise<T>
@@ -47,6 +48,13 @@ export const lookOnce = async (
   return { ...progressOf(rows, orders, app), rows }
 }
 
+/** It may have died meanwhile: then there is no reason to be patient. */
+const deadNow = async (socket: string, node: NodeRow, signal: AbortSignal): Promise<string | null> => {
+  const { nodes } = (await get(socket, '/v1/nodes', signal)).data as NodesData
+  const row = nodes.find(({ id }) => id === node.id)
+  return row === undefined ? null : deadText(row)
+}
+
 /** Its agent does not answer, or is of an earlier version and knows nothing of health. */
 const isAway = (error: unknown): error is ShuntError =>
   error instanceof ShuntError && ['SHUNT_ERR_PEER', 'SHUNT_ERR_CONTROL_PROTOCOL'].includes(error.code)
@@ -72,6 +80,8 @@ export const awaitDirective = async (wanted: Wanted): Promise<Waited> => {
   let known = false
   let seen = NOTHING_SEEN
   let awaySinceMs: number | null = null
+  const dead = deadText(node)
+  if (dead !== null) return { ...seen, away: dead }
   for (;;) {
     const nowMs = performance.now()
     let away: string | null = null
@@ -84,6 +94,8 @@ export const awaitDirective = async (wanted: Wanted): Promise<Waited> => {
       if (!isAway(error)) throw error
       away = errorText(error)
       awaySinceMs ??= nowMs
+      const died = await deadNow(socket, node, signal)
+      if (died !== null) return { ...seen, settled: false, away: died }
       if (nowMs - awaySinceMs >= patienceMs) return { ...seen, settled: false, away }
     }
     if (away === null && seen.settled) return { ...seen, away }

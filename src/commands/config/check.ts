@@ -4,6 +4,7 @@ import { count } from '../../cli/format.ts'
 import { json, localEnvelope, print } from '../../cli/output.ts'
 import type { ConfigKind } from '../../config/kind.ts'
 import type { NodeFile } from '../../config/schema.ts'
+import { ShuntError } from '../../errors.ts'
 
 /** More than a file of either kind may have. */
 const MAX_BYTES = 4 * 1024 * 1024
@@ -37,11 +38,16 @@ with all its defaults. Which kind a file is shows by its keys: a node file has n
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(ConfigCheck)
-    const [{ readText }, { kindOfText }] = await Promise.all([
+    const [{ readText }, { isEmptyText, kindOfText }] = await Promise.all([
       import('../../config/yaml-file.ts'),
       import('../../config/kind.ts'),
     ])
     const text = readText(args.file, 'a configuration file', MAX_BYTES)
+    if (flags.kind === undefined && isEmptyText(text))
+      throw new ShuntError(
+        'SHUNT_ERR_CONFIG',
+        `${args.file}:1:1 the file is empty; shunt-cluster.yaml(5) and shunt-node.yaml(5) have examples`,
+      )
     const kind = (flags.kind as ConfigKind | undefined) ?? kindOfText(text)
     const [config, node, sentence] =
       kind === 'node' ? await this.#node(text, args.file) : await this.#cluster(text, args.file)

@@ -2,6 +2,7 @@
 
 import { DROP } from '../../agent/dataplane/drops.ts'
 import { count, percent } from '../../cli/format.ts'
+import type { NodesData } from '../../control/types.ts'
 import { type Check, type Facts, type Finding, fail, pass, skip, valueIn, warn } from '../facts.ts'
 import { isOut } from './membership.ts'
 import { refusedByAll } from './refused.ts'
@@ -10,6 +11,13 @@ import { from, type WithAgent, withAgent } from './with-agent.ts'
 const agent = (facts: Facts): Finding[] => {
   const { agent: known, version } = facts
   if ('error' in known && isOut(facts)) return [skip('A node that is out of its cluster runs no agent.')]
+  if ('error' in known && facts.holder !== null)
+    return [
+      fail(
+        `Agent pid ${facts.holder} holds ${facts.controlSocket} and does not answer: it hangs, or is stopped.`,
+        'systemctl restart shunt; journalctl -u shunt says what it did last',
+      ),
+    ]
   if ('error' in known)
     return [
       fail(
@@ -30,10 +38,21 @@ const agent = (facts: Facts): Finding[] => {
   return [pass(`The agent of ${status.node} runs (pid ${status.pid}, version ${status.version}).`)]
 }
 
+/** Nobody answers, neither machine nor agent: it is rather this node. */
+const isCutOff = (others: NodesData['nodes']): boolean =>
+  others.length > 1 && others.every(({ node, agent }) => node !== 'alive' && agent !== 'alive')
+
+const cutOff = (others: number): Finding =>
+  fail(
+    `None of the ${others} other nodes answers: most likely this node is cut off from them.`,
+    'look at the links and addresses of this machine first (ip link; ip address), then at the network between; evict nobody because of what this node sees',
+  )
+
 const nodes: WithAgent = ({ nodes: known, listening }) =>
   from(known, ({ nodes: rows, mode }) => {
     const others = rows.filter(row => !row.self)
     const refused = refusedByAll(others, listening, mode)
+    if (refused.length === 0 && isCutOff(others)) return [cutOff(others.length)]
     const told = new Set(refused.length > 0 ? listening : [])
     const each = others.flatMap((row): Finding[] => {
       if (told.has(row.name)) return []

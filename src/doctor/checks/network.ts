@@ -103,6 +103,8 @@ const tunnel: WithFile = (facts, file) => {
 /** Ports that the agent is going to need; once it runs it holds them itself. */
 const ports: WithFile = (facts, file) => {
   if ('value' in facts.agent) return [skip('The agent runs and holds its ports.')]
+  if (facts.holder !== null)
+    return [skip(`Agent pid ${facts.holder} holds its ports, though it does not answer.`)]
   const { controlPort, mappingPort } = file.cluster
   const taken = (valueIn(facts.sockets) ?? []).filter(
     ({ protocol, address: at, port, listening }) =>

@@ -1,10 +1,10 @@
 /** Checks of services and their virtual IPs, by what the agent says. */
-import { missedOf, missedRemedy, missedText } from '../../cli/absent.ts'
+import { missedOf, missedRemedy, missedText, orderedAbsentOf, orderedAbsentText } from '../../cli/absent.ts'
 import { count } from '../../cli/format.ts'
 import { allOverloadedText, failOpenText, hasNone, noneText } from '../../cli/ready.ts'
 import { addressFault } from '../../config/address-fault.ts'
 import { parseDocument, servicesOf } from '../../config/document.ts'
-import type { ConfigData } from '../../control/types.ts'
+import type { ConfigData, HealthData } from '../../control/types.ts'
 import {
   type AddressFact,
   type Check,
@@ -57,6 +57,12 @@ const services: WithAgent = ({ vips, config }) =>
     return bad.length > 0 ? bad : [pass(`${count(rows.length, 'service')}, all with all their hosts.`)]
   })
 
+/** Planned, and so nothing to warn of. */
+const orderedText = (data: HealthData): string =>
+  orderedAbsentOf(data)
+    .map(row => `; ${orderedAbsentText(row)}`)
+    .join('')
+
 const applications: WithAgent = ({ health }) =>
   from(health, data => {
     const rows = data.cache?.flatMap(table => table.rows) ?? data.own?.rows ?? []
@@ -81,7 +87,7 @@ const applications: WithAgent = ({ health }) =>
     if (bad.length > 0) return bad
     return data.cache === null && data.own === null
       ? [skip('This node knows no applications: it is neither a host nor a load balancing unit.')]
-      : [pass('Every application that is known here listens, and none fails.')]
+      : [pass(`Every application that is known here listens, and none fails${orderedText(data)}.`)]
   })
 
 /** An address with a network around it is one by which the machine itself is reached: nobody is told to delete it. */

@@ -141,6 +141,17 @@ export class Handler {
     return new Map([...this.#services].map(([name, { last }]) => [name, last]))
   }
 
+  /** Hosts of a service whose slow start goes on, next to others that get connections too, and how long it still lasts (ms). */
+  slowStarts(service: string, nowMs: number): Map<string, number> {
+    const { last, choice, candidates } = this.#services.get(service) ?? { last: null, candidates: [] }
+    const shares = last?.shares ?? []
+    if (choice === undefined || shares.length < 2) return new Map()
+    const slow = candidates
+      .filter(({ host }) => shares.some(share => share.host === host))
+      .filter(({ upSinceMs }) => isStarting(upSinceMs, choice.slowStartMs, nowMs))
+    return new Map(slow.map(({ host, upSinceMs }) => [host, upSinceMs + choice.slowStartMs - nowMs]))
+  }
+
   #sharesOf({ candidates, choice }: Service, nowMs: number): Shares {
     const leased = candidates.map(candidate => ({
       ...candidate,
@@ -227,12 +238,13 @@ const sameStates = (a: readonly HostState[], b: readonly HostState[]): boolean =
   return b.every(({ host, state }) => before.get(host) === state)
 }
 
+const isStarting = (sinceMs: number, slowStartMs: number, nowMs: number): boolean =>
+  sinceMs <= nowMs && nowMs < sinceMs + slowStartMs
+
 /** When a lease ends, or a slow start has gone on. */
 const wakeAt = ({ choice, candidates }: Service, shares: readonly Share[], nowMs: number): number => {
   let wakeAtMs = Number.POSITIVE_INFINITY
   for (const { leaseUntilMs } of shares) wakeAtMs = Math.min(wakeAtMs, leaseUntilMs)
-  const isStarting = candidates.some(
-    ({ upSinceMs }) => upSinceMs <= nowMs && nowMs < upSinceMs + choice.slowStartMs,
-  )
-  return isStarting && shares.length > 1 ? Math.min(wakeAtMs, nowMs + SLOW_START_STEP_MS) : wakeAtMs
+  const isSlow = candidates.some(({ upSinceMs }) => isStarting(upSinceMs, choice.slowStartMs, nowMs))
+  return isSlow && shares.length > 1 ? Math.min(wakeAtMs, nowMs + SLOW_START_STEP_MS) : wakeAtMs
 }

@@ -64,6 +64,8 @@ export class Election {
   #place: Place
   readonly #isAlive: (name: string) => boolean
   #seat: Seat
+  /** When this host last took the seat: a member that claims and resigns without end must not make it claim as often. */
+  #tookMs = Number.NEGATIVE_INFINITY
   /** The highest generation heard of. */
   #highest = 0
   #stands = true
@@ -96,6 +98,10 @@ export class Election {
 
   regroup(place: Place, nowMs: number): void {
     const isOther = place.index !== this.#place.index
+    // They follow this host no more: they need not wait for claims that do not come.
+    if (this.#seat.seat === 'mine')
+      for (const name of this.#others())
+        if (isOther || !place.members.has(name)) this.#send(name, this.#claim(RESIGNED))
     this.#place = place
     if (this.#seat.seat === 'vacant' && isOther) this.#seat = this.#listening(nowMs)
     if (this.#seat.seat !== 'held') return
@@ -157,6 +163,7 @@ export class Election {
     const claimAtMs = nowMs + this.#beatMs
     if (this.#seat.seat === 'mine') this.#seat = { ...this.#seat, claimAtMs }
     else {
+      this.#tookMs = nowMs
       this.#highest = Math.min(this.#highest + 1, MAX_GENERATION)
       this.#seat = { seat: 'mine', generation: this.#highest, claimAtMs, isFollowed: false }
     }
@@ -169,7 +176,7 @@ export class Election {
     if (seat.seat === 'held') return seat.heardMs + SILENCE_BEATS * this.#beatMs
     if (!this.#stands) return Number.POSITIVE_INFINITY
     const ahead = this.#others().filter(name => this.#place.members.get(name)!.host < this.#place.me.host)
-    return seat.sinceMs + ahead.length * TURN_MS
+    return Math.max(seat.sinceMs + ahead.length * TURN_MS, this.#tookMs + this.#beatMs)
   }
 
   #isBetter(from: GroupHost, generation: number): boolean {

@@ -22,7 +22,12 @@ export interface GroupSettings {
   readonly size?: number
 }
 
+/** What the cluster document may change while the host runs. */
+export type GroupPolicy = Pick<GroupSettings, 'mode' | 'directHosts' | 'size'>
+
 export type GroupEvent =
+  /** In force from now on. Other nodes may learn of it a while sooner or later. */
+  | { on: 'settings'; settings: GroupPolicy }
   /** All hosts of the cluster. */
   | { on: 'hosts'; hosts: readonly GroupHost[] }
   | { on: 'units'; units: readonly string[] }
@@ -47,7 +52,7 @@ export interface GroupStep {
 }
 
 export class HealthGroup {
-  readonly #settings: GroupSettings
+  #settings: GroupSettings
   readonly #alive = new Set<string>()
   #hosts: ReadonlyMap<string, GroupHost> = new Map()
   #units: readonly string[] = []
@@ -70,6 +75,13 @@ export class HealthGroup {
 
   get leader(): string | null {
     return this.#election?.leader ?? null
+  }
+
+  /** All hosts of the group, this one too; none where it elects nobody. */
+  get names(): string[] {
+    return [...(this.#place?.members.keys() ?? [])].sort((a, b) =>
+      a.localeCompare(b, 'en', { numeric: true }),
+    )
   }
 
   /** Number of the group; null where there is none. */
@@ -99,6 +111,9 @@ export class HealthGroup {
 
   #handle(event: GroupEvent, nowMs: number): void {
     switch (event.on) {
+      case 'settings':
+        this.#settings = { ...this.#settings, ...event.settings }
+        return this.#regroup([...this.#hosts.values()], nowMs)
       case 'hosts':
         return this.#regroup(event.hosts, nowMs)
       case 'units':
@@ -124,6 +139,7 @@ export class HealthGroup {
     const group = groupsOf([...this.#hosts.values()], size).find(({ hosts }) => hosts.includes(me!))
     if (me === undefined || group === undefined || this.#hosts.size <= directHosts) {
       this.#place = null
+      this.#election?.resign(nowMs)
       this.#election = null
       return
     }

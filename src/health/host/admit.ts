@@ -16,11 +16,13 @@ export const admitEndpoints = (
 ): { admitted: Map<string, Endpoint>; refused: string[] } => {
   const faults: string[] = []
   const valid = new Map<string, Endpoint & { bytes: number }>()
-  for (const { app, capacity } of endpoints) {
+  for (const endpoint of endpoints) {
+    const { app, capacity } = endpoint
     try {
       const canonical = canonicalApp(app)
       const key = appKey(canonical)
-      if (!valid.has(key)) valid.set(key, { app: canonical, capacity, bytes: rowBytes(canonical, capacity) })
+      if (!valid.has(key))
+        valid.set(key, { ...endpoint, app: canonical, bytes: rowBytes(canonical, capacity) })
     } catch (error) {
       faults.push(errorText(error))
     }
@@ -30,13 +32,13 @@ export const admitEndpoints = (
   let tooMany = 0
   const keys = [...valid.keys()]
   for (const key of [...keys.filter(isHeld), ...keys.filter(key => !isHeld(key))]) {
-    const { app, capacity, bytes } = valid.get(key)!
+    const { bytes, ...endpoint } = valid.get(key)!
     if (admitted.size === MAX_ROWS || bytes > left) {
       tooMany++
       continue
     }
     left -= bytes
-    admitted.set(key, { app, capacity })
+    admitted.set(key, endpoint)
   }
   const refused: string[] = []
   if (faults.length > 0) {

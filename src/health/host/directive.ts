@@ -1,5 +1,5 @@
 /** Directives that the host's infrastructure derives from the status of an application, its operator and itself (R-B6). Pure. */
-import type { Directive, DirectiveCause, DirectiveState, Health } from '../types.ts'
+import type { Directive, DirectiveCause, DirectiveState, Health, WhenFailing } from '../types.ts'
 
 const STRICTNESS = { active: 0, draining: 1, inactive: 2 } as const satisfies Record<DirectiveState, number>
 
@@ -11,6 +11,7 @@ export const isLastResort = (cause: DirectiveCause): boolean => cause === 'healt
 
 export interface DirectiveInputs {
   readonly health: Health
+  readonly whenFailing: WhenFailing
   readonly isOverloaded: boolean
   readonly isStopping: boolean
   /** The operator's, for the application and for the whole host; `active` asks for nothing. */
@@ -27,7 +28,7 @@ export const deriveDirective = (inputs: DirectiveInputs): Pick<Directive, 'targe
     'active',
   )
   const stopping: DirectiveState = inputs.isStopping ? 'draining' : 'active'
-  const health: DirectiveState = inputs.health === 'failing' ? 'inactive' : 'active'
+  const health: DirectiveState = inputs.health === 'failing' ? inputs.whenFailing : 'active'
   const overload: DirectiveState = inputs.isOverloaded ? 'draining' : 'active'
   const target = [ordered, stopping, health, overload].reduce((a, b) => stricter(a, b))
   if (ordered !== 'active') return { target, cause: 'order' }

@@ -1,6 +1,6 @@
 /** What a host's health and load table is told, and what it asks of its shell. */
 import type { LoadSettings } from '../smoothing.ts'
-import type { AppId, DirectiveState, Health, HealthMessage, WaitingWhy } from '../types.ts'
+import type { AppId, DirectiveState, Health, HealthMessage, WaitingWhy, WhenFailing } from '../types.ts'
 import type { OverloadSettings } from './overload.ts'
 
 export interface HostSettings {
@@ -25,10 +25,14 @@ export interface HostSettings {
   isRestart?: boolean
 }
 
+/** What the cluster document may change while the host runs. */
+export type HostPolicy = Pick<HostSettings, 'leaseBeats' | 'forwardEvery' | 'overload'>
+
 export interface Endpoint {
   readonly app: AppId
   /** 0 to 99. */
   readonly capacity: number
+  readonly whenFailing: WhenFailing
 }
 
 export type HostEvent =
@@ -40,6 +44,8 @@ export type HostEvent =
   | { on: 'load'; app: string; percent: number }
   /** `app`: an appKey, or '*': all of this host, those to come too. `state` null: withdrawn. */
   | { on: 'order'; app: string; state: DirectiveState | null }
+  /** In force from now on. `instance`: random u32, of the table that begins if leases have another length. */
+  | { on: 'settings'; settings: HostPolicy; instance: number }
   /** The agent will stop: everything drains. */
   | { on: 'stopping' }
   /** The agent stops now: units forget this host's rows at once. Nothing is sent after it. */
@@ -67,5 +73,7 @@ export interface PendingDirective {
   id: number
   target: DirectiveState
   sinceMs: number
+  /** Until then a unit that stays silent may use the earlier rows. */
+  lapsesMs: number
   waiting: { unit: string; why: WaitingWhy }[]
 }

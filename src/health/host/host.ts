@@ -7,7 +7,6 @@ import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
 import { RateByKey } from '../../gossip/rate-by-key.ts'
 import {
   type HealthMessage,
-  MARGIN_MS,
   MAX_OPERATIONS,
   type Row,
   type RowOperation,
@@ -16,13 +15,14 @@ import {
 import { admitEndpoints } from './admit.ts'
 import { Beats } from './beats.ts'
 import { isLastResort } from './directive.ts'
-import type { Endpoint, HostAction, HostEvent, HostSettings, PendingDirective } from './events.ts'
+import type { Endpoint, HostAction, HostEvent, HostPolicy, HostSettings, PendingDirective } from './events.ts'
+import { Hold } from './hold.ts'
 import { Postulates } from './postulates.ts'
 import { HostRows } from './rows.ts'
 import { HostTable } from './table.ts'
 import { Units } from './units.ts'
 
-export type { Endpoint, HostAction, HostEvent, HostSettings, PendingDirective } from './events.ts'
+export type { Endpoint, HostAction, HostEvent, HostPolicy, HostSettings, PendingDirective } from './events.ts'
 
 /** Row changes: some at once, then so many a second that new chains and their hashes cost next to nothing; more changes go into each. */
 const CHANGES = { ratePerS: 20, burst: 8 }
@@ -31,13 +31,18 @@ const SNAPSHOTS = { ratePerS: 4, burst: 4 }
 /** Row changes told again to a unit that says it does not hold them. */
 const REPEATS = { ratePerS: 4, burst: 1 }
 
+/** Heartbeats out of turn because another host leads: a claim costs its sender less than they cost this host. */
+const LEADERS = { ratePerS: 1, burst: 4 }
+
 /** Nodes that ask before this one knows that they are units. */
 const MAX_EARLY = 1024
 
 type Question = Extract<HealthMessage, { type: 'get-snapshot' }>
 
 export class HealthHost {
+  /** Its own, which its parts share: what the cluster document says of it changes. */
   readonly #settings: HostSettings
+  readonly hold: Hold
   readonly #table: HostTable
   readonly #rows: HostRows
   readonly #units: Units
@@ -47,6 +52,7 @@ export class HealthHost {
   readonly #repeats = new RateByKey(REPEATS)
   readonly #early = new Map<string, Question>()
   #changes: Bucket
+  #leaders: Bucket
   /** When a row change that had to wait may go; infinite when none does. */
   #publishMs = Number.POSITIVE_INFINITY
   #leader: string | null = null
@@ -56,19 +62,25 @@ export class HealthHost {
   #nowMs: number
   #actions: HostAction[] = []
 
-  /** `instance`: random u32, of this start of the table. `seed`: 32 fresh random bytes for each chain. Beat 1 is at `nowMs`. */
-  constructor(settings: HostSettings, instance: number, nowMs: number, seed: () => Uint8Array) {
-    const leaseMs = settings.beatMs * settings.leaseBeats
-    const holdMs = leaseMs + MARGIN_MS
-    this.#settings = settings
+  /** `instance`: random u32, of this start of the table. `seed`: 32 fresh random bytes for each chain. Beat 1 is at `nowMs`. `hold`: of the table that this one follows. */
+  constructor(
+    settings: HostSettings,
+    instance: number,
+    nowMs: number,
+    seed: () => Uint8Array,
+    hold = new Hold(settings.beatMs * settings.leaseBeats),
+  ) {
+    this.#settings = { ...settings }
+    this.hold = hold
     this.#nowMs = nowMs
     this.#changes = { tokens: CHANGES.burst, atMs: nowMs }
+    this.#leaders = { tokens: LEADERS.burst, atMs: nowMs }
     this.#table = new HostTable(settings.host, instance, seed)
-    const restartUntilMs = settings.isRestart === true ? nowMs + holdMs : Number.NEGATIVE_INFINITY
-    this.#rows = new HostRows(settings, this.#table, holdMs, restartUntilMs)
-    this.#units = new Units(settings.name, holdMs, restartUntilMs)
-    this.#postulates = new Postulates({ host: settings.host, leaseMs, holdMs }, this.#units)
-    this.#beats = new Beats(settings, nowMs)
+    const restartUntilMs = settings.isRestart === true ? hold.untilMs(nowMs) : Number.NEGATIVE_INFINITY
+    this.#rows = new HostRows(this.#settings, this.#table, hold, restartUntilMs)
+    this.#units = new Units(settings.name, hold, restartUntilMs)
+    this.#postulates = new Postulates(settings.host, hold, this.#units)
+    this.#beats = new Beats(this.#settings, nowMs)
   }
 
   get version(): TableVersion {
@@ -100,6 +112,7 @@ export class HealthHost {
     if (event.on === 'endpoints') return this.#setEndpoints(event.endpoints)
     if (event.on === 'health') return this.#rows.setHealth(event.app, event.health)
     if (event.on === 'load') return this.#rows.sample(event.app, event.percent, this.#nowMs)
+    if (event.on === 'settings') return this.#change(event.settings, event.instance)
     if (event.on === 'stopping') return this.#rows.stop()
     if (event.on === 'goodbye') return this.#sayGoodbye(event.reason)
     if (event.on === 'units') return this.#setUnits(event.units)
@@ -107,6 +120,14 @@ export class HealthHost {
     if (event.on === 'leader') return this.#follow(event.leader)
     if (!this.#rows.order(event.app, event.state))
       this.#refuse(name, `the order for ${event.app} is not kept: there are too many; withdraw some first`)
+  }
+
+  #change(settings: HostPolicy, instance: number): void {
+    Object.assign(this.#settings, settings)
+    this.#rows.rejudge(this.#nowMs)
+    if (!this.hold.change(this.#settings.beatMs * settings.leaseBeats, this.#nowMs)) return
+    this.#table.renew(instance)
+    this.#commit([])
   }
 
   #setUnits(units: readonly string[]): void {
@@ -160,6 +181,9 @@ export class HealthHost {
   #follow(leader: string | null): void {
     if (leader === this.#leader) return
     this.#leader = leader
+    const { bucket, waitMs } = takeTokens(this.#leaders, 1, this.#nowMs, LEADERS)
+    if (waitMs > 0) return
+    this.#leaders = bucket
     // The one before may have died with it.
     this.#sendHeartbeat(false)
   }

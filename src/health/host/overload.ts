@@ -9,7 +9,7 @@ export interface OverloadSettings {
 }
 
 export class Overload {
-  readonly #settings: OverloadSettings
+  #settings: OverloadSettings
   #sinceMs = Number.POSITIVE_INFINITY
   #isOverloaded = false
 
@@ -24,6 +24,18 @@ export class Overload {
   /** When an overload that lasts will count; infinite when there is none, or it counts already. */
   get dueMs(): number {
     return this.#isOverloaded ? Number.POSITIVE_INFINITY : this.#sinceMs + this.#settings.forMs
+  }
+
+  /** Thresholds in force from now on, and the load (smoothed, percent) by which they judge at once. True when that changed anything. */
+  follow(settings: OverloadSettings, load: number, nowMs: number): boolean {
+    const isRaised = settings.drain > this.#settings.drain
+    this.#settings = settings
+    // Above `resume` it would go on, as too much; but that it is too much is what was taken back.
+    if (!this.#isOverloaded || !isRaised || Math.round(load) >= settings.drain)
+      return this.update(load, nowMs)
+    this.#isOverloaded = false
+    this.#sinceMs = Number.POSITIVE_INFINITY
+    return true
   }
 
   /** `load`: smoothed, percent. To be called for each sample, and at `dueMs`. True when that changed anything. */

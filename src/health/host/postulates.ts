@@ -12,6 +12,7 @@ import {
   type WaitingWhy,
 } from '../types.ts'
 import type { PendingDirective } from './events.ts'
+import type { Hold } from './hold.ts'
 import { Questions } from './questions.ts'
 import type { Units } from './units.ts'
 
@@ -31,23 +32,18 @@ interface Change {
   postulateMs: number
 }
 
-export interface PostulateSettings {
-  host: number
-  leaseMs: number
-  /** How long after a change a unit that says nothing may use the earlier rows. */
-  holdMs: number
-}
-
 export class Postulates {
-  readonly #settings: PostulateSettings
+  readonly #host: number
+  readonly #hold: Hold
   readonly #units: Units
   readonly #changes = new Map<number, Change>()
   readonly #questions: Questions
 
-  constructor(settings: PostulateSettings, units: Units) {
-    this.#settings = settings
+  constructor(host: number, hold: Hold, units: Units) {
+    this.#host = host
+    this.#hold = hold
     this.#units = units
-    this.#questions = new Questions(settings.leaseMs)
+    this.#questions = new Questions(hold.leaseMs)
   }
 
   /** A row's target changed with `generation`; what was held of it before counts no more. */
@@ -102,7 +98,7 @@ export class Postulates {
         const postulate = this.#questions.ask({ unit: to, generation, ids, atMs: nowMs })
         const version = { instance, generation }
         const states = part.map(({ id, target }) => ({ id, state: target }))
-        return { to, message: { type: 'postulate', host: this.#settings.host, version, postulate, states } }
+        return { to, message: { type: 'postulate', host: this.#host, version, postulate, states } }
       })
     })
   }
@@ -132,6 +128,7 @@ export class Postulates {
       id: change.id,
       target: change.target,
       sinceMs: change.sinceMs,
+      lapsesMs: this.#hold.untilMs(change.sinceMs),
       waiting: users
         .filter(unit => this.#lapsesMs(change, unit) > nowMs)
         .map(unit => ({ unit, why: this.#why(change, unit, nowMs) })),
@@ -153,20 +150,23 @@ export class Postulates {
 
   #settlesMs(change: Change, users: readonly string[]): number {
     const { isKnown, strangersUntilMs } = this.#units
-    const unknown = isKnown ? strangersUntilMs : change.sinceMs + this.#settings.holdMs
+    const unknown = isKnown ? strangersUntilMs : this.#hold.untilMs(change.sinceMs)
     return users.reduce((latest, unit) => Math.max(latest, this.#lapsesMs(change, unit)), unknown)
   }
 
   /** From when on this unit need not be waited for. One that says 'wrong' is alive, and is heard until it has been silent for a lease. */
   #lapsesMs({ holders, wrong, sinceMs }: Change, unit: string): number {
     if (holders.has(unit)) return Number.NEGATIVE_INFINITY
-    const { leaseMs, holdMs } = this.#settings
-    return Math.max(sinceMs + holdMs, (wrong.get(unit)?.atMs ?? Number.NEGATIVE_INFINITY) + leaseMs)
+    const { leaseMs } = this.#hold
+    return Math.max(
+      this.#hold.untilMs(sinceMs),
+      (wrong.get(unit)?.atMs ?? Number.NEGATIVE_INFINITY) + leaseMs,
+    )
   }
 
   #why({ asked, wrong }: Change, unit: string, nowMs: number): WaitingWhy {
     const last = wrong.get(unit)
-    if (last !== undefined && nowMs < last.atMs + this.#settings.leaseMs)
+    if (last !== undefined && nowMs < last.atMs + this.#hold.leaseMs)
       return last.differs ? 'differs' : 'not in force'
     const overdueMs = (asked.get(unit) ?? nowMs) + ANSWER_OVERDUE_MS
     return this.#units.isLinked(unit) && nowMs < overdueMs ? 'no answer yet' : 'silent'

@@ -4,6 +4,7 @@ import { type DirectiveState, MAX_ROWS, type Row, type RowOperation, type RowSta
 import { Application } from './application.ts'
 import { deriveDirective, isLastResort, isStricter } from './directive.ts'
 import type { Endpoint, HostSettings } from './events.ts'
+import type { Hold } from './hold.ts'
 import type { HostTable } from './table.ts'
 
 export const ALL = '*'
@@ -15,7 +16,7 @@ const STATE_FIELDS = ['health', 'load', 'capacity', 'target', 'current', 'cause'
 export class HostRows {
   readonly #settings: HostSettings
   readonly #table: HostTable
-  readonly #holdMs: number
+  readonly #hold: Hold
   readonly #applications = new Map<string, Application>()
   readonly #orders = new Map<string, DirectiveState>()
   /** Deleted rows that units may still use: what they may do with them, and until when. */
@@ -29,10 +30,10 @@ export class HostRows {
   #isStopping = false
   #isUrgent = false
 
-  constructor(settings: HostSettings, table: HostTable, holdMs: number, restartUntilMs: number) {
+  constructor(settings: HostSettings, table: HostTable, hold: Hold, restartUntilMs: number) {
     this.#settings = settings
     this.#table = table
-    this.#holdMs = holdMs
+    this.#hold = hold
     this.#restartUntilMs = restartUntilMs
   }
 
@@ -55,11 +56,10 @@ export class HostRows {
       this.#waiting.delete(key)
       this.#mark(key)
     }
-    for (const [key, { app, capacity }] of endpoints) {
+    for (const [key, endpoint] of endpoints) {
       const known = this.#applications.get(key)
-      if (known === undefined) this.#applications.set(key, new Application(app, capacity, this.#settings))
-      else if (known.capacity === capacity) continue
-      else known.capacity = capacity
+      if (known === undefined) this.#applications.set(key, new Application(endpoint, this.#settings))
+      else if (!known.take(endpoint)) continue
       this.#mark(key)
     }
   }
@@ -76,6 +76,13 @@ export class HostRows {
     if (application === undefined) return
     application.load.sample(percent, nowMs)
     this.#check(key, application, nowMs)
+  }
+
+  /** The thresholds of overload in the settings are new. */
+  rejudge(nowMs: number): void {
+    for (const [key, { load, overload }] of this.#applications)
+      if (overload.follow(this.#settings.overload, load.value, nowMs)) this.#mark(key)
+    for (const [key, application] of this.#applications) this.#check(key, application, nowMs)
   }
 
   /** False when there are too many orders. */
@@ -180,10 +187,14 @@ export class HostRows {
     return { id, app, health, load: load.tell(nowMs), capacity, ...directive, current }
   }
 
-  #directive(key: string, { health, overload }: Application): ReturnType<typeof deriveDirective> {
+  #directive(
+    key: string,
+    { health, whenFailing, overload }: Application,
+  ): ReturnType<typeof deriveDirective> {
     const orders = [this.#orders.get(ALL), this.#orders.get(key)]
     return deriveDirective({
       health,
+      whenFailing,
       isOverloaded: overload.isOverloaded,
       isStopping: this.#isStopping,
       orders,
@@ -198,7 +209,7 @@ export class HostRows {
   }
 
   #remember(key: string, state: DirectiveState, nowMs: number): void {
-    this.#deleted.set(key, { state, untilMs: nowMs + this.#holdMs })
+    this.#deleted.set(key, { state, untilMs: this.#hold.untilMs(nowMs) })
     for (const [oldest, { untilMs }] of this.#deleted) {
       if (untilMs > nowMs && this.#deleted.size <= MAX_DELETED) break
       this.#deleted.delete(oldest)

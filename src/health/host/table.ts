@@ -9,7 +9,7 @@ type SendSnapshot = Extract<HealthMessage, { type: 'send-snapshot' }>
 
 export class HostTable {
   readonly #host: number
-  readonly #instance: number
+  #instance: number
   readonly #seed: () => Uint8Array
   readonly #rows = new Map<number, Row>()
   readonly #ids = new Map<string, number>()
@@ -43,6 +43,11 @@ export class HostTable {
   rowOf(key: string): Row | undefined {
     const id = this.#ids.get(key)
     return id === undefined ? undefined : this.#rows.get(id)
+  }
+
+  /** The next generation is of another table with the same rows: units take a snapshot of it before they follow it. */
+  renew(instance: number): void {
+    this.#instance = instance
   }
 
   /** Begins the next generation. `beat`: the last one whose token may be out; not one more of the old chain goes out after it. */

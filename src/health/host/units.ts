@@ -1,8 +1,9 @@
 /** The load balancing units that may use this host's rows. */
+import type { Hold } from './hold.ts'
 
 export class Units {
   readonly #own: string
-  readonly #holdMs: number
+  readonly #hold: Hold
   #members: ReadonlySet<string> | null = null
   /** Units that are no members any more, until their leases must have run out. */
   readonly #former = new Map<string, number>()
@@ -11,10 +12,9 @@ export class Units {
   /** Until then others than members, that are not known here, may use rows of this host: units of its last run, not told yet that they are none. */
   readonly strangersUntilMs: number
 
-  /** `holdMs`: how long a unit may go on using rows after it was last told anything. */
-  constructor(own: string, holdMs: number, strangersUntilMs: number) {
+  constructor(own: string, hold: Hold, strangersUntilMs: number) {
     this.#own = own
-    this.#holdMs = holdMs
+    this.#hold = hold
     this.strangersUntilMs = strangersUntilMs
   }
 
@@ -27,7 +27,7 @@ export class Units {
   setMembers(units: readonly string[], nowMs: number): boolean {
     const members = new Set(units)
     const gone = [...(this.#members ?? [])].filter(unit => !members.has(unit))
-    for (const unit of gone) this.#former.set(unit, nowMs + this.#holdMs)
+    for (const unit of gone) this.#former.set(unit, this.#hold.untilMs(nowMs))
     for (const unit of members) this.#former.delete(unit)
     this.#members = members
     return gone.length > 0

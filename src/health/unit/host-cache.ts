@@ -37,6 +37,9 @@ export class HostCache {
   /** Host number; the membership may give another. */
   host: number
   dnsName = ''
+  /** Who passes its heartbeats on; null: it sends them itself. */
+  via: string | null = null
+  #viaMs = Number.NEGATIVE_INFINITY
   /** When it is to be planned anew although it was told nothing. */
   dueMs = Number.NEGATIVE_INFINITY
   readonly #settings: UnitSettings
@@ -98,8 +101,8 @@ export class HostCache {
     this.#hasLeft = false
   }
 
-  /** A heartbeat entry, whoever brought it; `account` is that one's. */
-  beat(entry: HeartbeatEntry, account: HashAccount, turn: Turn): void {
+  /** A heartbeat entry, whoever brought it; `account` is that one's, `via` its name if it leads a group. */
+  beat(entry: HeartbeatEntry, account: HashAccount, via: string | null, turn: Turn): void {
     const { nowMs, count } = turn
     if (this.#held === null || this.#clock === null) {
       count('beats_no_table')
@@ -124,6 +127,9 @@ export class HostCache {
     const atMs = this.#clock.timeOf(entry.beat, nowMs)
     if (atMs + this.#clock.leaseMs <= nowMs) return count('beats_late')
     this.#heardMs = nowMs
+    // Hosts with a leader send the first token of a new state themselves, so that it does not come too late.
+    if (via !== null || nowMs - this.#viaMs > this.#clock.leaseMs) this.via = via === this.name ? null : via
+    if (via !== null) this.#viaMs = nowMs
     this.#prove(atMs, turn)
   }
 
@@ -220,7 +226,7 @@ export class HostCache {
     this.#provenMs = Number.NEGATIVE_INFINITY
     if (this.#leaseUntilMs > turn.nowMs) turn.actions.push({ do: 'lease', host: this.name, untilMs: 0 })
     this.#leaseUntilMs = 0
-    if (this.#isLinked) this.#asking.want(true, turn.nowMs)
+    if (this.#isLinked && !this.#hasLeft) this.#asking.want(true, turn.nowMs)
   }
 
   /** A leader no longer hears it. */
@@ -235,6 +241,8 @@ export class HostCache {
     if (this.#held !== null || !this.#inForce.isEmpty) turn.actions.push({ do: 'drop', host: this.name })
     this.#held = null
     this.#clock = null
+    this.via = null
+    this.#viaMs = Number.NEGATIVE_INFINITY
     this.#inForce.clear()
     this.#postulate = null
     this.#provenMs = Number.NEGATIVE_INFINITY

@@ -53,6 +53,8 @@ export interface CachedHost {
   inForce: TableVersion | null
   /** 0: there was none. */
   leaseUntilMs: number
+  /** Name of the leader that passes its heartbeats on; null: it sends them itself. */
+  via: string | null
   rows: Row[]
   /** As the host's heartbeats say it; empty: not said yet. */
   dnsName: string

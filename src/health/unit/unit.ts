@@ -60,6 +60,7 @@ export class HealthUnit {
       version: host.version,
       inForce: host.inForce,
       leaseUntilMs: host.leaseUntilMs,
+      via: host.via,
       rows: host.rows(),
       dnsName: host.dnsName,
     }))
@@ -126,7 +127,7 @@ export class HealthUnit {
       if (host === undefined) this.#count('beats_unknown_host')
       else {
         if (message.leader === 0 && host === sender) host.isHere()
-        host.beat(entry, account, turn)
+        host.beat(entry, account, message.leader === 0 ? null : sender.name, turn)
       }
     }
     if (message.leader === 0) return

@@ -24,6 +24,8 @@ const INET_DIAG_SKV6ONLY = 11
 const PROTOCOLS = { tcp: 6, udp: 17 }
 /** Bits of include/net/tcp_states.h; an unconnected UDP socket is in TCP_CLOSE. */
 const ESTABLISHED = 1 << 1
+/** The client has said its last, and the application may still answer. */
+const CLOSE_WAIT = 1 << 8
 const WAITING = { tcp: 1 << 10, udp: 1 << 7 }
 // struct inet_diag_req_v2 { u8 family, protocol, ext, pad; u32 states; struct inet_diag_sockid id; }
 const REQUEST_BYTES = 56
@@ -144,11 +146,21 @@ export const listListening = (netns?: string): ListeningSocket[] => {
  * Counts established TCP connections by local end, `address:port`, in slices: `next` reads some hundred sockets. A host
  * may have a million, and nothing else runs meanwhile. `ports`: only these local ports. Throws OsError.
  */
-export function* countingEstablished(ports?: ReadonlySet<number>): Generator<void, Map<string, number>> {
+export const countingEstablished = (ports?: ReadonlySet<number>): Generator<void, Map<string, number>> =>
+  counting(ESTABLISHED, ports)
+
+/** The same of all that an application has not closed, those that its client has half-closed too. */
+export const countingOpen = (ports?: ReadonlySet<number>): Generator<void, Map<string, number>> =>
+  counting(ESTABLISHED | CLOSE_WAIT, ports)
+
+function* counting(
+  states: number,
+  ports: ReadonlySet<number> | undefined,
+): Generator<void, Map<string, number>> {
   const counts = new Map<string, number>()
   const fd = openDiag(undefined)
   try {
-    for (const payloads of dump(fd, 'tcp', ESTABLISHED)) {
+    for (const payloads of dump(fd, 'tcp', states)) {
       for (const payload of payloads) countOne(payload, ports, counts)
       yield
     }

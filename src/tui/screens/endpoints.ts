@@ -1,7 +1,8 @@
 /** What the health and load tables say of one host, all its applications together. Pure. */
 
 import { absentOf } from '../../cli/absent.ts'
-import type { AbsentRow, EndpointRow, HealthData } from '../../control/types.ts'
+import { causeText } from '../../cli/cause.ts'
+import type { AbsentRow, EndpointRow, HealthData, ShareRow } from '../../control/types.ts'
 import type { DirectiveState } from '../../health/types.ts'
 import type { Style } from '../lines.ts'
 import { type Cell, cell, stateCell } from './screen.ts'
@@ -42,14 +43,16 @@ export const loadCell = (rows: readonly EndpointRow[]): Cell => {
   return cell(`${load}%`, { sort: load, ...(style && { style }) })
 }
 
+type Shares = readonly ShareRow[] | null
+
 /** Why rows are not active: `order`, or all causes that there are; '' for none. */
-const causesText = (rows: readonly EndpointRow[]): string => {
-  const causes = new Set(rows.filter(row => row.target !== 'active').map(row => row.cause))
+const causesText = (rows: readonly EndpointRow[], shares: Shares): string => {
+  const causes = new Set(rows.filter(row => row.target !== 'active').map(row => causeText(row, shares)))
   return [...causes].sort().join(',')
 }
 
 /** The strictest target; `active>draining` while not every unit follows it yet. Where there is room with the cause: `draining (order)`. */
-export const directiveCell = (rows: readonly EndpointRow[]): Cell => {
+export const directiveCell = (rows: readonly EndpointRow[], shares: Shares = null): Cell => {
   const target = worst<DirectiveState>(
     STRICTEST,
     rows.map(row => row.target),
@@ -58,7 +61,7 @@ export const directiveCell = (rows: readonly EndpointRow[]): Cell => {
   const open = rows.find(row => row.target !== row.current)
   const word = open === undefined ? target : `${open.current}>${open.target}`
   const style = word === 'active' ? 'good' : 'odd'
-  const causes = causesText(open === undefined ? rows : [open])
+  const causes = causesText(open === undefined ? rows : [open], shares)
   return causes === '' ? { text: word, style } : { text: `${word} (${causes})`, narrow: word, style }
 }
 
@@ -66,10 +69,12 @@ export const directiveCell = (rows: readonly EndpointRow[]): Cell => {
 export const endpointFacts = (
   rows: readonly EndpointRow[],
   absent: readonly AbsentRow[],
+  shares: Shares = null,
 ): [string, string][] => [
   ...rows.map((row): [string, string] => {
     const directive = row.target === row.current ? row.current : `${row.current}>${row.target}`
-    const cause = row.cause === 'default' ? '' : ` (${row.cause})`
+    const why = causeText(row, shares)
+    const cause = why === 'default' ? '' : ` (${why})`
     return [row.service ?? row.vip, `${row.vip} ${row.health}, load ${row.load}%, ${directive}${cause}`]
   }),
   ...absent.map(({ service, vip, order }): [string, string] => [

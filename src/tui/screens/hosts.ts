@@ -34,7 +34,7 @@ export const hosts: Screen = {
           stateCell(row.state),
           healthCell(applications, absentFrom(snapshot.health, row.name)),
           loadCell(applications),
-          directiveCell(applications),
+          directiveCell(applications, snapshot.health?.shares ?? null),
           cell(capacityText(row), { sort: row.capacity }),
           cell(row.flows),
           cell(short(row.connections), { sort: row.connections }),
@@ -44,7 +44,8 @@ export const hosts: Screen = {
         ],
       }
     }),
-  open: key => ({ screen: 'flows', host: key }),
+  open: key => ({ screen: 'health', host: key }),
+  flows: key => ({ host: key }),
   details: () => null,
   empty: 'no hosts',
 }

@@ -40,8 +40,19 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
       ['services', host.services.join(', ')],
       ['capacity', String(capacityText(host))],
       ['flows', `${host.flows} now, ${host.connections} since the agent started`],
-      ...endpointFacts(endpointsOf(health, name), absentFrom(health, name)),
+      ...endpointFacts(endpointsOf(health, name), absentFrom(health, name), health?.shares ?? null),
     )
+  const table = health?.cache?.find(row => row.host === name)
+  if (table !== undefined && table.leaseMs !== null)
+    facts.push([
+      'heartbeats',
+      table.leaseMs === 0 ? 'none' : table.via == null ? 'direct' : `via ${table.via}`,
+    ])
+  if (node.self && health?.group != null) {
+    const { members, leader, sinceMs } = health.group
+    const who = leader === null ? 'electing a leader' : `led by ${leader} for ${duration(sinceMs)}`
+    facts.push(['group', `${members.join(' ')}, ${who}`])
+  }
   if (node.self)
     facts.push(
       ['version', `${status.version}, pid ${status.pid}, up ${duration(status.uptimeMs)}`],

@@ -1,6 +1,6 @@
 /** What a screen is: columns, and rows of cells that know how they sort. */
 import type { Style } from '../lines.ts'
-import type { ScreenId, Snapshot, State } from '../model.ts'
+import type { Scope, ScreenId, Snapshot, State } from '../model.ts'
 
 export interface Column {
   id: string
@@ -48,9 +48,12 @@ export interface Screen {
   id: ScreenId
   columns: readonly Column[]
   sort: { column: string; reverse: boolean }
-  rows(snapshot: Snapshot, history: State['history']): Row[]
+  /** Flows are those of the scope already, since the agent is asked for them. */
+  rows(snapshot: Snapshot, history: State['history'], scope: Scope): Row[]
   /** Where Enter leads: a narrower table, or `null` for the details of the row. */
-  open(key: string): { screen: ScreenId; service?: string; host?: string } | null
+  open(key: string): ({ screen: ScreenId } & Scope) | null
+  /** Of which flows `f` tells; without it of none. */
+  flows?(key: string): Scope
   /** `null` when the row is not there any more. */
   details(key: string, snapshot: Snapshot): Details | null
   /** Said when there are no rows at all. */

@@ -35,7 +35,8 @@ export const services: Screen = {
         ],
       }
     }),
-  open: key => ({ screen: 'flows', service: key }),
+  open: key => ({ screen: 'health', service: key }),
+  flows: key => ({ service: key }),
   details: () => null,
   empty: 'no services; a document names them: shunt apply -f FILE',
 }

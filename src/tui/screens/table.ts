@@ -2,12 +2,13 @@
 import type { ListState, ScreenId } from '../model.ts'
 import { events } from './events.ts'
 import { flows } from './flows.ts'
+import { health } from './health.ts'
 import { hosts } from './hosts.ts'
 import { nodes } from './nodes.ts'
 import type { Screen } from './screen.ts'
 import { services } from './services.ts'
 
-export const SCREENS: readonly Screen[] = [nodes, services, hosts, flows, events]
+export const SCREENS: readonly Screen[] = [nodes, services, hosts, flows, events, health]
 
 export const screenOf = (id: ScreenId): Screen => SCREENS.find(screen => screen.id === id)!
 

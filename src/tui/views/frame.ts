@@ -1,5 +1,5 @@
 /** The whole screen, as exactly as many lines as the terminal has. Pure. */
-import { bindings, keyName } from '../keys.ts'
+import { bindings, type Command, keyName } from '../keys.ts'
 import { cut, type Line, type Span, span } from '../lines.ts'
 import type { State } from '../model.ts'
 import { isTooSmall, shownPlace, TOO_SMALL, tableHeight } from '../rows.ts'
@@ -19,22 +19,35 @@ const bodyLines = (state: State): Line[] => {
   return at.kind === 'details' ? detailLines(state, at, height + 1) : tableLines(state, at, height)
 }
 
+/** What gives way on a narrow screen, the first one first; the help has them all. */
+const YIELDS: readonly Command[] = ['sort', 'pause', 'filter']
+
 /** Keys of this place, from the table of keys. */
 const hints = (state: State): Line => {
   const at = shownPlace(state)
-  const spans: Span[] = []
-  const add = (key: string, what: string): void => {
-    if (spans.length > 0) spans.push(span('  '))
-    spans.push(span(key, 'head'), span(` ${what}`, 'dim'))
-  }
-  if (state.places.length > 1 || (at.kind === 'table' && at.list.filter !== '')) add('Esc', 'back')
-  for (const { keys, hint, screen, does } of bindings(state.settings.readOnly)) {
-    if (hint === undefined || (screen !== undefined && screen !== at.screen)) continue
+  const all: { key: string; what: string; does: Command }[] = []
+  if (state.places.length > 1 || (at.kind === 'table' && at.list.filter !== ''))
+    all.push({ key: 'Esc', what: 'back', does: 'back' })
+  for (const { keys, hint, screens, does } of bindings(state.settings.readOnly)) {
+    if (hint === undefined || (screens !== undefined && !screens.includes(at.screen))) continue
     if (at.kind === 'details' && ['open', 'filter', 'sort'].includes(does)) continue
-    add(keyName(keys[0]!), does === 'pause' && state.paused ? 'go on' : hint)
+    all.push({ key: keyName(keys[0]!), what: does === 'pause' && state.paused ? 'go on' : hint, does })
   }
-  if (state.settings.readOnly) spans.push(span('  read-only', 'odd'))
-  return spans
+  const readOnly = state.settings.readOnly ? '  read-only' : ''
+  const widthOf = (shown: typeof all): number =>
+    shown.reduce((sum, { key, what }) => sum + key.length + what.length + 3, readOnly.length - 2)
+  const shown = YIELDS.reduce(
+    (left, yields) => (widthOf(left) > state.columns ? left.filter(({ does }) => does !== yields) : left),
+    all,
+  )
+  return [
+    ...shown.flatMap(({ key, what }, i): Span[] => [
+      ...(i === 0 ? [] : [span('  ')]),
+      span(key, 'head'),
+      span(` ${what}`, 'dim'),
+    ]),
+    ...(readOnly === '' ? [] : [span(readOnly, 'odd')]),
+  ]
 }
 
 const lastLine = (state: State): Line => {

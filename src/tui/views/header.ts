@@ -7,7 +7,7 @@ import { rowsOf, shownPlace } from '../rows.ts'
 import { clockOf } from '../screens/events.ts'
 import { SCREENS, screenOf } from '../screens/table.ts'
 import { clean, fit, short, sparkline } from '../text.ts'
-import { troubles } from '../troubles.ts'
+import { orders, troubles } from '../troubles.ts'
 
 /** Left and right part of a line; the left one gives way. */
 const ends = (left: Line, right: Line, width: number): Line => {
@@ -72,11 +72,13 @@ export const troubleLine = ({ snapshot, away, columns }: State): Line => {
   }
   if (snapshot === null) return [span('asking the agent', 'dim')]
   const found = troubles(snapshot)
-  if (found.length === 0) return [span('all well', 'good')]
-  return cut(
-    [span(`! ${found.length > 1 ? `${found.length} troubles: ` : ''}${clean(found.join('; '))}`, 'bad')],
-    columns,
-  )
+  const ordered = orders(snapshot)
+  if (found.length === 0)
+    return ordered.length === 0
+      ? [span('all well', 'good')]
+      : cut([span(`well, but ${clean(ordered.join('; '))}`, 'odd')], columns)
+  const many = found.length > 1 ? `${found.length} troubles: ` : ''
+  return cut([span(`! ${many}${clean([...found, ...ordered].join('; '))}`, 'bad')], columns)
 }
 
 const scopeText = (state: State): string => {
@@ -108,8 +110,8 @@ const windowText = (state: State, height: number): string => {
 export const tabLine = (state: State, height: number): Line => {
   const here = shownPlace(state).screen
   const tabs = SCREENS.map(({ id }, i) =>
-    id === here ? span(`[${i + 1}:${id}]`, 'head') : span(` ${i + 1}:${id} `, 'dim'),
-  )
+    id === here ? span(`[${i + 1}:${id}]`, 'head') : span(`${i + 1}:${id}`, 'dim'),
+  ).flatMap((tab, i) => (i === 0 ? [tab] : [span(' '), tab]))
   return ends(
     [...tabs, span(' '), span(clean(scopeText(state)), 'odd')],
     [span(windowText(state, height), 'dim')],

@@ -4,6 +4,8 @@ import { cut, type Line, span } from '../lines.ts'
 import type { State } from '../model.ts'
 
 const keysText = (keys: readonly string[]): string => keys.map(keyName).join(' ')
+/** On more screens than this it is not said on which. */
+const MANY = 2
 const widthOf = (line: Line): number => line.reduce((sum, part) => sum + part.text.length, 0)
 
 const groupLines = (group: string, all: readonly Binding[]): Line[] => {
@@ -11,9 +13,12 @@ const groupLines = (group: string, all: readonly Binding[]): Line[] => {
   return [
     [span(group, 'head')],
     ...all.map(
-      ({ keys, help, screen }): Line => [
+      ({ keys, help, screens }): Line => [
         span(`  ${keysText(keys).padEnd(width)}  `),
-        span(screen === undefined ? help : `${help} (${screen})`, 'dim'),
+        span(
+          screens === undefined || screens.length > MANY ? help : `${help} (${screens.join(', ')})`,
+          'dim',
+        ),
       ],
     ),
     [],
@@ -42,10 +47,7 @@ export const helpLines = (state: State, top: number, height: number): Line[] => 
         return [...first, span(' '.repeat(column - widthOf(first))), ...(right[i] ?? [])]
       })
     : [...left, ...right]
-  lines.push(
-    [span('Rates are per second, from counters of this node. Times are UTC.', 'dim')],
-    [span('On narrow screens cls, fwd, hst stand for classifier, forwarder, host.', 'dim')],
-  )
+  lines.push([span("Rates are per second, by this node's counters; times UTC. cls, fwd, hst: roles.", 'dim')])
   const from = Math.max(0, Math.min(top, lines.length - height))
   return lines.slice(from, from + height).map(line => cut([span(' '), ...line], state.columns))
 }

@@ -21,8 +21,12 @@ export const BUGS = [
   /** A leader passes on nothing of one host. */
   /** A host that starts again does not know that it ran a moment ago. */
   'restart-not-told',
+  /** Whatever services say, the application that fails gets no packet. */
+  'freezes-failing',
   /** No goodbye arrives. */
   'deaf-to-goodbye',
+  /** Units go on with longer leases than the host, which was told of shorter ones, knows of. */
+  'keeps-long-leases',
 ] as const
 export type Bug = (typeof BUGS)[number]
 
@@ -40,6 +44,8 @@ export const bugged = (bug: Bug | null, message: HealthMessage, isLeader: boolea
   return message
 }
 
-/** What a node sends. A host that has been told that leases last no time tells the units of true ones. */
+/** What a node sends. A host that has been told that leases last no time tells the units of true ones, of `leaseBeats`. */
 export const sent = (bug: Bug | null, message: HealthMessage, leaseBeats: number): HealthMessage =>
-  bug === 'settles-at-once' && message.type === 'send-snapshot' ? { ...message, leaseBeats } : message
+  (bug === 'settles-at-once' || bug === 'keeps-long-leases') && message.type === 'send-snapshot'
+    ? { ...message, leaseBeats }
+    : message

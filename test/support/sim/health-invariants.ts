@@ -1,6 +1,7 @@
 /**
  * What must hold at any time in a cluster's health and load, whatever happens. Each sentence that is thrown names the invariant:
  *   directive   after a host made a directive current, no unit gives it a connection against it (R-B6)
+ *   frozen      in peace, a row is inactive if, and only if, an order or its failing application asks for that (R-B6)
  *   dead        nor does any, later than a lease and a margin after the host's end, or after its application's
  *   goodbye     nor does one that has its goodbye
  *   forgets     units forget hosts that are gone (R-B8)
@@ -13,7 +14,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { appKey } from '../../../src/health/app-id.ts'
 import { groupsOf } from '../../../src/health/group/groups.ts'
 import { hostNumbers } from '../../../src/health/host-number.ts'
-import { MARGIN_MS, type Row } from '../../../src/health/types.ts'
+import type { Row } from '../../../src/health/types.ts'
 import type { HealthMember, HealthOptions } from './health-place.ts'
 import type { Chosen } from './health-plane.ts'
 import type { SimHealthNode } from './health-sim-node.ts'
@@ -67,9 +68,9 @@ export class HealthInvariants {
   }
 
   #checkChoice(unit: SimHealthNode, choice: Chosen): void {
-    const { nodes, options, world } = this.#cluster
-    const holdMs = options.beatMs * options.leaseBeats + MARGIN_MS + SLACK_MS
+    const { nodes, world } = this.#cluster
     const host = nodes.get(choice.host)!
+    const isOver = (atMs: number): boolean => world.nowMs > host.leases.endMs(atMs) + SLACK_MS
     const key = appKey(choice.row.app)
     const row = host.table.get(key)
     const what = `${unit.name} gives ${host.name} a connection of ${key}`
@@ -77,13 +78,14 @@ export class HealthInvariants {
     if (choice.isLastResort) this.counts.lastResort++
     if (!host.isUp) {
       const goneMs = world.nowMs - host.endedMs
-      if (goneMs > holdMs) throw new Error(`dead: ${what}, ${goneMs} ms after its end`)
+      if (isOver(host.endedMs)) throw new Error(`dead: ${what}, ${goneMs} ms after its end`)
       const goodbyeMs = world.nowMs - (unit.goodbyes.get(host.name) ?? Number.POSITIVE_INFINITY)
       if (goodbyeMs >= 0) throw new Error(`goodbye: ${what}, ${goodbyeMs} ms after it took its goodbye`)
     }
     if (row === undefined) {
-      const unlistedMs = world.nowMs - (host.lastListed.get(key) ?? Number.NEGATIVE_INFINITY)
-      if (unlistedMs > holdMs) throw new Error(`dead: ${what}, ${unlistedMs} ms after that stopped listening`)
+      const unlistedMs = host.lastListed.get(key) ?? Number.NEGATIVE_INFINITY
+      if (isOver(unlistedMs))
+        throw new Error(`dead: ${what}, ${world.nowMs - unlistedMs} ms after that stopped listening`)
       return
     }
     if (row.current === 'active') return
@@ -104,11 +106,11 @@ export class HealthInvariants {
 
   #checkForgotten(): void {
     const { nodes, options, world } = this.#cluster
-    const keepMs = options.beatMs * options.leaseBeats + MARGIN_MS + options.ageMs + 1000
     for (const unit of nodes.values()) {
       if (unit.core?.unit == null || unit.isFrozen || world.nowMs - unit.thawedMs < 1000) continue
       for (const { name, version } of unit.core.unit.hosts()) {
         const host = nodes.get(name)!
+        const keepMs = host.leases.endMs(host.endedMs) - host.endedMs + options.ageMs + 1000
         if (host.isUp || world.nowMs - host.endedMs <= keepMs) continue
         const since = `${world.nowMs - host.endedMs} ms after its end`
         if (version !== null) throw new Error(`forgets: ${unit.name} holds rows of ${name}, ${since}`)
@@ -162,6 +164,7 @@ export class HealthInvariants {
 
   /** At the end of peace: what is not as it should be, or null. */
   unsettled(): string | null {
+    const { world } = this.#cluster
     for (const [unit, host] of this.#pairs()) {
       const held = unit.core!.unit!.hosts().find(({ name }) => name === host.name)!
       const of = `${unit.name} and ${host.name}`
@@ -172,12 +175,17 @@ export class HealthInvariants {
         return `converge: rows of ${of} differ`
       if (unit.plane.leaseUntilMs(host.name) <= unit.nowMs) return `lease: none of ${of}`
     }
-    const { beatMs, leaseBeats } = this.#cluster.options
     // Units that are gone are waited for as long as their leases may last.
     for (const host of this.#cluster.nodes.values())
       for (const { id, sinceMs, waiting } of host.core?.host?.pending() ?? [])
-        if (host.nowMs - sinceMs > beatMs * leaseBeats + MARGIN_MS + 1000)
+        if (host.nowMs - sinceMs > host.leases.endMs(world.nowMs) - world.nowMs + 1000)
           return `directive: ${host.name} still waits with row ${id} for ${JSON.stringify(waiting)}`
+    for (const host of this.#cluster.nodes.values()) {
+      if (host.core?.host == null || host.isStopping) continue
+      for (const { app, target } of host.core.host.rows())
+        if ((target === 'inactive') !== isFreezing(host, appKey(app)))
+          return `frozen: ${appKey(app)} of ${host.name} is ${target}`
+    }
     for (const { index, live } of this.#groups()) {
       const seen = new Set(live.map(node => node.core?.group?.leader ?? null))
       if (seen.size > 1 || seen.has(null))
@@ -213,6 +221,11 @@ export class HealthInvariants {
 
 const isWelcome = (row: Row): boolean =>
   row.health !== 'failing' && row.target === 'active' && row.current === 'active'
+
+/** Somebody asks that the application gets no packet. */
+const isFreezing = ({ truth }: SimHealthNode, key: string): boolean =>
+  ['*', key].some(each => truth.orders.get(each) === 'inactive') ||
+  (truth.health.get(key) === 'failing' && truth.listening.get(key)?.whenFailing === 'inactive')
 
 const isPending = (host: SimHealthNode, row: Row): boolean =>
   host.core?.host?.pending().some(({ id }) => id === row.id) === true

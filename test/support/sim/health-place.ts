@@ -2,25 +2,24 @@
 import type { NodeMember } from '../../../src/health/node.ts'
 import type { HealthMessage } from '../../../src/health/types.ts'
 import type { Bug } from './health-bugs.ts'
+import type { HealthPolicy } from './health-policy.ts'
 import type { Links } from './links.ts'
 import type { Network } from './network.ts'
 import type { World } from './world.ts'
 
 export type HealthMember = NodeMember
 
-export interface HealthOptions {
+/** Those of the policy are what the newest document says. */
+export interface HealthOptions extends HealthPolicy {
   bug: Bug | null
   beatMs: number
-  leaseBeats: number
-  mode: 'full' | 'changes'
-  forwardEvery: number
-  directHosts: number
-  groupSize: number
   ageMs: number
   retieMs: number
   maxDelayMs: number
   /** A data plane is behind its core by at most so much, mostly. */
   applyMs: number
+  /** How likely it is behind by seconds. */
+  slowApplies: number
   /** Of any clock. */
   drift: number
   /** Units take a host for dead while their link to its agent is down. */

@@ -6,6 +6,7 @@ import { appKey } from '../../../src/health/app-id.ts'
 import type { AppId, DirectiveState, Health, HealthMessage } from '../../../src/health/types.ts'
 import { HealthInvariants, SLOW_APPLY_MS } from './health-invariants.ts'
 import type { HealthMember, HealthOptions, Place } from './health-place.ts'
+import { anyPolicy, type HealthPolicy } from './health-policy.ts'
 import { SimHealthNode } from './health-sim-node.ts'
 import { Links } from './links.ts'
 import { Network } from './network.ts'
@@ -43,26 +44,24 @@ export class HealthRun {
   readonly #services: number
   /** Nodes learn of a change of the membership within so much. */
   readonly #membershipMs: number
+  /** Of the newest document; null: that from the start. */
+  #policy: HealthPolicy | null = null
   #isPeace = false
   #mustCheck = false
 
   constructor(seed: number, over: RunOptions = {}) {
     this.world = new World(seed, 1000)
     const { world } = this
-    const isChanges = world.chance(0.3)
     const maxDelayMs = 1 + world.integer(world.chance(0.2) ? 400 : 60)
     this.options = {
       bug: null,
       beatMs: 1000,
-      leaseBeats: isChanges ? 6 : 3,
-      mode: isChanges ? 'changes' : 'full',
-      forwardEvery: isChanges ? 3 : 10,
-      directHosts: world.pick([0, 1, 3]),
-      groupSize: world.pick([3, 4, 32]),
+      ...anyPolicy(world),
       ageMs: 3000,
       retieMs: world.pick([5000, 300_000]),
       maxDelayMs,
       applyMs: 1 + world.integer(300),
+      slowApplies: 0.06,
       drift: 0.0002,
       trustsLinks: world.chance(0.3),
       encodes: world.chance(0.1),
@@ -77,7 +76,7 @@ export class HealthRun {
       links: this.links,
       options: this.options,
       applyMs: () =>
-        world.chance(0.06) && !this.#isPeace
+        world.chance(this.options.slowApplies) && !this.#isPeace
           ? SLOW_APPLY_MS * (0.6 + 0.4 * world.random())
           : this.options.applyMs * world.random(),
       settled: () => {
@@ -103,7 +102,7 @@ export class HealthRun {
       for (let service = 0; service < this.#services; service++)
         if (world.chance(0.8)) this.#listen(host, i, service)
     for (const node of this.nodes.values())
-      world.after(world.integer(2000), () => node.isUp || node.start(this.members))
+      world.after(world.integer(2000), () => node.isUp || this.#start(node))
     world.watch(() => {
       if (!this.#mustCheck) return
       this.#mustCheck = false
@@ -144,7 +143,7 @@ export class HealthRun {
     for (const node of this.nodes.values()) {
       node.thaw()
       node.blocked.clear()
-      if (!node.isUp && this.world.chance(0.6)) node.start(this.members)
+      if (!node.isUp && this.world.chance(0.6)) this.#start(node)
     }
     this.#network.heal()
     this.invariants.peace()
@@ -171,6 +170,7 @@ export class HealthRun {
     if (dice < 85) return this.#stop(world.pick([...this.nodes.values()]))
     if (dice < 91 && up.length > 0) return this.#freeze(world.pick(up))
     if (dice < 95) return this.options.isMixed ? this.#changeRoles() : undefined
+    if (dice < 98) return this.changePolicy(anyPolicy(world))
     if (up.length > 0) this.#replay(world.pick(up), world.pick([...this.nodes.keys()]))
   }
 
@@ -186,7 +186,12 @@ export class HealthRun {
     const service = world.integer(this.#services)
     const app = appKey(appOf(i, service))
     const { listening, health } = host.truth
-    if (dice < 12) {
+    if (dice < 3) {
+      const known = listening.get(app)
+      if (known === undefined) return
+      listening.set(app, { ...known, whenFailing: world.pick(['draining', 'inactive']) })
+      host.tellEndpoints()
+    } else if (dice < 12) {
       if (listening.delete(app)) health.delete(app)
       else this.#listen(host, i, service)
       host.tellEndpoints()
@@ -211,6 +216,8 @@ export class HealthRun {
 
   #setHealth(host: SimHealthNode, app: string): void {
     const health = this.world.pick(HEALTHS)
+    // Meanwhile it may have ended: nobody says anything of it then.
+    if (!host.truth.listening.has(app)) return
     host.truth.health.set(app, health)
     host.tell({ on: 'health', app, health })
   }
@@ -225,7 +232,9 @@ export class HealthRun {
 
   #listen(host: SimHealthNode, i: number, service: number): void {
     const app = appOf(i, service)
-    host.truth.listening.set(appKey(app), { app, capacity: 1 + this.world.integer(99) })
+    const { world } = this
+    const whenFailing = world.chance(0.3) ? 'inactive' : 'draining'
+    host.truth.listening.set(appKey(app), { app, capacity: 1 + world.integer(99), whenFailing })
   }
 
   #breakPair(up: readonly SimHealthNode[]): void {
@@ -273,7 +282,7 @@ export class HealthRun {
   }
 
   #startLater(node: SimHealthNode, delayMs: number): void {
-    this.world.after(delayMs, () => node.isUp || this.#isPeace || node.start(this.members))
+    this.world.after(delayMs, () => node.isUp || this.#isPeace || this.#start(node))
   }
 
   #freeze(node: SimHealthNode): void {
@@ -284,6 +293,28 @@ export class HealthRun {
     if (world.chance(0.5))
       for (const peer of this.links.peers(node.name))
         world.after(world.integer(forMs), () => this.links.cut(node.name, peer))
+  }
+
+  /** A new revision of the document, of which nodes learn one after another. */
+  changePolicy(policy: HealthPolicy): void {
+    Object.assign(this.options, policy)
+    this.#policy = policy
+    for (const node of this.nodes.values()) this.#tellPolicy(node)
+  }
+
+  #tellPolicy(node: SimHealthNode): void {
+    const { world } = this
+    // A document only ever gets newer; one that comes in between may be missed.
+    const policy = this.#policy
+    world.after(world.integer(this.#membershipMs), () => {
+      if (policy !== null && (this.#policy === policy || world.chance(0.5))) node.follow(this.#policy!)
+    })
+  }
+
+  /** With the document that it had when it ended. */
+  #start(node: SimHealthNode): void {
+    node.start(this.members)
+    this.#tellPolicy(node)
   }
 
   #changeRoles(): void {

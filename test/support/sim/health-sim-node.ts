@@ -4,25 +4,25 @@
  */
 import { appKey } from '../../../src/health/app-id.ts'
 import { decodeHealth, encodeHealth } from '../../../src/health/codec.ts'
-import { HealthNode, type HealthNodeAction, type HealthNodeEvent } from '../../../src/health/node.ts'
+import type { Endpoint } from '../../../src/health/host/events.ts'
 import {
-  type DirectiveState,
-  type Health,
-  type HealthMessage,
-  type HeartbeatEntry,
-  MARGIN_MS,
-  type Row,
-} from '../../../src/health/types.ts'
+  HealthNode,
+  type HealthNodeAction,
+  type HealthNodeEvent,
+  type HealthNodePolicy,
+} from '../../../src/health/node.ts'
+import type { DirectiveState, Health, HealthMessage, HeartbeatEntry, Row } from '../../../src/health/types.ts'
 import { type Bug, bugged, sent } from './health-bugs.ts'
 import type { HealthMember, HealthOptions, Place } from './health-place.ts'
 import { HealthPlane } from './health-plane.ts'
+import { type HealthPolicy, LeaseLog, toldAs } from './health-policy.ts'
 
 /** Wake-ups in a row without time passing; more is a core that spins. */
 const MAX_SPINS = 50
 
 /** What is true of a node's endpoints, whatever its tables say; it outlives the agent. */
 export interface Endpoints {
-  listening: Map<string, { app: Row['app']; capacity: number }>
+  listening: Map<string, Endpoint>
   health: Map<string, Health>
   orders: Map<string, DirectiveState>
 }
@@ -40,6 +40,9 @@ export class SimHealthNode {
   /** Nodes that it cannot reach, though others can. */
   readonly blocked = new Set<string>()
   readonly plane = new HealthPlane()
+  /** What it was last told; it outlives the agent. */
+  policy: HealthPolicy
+  readonly leases: LeaseLog
   core: HealthNode | null = null
   /** When the agent last ended. */
   endedMs = Number.NEGATIVE_INFINITY
@@ -64,9 +67,11 @@ export class SimHealthNode {
   constructor(name: string, place: Place) {
     this.name = name
     this.#place = place
-    const { world } = place
+    const { world, options } = place
+    this.policy = { ...options }
+    this.leases = new LeaseLog(options.beatMs, options.leaseBeats)
     this.#offsetMs = 1_000 + world.random() * 1e9
-    this.#rate = 1 + (world.random() * 2 - 1) * place.options.drift
+    this.#rate = 1 + (world.random() * 2 - 1) * options.drift
   }
 
   get #options(): HealthOptions {
@@ -94,27 +99,27 @@ export class SimHealthNode {
 
   start(members: readonly HealthMember[]): void {
     const { world, links, network } = this.#place
-    const { beatMs, leaseBeats, mode, forwardEvery, directHosts, groupSize, ageMs, retieMs } = this.#options
+    const { beatMs, ageMs, retieMs } = this.#options
+    const { host, group } = this.#told()
     this.#life++
     this.isStopping = false
     this.startedMs = world.nowMs
     this.goodbyes.clear()
-    const holdMs = beatMs * leaseBeats + MARGIN_MS
+    const isRestart = this.#bug !== 'restart-not-told' && world.nowMs <= this.leases.endMs(this.endedMs) + 1
     this.core = new HealthNode(
       {
         name: this.name,
         host: {
           beatMs,
-          leaseBeats: this.#bug === 'settles-at-once' ? 0 : leaseBeats,
-          forwardEvery,
+          ...host,
+          formerLeaseBeats: this.#bug === 'settles-at-once' ? 0 : this.leases.longest(world.nowMs),
           dnsName: `${this.name}.example`,
           dnsEvery: 30,
-          overload: { drain: 95, resume: 75, forMs: 3000 },
           load: { everyMs: 15_000, step: 5, jump: 25 },
           // With the time that a clock may gain in so long.
-          isRestart: this.#bug !== 'restart-not-told' && world.nowMs - this.endedMs <= holdMs + 1,
+          isRestart,
         },
-        group: { beatMs, mode, directHosts, size: groupSize },
+        group: { beatMs, ...group },
         unit: {
           askAgainMs: 1000,
           retieMs,
@@ -131,6 +136,20 @@ export class SimHealthNode {
       down: peer => this.#arrive(() => this.#linkChanged(peer, false)),
       receive: (peer, message) => this.#arrive(() => this.#receive(peer, message)),
     })
+  }
+
+  /** The document changed. */
+  follow(policy: HealthPolicy): void {
+    this.#arrive(() => {
+      if (policy.leaseBeats !== this.policy.leaseBeats)
+        this.leases.change(policy.leaseBeats, this.#place.world.nowMs)
+      this.policy = policy
+      this.#step({ on: 'settings', settings: this.#told() })
+    })
+  }
+
+  #told(): HealthNodePolicy {
+    return toldAs(this.policy, this.#bug === 'settles-at-once' ? 0 : this.policy.leaseBeats)
   }
 
   /** Without a word. */
@@ -201,7 +220,12 @@ export class SimHealthNode {
 
   /** The shell tells a table that begins what is true of this node. */
   tellEndpoints(): void {
-    this.tell({ on: 'endpoints', endpoints: [...this.truth.listening.values()] })
+    this.tell({ on: 'endpoints', endpoints: this.#endpoints() })
+  }
+
+  #endpoints(): Endpoint[] {
+    const all = [...this.truth.listening.values()]
+    return this.#bug === 'freezes-failing' ? all.map(each => ({ ...each, whenFailing: 'inactive' })) : all
   }
 
   /** Says again what it once heard of others, as if it led them. */
@@ -239,8 +263,8 @@ export class SimHealthNode {
 
   #renewAnyway(entry: HeartbeatEntry): void {
     const host = this.core?.unit?.hosts().find(each => each.host === entry.host)
-    const { beatMs, leaseBeats } = this.#options
-    if (host?.inForce != null) this.plane.lease(host.name, this.nowMs + beatMs * leaseBeats)
+    const leaseMs = this.#options.beatMs * this.policy.leaseBeats
+    if (host?.inForce != null) this.plane.lease(host.name, this.nowMs + leaseMs)
   }
 
   #step(event: HealthNodeEvent): void {
@@ -260,7 +284,7 @@ export class SimHealthNode {
     this.#hosting = host
     if (host === null) return
     for (const [app, state] of this.truth.orders) this.#step({ on: 'order', app, state })
-    this.#step({ on: 'endpoints', endpoints: [...this.truth.listening.values()] })
+    this.#step({ on: 'endpoints', endpoints: this.#endpoints() })
     for (const [app, health] of this.truth.health) this.#step({ on: 'health', app, health })
   }
 
@@ -282,7 +306,7 @@ export class SimHealthNode {
     const { world, links } = this.#place
     if (action.do === 'send') {
       this.sends++
-      const message = sent(this.#bug, action.message, this.#options.leaseBeats)
+      const message = sent(this.#bug, action.message, this.leases.most)
       links.send(this.name, action.to, this.#options.encodes ? decodeHealth(encodeHealth(message)) : message)
     } else if (action.do === 'rows') this.#relist()
     else if (action.do === 'settled') this.#place.settled()

@@ -28,7 +28,17 @@ const row = (port: number, more: Partial<Row> = {}): Row => ({
 })
 const cached = (name: string, rows: Row[], more: Partial<CachedHost> = {}): CachedHost => {
   const version = { instance: 1, generation: 1 }
-  return { name, host: 1, version, inForce: version, leaseUntilMs: 2_000, rows, dnsName: '', ...more }
+  return {
+    name,
+    host: 1,
+    version,
+    inForce: version,
+    leaseUntilMs: 2_000,
+    via: null,
+    rows,
+    dnsName: '',
+    ...more,
+  }
 }
 const NONE: readonly DirectiveOrder[] = []
 const absent = (
@@ -70,10 +80,16 @@ it("the operator's order for it goes with it, the stricter one", () => {
   assert.is(of(order('*', 'draining'), order('web', 'inactive')), 'inactive')
 })
 
-const facts = (own: Row[] | null, hosts: CachedHost[]) => {
+const facts = (own: Row[] | null, hosts: CachedHost[], mode: 'panic' | 'overload' | null = null) => {
   const tables = knownTables(config, own, hosts, 1_000)
   const followed = (service: string) =>
-    service === 'web' ? [{ host: 'h1', state: 'active' as const, weight: 1 }] : []
+    service === 'web'
+      ? {
+          states: [{ host: 'h1', state: 'active' as const, weight: 1 }],
+          panic: mode === 'panic',
+          overload: mode === 'overload',
+        }
+      : null
   return rowFacts(
     'f1',
     tables,
@@ -103,13 +119,17 @@ it('of others what this unit follows: by overload and by order as such, the rest
   assert.equal(drains('stopping'), ['app web h2 well'])
   assert.equal(drains('default'), ['app web h2 well'])
   const failing = { health: 'failing', current: 'inactive', target: 'inactive' } as const
-  assert.equal(drains('health', failing), ['app web h2 failing', 'directive web h2 active'])
-  // Used all the same: all others are overloaded too.
-  const overloaded = row(80, { target: 'draining', current: 'draining', cause: 'overload' })
-  assert.equal(words(facts(null, [cached('h1', [overloaded, row(53)])])).slice(0, 2), [
-    'app web h1 well',
-    'directive web h1 active',
-  ])
+  assert.equal(drains('health', failing), ['app web h2 failing', 'directive web h2 health'])
+  // Used all the same: no host is better off.
+  const used = (cause: Row['cause'], mode: Parameters<typeof facts>[2]): string => {
+    const held = row(80, { target: 'draining', current: 'draining', cause })
+    return words(facts(null, [cached('h1', [held, row(53)])], mode))[1]!
+  }
+  assert.is(used('overload', 'overload'), 'directive web h1 overload-used')
+  assert.is(used('health', 'panic'), 'directive web h1 health-used')
+  // What is followed is not yet what the row says.
+  for (const cause of ['overload', 'health', 'order'] as const)
+    assert.is(used(cause, null), 'directive web h1 active')
 })
 
 it('nobody misses what has no capacity', () => {

@@ -1,9 +1,9 @@
 /** Which services and hosts a node's health side has to do with. */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { addedHosts, ordersOf, serviceOf, settledText } from '../../../src/agent/health/services.ts'
+import { addedHosts, ordersOf, serviceOf, settledNews } from '../../../src/agent/health/services.ts'
 import type { DirectiveOrder } from '../../../src/cluster/types.ts'
-import type { ServiceConfig } from '../../../src/config/schema.ts'
+import type { NodeConfig, ServiceConfig } from '../../../src/config/schema.ts'
 
 const it = suite('health services')
 
@@ -51,19 +51,20 @@ it('an order is of all endpoints, or of those of its service; to be active is no
   assert.equal([...ordersOf([order('gone', 'draining')], endpoints)], [])
 })
 
-it('a drain for overload is told as such, and its end is not', () => {
-  assert.is(
-    settledText('web', 'h1', 'draining', 'overload'),
-    'every unit has the application of web on h1 draining: it is overloaded',
-  )
-  assert.is(
-    settledText('web', 'h1', 'active', 'default'),
-    'every unit has the application of web on h1 active',
-  )
-  assert.is(
-    settledText(undefined, 'h1', 'draining', 'order'),
-    'every unit has the application of a former service on h1 draining',
-  )
+it('a drain for overload or for health is told as such, and its end is not', () => {
+  const config = { node: { name: 'h1' }, services: [web] } as unknown as NodeConfig
+  const { vip, port, protocol } = web
+  const app = { vip, port, protocol, physical: '', physicalPort: port, specific: '' }
+  const news = (...args: [Parameters<typeof settledNews>[1], Parameters<typeof settledNews>[2]]) =>
+    settledNews(config, ...args)
+  assert.equal(news({ app, cause: 'overload' }, 'draining'), {
+    ...{ service: 'web', host: 'h1', what: 'draining: it is overloaded' },
+  })
+  assert.is(news({ app, cause: 'health' }, 'inactive').what, 'inactive: it fails')
+  assert.is(news({ app, cause: 'default' }, 'active').what, 'active')
+  assert.equal(news({ app: { ...app, port: 1 }, cause: 'order' }, 'draining'), {
+    ...{ service: undefined, host: 'h1', what: 'draining' },
+  })
 })
 
 it.run()

@@ -33,15 +33,23 @@ const setUp = () => {
   const leases: Record<string, number>[] = []
   const troubles: string[] = []
   const applied: string[] = []
-  const dataplane = { fails: false }
+  const dataplane = { fails: false, takesMs: 0, inFlight: 0, most: 0 }
+  const on = { look: () => {}, applied: () => {} }
   const unit = new UnitSide({ services: SERVICES } as unknown as NodeConfig, {
     allot: async (allotments, complete) => {
       ;(dataplane.fails ? refused : sent).push({ allotments, complete })
+      dataplane.most = Math.max(dataplane.most, ++dataplane.inFlight)
+      if (dataplane.takesMs > 0) await delay(dataplane.takesMs)
+      dataplane.inFlight--
       if (dataplane.fails) throw new Error('the data plane did not answer')
     },
     leases: untilMs => leases.push(Object.fromEntries(untilMs)),
+    lookAtClocks: () => on.look(),
     followed: () => {},
-    applied: host => applied.push(host),
+    applied: host => {
+      applied.push(host)
+      on.applied()
+    },
     alive: () => true,
     silent: () => [],
     trouble: text => troubles.push(text),
@@ -57,7 +65,7 @@ const setUp = () => {
   }
   const hostsIn = ({ allotments }: Sent, name: string): string[] =>
     (allotments.get(name)?.shares ?? []).map(({ host }) => host)
-  return { unit, sent, refused, leases, troubles, applied, dataplane, begin, hostsIn }
+  return { unit, sent, refused, leases, troubles, applied, dataplane, on, begin, hostsIn }
 }
 const settled = () => delay(5)
 const until = async (what: string, isSo: () => boolean): Promise<void> => {
@@ -142,6 +150,62 @@ it('a lease that is over before its time is told at once, and the host is chosen
   assert.is(t.leases[0]?.h1, 0)
   await settled()
   assert.equal(t.hostsIn(t.sent.at(-1)!, 'web'), ['h2'])
+})
+
+it('nothing is made of leases before the clocks are looked at: they may be over', async () => {
+  for (const occasion of ['wanted', 'update'] as const) {
+    const t = setUp()
+    await t.begin()
+    t.on.look = () => {
+      t.on.look = () => {}
+      t.unit.lease('h1', 0)
+    }
+    if (occasion === 'wanted') t.unit.wanted('web')
+    else t.unit.update()
+    await settled()
+    assert.ok(t.sent.length > 0)
+    for (const each of t.sent) assert.not(t.hostsIn(each, 'web').includes('h1'), occasion)
+    t.unit.stop()
+  }
+})
+
+it('what is applied may lead to more at once, which waits for its turn', async () => {
+  const t = setUp()
+  await t.begin()
+  t.on.applied = () => {
+    t.on.applied = () => {}
+    t.unit.drop('h2')
+  }
+  Object.assign(t.dataplane, { most: 0, takesMs: 1 })
+  t.unit.update()
+  t.unit.drop('h1')
+  await until('both are gone', () => t.sent.length > 0 && t.hostsIn(t.sent.at(-1)!, 'web').length === 0)
+  assert.is(t.dataplane.most, 1, 'one after the other')
+})
+
+it('where going through all services takes long, hosts that change without end do not take all the time', async () => {
+  let passes = 0
+  let last = 0
+  const unit = new UnitSide({ services: [] } as unknown as NodeConfig, {
+    ...{ allot: async () => {}, leases: () => {}, lookAtClocks: () => {}, followed: () => {} },
+    ...{ alive: () => true, trouble: () => {} },
+    applied: (_, { generation }) => (last = generation),
+    silent: () => {
+      passes++
+      const before = process.threadCpuUsage()
+      const took = (): number => process.threadCpuUsage(before).user + process.threadCpuUsage(before).system
+      while (took() < 20_000);
+      return []
+    },
+  })
+  for (let generation = 1; generation <= 60; generation++) {
+    unit.apply('h1', { instance: 1, generation }, [])
+    await new Promise(setImmediate)
+  }
+  assert.ok(passes <= 40, `${passes} for 60 changes`)
+  for (let i = 0; i < 1000 && last < 60; i++) await delay(5)
+  assert.is(last, 60, 'the last change is put into force')
+  unit.stop()
 })
 
 it.run()

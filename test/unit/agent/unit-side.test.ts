@@ -39,6 +39,7 @@ const setUp = (hosts: Record<string, number>) => {
       sent.push({ allotment: allotments.get('web'), complete })
     },
     leases: () => {},
+    lookAtClocks: () => {},
     followed: () => parts.followed++,
     applied: (host, { generation }) => applied.push(`${host} ${generation}`),
     alive: host => !dead.has(host),

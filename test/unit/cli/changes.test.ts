@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { inForceText } from '../../../src/cli/change/apply.ts'
 import { createOperatorKey } from '../../../src/cluster/operator-key.ts'
 import { statementHash, verifyStatement } from '../../../src/cluster/statement.ts'
 import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
@@ -336,9 +337,23 @@ addresses: { cluster: 10.10.0.21 }
   const bad = await shunt(['config', 'check', fileOf('version: 1\npools: [{ name: a, host: [] }]\n')])
   assert.is(bad.code, 1)
   assert.match(bad.stderr, /cluster\.yaml:2:20 pools\[0\]\.host: unknown key \(did you mean "hosts"\?\)/)
+  const empty = await shunt(['config', 'check', fileOf('# nothing yet\n---\n')])
+  assert.match(
+    empty.stderr,
+    /the file is empty; shunt-cluster\.yaml\(5\) and shunt-node\.yaml\(5\) have examples/,
+  )
   const schema = JSON.parse((await shunt(['config', 'schema', 'cluster'])).stdout)
   assert.is(schema.title, 'shunt cluster document')
   assert.is(JSON.parse((await shunt(['config', 'schema'])).stdout).title, 'shunt node file')
+})
+
+it('apply says where the effect of other health checks shows', () => {
+  const change = { action: 'change', kind: 'service', name: 'web' } as const
+  assert.is(inForceText(2, [{ ...change, text: 'port 80 -> 81' }]), 'in force on 2 nodes')
+  assert.is(
+    inForceText(2, [{ ...change, text: 'health.type none -> http' }]),
+    'in force on 2 nodes; shunt vips shows in a few seconds whether the hosts of web pass their checks',
+  )
 })
 
 it('Ctrl-C stops waiting, not the change', async () => {

@@ -24,11 +24,13 @@ const order = (app: string, state: DirectiveState, revision = 1): DirectiveOrder
 const row = (change: Partial<OwnRow> = {}): OwnRow => ({
   ...HEALTH.cache![0]!.rows[0]!,
   why: '',
+  whenFailing: 'draining',
   waiting: null,
   ...change,
 })
 const waitingFor = (...units: NonNullable<OwnRow['waiting']>['units']): OwnRow['waiting'] => ({
   sinceMs: 5,
+  atMostMs: 2500,
   units,
 })
 
@@ -50,10 +52,10 @@ it('a target is a node, or a node and a service', () => {
   ])
     assert.throws(
       () => parseTarget(wrong),
-      (error: Error) => error.message.startsWith(`${JSON.stringify(wrong)} is no target: write NODE, such`),
+      (error: Error) => error.message.startsWith(`${JSON.stringify(wrong)} is no target: write HOST, such`),
       wrong,
     )
-  assert.throws(() => parseTarget(''), /^the target is empty: write NODE, such as h1, or NODE\/SERVICE/)
+  assert.throws(() => parseTarget(''), /^the target is empty: write HOST, such as h1, or HOST\/SERVICE/)
   assert.throws(
     () => parseTarget('/'.repeat(10_000)),
     (error: Error) => error.message.length < 300,
@@ -112,8 +114,11 @@ it('a drain is settled when each row of it is there and known to be', () => {
   const inactive = { ...drained, target: 'inactive', current: 'inactive' } as const
   assert.ok(settled('inactive', inactive))
   assert.not.ok(settled('draining', inactive), 'an earlier order that was stricter')
-  assert.ok(settled('draining', { ...inactive, health: 'failing' }), 'a failing one is inactive')
-  assert.not.ok(settled('draining', { ...drained, health: 'failing' }))
+  const failing = { health: 'failing', whenFailing: 'inactive' } as const
+  assert.ok(settled('draining', { ...inactive, ...failing }), 'as its service says')
+  assert.not.ok(settled('draining', { ...drained, ...failing }))
+  assert.ok(settled('draining', { ...drained, health: 'failing' }))
+  assert.not.ok(settled('draining', { ...inactive, health: 'failing' }), 'an earlier order that was stricter')
 })
 
 it('an undrain is settled when no row is held back by it; rows of other orders are not its own', () => {
@@ -157,8 +162,8 @@ it('names the units that are waited for, once each', () => {
 it('says what came of it', () => {
   const drained = row({ target: 'draining', current: 'draining', cause: 'order' })
   assert.is(
-    outcomeText('h1', '*', 'draining', [drained], { left: ', 3 left' }),
-    'h1: draining on all units, 3 left',
+    outcomeText('h1', '*', 'draining', [drained], { left: '3 left' }),
+    'h1: draining on all units; 3 left',
   )
   assert.is(outcomeText('h1/web', 'web', 'draining', []), 'h1/web: draining; nothing listens there now')
   assert.is(outcomeText('h1', '*', 'active', [row()]), 'h1: active on all units')
@@ -178,9 +183,16 @@ it('says what still holds rows back when an order is withdrawn', () => {
   assert.is(held(all, [order('*', 'active', 2)], {}), '')
   assert.is(held(all, [order('*', 'active', 2)], drained), '', 'what was withdrawn is on its way')
   assert.is(held(all, [], { ...drained, target: 'active', cause: 'default' }), '')
-  for (const cause of ['overload', 'stopping'] as const)
-    assert.is(held(all, [], { ...drained, cause }), `web is draining (${cause})`)
-  assert.is(held(all, [], { target: 'inactive', cause: 'health' }), 'web is inactive (health)')
+  assert.is(held(all, [], { ...drained, cause: 'stopping' }), 'web is draining (stopping)')
+  for (const target of ['draining', 'inactive'] as const)
+    assert.is(
+      held(all, [], { target, cause: 'health' }),
+      'web is failing: it gets new connections only while no host of it is well',
+    )
+  assert.is(
+    held(all, [], { ...drained, cause: 'overload' }),
+    'web is overloaded: it gets new connections only while all hosts of it are, or fail',
+  )
   assert.is(held(all, [onWeb], drained, { service: 'dns' }), 'web is draining (order h1/web)')
   assert.is(held(web, [onAll], { ...drained, service: 'dns' }, drained), 'web is inactive (order h1)')
   assert.is(held(web, [order('dns', 'draining')], {}), '', 'of another service')
@@ -237,6 +249,15 @@ it('asks about the last host of a service that takes connections', () => {
   assert.equal(last(table('h1', 2000), table('h2', 0)), ['web'])
   assert.equal(last(table('h1', 2000), table('h2', 2000, { target: 'inactive', cause: 'health' })), ['web'])
   assert.equal(last(table('h1', 2000), table('h2', null, { target: 'inactive' })), [])
+  // Used all the same, while there is none that is better off.
+  const failing = { health: 'failing', target: 'draining', current: 'draining', cause: 'health' } as const
+  const full = { target: 'draining', current: 'draining', cause: 'overload' } as const
+  assert.equal(last(table('h1', 2000, failing), table('h2', 2000, failing)), [])
+  assert.equal(last(table('h1', 2000, failing), table('h2', 2000)), [])
+  assert.equal(last(table('h1', 2000, full), table('h2', 2000, failing)), ['web'])
+  assert.equal(last(table('h1', 2000, failing), table('h2', 2000, { ...failing, cause: 'order' })), ['web'])
+  assert.equal(last(table('h1', 2000, failing), table('h2', 0, failing)), ['web'])
+  assert.equal(last(table('h1', 2000, failing), table('h2', 2000, { capacity: 0 })), ['web'])
 })
 
 it('a time-out has a unit, or is in milliseconds', () => {

@@ -3,10 +3,17 @@ import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { HealthData, OwnRow, WaitingUnit } from '../../../src/control/types.ts'
+import type {
+  AppsData,
+  FlowStatus,
+  FlowsData,
+  HealthData,
+  OwnRow,
+  WaitingUnit,
+} from '../../../src/control/types.ts'
 import type { DirectiveState } from '../../../src/health/types.ts'
 import { collect, ROOT, shunt, startShunt } from '../../support/cli.ts'
-import { CLUSTER, HEALTH, HOSTS } from '../../support/fake-view.ts'
+import { APPS, CLUSTER, CONFIG, FLOWS, HEALTH, HOSTS } from '../../support/fake-view.ts'
 import { admitHost, type Cluster, withCluster } from '../../support/operator-cluster.ts'
 
 const it = suite('cli/drain')
@@ -18,6 +25,7 @@ const row = (service: string, state: DirectiveState, change: Partial<OwnRow> = {
   current: state,
   cause: state === 'active' ? 'default' : 'order',
   why: '',
+  whenFailing: 'draining',
   waiting: null,
   ...change,
 })
@@ -28,8 +36,22 @@ const table = (...rows: OwnRow[]): HealthData => ({
 const open = (...units: WaitingUnit[]): Partial<OwnRow> => ({
   target: 'draining',
   cause: 'order',
-  waiting: { sinceMs: 10, units },
+  waiting: { sinceMs: 10, atMostMs: 2500, units },
 })
+
+const apps = (web: number | null): AppsData => ({
+  ...APPS,
+  services: [{ service: 'web', protocol: 'tcp', connections: web }],
+})
+const flow = (state: FlowStatus['state']): FlowStatus => ({ ...FLOWS.flows[0]!, state })
+const flows = (...states: FlowStatus['state'][]): FlowsData => ({
+  total: 99,
+  shown: states.length,
+  flows: states.map(flow),
+})
+const STILL =
+  'web is draining (order h1/web), dns is overloaded: it gets new connections only while all hosts of it are, or fail'
+const AGAIN = 'shunt drain h1 counts them again\n'
 
 /** A cluster of f1 and the hosts h1 and h2, both of web; h1 follows orders after so many looks. */
 const withHosts = (looks: number, run: (cluster: Cluster) => Promise<void>): Promise<void> =>
@@ -37,11 +59,13 @@ const withHosts = (looks: number, run: (cluster: Cluster) => Promise<void>): Pro
     const { issuer, view } = cluster
     const id = admitHost(issuer, 'h1', '10.10.0.31')
     admitHost(issuer, 'h2', '10.10.0.32')
+    issuer.order({ kind: 'config', revision: 1, parent: '', text: CONFIG.text, note: '', atMs: issuer.nowMs })
     const [h1] = HOSTS.hosts
     view.data.hosts = {
       hosts: ['h1', 'h2'].map(name => ({ ...h1!, name, services: ['web'], flows: 12 })),
     }
     view.data.health = { ...HEALTH, cache: null }
+    view.answersOf.set('h1', path => (path === '/v1/apps' ? apps(12) : undefined))
     let left = looks
     let before: DirectiveState = 'active'
     view.healthOf.set('h1', () => {
@@ -51,7 +75,7 @@ const withHosts = (looks: number, run: (cluster: Cluster) => Promise<void>): Pro
         return table(
           row('web', state, {
             current: before,
-            waiting: { sinceMs: 1, units: [{ unit: 'f1', why: 'silent' }] },
+            waiting: { sinceMs: 1, atMostMs: 3500, units: [{ unit: 'f1', why: 'silent' }] },
           }),
         )
       before = state
@@ -71,13 +95,14 @@ it('drains a host and lets it take connections again; the same again changes not
     const drained = await shunt(['drain', 'h1', ...as])
     assert.equal(drained, {
       code: 0,
-      stdout: 'h1: draining on all units, 12 connections through f1 left\n',
-      stderr: '',
+      stdout: 'h1: draining on all units; 12 connections left on h1\n',
+      stderr: AGAIN,
     })
     assert.equal(orders(cluster), ['* draining 1'])
+    cluster.view.answersOf.set('h1', path => (path === '/v1/apps' ? apps(0) : undefined))
     assert.equal(await shunt(['drain', 'h1', ...as]), {
       code: 0,
-      stdout: 'h1: nothing to change, it is ordered to be draining\n',
+      stdout: 'h1: nothing to change, it is ordered to be draining; no connections left on h1\n',
       stderr: '',
     })
     const json = await shunt(['undrain', 'h1', '--json', ...as])
@@ -125,8 +150,7 @@ it('undrain says what still holds the host back, in words and in JSON', () =>
     const said = await shunt(['undrain', 'h1', ...as])
     assert.equal(said, {
       code: 0,
-      stdout:
-        'h1: the order is withdrawn on all units; web is draining (order h1/web), dns is draining (overload)\n',
+      stdout: `h1: the order is withdrawn on all units; ${STILL}\n`,
       stderr: 'h1/web is ordered to be draining all the same; shunt undrain h1/web ends that\n',
     })
     const again = await shunt(['undrain', 'h1', '--json', ...as])
@@ -136,7 +160,7 @@ it('undrain says what still holds the host back, in words and in JSON', () =>
     ])
     assert.is(
       (await shunt(['undrain', 'h1', ...as])).stdout,
-      'h1: nothing to change, it has no order of its own; web is draining (order h1/web), dns is draining (overload)\n',
+      `h1: nothing to change, it has no order of its own; ${STILL}\n`,
     )
   }))
 
@@ -152,8 +176,9 @@ it('--timeout: 124, the units that differ, and the order stands', () =>
     assert.is(late.code, 124)
     assert.is(
       late.stderr,
-      `warning: h1 is not draining everywhere after 300ms: waiting for c1 (not in force), f2 (silent)
-the order stands, and the units go on to follow it; shunt hosts -o wide shows how far they are
+      `warning: h1 is not draining everywhere after 300ms: waiting for c1 (not in force), f2 (silent); f2: at most 2.5s more, then its lease is over
+the order stands, and the units go on to follow it; shunt drain h1 waits for them again, and names those that are missing
+h1: 12 connections left on h1
 `,
     )
     assert.equal(JSON.parse(late.stdout).data, {
@@ -163,6 +188,8 @@ the order stands, and the units go on to follow it; shunt hosts -o wide shows ho
       changed: true,
       settled: false,
       waiting: [units[1], units[0]],
+      held: [],
+      connections: 12,
     })
     assert.equal(orders(cluster), ['* draining 1'])
     // The same once more waits like the first: nobody may take it for done.
@@ -175,11 +202,12 @@ the order stands, and the units go on to follow it; shunt hosts -o wide shows ho
     assert.equal(orders(cluster), ['* draining 1'])
     const glance = await shunt(['drain', 'h1', '--no-wait', ...as])
     assert.is(glance.code, 0)
-    assert.is(glance.stderr, 'waiting for c1 (not in force), f2 (silent)\n')
+    assert.is(glance.stderr, `waiting for c1 (not in force), f2 (silent)\n${AGAIN}`)
   }))
 
-it('on a terminal it says who is waited for, each time that this changes', () =>
+it('on a terminal it says who is waited for after a second, each time that this changes', () =>
   withHosts(0, async ({ view, as }) => {
+    let said = false
     const looks: OwnRow[] = [
       row('web', 'active'),
       row('web', 'active', open({ unit: 'f2', why: 'silent' }, { unit: 'c1', why: 'differs' })),
@@ -187,19 +215,22 @@ it('on a terminal it says who is waited for, each time that this changes', () =>
       row('web', 'active', open({ unit: 'f2', why: 'silent' })),
       row('web', 'draining'),
     ]
-    view.healthOf.set('h1', () => table(looks.length > 1 ? looks.shift()! : looks[0]!))
+    view.healthOf.set('h1', () => table(said && looks.length > 1 ? looks.shift()! : looks[0]!))
     const command = [process.execPath, '--no-warnings', join(ROOT, 'src/main.ts'), 'drain', 'h1', ...as].join(
       ' ',
     )
-    const { code, stdout } = await collect(
-      spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] }),
-    )
+    const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] })
+    child.stdout.once('data', () => {
+      said = true
+    })
+    const { code, stdout } = await collect(child)
     assert.is(code, 0, stdout)
     assert.equal(stdout.trim().split(/\r?\n/), [
       'waiting for h1 itself',
-      'waiting for c1 (differs), f2 (silent)',
-      'waiting for f2 (silent)',
-      'h1: draining on all units, 12 connections through f1 left',
+      'waiting for c1 (differs), f2 (silent); f2: at most 2.5s more, then its lease is over',
+      'waiting for f2 (silent); f2: at most 2.5s more, then its lease is over',
+      'h1: draining on all units; 12 connections left on h1',
+      'shunt drain h1 counts them again',
     ])
   }))
 
@@ -207,12 +238,15 @@ it('Ctrl-C ends the waiting and not the drain', () =>
   withHosts(1e9, async cluster => {
     const child = startShunt(['drain', 'h1', ...cluster.as])
     const ended = collect(child)
-    while (!cluster.view.remotes.some(({ path }) => path === '/v1/health'))
+    while (!cluster.view.remotes.some(({ path }) => path === '/v1/health') && child.exitCode === null)
       await new Promise(resolve => setTimeout(resolve, 20))
     child.kill('SIGINT')
     const { code, stderr } = await ended
     assert.is(code, 130)
-    assert.is(stderr, 'stopped waiting; h1 goes on to become draining\n')
+    assert.is(
+      stderr.split('\n').at(-2),
+      'stopped waiting; h1 goes on to become draining (shunt undrain h1 takes that back)',
+    )
     assert.equal(orders(cluster), ['* draining 1'])
   }))
 
@@ -226,24 +260,89 @@ it('a host that cannot be reached gets the order when it is back: 3', () =>
     assert.is(code, 3)
     assert.is(
       stderr,
-      'warning: the order stands, and is followed when the agent of h1 is back: node h1 did not answer\n',
+      `warning: the agent of h1 is dead; the order stands, and is followed when the agent of h1 is back
+whether h1 still gets new connections is not known; shunt hosts -o wide on a forwarder shows its lease
+h1: 1 connection left through f1
+${AGAIN}`,
     )
+    assert.equal(view.remotes, [], 'nobody asks what is dead')
     assert.is(stdout, '')
     assert.equal(orders(cluster), ['* draining 1'])
   }))
 
-it('the last active host of a service is asked about; nothing else is', () =>
+it('the last host of a service that gets connections is asked about; nothing else is', () =>
   withHosts(0, async cluster => {
     const { view, as } = cluster
     view.data.hosts.hosts[1]!.state = 'dead'
     const asked = await shunt(['drain', 'h1', ...as])
     assert.is(asked.code, 5)
-    assert.match(asked.stderr, /h1 is the last active host of web\. Drain it\? .*give --yes/)
+    assert.match(
+      asked.stderr,
+      /h1 is the last host that gets new connections of web\. Drain it\? .*give --yes/,
+    )
     assert.equal(orders(cluster), [])
     const forced = await shunt(['drain', 'h1', '--yes', ...as])
     assert.is(forced.code, 0, forced.stderr)
     const back = await shunt(['undrain', 'h1', ...as])
     assert.is(back.code, 0, back.stderr)
+  }))
+
+it('says what is stricter than the order, and undrains what is gone', () =>
+  withHosts(0, async cluster => {
+    const { as, view, issuer } = cluster
+    const { id } = issuer.view().members.find(member => member.name === 'h1')!
+    for (const app of ['*', 'old'])
+      issuer.order({ kind: 'directive', id, app, state: 'inactive', revision: 1, atMs: issuer.nowMs })
+    view.healthOf.set('h1', () => table(row('web', 'inactive')))
+    const drained = await shunt(['drain', 'h1/web', ...as])
+    assert.is(
+      drained.stdout,
+      'h1/web: the order is followed on all units; web is inactive (order h1); 12 connections left on h1\n',
+      drained.stderr,
+    )
+    const json = await shunt(['drain', 'h1/web', '--json', ...as])
+    const { connections, held } = JSON.parse(json.stdout).data
+    assert.is(connections, 12)
+    assert.equal(held, [
+      { service: 'web', vip: row('web', 'active').vip, state: 'inactive', cause: 'order', order: 'h1' },
+    ])
+    const quick = await shunt(['drain', 'h1/web', '--no-wait', ...as])
+    assert.match(quick.stdout, /it is ordered to be draining; web is inactive \(order h1\);/)
+    // No service of that name is left: the order is, and goes.
+    const old = await shunt(['undrain', 'h1/old', '--no-wait', ...as])
+    assert.is(old.code, 0, old.stderr)
+    const again = await shunt(['undrain', 'h1/old', ...as])
+    assert.is(again.code, 2, again.stdout)
+    assert.match(again.stderr, /h1 is no host of a service old/)
+  }))
+
+it('where the host cannot count them the forwarders do, without closing ones', () =>
+  withHosts(0, async ({ as, view }) => {
+    view.answersOf.set('h1', path => (path === '/v1/apps' ? apps(null) : undefined))
+    view.data.flows = flows('established', 'closing', 'established')
+    const drained = await shunt(['drain', 'h1/web', ...as])
+    assert.is(
+      drained.stdout,
+      'h1/web: draining on all units; 2 connections of web left through f1\n',
+      drained.stderr,
+    )
+    const { stdout } = await shunt(['drain', 'h1/web', '--json', ...as])
+    assert.is(JSON.parse(stdout).data.connections, 2)
+  }))
+
+it('refuses flags that contradict each other', () =>
+  withHosts(0, async cluster => {
+    for (const [flags, why] of [
+      [['--wait', '--no-wait'], /--wait and --no-wait contradict each other/],
+      [['--no-wait', '--timeout', '3s'], /--timeout is for waiting/],
+      [['--timeout='], /--timeout is empty: write a time, such as 30s/],
+    ] as const)
+      for (const command of ['drain', 'undrain']) {
+        const refused = await shunt([command, 'h1', ...flags, ...cluster.as])
+        assert.is(refused.code, 2, refused.stdout)
+        assert.match(refused.stderr, why)
+      }
+    assert.equal(orders(cluster), [])
   }))
 
 it('a static cluster takes no orders', () =>
@@ -259,11 +358,20 @@ it('refuses what is no target', () =>
     for (const [target, code, why] of [
       ['h9', 2, /there is no node h9/],
       ['h1/wbe', 2, /no host of a service wbe/],
-      ['h1/', 2, /"h1\/" is no target: write NODE/],
-      ['', 2, /the target is empty: write NODE/],
+      ['h1/', 2, /"h1\/" is no target: write HOST/],
+      ['', 2, /the target is empty: write HOST/],
     ] as const) {
       const refused = await shunt(['drain', target, ...cluster.as])
       assert.is(refused.code, code, refused.stderr)
+      assert.match(refused.stderr, why)
+    }
+    for (const [target, code, why] of [
+      ['h1/nope', 2, /no host of a service nope/],
+      ['f1', 5, /f1 is no host/],
+    ] as const) {
+      cluster.view.rows.set('f1', { roles: ['forwarder', 'classifier'] })
+      const refused = await shunt(['undrain', target, ...cluster.as])
+      assert.is(refused.code, code, refused.stdout)
       assert.match(refused.stderr, why)
     }
     const late = await shunt(['drain', 'h1', '--timeout', 'soon', ...cluster.as])

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { answerGet } from '../../../src/control/answer.ts'
 import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
 import { collect, shunt, startShunt } from '../../support/cli.ts'
-import { FakeView, FLOWS, HEALTH, HOSTS, STATUS, VIPS } from '../../support/fake-view.ts'
+import { FakeView, FLOWS, HEALTH, HOSTS, NODES, STATUS, VIPS } from '../../support/fake-view.ts'
 
 const it = suite('cli/nouns')
 const dir = mkdtempSync(join(tmpdir(), 'shunt-cli-'))
@@ -121,25 +122,52 @@ it('--json prints the envelope, with the same exit code', async () => {
   )
 })
 
+it('status -o wide says who leads the group of hosts', async () => {
+  const { status } = view.data
+  const group = { index: 0, members: ['h1', 'h2', 'h3', 'h4'], leader: 'h3', generation: 2, sinceMs: 65_000 }
+  const lines = async (change: object): Promise<string[]> => {
+    view.data.status = { ...status, ...change }
+    const { stdout } = await shunt(['status', '-o', 'wide'], env)
+    return stdout.split('\n').filter(line => line.startsWith('group:'))
+  }
+  try {
+    assert.equal(await lines({ group }), ['group: h1 h2 h3 h4, led by h3 for 1m 5s'])
+    assert.equal(await lines({ group: { ...group, leader: null } }), [
+      'group: h1 h2 h3 h4, electing a leader',
+    ])
+    // Few hosts, and an agent that does not know of it.
+    assert.equal(await lines({ group: null }), [])
+    assert.equal(await lines({ group: undefined }), [])
+  } finally {
+    view.data.status = status
+  }
+})
+
 it('hosts -o wide: the cache of a unit, and its own table where there is none', async () => {
   const wide = await shunt(['hosts', '-o', 'wide'], env)
   assert.equal(wide, {
     code: 3,
-    stderr: 'warning: dns on h1 is failing\nwarning: no host of dns takes new connections (h1: failing)\n',
-    stdout: `HOST  SERVICE  VIP           HEALTH   LOAD  CAPACITY  TARGET    CURRENT  CAUSE    LEASE  SHARE
-h1    web      10.99.0.1:80  healthy   35%        50  active    active   default   2.4s   100%
-h1    dns      10.99.0.1:53  failing    0%        50  inactive  active   health    2.4s     0%
-h2    -        -             -           -         -  -         -        -         over      -
+    stderr:
+      'warning: dns on h1 is failing; shunt hosts -o wide --node h1 says why\nwarning: no host of dns takes new connections (h1: failing)\n',
+    stdout: `HOST  SERVICE  VIP           HEALTH   LOAD  CAPACITY  TARGET    CURRENT  CAUSE    VIA  LEASE  SHARE
+h1    web      10.99.0.1:80  healthy   35%        50  active    active   default  h3    2.4s   100%
+h1    dns      10.99.0.1:53  failing    0%        50  draining  active   health   h3    2.4s     0%
+h2    -        -             -           -         -  -         -        -        -     over      -
 `,
   })
   const json = await shunt(['hosts', '--output=wide', '--json'], env)
   assert.is(json.code, 3)
   assert.equal(JSON.parse(json.stdout).data, HEALTH)
   const [h1] = HEALTH.cache!
-  const own = { generation: 7, group: 0, leader: null, rows: [{ ...h1!.rows[0]!, why: '', waiting: null }] }
-  view.data.health = { own, cache: null, shares: null, absent: [], servers: [] }
+  const own = {
+    generation: 7,
+    group: 0,
+    leader: null,
+    rows: [{ ...h1!.rows[0]!, why: '', whenFailing: 'draining' as const, waiting: null }],
+  }
+  view.data.health = { group: null, own, cache: null, shares: null, absent: [], servers: [] }
   const host = await shunt(['hosts', '-o', 'wide'], env)
-  view.data.health = { own: null, cache: null, shares: null, absent: [], servers: [] }
+  view.data.health = { group: null, own: null, cache: null, shares: null, absent: [], servers: [] }
   const neither = await shunt(['hosts', '-o', 'wide'], env)
   view.data.health = {
     ...HEALTH,
@@ -150,23 +178,83 @@ h2    -        -             -           -         -  -         -        -      
         scheme: 'hash',
         panic: true,
         overload: false,
-        hosts: [{ host: 'h1', percent: 100 / 3 }],
+        hosts: [{ host: 'h1', percent: 100 / 3, slowStartMs: 0 }],
       },
     ],
   }
   const over = await shunt(['hosts', '-o', 'wide'], env)
   view.data.health = HEALTH
   assert.is(host.code, 0)
-  assert.match(host.stdout, /\nh1 +web +10\.99\.0\.1:80 +healthy +35% +50 +active +active +default +- +-\n$/)
+  assert.match(
+    host.stdout,
+    /\nh1 +web +10\.99\.0\.1:80 +healthy +35% +50 +active +active +default +- +- +-\n$/,
+  )
   assert.match(neither.stderr, /neither a host nor a load balancing unit/)
   assert.is(over.code, 3)
   assert.match(over.stdout, / over +33\.3%\n$/)
+  assert.match(over.stdout, /\nh1 +web +10\.99\.0\.1:80 +- +- +50 +- +- +- /, 'what was told last is no fact')
   assert.is(
     over.stderr,
     `warning: the lease of h1 is over: it gets no new connections
 warning: only failing hosts are left of web; they are used all the same
 `,
   )
+})
+
+it('hosts -o wide: hosts of a service that fail are told of together, and why where that is known', async () => {
+  const row = { ...HEALTH.cache![0]!.rows[0]!, health: 'failing' } as const
+  const table = { generation: 7, inForce: 7, leaseMs: 2400, via: null }
+  const names = ['h1', 'h2', 'h3', 'h4', 'h5', 'h6']
+  const cache = names.map(host => ({ ...table, host, rows: [{ ...row, host }] }))
+  const more = { whenFailing: 'draining' as const, waiting: null }
+  const own = { generation: 7, group: 0, leader: null, rows: [{ ...row, ...more, why: 'refused' }] }
+  const failing = async (change: Partial<typeof HEALTH>): Promise<string> => {
+    view.data.health = { ...HEALTH, shares: null, cache, ...change }
+    const { stderr } = await shunt(['hosts', '-o', 'wide'], env)
+    view.data.health = HEALTH
+    return stderr
+  }
+  assert.is(
+    await failing({}),
+    'warning: web on h1, h2, h3, h4 and 2 more is failing; shunt hosts -o wide --node h1 says why\n',
+  )
+  assert.is(await failing({ own, cache: null }), 'warning: web on h1 is failing: refused\n')
+  assert.is(
+    await failing({
+      cache: cache.map(each => ({
+        ...each,
+        rows: each.rows.map(one => ({ ...one, target: 'draining' as const, cause: 'order' as const })),
+      })),
+      shares: [{ service: 'web', scheme: 'hash', panic: false, overload: false, hosts: [] }],
+    }),
+    `warning: web on h1, h2, h3, h4 and 2 more is failing; shunt hosts -o wide --node h1 says why
+warning: no host of web takes new connections (h1, h2, h3, h4 and 2 more: draining by order, shunt undrain ends it)
+`,
+  )
+})
+
+it('drops says where else to look, and nodes which orders are in force', async () => {
+  const nodes = NODES.nodes.map(node =>
+    node.self ? { ...node, roles: ['forwarder'] } : { ...node, roles: ['classifier'] },
+  )
+  view.data.status = { ...STATUS, roles: ['forwarder'] }
+  view.data.nodes = { ...NODES, nodes }
+  const drops = await shunt(['drops'], env)
+  const json = await shunt(['drops', '--json'], env)
+  const order = { app: 'web', state: 'draining', revision: 1 } as const
+  view.data.nodes = {
+    ...NODES,
+    nodes: NODES.nodes.slice(0, 1).map(node => ({ ...node, directives: [order] })),
+  }
+  const ordered = await shunt(['nodes'], env)
+  view.data.status = STATUS
+  view.data.nodes = NODES
+  assert.is(
+    drops.stderr,
+    'f1 is no classifier: packets of services are dropped at a classifier too: shunt drops --node h1 (and at h2)\n',
+  )
+  assert.is(json.stderr, '')
+  assert.is(ordered.stderr, 'f1/web is draining by order; shunt undrain f1/web ends it\n')
 })
 
 it('hosts -o wide: what should listen and does not, and what nobody misses', async () => {
@@ -176,7 +264,7 @@ it('hosts -o wide: what should listen and does not, and what nobody misses', asy
     { ...gone, host: 'h1', order: null },
     { ...gone, host: 'h2', order: 'draining' as const },
   ]
-  const table = { generation: 7, inForce: 7, leaseMs: 2400 }
+  const table = { generation: 7, inForce: 7, leaseMs: 2400, via: null }
   const spread = { service: 'web', scheme: 'hash', panic: false, overload: false }
   view.data.health = {
     ...{ ...HEALTH, absent },
@@ -185,7 +273,7 @@ it('hosts -o wide: what should listen and does not, and what nobody misses', asy
       { ...table, host: 'h2', rows: [] },
       { ...table, host: 'h3', rows: [{ ...row, host: 'h3' }] },
     ],
-    shares: [{ ...spread, hosts: [{ host: 'h3', percent: 100 }] }],
+    shares: [{ ...spread, hosts: [{ host: 'h3', percent: 100, slowStartMs: 0 }] }],
   }
   const one = await shunt(['hosts', '-o', 'wide'], env)
   view.data.health = {
@@ -198,35 +286,42 @@ it('hosts -o wide: what should listen and does not, and what nobody misses', asy
   }
   const none = await shunt(['hosts', '-o', 'wide'], env)
   const own = { generation: 7, group: 0, leader: null, rows: [] }
-  view.data.health = { own, cache: null, shares: null, absent: [absent[0]!], servers: [] }
+  view.data.health = { group: null, own, cache: null, shares: null, absent: [absent[0]!], servers: [] }
   const host = await shunt(['hosts', '-o', 'wide'], env)
-  view.data.health = { own, cache: null, shares: null, absent: [{ ...absent[0]!, capacity: 0 }], servers: [] }
+  view.data.health = {
+    group: null,
+    own,
+    cache: null,
+    shares: null,
+    absent: [{ ...absent[0]!, capacity: 0 }],
+    servers: [],
+  }
   const spare = await shunt(['hosts', '-o', 'wide'], env)
   view.data.health = HEALTH
   const warning =
     'warning: nothing listens for web on h1: start its application there, at tcp 10.99.0.1:80 or any address (shunt apps --node h1 shows what listens)\n'
   assert.equal(one, {
     code: 3,
-    stderr: warning,
-    stdout: `HOST  SERVICE  VIP           HEALTH   LOAD  CAPACITY  TARGET  CURRENT  CAUSE    LEASE  SHARE
-h1    web      10.99.0.1:80  absent      -         -  -       -        -         2.4s      -
-h2    web      10.99.0.1:80  absent      -         -  -       -        -         2.4s      -
-h3    web      10.99.0.1:80  healthy   35%        50  active  active   default   2.4s   100%
+    stderr: `nothing listens for web on h2, which is draining by order; shunt undrain ends it\n${warning}`,
+    stdout: `HOST  SERVICE  VIP           HEALTH   LOAD  CAPACITY  TARGET    CURRENT  CAUSE    VIA     LEASE  SHARE
+h1    web      10.99.0.1:80  absent      -        50  -         -        -        direct   2.4s      -
+h2    web      10.99.0.1:80  absent      -        50  draining  -        order    direct   2.4s      -
+h3    web      10.99.0.1:80  healthy   35%        50  active    active   default  direct   2.4s   100%
 `,
   })
   assert.is(
     none.stderr,
-    `${warning}warning: no host of web takes new connections (h3: draining by order, shunt undrain ends it; h1: nothing listens; h2: nothing listens, and it is draining)\n`,
+    `nothing listens for web on h2, which is draining by order; shunt undrain ends it\n${warning}warning: no host of web takes new connections (h3: draining by order, shunt undrain ends it; h1: nothing listens; h2: nothing listens, and it is draining)\n`,
   )
   assert.equal([host.code, host.stderr], [3, warning])
-  assert.match(host.stdout, /\nh1 +web +10\.99\.0\.1:80 +absent( +-){7}\n$/)
+  assert.match(host.stdout, /\nh1 +web +10\.99\.0\.1:80 +absent +- +50( +-)+\n$/)
   assert.equal([spare.code, spare.stderr], [0, ''])
 })
 
 it('hosts -o wide: hosts that drain for overload, and those that are used all the same', async () => {
   const row = { ...HEALTH.cache![0]!.rows[0]!, load: 97, target: 'draining', cause: 'overload' } as const
   const rows = [row, { ...row, service: 'dns' }]
-  const spread = { scheme: 'hash', panic: false, hosts: [{ host: 'h1', percent: 100 }] }
+  const spread = { scheme: 'hash', panic: false, hosts: [{ host: 'h1', percent: 100, slowStartMs: 0 }] }
   view.data.health = {
     ...HEALTH,
     cache: [{ ...HEALTH.cache![0]!, rows }],
@@ -240,8 +335,8 @@ it('hosts -o wide: hosts that drain for overload, and those that are used all th
   assert.is(code, 0)
   assert.is(
     stderr,
-    `web on h1 is overloaded (load 97%): no new connections until its load falls
-only overloaded hosts are left of dns; they are used all the same, by capacity alone
+    `warning: web on h1 is overloaded (load 97%): no new connections until its load falls
+warning: only overloaded hosts are left of dns; they are used all the same, by capacity alone
 `,
   )
 })
@@ -262,7 +357,7 @@ it('vips: a service that no host takes connections for, and those that unhealthy
   assert.equal(told, [
     [3, 'warning: no host of web takes new connections; shunt hosts -o wide says why\n'],
     [3, 'warning: only failing hosts are left of web; they are used all the same\n'],
-    [0, 'only overloaded hosts are left of web; they are used all the same, by capacity alone\n'],
+    [0, 'warning: only overloaded hosts are left of web; they are used all the same, by capacity alone\n'],
     [0, ''],
     [3, 'warning: no host of service web is alive\n'],
   ])
@@ -332,6 +427,23 @@ it('--watch off a terminal prints again, without control characters', async () =
   assert.is(code, 130)
   assert.ok(stdout.startsWith(`${GOLDEN.drops!.stdout}\n${GOLDEN.drops!.stdout}`))
   assert.not.ok(stdout.includes('\x1b'))
+})
+
+it('--watch --node goes on while the agent of that node is away', async () => {
+  const other = { view: new FakeView(), node: 'h1', log: { error: () => {} } }
+  view.remoteAnswer = await answerGet(other, '/v1/vips')
+  const child = startShunt(['vips', '--watch', '--node', 'h1', '--json', '--interval', '100'], env)
+  const ended = collect(child)
+  await once(child.stdout!, 'data')
+  const answer = view.remoteAnswer
+  view.remoteAnswer = undefined
+  const [warning] = await once(child.stderr!, 'data')
+  assert.is(String(warning), 'warning: node h1 did not answer (still watching)\n')
+  view.remoteAnswer = answer
+  await once(child.stdout!, 'data')
+  child.kill('SIGINT')
+  assert.is((await ended).code, 130)
+  view.remoteAnswer = undefined
 })
 
 it('--watch goes on while the agent is away, and fails at once if it never was there', async () => {

@@ -115,6 +115,30 @@ it('does not list when the difference goes away by itself', () => {
   assert.is(wakeAtMs(), Number.POSITIVE_INFINITY)
 })
 
+it('a change in a cluster of 1,000 is followed by lists to nobody but those that do not follow it', () => {
+  const { ledger, step, wakeAtMs } = start()
+  const peers = Array.from({ length: 1000 }, (_, i) => `peer ${i}`)
+  for (const peer of peers) step({ on: 'up', peer }, 0)
+  for (const peer of peers) step({ on: 'digest', peer, digest: ledger.digest() }, 0)
+  step({ on: 'submit', statements: [op.config(1, '', 1)] }, 10_000)
+  const listed: { peer: string; atMs: number }[] = []
+  const runTo = (untilMs: number): void => {
+    while (wakeAtMs() <= untilMs) {
+      const atMs = wakeAtMs()
+      for (const action of step({ on: 'wake' }, atMs))
+        if (action.do === 'send' && action.frame.type === 'ledger-list')
+          listed.push({ peer: action.peer, atMs })
+    }
+  }
+  // Their heartbeats take up to a second (gossip/pace.ts); one does not come.
+  for (const [i, peer] of peers.slice(1).entries()) {
+    runTo(10_000 + i)
+    step({ on: 'digest', peer, digest: ledger.digest() }, 10_000 + i)
+  }
+  runTo(11_500)
+  assert.equal(listed, [{ peer: 'peer 0', atMs: 11_000 }])
+})
+
 it('sends a statement once in two seconds, however often it is asked', () => {
   const { ledger, step } = start()
   step({ on: 'up', peer: A }, 0)

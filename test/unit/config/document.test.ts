@@ -92,6 +92,13 @@ it('services have the hosts of their pool, each a list of its own', () => {
 it('every error, with its place', () => {
   const cases: [string | RegExp, string, string[]][] = [
     ['version: 1', 'version: 2', ['c.yaml:1:10 version: must be 1, not the number 2']],
+    [
+      'version: 1',
+      'version: 1\noverload: { forMs: 20s }',
+      [
+        'c.yaml:2:20 overload.forMs: must be a number, not the string "20s"; times are in milliseconds, without a unit: 20000',
+      ],
+    ],
     ['version: 1\n', '', ['c.yaml:1:1 version: is required']],
     ['name: web', 'name: Web', ['c.yaml:3:11 pools[0].name: must be 1 to 63 of a-z, 0-9 and -']],
     ['capacity: 60', 'capacity: 100', ['c.yaml:4:35 pools[0].hosts[0].capacity: must be at most 99']],

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { composeConfig } from '../../../src/config/compose.ts'
 import { parseDocument, servicesOf } from '../../../src/config/document.ts'
 import { diffDocuments, renderChanges } from '../../../src/config/document-diff.ts'
-import { choiceOf } from '../../../src/config/health-fields.ts'
+import { choiceOf, whenFailingOf } from '../../../src/config/health-fields.ts'
 import { loadNodeConfig, parseNodeConfig, parseNodeFile } from '../../../src/config/load.ts'
 import { ShuntError } from '../../../src/errors.ts'
 import { ROOT } from '../../support/cli.ts'
@@ -56,6 +56,7 @@ it('what a check leaves out has its default', () => {
   })
   assert.is(service!.slowStart, 3_000)
   assert.is(service!.choice, undefined)
+  assert.is(whenFailingOf(service!), 'draining')
   assert.is(parse('health: {}').services[0]!.health!.type, 'none')
 })
 
@@ -104,6 +105,7 @@ it('what is wrong with a value is said at its place, with what is allowed', () =
     /choice\.scheme: must be one of hash, percentages, tokens/,
   )
   assert.match(first('choice: { scheme: tokens, tokens: 9 }'), /choice\.tokens: must be at least 10/)
+  assert.match(first('whenFailing: active'), /services\[0\]\.whenFailing: /)
   assert.match(first('slowStart: -1'), /services\[0\]\.slowStart: must be at least 0/)
 })
 
@@ -184,19 +186,19 @@ it('a static service is checked alike', () => {
 it('differences name the value; what only says the default is none', () => {
   const before = parse('health: { type: tcp }')
   const after = parse(
-    'health: { type: http, path: /x, interval: 500 }\nchoice: { scheme: tokens }\nslowStart: 100',
+    'health: { type: http, path: /x, interval: 500 }\nchoice: { scheme: tokens }\nslowStart: 100\nwhenFailing: inactive',
     'tcp',
     'groups: { size: 8 }\noverload: { drain: 90 }\n',
   )
   assert.is(
     renderChanges(diffDocuments(before, after)),
-    `~ service http: choice.scheme hash -> tokens, health.interval 2000 -> 500, health.path - -> /x, health.type tcp -> http, slowStart 0 -> 100
+    `~ service http: choice.scheme hash -> tokens, health.interval 2000 -> 500, health.path - -> /x, health.type tcp -> http, slowStart 0 -> 100, whenFailing draining -> inactive
 ~ setting groups.size: 32 -> 8
 ~ setting overload.drain: 95 -> 90
 `,
   )
   const spelled = parse(
-    'health: { type: tcp, rise: 2 }\nchoice: {}\nslowStart: 0',
+    'health: { type: tcp, rise: 2 }\nchoice: {}\nslowStart: 0\nwhenFailing: draining',
     'tcp',
     'groups: {}\noverload: { drain: 95 }\n',
   )

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { get } from '../../../src/control/client.ts'
+import { holderOf } from '../../../src/control/holder.ts'
 import { startControlServer } from '../../../src/control/server.ts'
 import type { EventsData, FlowsQuery } from '../../../src/control/types.ts'
 import { ShuntError } from '../../../src/errors.ts'
@@ -208,6 +209,15 @@ it('the client says what is wrong when nobody answers, or somebody else does', a
   const strange = await codeOf(get(ctx.socket, '/v1/status'))
   await new Promise(resolve => other.close(resolve))
   assert.is(strange[0], 'SHUNT_ERR_CONTROL_PROTOCOL')
+})
+
+it('who holds a socket that gives no answer', async ctx => {
+  assert.is(await holderOf(ctx.socket), null)
+  for (const path of ['', '80', 'a\0b', ctx.dir]) assert.is(await holderOf(path), null, path)
+  const other = createServer(() => {})
+  await new Promise<void>(resolve => other.listen(ctx.socket, resolve))
+  assert.is(await holderOf(ctx.socket), process.pid)
+  await new Promise(resolve => other.close(resolve))
 })
 
 it.run()

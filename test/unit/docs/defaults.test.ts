@@ -3,7 +3,15 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Schema } from '../../../scripts/man/keys.ts'
 import { manPages } from '../../../scripts/man/pages.ts'
-import { choice, choiceOf, groups, health, overload, slowStartOf } from '../../../src/config/health-fields.ts'
+import {
+  choice,
+  choiceOf,
+  groups,
+  health,
+  overload,
+  slowStartOf,
+  whenFailingOf,
+} from '../../../src/config/health-fields.ts'
 import { clusterJsonSchema } from '../../../src/config/json-schema.ts'
 import { TokenTotal } from '../../../src/health/allotment/tokens.ts'
 import { DEFAULT_PATH, DEFAULT_STATUS } from '../../../src/health/probe/answer.ts'
@@ -16,6 +24,7 @@ const DEFAULTS: Record<string, Record<string, unknown>> = {
   groups: groups.parse({}),
   overload: overload.parse({}),
   slowStart: { '': slowStartOf({}) },
+  whenFailing: { '': whenFailingOf({}) },
 }
 /** What counts where the file cannot say it as a value. */
 const IF_LEFT_OUT: Record<string, RegExp> = {

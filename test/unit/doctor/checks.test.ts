@@ -469,6 +469,17 @@ it('of dead machines and refusals each is told', () => {
   )
 })
 
+it('when nobody answers, this node is the one that is cut off, and nobody is to be evicted', () => {
+  for (const node of ['dead', 'unknown'] as const) {
+    const findings = foundOfAgent(everyRow({ node, agent: 'dead' }))
+    assert.is(findings.length, 1, JSON.stringify(findings))
+    assert.match(findings[0]!.text, /^None of the \d other nodes answers: most likely this node is cut off/)
+    assert.not.match(findings[0]!.fix!, /shunt evict/)
+  }
+  assert.is(foundOfAgent(row({ node: 'dead', agent: 'dead' })).length, 1)
+  assert.match(foundOfAgent(row({ node: 'dead', agent: 'dead' }))[0]!.fix!, /shunt evict/)
+})
+
 it('leaves drops that are the traffic’s own alone', () => {
   assert.equal(foundOfAgent(drop(DROP.NOT_A_SERVICE)), [])
 })
@@ -526,6 +537,17 @@ it('looks for the agent’s ports only while it does not run', () => {
       'ports Another process holds tcp port 6780.',
       'ports Another process holds udp port 6781.',
       'agent No agent can be asked: away',
+    ],
+  )
+})
+
+it('an agent that hangs is told of by its pid, and its ports are its own', () => {
+  const taken = [{ protocol: 'tcp', address: '0.0.0.0', port: 6780, listening: true }] as const
+  const findings = found({ sockets: { value: taken }, agent: { error: 'timed out' }, holder: 4711 })
+  assert.equal(
+    findings.map(({ check, text }) => `${check} ${text}`),
+    [
+      `agent Agent pid 4711 holds ${healthyFacts().controlSocket} and does not answer: it hangs, or is stopped.`,
     ],
   )
 })

@@ -130,5 +130,12 @@ export class Bench {
 export const peerOf = (node: Node, name: string): PeerState =>
   node.links.states().find(peer => peer.name === name)!
 export const stateOf = (node: Node, name: string): string => peerOf(node, name).state
+/** Links of this node that broke; a peer that is not there for its first three seconds is dead too, and none of them. */
+export const broken = ({ changes }: Node): number =>
+  changes.filter(
+    ({ state, name }, i) =>
+      state === 'dead' &&
+      changes.slice(0, i).some(before => before.name === name && before.state === 'alive'),
+  ).length
 export const alive = (what: string, ...pairs: [Node, string][]): Promise<void> =>
   until(what, () => pairs.every(([node, name]) => stateOf(node, name) === 'alive'))

@@ -259,6 +259,24 @@ it('starvation: a wake that is late by more than an interval gives the peer one 
   assert.equal(silent.times('close'), [lateMs + heartbeatMs], 'nothing was there to be read: dead')
 })
 
+it('starvation shows by the timer of all peers, also where we ourselves speak seldom to this one', () => {
+  const after = (lateMs: number | undefined): string => {
+    const bench = new Bench()
+    // As with 1,000 peers, of whom this one knows few: it speaks every 250 ms.
+    const event = (what: LivenessEvent): void => {
+      bench.state = step(bench.state, what, bench.nowMs, 0.9, LIVENESS, 5000).state
+    }
+    event({ on: 'wake' })
+    event({ on: 'opened' })
+    event({ on: 'hello' })
+    event({ on: 'heard', nextMs: heartbeatMs })
+    bench.nowMs += deadAfterMs + heartbeatMs / 2
+    event({ on: 'wake', ...(lateMs !== undefined && { lateMs }) })
+    return bench.state.status
+  }
+  assert.equal([undefined, heartbeatMs, heartbeatMs + 1].map(after), ['dead', 'dead', 'alive'])
+})
+
 it('starvation without end does not keep a silent peer alive', () => {
   const bench = new Bench().join()
   for (let wakes = 0; bench.state.status === 'alive'; wakes++) {

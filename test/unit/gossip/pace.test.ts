@@ -121,6 +121,48 @@ it('heartbeats to 1,000 peers that were all linked at one moment are spread, and
   assert.ok(Math.min(...counts.slice(0, 24)) >= 120, `${counts}`)
 })
 
+/** Machines with so many peers each, linked at one moment and run up to a time. */
+const crowd = (peers: number, untilMs: number): Machine[] =>
+  Array.from({ length: peers }, (_, i) => {
+    const machine = new Machine(peers)
+    machine.jitter = ((i * 617) % peers) / peers
+    machine.join().runTo(untilMs)
+    return machine
+  })
+const countBy = (machines: Machine[], fromMs: number, untilMs: number, byMs: number): number[] => {
+  const counts = new Array<number>(Math.ceil((untilMs - fromMs) / byMs)).fill(0)
+  for (const { beats } of machines)
+    for (const { atMs } of beats)
+      if (atMs >= fromMs && atMs < untilMs) counts[Math.floor((atMs - fromMs) / byMs)]!++
+  return counts
+}
+
+it('news for 1,000 peers at one moment: their heartbeats are spread over the second, and over the interval again', () => {
+  const machines = crowd(1000, 20_000)
+  for (const [i, machine] of machines.entries()) {
+    machine.event({ on: 'news' })
+    machine.jitter = ((i * 331) % 1000) / 1000
+    machine.runTo(45_000)
+  }
+  const second = countBy(machines, 20_000, 21_000, PACE.gridMs)
+  assert.ok(Math.max(...second) <= 120, `${second}`)
+  const after = countBy(machines, 26_000, 45_000, 1000)
+  assert.ok(Math.max(...after) <= 280 && Math.min(...after) >= 120, `${after}`)
+})
+
+it('news every 10 ms hurry heartbeats to 1,000 peers no more than news now and then', () => {
+  const machines = crowd(1000, 20_000)
+  for (const [i, machine] of machines.entries())
+    for (let round = 1; round <= 300; round++) {
+      machine.jitter = ((i * 617 + round * 409) % 1000) / 1000
+      machine.event({ on: 'news' })
+      machine.runTo(20_000 + round * 10)
+    }
+  const [sent] = countBy(machines, 20_000, 23_000, 3000)
+  // One in 625 ms on average, not one in 250.
+  assert.ok(sent! <= 6000, `${sent} heartbeats in 3 s`)
+})
+
 it('property: no heartbeat follows later than its forerunner said, however the cluster grows and shrinks', () => {
   fc.assert(
     fc.property(

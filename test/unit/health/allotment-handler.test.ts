@@ -95,6 +95,24 @@ it('all unhealthy: counted, and their flows go on', () => {
   )
 })
 
+it('tells whose slow start goes on, and how long, as long as others get connections too', () => {
+  const made = handler({ slowStartMs: 1_000 })
+  const slow = (nowMs: number) => [...made.slowStarts('web', nowMs)]
+  assert.equal(slow(0), [])
+  const [old, fresh] = [candidate('a', {}, { upSinceMs: 0 }), candidate('b', {}, { upSinceMs: 1_000 })]
+  made.offer('web', [old, fresh], 1_000)
+  assert.equal(slow(1_400), [['b', 600]])
+  assert.equal(slow(2_000), [])
+  const drained = candidate(
+    'a',
+    { target: 'draining', cause: 'order' },
+    { upSinceMs: Number.POSITIVE_INFINITY },
+  )
+  made.offer('web', [drained, fresh], 1_500)
+  assert.equal(slow(1_500), [], 'it gets all of it')
+  assert.equal([...made.slowStarts('dns', 1_500)], [])
+})
+
 it('tokens: as many as the service says, the classifier says, or the handler finds', () => {
   const made = handler({ scheme: 'tokens', tokens: 20 })
   const tokens = (allotment: Allotment | null): number[] => allotment!.shares.map(share => share.tokens)

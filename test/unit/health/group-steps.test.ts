@@ -295,4 +295,19 @@ it('what is no host leads nothing and follows nobody', () => {
   assert.is(one.group.leader, null)
 })
 
+it('a leader that comes and resigns without end makes nobody claim more than once a beat', () => {
+  const one = new One('a')
+  one.until(2000)
+  assert.is(one.group.leader, 'a')
+  const sent: string[] = []
+  for (let i = 0; i < 1000; i++) {
+    const atMs = 2000 + 2 * i
+    sent.push(...claims(one.hear('b', claim('b', i + 100), atMs)))
+    sent.push(...claims(one.hear('b', claim('b', 0), atMs)), ...claims(one.until(atMs)))
+  }
+  assert.ok(sent.length <= 3 * 4, `${sent.length} claims in two seconds`)
+  one.until(6000)
+  assert.is(one.group.leader, 'a')
+})
+
 it.run()

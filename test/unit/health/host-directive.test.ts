@@ -1,7 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { deriveDirective } from '../../../src/health/host/directive.ts'
-import type { DirectiveState, Health } from '../../../src/health/types.ts'
+import type { DirectiveState, Health, WhenFailing } from '../../../src/health/types.ts'
 import { endpointOf, HostRig, keyOf } from '../../support/health-host.ts'
 
 const it = suite('health host: directives')
@@ -16,18 +16,23 @@ it('takes the strictest, and lays it on health only when nobody asked for anythi
     isStopping: boolean,
     ...orders: DirectiveState[]
   ) => {
-    const { target, cause } = deriveDirective({ health, isOverloaded, isStopping, orders })
-    return `${target} ${cause}`
+    const of = (whenFailing: WhenFailing): string => {
+      const { target, cause } = deriveDirective({ health, whenFailing, isOverloaded, isStopping, orders })
+      return `${target} ${cause}`
+    }
+    const [gentle, strict] = [of('draining'), of('inactive')]
+    return gentle === strict ? gentle : `${gentle} / ${strict}`
   }
   assert.is(derive('unknown', false, false), 'active default')
   assert.is(derive('healthy', false, false, 'active'), 'active default')
-  assert.is(derive('failing', false, false), 'inactive health')
-  assert.is(derive('failing', true, false), 'inactive health')
+  assert.is(derive('failing', false, false), 'draining health / inactive health')
+  assert.is(derive('failing', true, false), 'draining health / inactive health')
   assert.is(derive('healthy', true, false), 'draining overload')
   assert.is(derive('healthy', false, true), 'draining stopping')
-  assert.is(derive('failing', false, true), 'inactive stopping')
-  assert.is(derive('failing', false, false, 'draining'), 'inactive order')
-  assert.is(derive('failing', false, false, 'active'), 'inactive health')
+  assert.is(derive('failing', false, true), 'draining stopping / inactive stopping')
+  assert.is(derive('failing', false, false, 'draining'), 'draining order / inactive order')
+  assert.is(derive('failing', false, false, 'active'), 'draining health / inactive health')
+  assert.is(derive('failing', false, false, 'inactive'), 'inactive order')
   assert.is(derive('healthy', true, true, 'active', 'inactive'), 'inactive order')
   assert.is(derive('healthy', false, false, 'draining', 'active'), 'draining order')
 })
@@ -320,10 +325,44 @@ it('after a restart waits out the leases of units that may have been removed mea
   assert.is(rig.row(80).current, 'draining')
 })
 
+it('what a failing application asks for may change while it fails: by the protocol, as long as it fails', () => {
+  const rig = new HostRig({}, ['u1'])
+  const say = (whenFailing: WhenFailing): void =>
+    void rig.step({ on: 'endpoints', endpoints: [endpointOf(80, 50, whenFailing)] })
+  const state = (): string => {
+    const { target, current, cause } = rig.row(80)
+    return `${current}>${target} (${cause})`
+  }
+  const answer = (): void => {
+    rig.pass(100)
+    rig.right('u1', rig.take('postulate')[0]!)
+  }
+  say('draining')
+  rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
+  answer()
+  assert.is(state(), 'draining>draining (health)')
+  say('inactive')
+  assert.is(state(), 'draining>inactive (health)')
+  answer()
+  assert.is(state(), 'inactive>inactive (health)')
+  say('draining')
+  assert.is(state(), 'inactive>draining (health)')
+  answer()
+  rig.step({ on: 'order', app: keyOf(80), state: 'draining' })
+  assert.is(state(), 'draining>draining (order)')
+  assert.is(rig.host.pending().length, 1, 'u1 may still use it for want of a better one')
+  answer()
+  rig.step({ on: 'order', app: keyOf(80), state: null })
+  rig.step({ on: 'health', app: keyOf(80), health: 'healthy' })
+  answer()
+  say('inactive')
+  assert.is(state(), 'active>active (default)')
+})
+
 it('an order about a row that is inactive for its health is followed only when all units hold it', () => {
   for (const order of [{ on: 'order', app: keyOf(80), state: 'inactive' }, { on: 'stopping' }] as const) {
     const rig = new HostRig({}, ['u1'])
-    rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+    rig.step({ on: 'endpoints', endpoints: [endpointOf(80, 50, 'inactive')] })
     rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
     rig.pass(HOLD_MS)
     assert.equal(rig.host.pending(), [])
@@ -345,23 +384,23 @@ it('an order about a row that is inactive for its health is followed only when a
 
 it('a row that was inactive for its health and comes back inactive by order is waited for', () => {
   const rig = new HostRig({}, ['u1'])
-  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80, 50, 'inactive')] })
   rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
   rig.pass(HOLD_MS)
   rig.step({ on: 'endpoints', endpoints: [] })
   rig.step({ on: 'order', app: keyOf(80), state: 'inactive' })
-  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80, 50, 'inactive')] })
   assert.equal([rig.row(80).target, rig.row(80).current], ['inactive', 'active'])
 })
 
 it('a row that goes before all units hold an order about it, and comes back, is waited for', () => {
   const rig = new HostRig({}, ['u1'])
-  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80, 50, 'inactive')] })
   rig.step({ on: 'health', app: keyOf(80), health: 'failing' })
   rig.pass(HOLD_MS)
   rig.step({ on: 'order', app: keyOf(80), state: 'inactive' })
   rig.step({ on: 'endpoints', endpoints: [] })
-  rig.step({ on: 'endpoints', endpoints: [endpointOf(80)] })
+  rig.step({ on: 'endpoints', endpoints: [endpointOf(80, 50, 'inactive')] })
   assert.equal([rig.row(80).cause, rig.row(80).current], ['order', 'active'])
   rig.pass(HOLD_MS)
   assert.is(rig.row(80).current, 'inactive')

@@ -50,8 +50,8 @@ it('adds, updates and deletes rows as endpoints come, change and go', () => {
 it('gives each address one row however it is written', () => {
   const rig = new HostRig()
   const endpoints = ['fd00::1', 'fd00:0:0:0::1'].map(vip => ({
+    ...endpointOf(80, 1),
     app: appOf(80, { vip, physical: 'fd00::2' }),
-    capacity: 1,
   }))
   rig.step({ on: 'endpoints', endpoints })
   assert.is(rig.host.rows().length, 1)
@@ -60,9 +60,9 @@ it('gives each address one row however it is written', () => {
 it('refuses endpoints that have no encoding, and those beyond what one message holds', () => {
   const rig = new HostRig()
   const bad = [
-    { app: appOf(80, { vip: 'nowhere' }), capacity: 1 },
-    { app: appOf(80), capacity: 100 },
-    { app: appOf(81, { specific: 'x'.repeat(201) }), capacity: 1 },
+    { ...endpointOf(80, 1), app: appOf(80, { vip: 'nowhere' }) },
+    endpointOf(80, 100),
+    { ...endpointOf(81, 1), app: appOf(81, { specific: 'x'.repeat(201) }) },
   ]
   rig.actions = []
   rig.step({ on: 'endpoints', endpoints: [...bad, endpointOf(82)] })
@@ -72,8 +72,8 @@ it('refuses endpoints that have no encoding, and those beyond what one message h
   assert.is(rig.host.rows().length, 1)
 
   const long = Array.from({ length: 2000 }, (_, i) => ({
+    ...endpointOf(i + 1, 9),
     app: appOf(i + 1, { specific: `${i}/${'é'.repeat(97)}` }),
-    capacity: 9,
   }))
   rig.actions = []
   rig.step({ on: 'endpoints', endpoints: [...long, endpointOf(82)] })
@@ -288,6 +288,20 @@ it('beats to the leader if there is one, and tells a new one the last beat', () 
   assert.equal(receivers(), ['h1'])
   rig.pass(1000)
   assert.equal(receivers(), ['h1'])
+})
+
+it('leaders that change without end cost a few heartbeats, and the last one gets the next beat', () => {
+  const rig = new HostRig()
+  rig.pass(1000)
+  rig.sent = []
+  for (let i = 0; i < 1000; i++) rig.step({ on: 'leader', leader: i % 2 === 0 ? 'h2' : null })
+  assert.is(rig.take('heartbeat').length, 2 + 2 * 2, 'two to the leader, and two to each of two units')
+  rig.step({ on: 'leader', leader: 'h3' })
+  rig.pass(1000)
+  assert.equal(
+    rig.take('heartbeat').map(({ to }) => to),
+    ['h3'],
+  )
 })
 
 it('beats to the leader and straight to the units when the table changed since the last beat', () => {

@@ -78,7 +78,7 @@ const pair = () => {
   }
   toHost({ on: 'units', units: ['u1'] })
   toHost({ on: 'leader', leader: null })
-  toHost({ on: 'endpoints', endpoints: [{ app: APP, capacity: 50 }] })
+  toHost({ on: 'endpoints', endpoints: [{ app: APP, capacity: 50, whenFailing: 'draining' }] })
   toUnit({ on: 'hosts', hosts: [{ name: 'h1', host: 7 }] })
   toHost({ on: 'link', unit: 'u1', up: true })
   toUnit({ on: 'link', host: 'h1', up: true })

@@ -83,6 +83,22 @@ it('verified tokens renew the lease; a relay may bring them, a second time they 
   assert.is(unit.counters.beats_verified, 3)
 })
 
+it('says by whom a host is vouched for: its leader, also right after a change, or itself', () => {
+  const { host, hear, start, state } = world()
+  start()
+  const via = (nowMs: number, leader: number, from: string): string | null => {
+    hear(heartbeat([host.beat()!], leader), nowMs, from)
+    return state().via
+  }
+  assert.is(via(AT + 10, 0, 'h1'), null)
+  assert.is(via(AT + 1010, 3, 'h2'), 'h2')
+  assert.is(via(AT + 2010, 0, 'h1'), 'h2', 'the first token of a new state comes straight')
+  assert.is(via(AT + 3010, 0, 'h1'), 'h2')
+  assert.is(via(AT + 4020, 0, 'h1'), null)
+  assert.is(via(AT + 5010, 3, 'h2'), 'h2')
+  assert.is(via(AT + 6010, 3, 'h1'), null, 'it leads itself')
+})
+
 it('a true token that was held back for longer than a lease gives none', () => {
   const { host, hear, start, unit, beats } = world()
   start()
@@ -442,6 +458,8 @@ it('a machine that notices that it was suspended ends all leases at once, and as
   assert.is(state().leaseUntilMs, 0)
   assert.equal(leases(hear(host.answer(asked, AT + 5110), AT + 5110)), [AT + 5100 + 3000])
   assert.equal(leases(step({ on: 'stood-still' }, AT + 9000)), [], 'there was no lease any more')
+  hear({ type: 'goodbye', host: 7, reason: 'stops' }, AT + 9100)
+  assert.equal(step({ on: 'stood-still' }, AT + 12_000), [], 'nobody asks a host that has said goodbye')
 })
 
 it('a host that claims a lease longer than the rules allow gets none', () => {

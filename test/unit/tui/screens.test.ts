@@ -23,6 +23,8 @@ const SCREENS: Record<string, () => Tui> = {
   help: () => new Tui().looks(12).keys('?'),
   'roles-form': () => new Tui().looks(12).keys('j', 'r', 'space', 'G', 'j', 'j', 'space'),
   'hosts-wide': () => new Tui({}, 12, 140).keys('3').looks(12),
+  health: () => new Tui().keys('6').looks(12),
+  'health-details': () => new Tui().keys('3').looks(12).keys('enter', 'enter'),
   'drain-confirm': () => new Tui().keys('3').looks(12).keys('d'),
   'host-details': () => new Tui().looks(12).keys('j', 'enter'),
   'read-only-wide-ascii': () => new Tui({ readOnly: true, unicode: false }, 12, 140).looks(12),
@@ -69,12 +71,13 @@ it('a role that only drains, and capacities that differ, are shown as such', () 
 })
 
 it('the cause of a directive is shown where there is room for it', () => {
+  let shares: typeof HEALTH.shares = []
   const shown = (columns: number, ...changes: Partial<EndpointRow>[]): string => {
     const [table] = HEALTH.cache!
     const rows = changes.map(change => ({ ...table!.rows[0]!, ...change }))
     const tui = new Tui({}, 12, columns)
       .keys('3')
-      .looks(1, { health: { ...HEALTH, cache: [{ ...table!, rows }] } })
+      .looks(1, { health: { ...HEALTH, cache: [{ ...table!, rows }], shares } })
     return /% {2}(\S.*?) {2,}/.exec(tui.lines().find(line => line.startsWith('> h1'))!)![1]!
   }
   const drained = { target: 'draining', current: 'draining' } as const
@@ -93,6 +96,8 @@ it('the cause of a directive is shown where there is room for it', () => {
     'of the row that is told',
   )
   assert.is(shown(140, {}), 'active')
+  shares = HEALTH.shares
+  assert.is(shown(140, { ...drained, cause: 'health' }), 'draining (health, used)', 'for want of better ones')
 })
 
 it('what should listen and does not is in the table of hosts, in the details of the node, and in the banner', () => {

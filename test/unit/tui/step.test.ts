@@ -13,17 +13,17 @@ const static_ = { nodes: { ...NODES, mode: 'static' as const } }
 it('number keys and Tab change the screen; each is found as it was left', () => {
   const tui = new Tui().looks(2).keys('3', 'j')
   assert.match(tui.chosen(), /^> h2/)
-  tui.keys('tab', 'tab', 'tab')
+  tui.keys('tab', 'tab', 'tab', 'tab')
   assert.match(tab(tui), /\[1:nodes\]/)
   tui.keys('shift-tab')
-  assert.match(tab(tui), /\[5:events\]/)
+  assert.match(tab(tui), /\[6:health\]/)
   assert.match(tui.keys('3').chosen(), /^> h2/)
 })
 
-it('Enter on a service asks for its flows at once; Esc comes back to it', () => {
+it('f on a service asks for its flows at once; Esc comes back to it', () => {
   const tui = new Tui().keys('2').looks(2)
   assert.equal(tui.effects, [])
-  tui.keys('enter')
+  tui.keys('f')
   assert.equal(tui.effects, [{ do: 'look' }])
   assert.match(tab(tui), /\[4:flows\].*of web/)
   assert.match(tui.text(), /asking the agent/)
@@ -157,6 +157,63 @@ it('drain and undrain: a confirmation, and only what changes something', () => {
   assert.match(last(back.keys('d')), /h1 is drained already/)
   assert.match(back.keys('u').text(), /\$ shunt undrain h1 --timeout 10s\n/)
   assert.match(last(new Tui().keys('3').look(0, static_).keys('d')), /this cluster is static/)
+})
+
+it('Enter on a host, or a service, shows its applications, and Enter on one of these all of it', () => {
+  const tui = new Tui().keys('3').looks(1).keys('enter')
+  assert.equal(tui.effects, [], 'they are known already')
+  assert.match(tab(tui), /\[6:health\] of h1 /)
+  assert.equal(
+    tui.lines().flatMap(line => /^[> ] (h\d +\w+)/.exec(line)?.[1]?.replace(/ +/, ' ') ?? []),
+    ['h1 dns', 'h1 web'],
+  )
+  assert.match(
+    tui.keys('j', 'enter').text(),
+    / cause +default\n(.*\n)* +lease +2\.4s\n(.*\n)* +share +100%\n/,
+  )
+  assert.match(tab(tui.keys('f')), /\[4:flows\].*of h1/)
+  assert.match(tui.keys('esc', 'esc', 'esc').chosen(), /^> h1/)
+  const service = new Tui().keys('2').looks(1).keys('enter')
+  assert.match(service.chosen(), /^> h1 +web /)
+  assert.not.match(service.text(), /dns +(healthy|failing)/)
+  assert.match(new Tui().keys('3').looks(1).keys('j', 'enter').text(), /> h2 +- /)
+})
+
+it('an application is drained and undrained from its row, and from its details', () => {
+  const tui = new Tui().keys('6').looks(1).keys('j', 'd')
+  assert.match(tui.text(), /\$ shunt drain h1\/web --timeout 10s\n/)
+  assert.match(tui.keys('n', 'enter', 'd').text(), /\$ shunt drain h1\/web --timeout 10s\n/)
+  const ordered = (app: string) => ({
+    nodes: {
+      ...NODES,
+      nodes: NODES.nodes.map(node => ({
+        ...node,
+        directives: node.name === 'h1' ? [{ app, state: 'draining' as const, revision: 1 }] : [],
+      })),
+    },
+  })
+  const own = new Tui().keys('6').looks(1, ordered('web')).keys('j')
+  assert.match(last(own.keys('d')), /h1\/web is drained already/)
+  assert.match(own.keys('u').text(), /\$ shunt undrain h1\/web --timeout 10s\n/)
+  const whole = new Tui().keys('6').looks(1, ordered('*')).keys('j', 'u')
+  assert.match(last(whole), /no order drains h1\/web; h1 as a whole is drained: u on the screen of hosts/)
+})
+
+it('what is drained by order is never "all well"', () => {
+  const alive = NODES.nodes.slice(0, 2)
+  const order = (app: string) => ({
+    health: null,
+    nodes: {
+      ...NODES,
+      nodes: alive.map(node => ({
+        ...node,
+        directives: node.self ? [] : [{ app, state: 'draining' as const, revision: 1 }],
+      })),
+    },
+  })
+  const line = (app: string) => new Tui().look(0, order(app)).lines()[2]
+  assert.is(line('*'), 'well, but h1 is draining by order')
+  assert.is(line('web'), 'well, but web on h1 is draining by order')
 })
 
 it('an agent of an earlier version tells no health', () => {
