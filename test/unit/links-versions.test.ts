@@ -10,21 +10,7 @@ import {
   MAX_HEALTH_BODY_BYTES,
   MAX_VERSION,
 } from '../../src/gossip/frames.ts'
-import { loadIdentity } from '../../src/gossip/identity.ts'
-import { networkKey } from '../../src/gossip/keys.ts'
-import { createLinkNode } from '../../src/gossip/node.ts'
-import {
-  alive,
-  Bench,
-  broken,
-  flow,
-  keyring,
-  type Node,
-  PORT,
-  peerOf,
-  stateOf,
-  until,
-} from './gossip/link-bench.ts'
+import { alive, Bench, broken, flow, type Node, PORT, peerOf, stateOf, until } from './gossip/link-bench.ts'
 
 const it = suite<{ bench: Bench }>('links of several versions')
 it.after.each(({ bench }) => bench?.end())
@@ -59,14 +45,7 @@ it('versions 1, 1 to 2, and ours on the wire: the highest that both speak; diges
 it('a peer of a later version with longer heartbeats and frames of its own is understood as far as ours goes', async context => {
   const bench = await make(context, 2)
   const b = await bench.start(1, { checkRoles: false })
-  const raw = createLinkNode({
-    privateKey: loadIdentity(bench.options(0).identityFile),
-    keys: keyring(networkKey(bench.secret)),
-    listen: bench.options(0).listen,
-    gater: {},
-    onStream: () => {},
-  })
-  await raw.start()
+  const raw = await bench.startRaw(0)
   try {
     const { stream } = await raw.dial(
       bench.peers[1]!.id,
@@ -151,14 +130,7 @@ it('health messages: between peers of version 3 or later as they are; not to, an
 it('a peer that agreed on version 2 and sends health messages anyway is not listened to, and not cut off', async context => {
   const bench = await make(context, 2)
   const b = await bench.start(1)
-  const raw = createLinkNode({
-    privateKey: loadIdentity(bench.options(0).identityFile),
-    keys: keyring(networkKey(bench.secret)),
-    listen: bench.options(0).listen,
-    gater: {},
-    onStream: () => {},
-  })
-  await raw.start()
+  const raw = await bench.startRaw(0)
   try {
     const { id, address } = bench.peers[1]!
     const { stream } = await raw.dial(id, address, PORT, AbortSignal.timeout(5000))

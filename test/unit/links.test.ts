@@ -13,22 +13,9 @@ import {
   encodeUnplumb,
   MAX_BATCH_RECORDS,
 } from '../../src/gossip/frames.ts'
-import { loadIdentity } from '../../src/gossip/identity.ts'
-import { networkKey } from '../../src/gossip/keys.ts'
 import { createPeerLinks } from '../../src/gossip/links.ts'
-import { createLinkNode } from '../../src/gossip/node.ts'
-import {
-  alive,
-  Bench,
-  bare,
-  broken,
-  flow,
-  keyring,
-  PORT,
-  peerOf,
-  stateOf,
-  until,
-} from './gossip/link-bench.ts'
+import type { createLinkNode } from '../../src/gossip/node.ts'
+import { alive, Bench, bare, broken, flow, PORT, peerOf, stateOf, until } from './gossip/link-bench.ts'
 
 const it = suite<{ bench: Bench }>('links')
 it.after.each(({ bench }) => bench?.end())
@@ -157,14 +144,7 @@ it('the right secret with an identity that is not listed: refused, counted, logg
 it('the wrong side dials: refused', async context => {
   const bench = await make(context, [BOTH, BOTH])
   const a = await bench.start(0)
-  const backwards = createLinkNode({
-    privateKey: loadIdentity(bench.options(1).identityFile),
-    keys: keyring(networkKey(bench.secret)),
-    listen: bench.options(1).listen,
-    gater: {},
-    onStream: (_, connection) => connection.abort(new Error('not taken')),
-  })
-  await backwards.start()
+  const backwards = await bench.startRaw(1, (_, connection) => connection.abort(new Error('not taken')))
   try {
     const { id, address } = bench.peers[0]!
     await backwards.dial(id, address, PORT, AbortSignal.timeout(5000)).then(
@@ -481,14 +461,7 @@ const withRawPeer = async (
   bench: Bench,
   use: (dial: () => Promise<RawStream>) => Promise<void>,
 ): Promise<void> => {
-  const raw = createLinkNode({
-    privateKey: loadIdentity(bench.options(0).identityFile),
-    keys: keyring(networkKey(bench.secret)),
-    listen: bench.options(0).listen,
-    gater: {},
-    onStream: () => {},
-  })
-  await raw.start()
+  const raw = await bench.startRaw(0)
   try {
     await use(async () => {
       const { id, address } = bench.peers[1]!

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import pino from 'pino'
 import type { PeerConfig, Role } from '../../../src/config/schema.ts'
 import type { DecodedFrame, FlowRecord } from '../../../src/gossip/frames.ts'
-import { createIdentity } from '../../../src/gossip/identity.ts'
+import { createIdentity, loadIdentity } from '../../../src/gossip/identity.ts'
 import { networkKey } from '../../../src/gossip/keys.ts'
 import {
   createPeerLinks,
@@ -15,6 +15,7 @@ import {
   type PeerLinksOptions,
   type PeerState,
 } from '../../../src/gossip/links.ts'
+import { createLinkNode, type LinkNode, type LinkNodeOptions } from '../../../src/gossip/node.ts'
 import type { Keyring } from '../../../src/gossip/protector.ts'
 
 export const PORT = 6780
@@ -32,7 +33,7 @@ export const until = async (what: string, holds: () => boolean): Promise<void> =
 }
 
 /** What a raw node of a test's own needs of the private network. */
-export const keyring = (key: Uint8Array): Keyring => ({
+const keyring = (key: Uint8Array): Keyring => ({
   dialKey: () => key,
   accepted: () => [key],
   onWrongKey: () => {},
@@ -104,6 +105,20 @@ export class Bench {
     this.#nodes.push(node)
     await links.start()
     return node
+  }
+
+  /** A libp2p node with this one's identity and no links of its own: a test says by it what it likes. Stopped by its test. */
+  async startRaw(index: number, onStream: LinkNodeOptions['onStream'] = () => {}): Promise<LinkNode> {
+    const { identityFile, listen } = this.options(index)
+    const raw = createLinkNode({
+      privateKey: loadIdentity(identityFile),
+      keys: keyring(networkKey(this.secret)),
+      listen,
+      gater: {},
+      onStream,
+    })
+    await raw.start()
+    return raw
   }
 
   async startChild(index: number, changes: Partial<PeerLinksOptions> = {}): Promise<ChildProcess> {
