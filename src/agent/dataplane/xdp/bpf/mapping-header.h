@@ -5,8 +5,8 @@
 
 #include "siphash.h"
 
-#define MAPPING_MAGIC 0x53
-#define MAPPING_VERSION 1
+#define MAPPING_HEADER_MAGIC 0x53
+#define MAPPING_HEADER_VERSION 1
 #define MAPPING_KIND_MAP 1
 #define MAPPING_KIND_MAP_ACK 2
 #define MAPPING_FLAG_IPV6 0x01
