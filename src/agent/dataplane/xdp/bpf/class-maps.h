@@ -8,6 +8,7 @@
 
 #include "hosts.h"
 #include "mapping-header.h"
+#include "next-hop.h"
 #include "route-table.h"
 
 #define CLASS_CHOICES 16384 /* parts that clients fall into */
@@ -123,6 +124,8 @@ struct class_scratch {
 	struct route_key key;
 	union mapping_header4 header;
 	__u32 words[10];
+	union address src, dst;
+	struct next_hop hop;
 	__u64 lost; /* events that found the ring full */
 };
 

@@ -14,7 +14,6 @@
 #define SHUNT_CLASSIFY_H
 
 #include "class-maps.h"
-#include "next-hop.h"
 
 const volatile __u32 embryos4_buckets = 2;
 
@@ -149,8 +148,9 @@ static __always_inline __u16 class_ip_checksum(const struct iphdr *ip)
 }
 
 /* Puts s->header and what carries it in front of the packet. There is room (class_hop), so that what fails here fails before a change. */
-static __always_inline int class_send(struct xdp_md *ctx, struct packet *p, struct class_scratch *s, __be32 host, const struct next_hop *hop)
+static __always_inline int class_send(struct xdp_md *ctx, struct packet *p, struct class_scratch *s)
 {
+	const struct next_hop *hop = &s->hop;
 	__u32 length = p->end - p->l3 + CLASS_OVERHEAD;
 	int surplus = p->vlan_tags - (hop->device.vlan_type ? 1 : 0);
 
@@ -165,7 +165,7 @@ static __always_inline int class_send(struct xdp_md *ctx, struct packet *p, stru
 	struct iphdr ip = { .version = 4, .ihl = 5, .tot_len = bpf_htons(length), .frag_off = bpf_htons(0x4000), .ttl = 64, .protocol = IPPROTO_UDP };
 
 	ip.saddr = class_config.own4;
-	ip.daddr = host;
+	ip.daddr = s->dst.v4[0];
 	ip.check = class_ip_checksum(&ip);
 	__builtin_memcpy(&out->ip, &ip, sizeof(ip));
 	out->udp.source = out->udp.dest = class_config.port;
@@ -181,23 +181,26 @@ static __always_inline int class_send(struct xdp_md *ctx, struct packet *p, stru
 }
 
 /* Where packets to the host go behind a header: 0, or a negative `enum counter`. */
-static __always_inline int class_hop(struct xdp_md *ctx, struct packet *p, __u32 host, union address *dst, __u64 now, struct next_hop *hop)
+__attribute__((noinline)) int class_hop(struct xdp_md *ctx, struct packet *p, __u32 host, __u64 now)
 {
-	union address src = {};
+	struct class_scratch *s = class_scratch_of();
 	int result;
+
+	if (!s || !p)
+		return -COUNT_TRUNCATED;
 
 	if (p->ttl <= 1)
 		return -COUNT_TTL_EXPIRED;
 	if (to_several(ctx))
 		return -COUNT_LINK_MULTICAST;
-	src.v4[0] = class_config.own4;
+	s->src.v4[0] = class_config.own4;
 	if (!config.tunnel4.w[3])
 		return -COUNT_NO_HOST;
-	result = host_address(host, p, dst);
+	result = host_address(host, p, &s->dst);
 	if (result)
 		return result;
 	p->end += CLASS_OVERHEAD;
-	result = next_hop_find(ctx, p, host, &src, dst, 0, now, hop);
+	result = next_hop_find(ctx, p, host, &s->src, &s->dst, 0, now, &s->hop);
 	p->end -= CLASS_OVERHEAD;
 	return result;
 }
@@ -217,8 +220,6 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 	struct class_service *class = bpf_map_lookup_elem(&class_services, &service);
 	struct route_entry *entry = NULL;
 	struct class_pool *pool;
-	struct next_hop hop;
-	union address dst = {};
 	__be32 client, vip;
 	__u32 host, low = 0;
 	__u64 value, now, until = class ? ROUTE_LOAD(&class->until) : 0;
@@ -281,7 +282,7 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 	}
 
 	/* All that can fail comes before an identifier is taken. */
-	result = class_hop(ctx, p, host, &dst, now, &hop);
+	result = class_hop(ctx, p, host, now);
 	if (result)
 		return pass(-result);
 	if (is_new) {
@@ -300,13 +301,13 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 	class_header(s, pool, p, client, vip, route_identifier(value), now);
 	count_traffic(&service_traffic, service, p);
 	count_traffic(&host_traffic, host, p);
-	result = class_send(ctx, p, s, dst.v4[0], &hop);
+	result = class_send(ctx, p, s);
 	if (result)
 		return pass(-result);
 	count(is_new ? COUNT_CLASSIFIED : COUNT_WITH_MAPPING);
-	if (hop.device.link == ctx->ingress_ifindex)
+	if (s->hop.device.link == ctx->ingress_ifindex)
 		return XDP_TX;
-	return bpf_redirect(hop.device.link, 0);
+	return bpf_redirect(s->hop.device.link, 0);
 }
 
 /*

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '5709dffbfe6ba69a'
+export const EDGE_LAYOUT = '2001217077b8b8d2'
 
 export const CLASS_CHOICES_BYTES = 16384
 /** Offsets in `struct class_choices`. */
@@ -60,7 +60,7 @@ export const CLASS_POOL = {
   identifiers: 64, // u32[1024]
 } as const
 
-export const CLASS_SCRATCH_BYTES = 208
+export const CLASS_SCRATCH_BYTES = 264
 /** Offsets in `struct class_scratch`. */
 export const CLASS_SCRATCH = {
   eventKey: 0, // u64
@@ -97,7 +97,18 @@ export const CLASS_SCRATCH = {
   headerTag: 152, // u32[2]
   headerWords: 112, // u64[6]
   words: 160, // u32[10]
-  lost: 200, // u64
+  srcW: 200, // u32[4]
+  srcMapped: 200, // u32[3]
+  srcV4: 212, // u32[1]
+  dstW: 216, // u32[4]
+  dstMapped: 216, // u32[3]
+  dstV4: 228, // u32[1]
+  hopDeviceLink: 232, // u32
+  hopDeviceVlanType: 236, // u16
+  hopDeviceVlanTci: 238, // u16
+  hopSource: 240, // u8[6]
+  hopDestination: 246, // u8[6]
+  lost: 256, // u64
 } as const
 
 export const CLASS_SERVICE_BYTES = 16
@@ -356,7 +367,7 @@ export const EDGE_MAPS = {
   classChoices: { name: 'class_choices', keyBytes: 4, valueBytes: 16384, layout: 'a34c3bac' }, // u32 to struct class_choices
   classEvents: { name: 'class_events', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   classPools: { name: 'class_pools', keyBytes: 4, valueBytes: 4160, layout: 'a459ee18' }, // u32 to struct class_pool
-  classScratch: { name: 'class_scratch', keyBytes: 4, valueBytes: 208, layout: 'c17fbbda' }, // u32 to struct class_scratch
+  classScratch: { name: 'class_scratch', keyBytes: 4, valueBytes: 264, layout: '489ac87c' }, // u32 to struct class_scratch
   classServices: { name: 'class_services', keyBytes: 4, valueBytes: 16, layout: 'c0cd0d75' }, // u32 to struct class_service
   counters: { name: 'counters', keyBytes: 4, valueBytes: 512, layout: 'cb6eacb5' }, // u32 to struct counts
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
