@@ -203,7 +203,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 		if (!(value & ROUTE_USED))
 			return value;
 	} else if (p->tcp_flags & TCP_CONTROL || route_state(value) == ROUTE_RESET) {
-		if (route_state(value) == ROUTE_HELD || !forwarder_ends(ctx, p, service, value))
+		if (route_state(value) == ROUTE_HELD || (!forwarder_ends(ctx, p, service, value) && p->tcp_flags & TCP_CONTROL))
 			return pass(COUNT_TCP_CONTROL);
 	} else if (route_state(value) == ROUTE_HELD) {
 		return pass(COUNT_NOT_MAPPED);
