@@ -168,7 +168,8 @@ export class HealthAllotment implements Allotment, Readiness {
   hashed(service: ServiceEntry): ChoiceHost[] | null {
     const held = this.#services.get(service.index)
     // Half of an allotment: what the others' leases are is not known yet.
-    if (held === undefined) return this.#isComplete || this.#services.size > 0 ? null : this.#before.hosts(service)
+    if (held === undefined)
+      return this.#isComplete || this.#services.size > 0 ? null : this.#before.hosts(service)
     const { deal, usable } = held
     if (deal.scheme !== 'hash' || held.states.includes(STATE.inactive)) return null
     return [...deal.hosts].flatMap((index, i) =>

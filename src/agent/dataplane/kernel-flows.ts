@@ -113,7 +113,13 @@ export class KernelFlows {
   }
 
   /** A FIN or RST, or a packet after a RST, went by the flow's route. */
-  ends(key: Uint32Array, flow: KernelFlow, how: 'fin' | 'rst' | 'again', sequence: number, nowMs: number): void {
+  ends(
+    key: Uint32Array,
+    flow: KernelFlow,
+    how: 'fin' | 'rst' | 'again',
+    sequence: number,
+    nowMs: number,
+  ): void {
     const slot = this.promoted(key, flow, sequence, nowMs)
     if (slot < 0) return
     this.#life.transition(slot, how === 'fin' ? TCP_FIN | TCP_ACK : how === 'rst' ? TCP_RST : TCP_ACK, nowMs)
@@ -139,9 +145,9 @@ export class KernelFlows {
   }
 
   /** Packets follow a route that no flow is known of: its events got lost. */
-  found(key: Uint32Array, flow: KernelFlow, sequence: number, nowMs: number): void {
+  found(key: Uint32Array, flow: KernelFlow, nowMs: number): void {
     this.counters.kernel_repaired++
-    this.promoted(key, flow, sequence, nowMs)
+    this.promoted(key, flow, 0, nowMs)
   }
 
   /** A sweep has seen packets on the route of a flow. */
