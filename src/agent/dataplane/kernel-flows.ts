@@ -74,7 +74,7 @@ export class KernelFlows {
 
   #insert(key: Uint32Array, nowMs: number): number {
     const flows = this.#flows
-    const service = this.#directory.service(key[7], key[8] & 0xffff, key[9])
+    const service = this.#directory.serviceOf(key, 0)
     if (service === undefined) return -1
     this.#life.makeRoom(nowMs)
     const slot = flows.insert(key, service.index, nowMs)

@@ -33,7 +33,12 @@ export class Plumbing {
     this.#xdp = null
     this.first = null
     if (!('edge' in opened)) {
-      this.plumber = new NftPlumber(this.#elements, plan.table, failed)
+      this.plumber = new NftPlumber(
+        this.#elements,
+        plan.table,
+        failed,
+        tunnel => engine().directory.forwarderAt(tunnel)?.tunnelWords6,
+      )
       return
     }
     const plumber = new XdpPlumber(opened.edge.tables, failed, toldOf(engine), tickNow)

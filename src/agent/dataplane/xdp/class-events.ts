@@ -26,7 +26,7 @@ export const flowKeyOf = (services: ServiceNumbers, key: RouteKey, out: Uint32Ar
   const service = services.at(key.service)
   if (service === undefined) return false
   key.client(out, 0)
-  out.set([0, 0, 0xffff, service.vipIpv4], 4)
+  out.set(service.vip, 4)
   out[8] = (key.port << 16) | service.port
   out[9] = service.protocol
   return true

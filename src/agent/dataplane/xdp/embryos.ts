@@ -51,8 +51,7 @@ export class Embryos {
 
   /** Sets both keys; false: the tables have no place for such a flow. */
   #set(key: Uint32Array, at: number): boolean {
-    const place = { vipIpv4: key[at + 7], port: key[at + 8] & 0xffff, protocol: key[at + 9] }
-    const number = this.#services.of(place)
+    const number = this.#services.ofKey(key, at)
     if (number === 0 || !isIpv4(key, at)) return false
     this.#key.set(key, at, key[at + 8] >>> 16, number)
     this.#routeKey.set(key, at, key[at + 8] >>> 16, number)

@@ -2,6 +2,7 @@
 import type { BpfMap } from '../../../os/bpf/map.ts'
 import type { HealthAllotment } from '../../classify/health-allotment.ts'
 import type { DirectoryIndex, ServiceEntry } from '../directory.ts'
+import { addressEquals } from '../flow-key.ts'
 import type { ForwarderCore } from '../forwarder-core.ts'
 import type { IdentifierAllocator } from '../identifiers.ts'
 import type { KernelFlow } from '../kernel-flows.ts'
@@ -20,8 +21,8 @@ import { numberOf, type ServiceNumbers } from './service-numbers.ts'
 const RENEW_MS = 250
 /** An agent that has not done so for this long no longer vouches for hosts' leases. */
 const VOUCH_MS = 2_000
-/** The kernel's coarse clock is late by up to a timer tick. */
-const COARSE_MS = 10
+/** The kernel's coarse clock is late by up to two timer ticks. */
+const COARSE_MS = 25
 /** Events in one go: others wait for their turn. */
 const MOST_EVENTS = 4_096
 /** Of half-open flows beyond their time-out, for events that are on their way. */
@@ -250,6 +251,6 @@ const FOR_EVER = 2n ** 62n
 const isSame = (a: ServiceEntry | undefined, b: ServiceEntry | undefined): boolean =>
   a !== undefined &&
   b !== undefined &&
-  a.vipIpv4 === b.vipIpv4 &&
+  addressEquals(a.vip, 0, b.vip, 0) &&
   a.port === b.port &&
   a.protocol === b.protocol

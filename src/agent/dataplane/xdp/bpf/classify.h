@@ -229,7 +229,7 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 		return XDP_ABORTED;
 	if (!s || !class || !until || p->family != 4 || !class_config.on)
 		return class_pass(p);
-	now = bpf_ktime_get_coarse_ns();
+	now = time_now();
 	if (until <= now)
 		return pass(COUNT_GRACE_OVER);
 
@@ -324,7 +324,7 @@ __attribute__((noinline)) int class_ends(struct packet *p, struct class_closing 
 	service = c->service;
 	struct class_service *class = bpf_map_lookup_elem(&class_services, &service);
 
-	if (!class || ROUTE_LOAD(&class->until) <= bpf_ktime_get_coarse_ns())
+	if (!class || ROUTE_LOAD(&class->until) <= time_now())
 		return 0;
 	__u32 was = route_state(c->value), state = p->tcp_flags & TCP_RST ? ROUTE_RESET : p->tcp_flags & TCP_FIN ? ROUTE_FIN : was == ROUTE_RESET ? ROUTE_YOUNG : was;
 

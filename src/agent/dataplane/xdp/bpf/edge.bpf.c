@@ -6,6 +6,7 @@
 #include "forwarder.h"
 #include "host.h"
 #include "mapping-ack.h"
+#include "packet-plain.h"
 
 static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 {
@@ -15,7 +16,7 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	roles &= config.roles;
 	if (!roles && !class_config.on)
 		return pass(COUNT_ROLE_OFF);
-	parsed = parse_frame(ctx, &p);
+	parsed = parse_any(ctx, &p);
 	if (is_mapping_message(&p, parsed) && (verdict = mapping_ack(ctx, &p)) >= 0)
 		return verdict;
 	if (roles & ROLE_HOST) {

@@ -196,7 +196,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 		count(COUNT_NOT_A_SERVICE);
 		return XDP_DROP;
 	}
-	now = bpf_ktime_get_coarse_ns();
+	now = time_now();
 	value = forwarder_route(ctx, p, service, now);
 	if (!value) {
 		value = classify_packet(ctx, p, service);

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '2001217077b8b8d2'
+export const EDGE_LAYOUT = '9a104dcf532800d8'
 
 export const CLASS_CHOICES_BYTES = 16384
 /** Offsets in `struct class_choices`. */
@@ -117,6 +117,13 @@ export const CLASS_SERVICE = {
   until: 0, // u64
   choices: 8, // u32
   reserved: 12, // u32
+} as const
+
+export const COARSE_TIME_BYTES = 16
+/** Offsets in `struct coarse_time`. */
+export const COARSE_TIME = {
+  jiffies: 0, // u64
+  now: 8, // u64
 } as const
 
 export const COUNTS_BYTES = 512
@@ -390,7 +397,8 @@ export const EDGE_MAPS = {
 export const EDGE_GLOBALS = {
   classConfig: { section: 'bss', offset: 0, bytes: 152 }, // struct class_config
   config: { section: 'bss', offset: 152, bytes: 64 }, // struct edge_config
-  stackMark: { section: 'bss', offset: 224, bytes: 8 }, // struct stack_mark
+  coarseTime: { section: 'bss', offset: 256, bytes: 16 }, // struct coarse_time
+  stackMark: { section: 'bss', offset: 280, bytes: 8 }, // struct stack_mark
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32
