@@ -25,7 +25,8 @@ const lab = await comparisonLab(ROUNDS + 1, {
   ],
   configure: config => {
     // Each first packet of it is the agent's to choose for.
-    for (const service of config.services ?? []) if (service.name === 'agent') service.choice = { scheme: 'percentages' }
+    for (const service of config.services ?? [])
+      if (service.name === 'agent') service.choice = { scheme: 'percentages' }
   },
 })
 try {

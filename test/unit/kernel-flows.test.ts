@@ -6,6 +6,7 @@ import { ForwarderCore } from '../../src/agent/dataplane/forwarder-core.ts'
 import { HeldPackets } from '../../src/agent/dataplane/held.ts'
 import { IdentifierAllocator } from '../../src/agent/dataplane/identifiers.ts'
 import type { KernelFlow } from '../../src/agent/dataplane/kernel-flows.ts'
+import { createMappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
 import { directory, tcp, VIP, words } from '../support/cores.ts'
 
 const it = suite("the kernel's flows in the agent's tables")
@@ -199,6 +200,11 @@ it('what the agent opens is shown to the kernel; half-open flows of a host that 
   assert.equal(took(), ['embryo', 'datagram'])
   kernel.withdrawEmbryonic()
   assert.equal(took(), [])
+  const opened = flows.table.oldest(LIST.EMBRYONIC)
+  const header = createMappingHeader()
+  Object.assign(header, { epoch: 1, sequence: 1, identifier: flows.identifier[opened] })
+  core.acknowledged(header, index.host(flows.host[opened])!.ipv4, 1)
+  assert.equal(took(), ['embryo'], 'by a way that the kernel does not see')
   const slot = flows.table.oldest(LIST.EMBRYONIC)
   index.host(flows.host[slot])!.live = false
   kernel.withdrawEmbryonic()

@@ -3,7 +3,7 @@ import type { RouteBatch } from './batch.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
-import { FlowTable } from './flows.ts'
+import { FLOW_FLAG, FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
@@ -96,7 +96,7 @@ export const makeForwarder = (
         kernel?.put(keys, slot * 10, flows.service[slot], {
           host: flows.host[slot],
           identifier: flows.identifier[slot],
-          mapped: false,
+          mapped: flows.has(slot, FLOW_FLAG.MAPPED),
         }) ?? false,
       unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
       forget: (key, identifier) => kernel?.take(key, 0, identifier),
