@@ -94,6 +94,7 @@ const serviceEntries = (
       const host = indexOf.get(member.name)
       return host === undefined ? [] : [{ index: host, capacity: member.capacity }]
     }),
+    ...(service.delivery === undefined ? {} : { delivery: service.delivery }),
   }))
   return { services, book: assigned.book }
 }

@@ -81,6 +81,8 @@ const serviceDifference = (from: Service, to: Service): string =>
     .filter(Boolean)
     .join(', ')
 
+const deliveryOf = ({ delivery = 'tunnel' }: Pool): string => delivery
+
 const hostsOf = (pool: Pool | undefined): Map<string, Pool['hosts'][number]> => byName(pool?.hosts ?? [])
 
 const poolChanges = (before: ReadonlyMap<string, Pool>, after: ReadonlyMap<string, Pool>): Change[] =>
@@ -89,8 +91,9 @@ const poolChanges = (before: ReadonlyMap<string, Pool>, after: ReadonlyMap<strin
       'pool',
       new Map([...before].filter(([n]) => n === name)),
       new Map([...after].filter(([n]) => n === name)),
-      () => '',
-      () => '',
+      pool => (deliveryOf(pool) === 'tunnel' ? '' : `delivery ${deliveryOf(pool)}`),
+      (from, to) =>
+        deliveryOf(from) === deliveryOf(to) ? '' : `delivery ${deliveryOf(from)} -> ${deliveryOf(to)}`,
     ),
     ...compare(
       'host',

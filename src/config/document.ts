@@ -8,7 +8,7 @@ import { ShuntError } from '../errors.ts'
 import { addressFault } from './address-fault.ts'
 import { leaseProblems, type Problem, unique } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
-import { capacity, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
+import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
 import { type ServiceConfig, timeoutFields } from './schema.ts'
@@ -33,6 +33,7 @@ const pool = z.strictObject({
     .min(1)
     .max(MAX_HOSTS)
     .describe("Hosts that run the application of the pool's services."),
+  delivery,
 })
 
 const service = z.strictObject({
@@ -173,9 +174,13 @@ export const loadDocument = (
 
 /** The services with their hosts, as the node configuration has them. */
 export const servicesOf = (doc: ClusterDocument): ServiceConfig[] => {
-  const pools = new Map(doc.pools.map(p => [p.name, p.hosts]))
-  return doc.services.map(({ pool, ...service }) => ({
-    ...service,
-    hosts: (pools.get(pool) ?? []).map(host => ({ ...host })),
-  }))
+  const pools = new Map(doc.pools.map(p => [p.name, p]))
+  return doc.services.map(({ pool: name, ...service }) => {
+    const pool = pools.get(name)
+    return {
+      ...service,
+      hosts: (pool?.hosts ?? []).map(host => ({ ...host })),
+      ...(pool?.delivery === undefined ? {} : { delivery: pool.delivery }),
+    }
+  })
 }

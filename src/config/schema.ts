@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
 import {
   capacity,
+  delivery,
   endpoint,
   file,
   linkName,
@@ -115,6 +116,7 @@ const serviceHost = z.strictObject({
 const service = z.strictObject({
   ...endpoint,
   hosts: z.array(serviceHost).min(1).max(MAX_HOSTS).describe('Hosts that run the application.'),
+  delivery,
   ...serviceHealth,
 })
 

@@ -62,6 +62,7 @@ const setUp = (
     },
     ports: {
       tunnel: (packet, _identifier, host) => log.push(`tunnel ${packet.view.payloadLength} to ${host}`),
+      encapsulate: (packet, host) => log.push(`encapsulate ${packet.view.tcpFlags} ${host}`),
       deliverLocal: packet => log.push(`local ${packet.view.payloadLength}`),
       datagram: (header, to, packet) => {
         headers.push(copyHeader(header))

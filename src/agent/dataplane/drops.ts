@@ -41,6 +41,7 @@ export const DROP = {
   MAPPING_BAD_FLAGS: 35,
   TOO_BIG: 36,
   INACTIVE: 37,
+  CONGESTION_LOST: 38,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -161,6 +162,10 @@ const TEXT: Record<DropName, DropText> = {
   INACTIVE: {
     reason: 'its flow is on a host that is inactive for the service',
     hint: 'shunt hosts -o wide: find why it is inactive; its flows go on as soon as it is active again',
+  },
+  CONGESTION_LOST: {
+    reason: 'marked for congestion on its way to the host, and its sender would not understand (RFC 6040)',
+    hint: 'normal in small numbers where a router between forwarder and host marks instead of dropping',
   },
 }
 

@@ -4,6 +4,7 @@ import type { AllotmentUpdate } from '../classify/update.ts'
 import { RouteBatch } from './batch.ts'
 import { DirectoryIndex } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
+import { isEncapsulated, takeOut } from './encapsulate.ts'
 import type { EngineParts, Mutable } from './engine-parts.ts'
 import { ipv4Word } from './flow-key.ts'
 import type { ForwarderCore } from './forwarder-core.ts'
@@ -15,7 +16,7 @@ import { makeForwarder } from './make-forwarder.ts'
 import { hostSettings, makeHost } from './make-host.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
-import { createPacketRef } from './packet-ref.ts'
+import { createPacketRef, type PacketRef } from './packet-ref.ts'
 import { readRingPacket } from './slow-path.ts'
 
 /** Ends of quarantine looked for in a tick while no forwarder is there to do so. */
@@ -80,6 +81,7 @@ export class Engine {
     this.#loseRoles(before, nowMs)
     this.#assignSettings()
     this.forwarder?.reconfigured(before.timeouts.routeLease, nowMs)
+    this.#redeliver(before, nowMs)
     this.host?.reconfigured(nowMs)
     this.classifier?.reconfigured()
     this.#gainRoles()
@@ -87,6 +89,18 @@ export class Engine {
     this.#receiveDatagrams()
     const forwarders = new Set(plan.directory.forwarders.map(({ ipv4 }) => ipv4))
     for (const ipv4 of this.plumbs.keys()) if (!forwarders.has(ipv4)) this.plumbs.delete(ipv4)
+  }
+
+  /** What goes to hosts in another form from now on: its routes come back in that, as packets pass. */
+  #redeliver(before: DataplanePlan, nowMs: number): void {
+    const was = new Map(before.directory.services.map(({ index, delivery }) => [index, delivery]))
+    const changed = new Set(
+      this.plan.directory.services
+        .filter(({ index, delivery }) => was.has(index) && was.get(index) !== delivery)
+        .map(({ index }) => index),
+    )
+    const { forwarder } = this
+    if (changed.size > 0) forwarder?.unplumbAll(nowMs, slot => changed.has(forwarder.flows.service[slot]))
   }
 
   #loseRoles(before: DataplanePlan, nowMs: number): void {
@@ -260,18 +274,28 @@ export class Engine {
   readonly ringPacket = (buf: Uint8Array, offset: number, length: number, vnet: number): void => {
     const packet = this.#packet
     const reason = readRingPacket(packet, buf, offset, length, vnet)
+    if (reason === DROP.UNSUPPORTED_PROTOCOL && isEncapsulated(packet) && this.#isTunnel(buf, offset))
+      return this.#encapsulated(packet, buf, offset)
     if (reason !== DROP.NONE) return this.drops.add(reason)
-    if (this.host !== null) {
-      const source = readU32(buf, offset + 12)
-      if (
-        this.directory.forwarderAt(source) !== undefined &&
-        readU32(buf, offset + 16) === this.plan.clusterIpv4
-      ) {
-        return this.host.tunnelled(packet, source, this.#nowMs)
-      }
-    }
+    if (this.#isTunnel(buf, offset))
+      return this.host!.tunnelled(packet, readU32(buf, offset + 12), this.#nowMs)
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
     this.forwarder.packet(packet, this.#nowMs)
+  }
+
+  /** Whether the packet comes from a forwarder's tunnel address to this host. */
+  #isTunnel(buf: Uint8Array, offset: number): boolean {
+    return (
+      this.host !== null &&
+      this.directory.forwarderAt(readU32(buf, offset + 12)) !== undefined &&
+      readU32(buf, offset + 16) === this.plan.clusterIpv4
+    )
+  }
+
+  #encapsulated(packet: PacketRef, buf: Uint8Array, offset: number): void {
+    const reason = takeOut(packet, buf, offset)
+    if (reason !== DROP.NONE) return this.drops.add(reason)
+    this.host!.decapsulated(packet)
   }
 
   tick(nowMs: number): void {

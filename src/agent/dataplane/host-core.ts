@@ -1,6 +1,6 @@
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
-import { ipv4Word } from './flow-key.ts'
+import { ipv4Word, readFlowKey } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
 import { MAPPING_LIST, type MappingTable, TUPLE_WORDS } from './mappings.ts'
@@ -61,6 +61,7 @@ export class HostCore {
     epochsSeen: 0,
     slowPackets: 0,
     injected: 0,
+    decapsulated: 0,
     commits: 0,
     commitFailures: 0,
     evicted: 0,
@@ -218,6 +219,17 @@ export class HostCore {
       return this.#restore(slot, packet, nowMs)
     }
     this.#unknown.wait(sourceIpv4, identifier, packet, nowMs)
+  }
+
+  /** A packet that came whole in another one from a forwarder (R-A4), and was taken out: it says all itself. */
+  decapsulated(packet: PacketRef): void {
+    const { family, destinationPort, protocol } = packet.view
+    readFlowKey(packet.buf, packet.offset, packet.view, this.#tuple)
+    const vip = ipv4Word(this.#tuple, 4)
+    if (family !== 4 || this.#directory.service(vip, destinationPort, protocol) === undefined)
+      return this.#ports.drop(DROP.NOT_A_SERVICE)
+    this.counters.decapsulated++
+    this.#ports.inject(packet)
   }
 
   #tunnelKey(tunnel: number, identifier: number): void {

@@ -53,6 +53,7 @@ export const makeForwarder = (
     plumbAfterPackets: PLUMB_AFTER_PACKETS,
     hasClassifier: own.hasClassifier,
     lasting: plumber.lasting,
+    encapsulates: plumber.encapsulates,
   }
   const kindOf = (slot: number): RouteKind => {
     const identifier = flows.identifier[slot]
@@ -69,6 +70,8 @@ export const makeForwarder = (
     ports: {
       tunnel: (packet, identifier, index) =>
         output.tunnel(packet, own.tunnelWords, directory.host(index)!.words, identifier),
+      encapsulate: (packet, index) =>
+        output.encapsulate(packet, own.tunnelWords, directory.host(index)!.words, settings.mtuBytes),
       deliverLocal: packet => output.inject(packet),
       datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
       plumb: slot => {

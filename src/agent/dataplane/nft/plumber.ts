@@ -55,6 +55,7 @@ const flowKeyBytes = (key: Uint32Array, at: number): Uint8Array => {
 export class NftPlumber implements Plumber {
   /** The kernel's elements have time-outs of their own. */
   readonly lasting = false
+  readonly encapsulates = false
   readonly #writer: ElementWriter
   readonly #table: string
   readonly #failed: PlumbFailures

@@ -231,6 +231,8 @@ const hostPart = (plan: NonNullable<RulesetPlan['host']>): RolePart => {
       chain(
         'decap',
         'ip frag-off & 0x3fff != 0 counter name fragment_tunnel drop',
+        // Whole packets (R-A4).
+        'meta l4proto { 4, 41 } goto slow_tunnel',
         'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
         'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',
         `meta mark set ${tunnelled} map @dec goto restore`,

@@ -5,7 +5,7 @@ import type { ServiceEntry } from '../directory.ts'
 import type { DataplanePlan } from '../messages.ts'
 import { DEVICE, DEVICE_BYTES, EDGE_CONFIG, EDGE_GLOBALS, HOST, STACK_MARK } from './layout/edge.ts'
 import { numberOf, ServiceNumbers } from './service-numbers.ts'
-import { ServiceTable } from './service-table.ts'
+import { SERVICE_FLAG, ServiceTable } from './service-table.ts'
 import { TargetTable } from './target-table.ts'
 import { TunnelBook } from './tunnel-book.ts'
 import { TunnelTable } from './tunnel-table.ts'
@@ -85,7 +85,8 @@ export class EdgeTables {
       const same = sameService(services.get(numberOf(service)), service)
       if ((!same || plan.host === null) && this.#served.delete(numberOf(service)))
         this.#targets.delete(numberOf(service))
-      if (same && plan.forwarder !== null) continue
+      const stays = plan.forwarder !== null || plan.host !== null
+      if (same && stays && services.get(numberOf(service))!.delivery === service.delivery) continue
       // Until `apply` has the whole of it.
       if (vips.has(service.vipIpv4)) this.#setVip(service.vipIpv4, VIP_OPEN)
       this.#services.delete(vipWords(service.vipIpv4), 0, service.port, service.protocol)
@@ -127,15 +128,17 @@ export class EdgeTables {
     if (index !== 0) this.#tunnels.set(ends, index, this.book.generations[index])
   }
 
-  #setServices({ forwarder, directory }: DataplanePlan): void {
-    if (forwarder === null) return
+  /** A host finds by them what it may take out of full encapsulation; VIPs are the forwarder's. */
+  #setServices({ forwarder, host, directory }: DataplanePlan): void {
+    if (forwarder === null && host === null) return
     const open = new Map<number, number>()
     for (const service of directory.services) {
-      const { vipIpv4, port, protocol } = service
-      const fits = this.#services.set(vipWords(vipIpv4), 0, port, protocol, numberOf(service))
+      const { vipIpv4, port, protocol, delivery } = service
+      const flags = delivery === 'encapsulate' ? SERVICE_FLAG.encapsulate : 0
+      const fits = this.#services.set(vipWords(vipIpv4), 0, port, protocol, numberOf(service), flags)
       open.set(vipIpv4, (open.get(vipIpv4) ?? 0) | (fits ? 0 : VIP_OPEN))
     }
-    for (const [vip, flags] of open) this.#setVip(vip, flags)
+    if (forwarder !== null) for (const [vip, flags] of open) this.#setVip(vip, flags)
   }
 
   #setTargets(services: readonly ServiceEntry[]): void {

@@ -33,6 +33,7 @@ export interface XdpTables {
  */
 export class XdpPlumber implements Plumber {
   readonly lasting = true
+  readonly encapsulates = true
   readonly counters = { batches: 0, changes: 0, batchFailures: 0, changeFailures: 0, evicted: 0 }
   readonly #tables: XdpTables
   readonly #failed: PlumbFailures

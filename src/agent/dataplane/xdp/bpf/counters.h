@@ -49,6 +49,13 @@ enum counter {
 	COUNT_ROLE_OFF = 29, /* neither role is on */
 	COUNT_NOT_TUNNELLED = 30, /* on a cluster interface only: not from a tunnel to this node, so not ours either */
 	COUNT_LINK_MULTICAST = 31, /* a unicast packet in a frame to several: not forwarded (RFC 1812, section 5.3.4) */
+
+	/* Full encapsulation (R-A4). */
+	COUNT_ENCAPSULATED = 50,    /* forwarded so */
+	COUNT_DECAPSULATED = 51,    /* taken out, into the own stack */
+	COUNT_BAD_INNER = 52,       /* what is inside cannot be carried; the slow path says why */
+	COUNT_CONGESTION_LOST = 53, /* congestion was marked outside, and the inner sender would not understand (RFC 6040): the slow path drops it */
+	COUNT_NO_HEADROOM = 54,     /* the driver left no room in front of the packet */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);
@@ -71,6 +78,12 @@ static __always_inline void count(enum counter reason)
 
 	if (counts)
 		counts->packets[reason & (COUNTERS - 1)]++;
+}
+
+static __always_inline int pass(enum counter reason)
+{
+	count(reason);
+	return XDP_PASS;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '3773e2d0577ff37e'
+export const EDGE_LAYOUT = 'a75ef2f83ff439a5'
 
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
@@ -180,6 +180,11 @@ export const COUNTER = {
   COUNT_ROLE_OFF: 29,
   COUNT_NOT_TUNNELLED: 30,
   COUNT_LINK_MULTICAST: 31,
+  COUNT_ENCAPSULATED: 50,
+  COUNT_DECAPSULATED: 51,
+  COUNT_BAD_INNER: 52,
+  COUNT_CONGESTION_LOST: 53,
+  COUNT_NO_HEADROOM: 54,
   COUNTERS: 64,
 } as const
 
