@@ -12,6 +12,7 @@ import { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import type { DataplanePlan, XdpState } from './dataplane/messages.ts'
 import { nextEpoch, saveEpoch } from './epoch.ts'
+import { vipsInUse } from './held-vips.ts'
 import { KernelSetup } from './kernel-setup.ts'
 import { buildDirectory, buildPlan, ipv4Of, TUN_NAME } from './plan.ts'
 import { RoutesExchange } from './routes-exchange.ts'
@@ -43,6 +44,8 @@ export class PacketSide {
   #refresh: NodeJS.Timeout | null = null
   /** VIPs of services that no longer choose this host, which its running connections still need. */
   #kept: ReadonlySet<string> = new Set()
+  /** Some service is delivered by full encapsulation, or was: its connections have no mappings. */
+  #encapsulated = false
   /** End of the change that was asked for last: changes come one after another. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -206,9 +209,12 @@ export class PacketSide {
   /** Of those, the ones with connections here, as long as some service has the address. */
   async #stillNeeded(held: ReadonlySet<string>, { services }: NodeConfig): Promise<Set<string>> {
     const served = new Set(services.map(({ vip }) => vip))
-    if (held.size === 0) return new Set()
+    const known = [...this.config.services, ...services]
+    this.#encapsulated ||= known.some(({ delivery }) => delivery === 'encapsulate')
+    const asked = new Set([...held].filter(vip => served.has(vip)))
+    if (asked.size === 0) return asked
     const { hostVips } = await this.dataplane.status()
-    return new Set([...held].filter(vip => served.has(vip) && (hostVips[vip] ?? 0) > 0))
+    return vipsInUse(asked, hostVips, this.#encapsulated, new Set(known.map(({ port }) => port)))
   }
 
   async #keepUp(): Promise<void> {

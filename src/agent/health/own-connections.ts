@@ -39,7 +39,7 @@ export const ownConnections = async (
 }
 
 /** There may be a million: the event loop turns in between. Null when the kernel refuses. */
-const finish = async <T>(begin: () => Generator<void, T>): Promise<T | null> => {
+export const finish = async <T>(begin: () => Generator<void, T>): Promise<T | null> => {
   try {
     const reading = begin()
     for (let sinceMs = performance.now(); ; ) {
