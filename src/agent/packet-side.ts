@@ -11,6 +11,7 @@ import type { Course } from './cluster/course.ts'
 import { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import type { DataplanePlan, XdpState } from './dataplane/messages.ts'
+import { Endpoints } from './endpoints.ts'
 import { nextEpoch, saveEpoch } from './epoch.ts'
 import { vipsInUse } from './held-vips.ts'
 import { KernelSetup } from './kernel-setup.ts'
@@ -32,6 +33,7 @@ export class PacketSide {
   readonly #events: PacketSideEvents
   readonly #tableKey: readonly [number, number]
   readonly #kernel: KernelSetup
+  readonly #endpoints = new Endpoints()
   readonly #xdp: XdpChoice | null
   /** Why the rules of nftables do it all. */
   #notXdp: string
@@ -113,6 +115,7 @@ export class PacketSide {
     this.#dataplane = dataplane
     this.#sayDataplane(dataplane)
     if (this.config.roles.includes('host')) this.#kernel.tunReady(TUN_NAME)
+    this.#endpoints.follow(this.config, TUN_NAME)
     exchange.attach(dataplane)
     this.#probe()
     this.#refresh = setInterval(() => void this.#inTurn(() => this.#keepUp()), REFRESH_MS)
@@ -176,6 +179,16 @@ export class PacketSide {
     this.#exchange?.update(this.#directory, course.config.peers)
     this.#probe()
     this.#revision = course.revision
+    this.#followEndpoints()
+  }
+
+  /** Tried again by #keepUp: connections to these services are refused meanwhile, all others go on. */
+  #followEndpoints(): void {
+    try {
+      this.#endpoints.follow(this.config, TUN_NAME)
+    } catch (error) {
+      this.#log.error({ error: errorText(error) }, "connections cannot be given to services' endpoints")
+    }
   }
 
   #takeEpoch({ node }: NodeConfig): void {
@@ -218,6 +231,7 @@ export class PacketSide {
   }
 
   async #keepUp(): Promise<void> {
+    this.#followEndpoints()
     try {
       if (await this.#kernel.refreshHops()) this.#log.info('next hops to hosts changed')
       if (this.#kept.size === 0) return
@@ -238,6 +252,7 @@ export class PacketSide {
   /** Stops, and puts the kernel back; each step is tried. */
   async stop(): Promise<void> {
     this.pause()
+    this.#endpoints.close()
     try {
       await this.#dataplane?.stop()
     } catch (error) {

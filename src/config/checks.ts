@@ -3,6 +3,7 @@ import { addressFault } from './address-fault.ts'
 import { MAX_HOSTS } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import type { NodeConfig, Role, ServiceConfig } from './schema.ts'
+import { endpointProblems, hostAddressProblem } from './service-endpoint.ts'
 import { didYouMean } from './suggest.ts'
 
 export type Path = readonly (string | number)[]
@@ -162,7 +163,11 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
         message: `${service.vip} is the address of a node (${pathText(taken)}); a virtual IP must be its own`,
       })
     checkServiceHosts(service, path, nodes, problems)
-    problems.push(...serviceHealthProblems(service, path))
+    problems.push(...serviceHealthProblems(service, path), ...endpointProblems(service, path))
+    service.hosts.forEach(({ address }, j) => {
+      const wrong = address === undefined ? null : hostAddressProblem(address, service.vip)
+      if (wrong !== null) problems.push({ path: [...path, 'hosts', j, 'address'], message: wrong })
+    })
   })
   return [...problems, ...overloadProblems(config.overload), ...leaseProblems(config.timeouts)]
 }

@@ -12,6 +12,7 @@ import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './f
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
 import { type ServiceConfig, timeoutFields } from './schema.ts'
+import { endpointProblems, hostAddress, hostAddressProblem, ownEndpoint } from './service-endpoint.ts'
 import { didYouMean } from './suggest.ts'
 import { parseFile, readText } from './yaml-file.ts'
 
@@ -24,6 +25,7 @@ export const MAX_POOLS = 256
 const poolHost = z.strictObject({
   name: name('A node that has the role host; it may join later.'),
   capacity,
+  address: hostAddress,
 })
 
 const pool = z.strictObject({
@@ -39,6 +41,7 @@ const pool = z.strictObject({
 const service = z.strictObject({
   ...endpoint,
   pool: name('Pool whose hosts run the application.'),
+  endpoint: ownEndpoint,
   ...serviceHealth,
 })
 
@@ -111,7 +114,13 @@ const checkServices = (doc: ClusterDocument, problems: Problem[]): void => {
         path: [...path, 'pool'],
         message: `there is no pool ${service.pool}${didYouMean(service.pool, pools)}`,
       })
-    problems.push(...serviceHealthProblems(service, path))
+    problems.push(...serviceHealthProblems(service, path), ...endpointProblems(service, path))
+    if (service.endpoint === undefined) return
+    const at = pools.indexOf(service.pool)
+    doc.pools[at]?.hosts.forEach(({ address }, j) => {
+      const wrong = address === undefined ? null : hostAddressProblem(address, service.vip)
+      if (wrong !== null) problems.push({ path: ['pools', at, 'hosts', j, 'address'], message: wrong })
+    })
   })
 }
 

@@ -35,6 +35,7 @@ export const port = (what: string) => whole(1, 65_535, what)
 /** A function that a node carries (R-A2). */
 export const ROLES = ['forwarder', 'classifier', 'host'] as const
 export const PROTOCOLS = ['tcp', 'udp'] as const
+export type Protocol = (typeof PROTOCOLS)[number]
 
 /** How packets go from forwarder to host (R-A4). */
 export const DELIVERIES = ['tunnel', 'encapsulate'] as const

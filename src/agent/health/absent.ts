@@ -5,6 +5,7 @@ import type { AbsentRow } from '../../control/health-types.ts'
 import type { Row } from '../../health/types.ts'
 import type { CachedHost } from '../../health/unit/types.ts'
 import { addressPort } from './address-port.ts'
+import { ownPortsFirst } from './services.ts'
 
 /** A host's rows, by service: of each the one at the service's own port, which is the one that counts. */
 export interface KnownTable {
@@ -29,8 +30,8 @@ export const knownTables = (
   const names = new Map(services.map(service => [keyOf(service), service.name]))
   const byService = (rows: readonly Row[]): Map<string, Row> => {
     const known = new Map<string, Row>()
-    for (const row of rows) {
-      const name = row.app.physicalPort === row.app.port ? names.get(keyOf(row.app)) : undefined
+    for (const row of ownPortsFirst(rows)) {
+      const name = names.get(keyOf(row.app))
       if (name !== undefined && !known.has(name)) known.set(name, row)
     }
     return known

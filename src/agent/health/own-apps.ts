@@ -4,6 +4,7 @@
  */
 import { whenFailingOf } from '../../config/health-fields.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
+import { endpointOf } from '../../config/service-endpoint.ts'
 import type { AppsData, ServiceConnections } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
 import type { Endpoint } from '../../health/host/events.ts'
@@ -45,12 +46,12 @@ export interface AppReport {
   readonly load?: number | undefined
 }
 
-const appOf = (service: ServiceConfig, address: string): AppId =>
+const appOf = (service: ServiceConfig, physical: string, physicalPort: number): AppId =>
   canonicalApp({
     vip: service.vip,
     port: service.port,
-    physical: address,
-    physicalPort: service.port,
+    physical,
+    physicalPort,
     protocol: service.protocol,
     specific: '',
   })
@@ -90,7 +91,7 @@ export class OwnApps {
     this.#watch = new SystemWatch({
       onListeners: sockets => this.#look(sockets),
       onTrouble: text => ports.trouble(text),
-      ports: () => new Set(this.#services().map(({ port }) => port)),
+      ports: () => new Set(this.#services().flatMap(({ port, endpoint }) => [port, endpoint?.port ?? port])),
       cgroup: config.node.cgroup ?? null,
       onNoCgroup: () =>
         ports.warning(
@@ -181,16 +182,22 @@ export class OwnApps {
 
   #asked() {
     const { node, addresses } = this.#config
-    return this.#services().map(service => ({
-      service,
-      app: appOf(service, addresses.cluster),
-      capacity: service.hosts.find(({ name }) => name === node.name)!.capacity,
-      vip: service.vip,
-      port: service.port,
-      protocol: service.protocol,
-      physical: addresses.cluster,
-      physicalPort: service.port,
-    }))
+    return this.#services().map(service => {
+      const own = endpointOf(service, node.name, addresses.cluster)
+      const { address: physical, port: physicalPort } = own ?? {
+        address: addresses.cluster,
+        port: service.port,
+      }
+      return {
+        service,
+        app: appOf(service, physical, physicalPort),
+        capacity: service.hosts.find(({ name }) => name === node.name)!.capacity,
+        vip: service.vip,
+        port: service.port,
+        protocol: service.protocol,
+        ...{ physical, physicalPort, translated: own !== null },
+      }
+    })
   }
 
   #look(sockets: readonly Listener[]): void {
@@ -204,7 +211,13 @@ export class OwnApps {
       for (const key of known.keys()) if (!keys.has(key)) known.delete(key)
     this.#forgetReports()
     this.#ports.endpoints(this.#endpoints)
-    this.#probes.targets(this.#endpoints.flatMap(({ key, service }) => checkTarget(key, service) ?? []))
+    this.#probes.targets(
+      this.#endpoints.flatMap(
+        ({ key, app, service }) =>
+          checkTarget(key, service, service.endpoint && { address: app.physical, port: app.physicalPort }) ??
+          [],
+      ),
+    )
     for (const key of keys) this.#judge(key)
   }
 
