@@ -7,12 +7,14 @@ import type { NodeConfig, ServiceConfig } from '../config/schema.ts'
 import { endpointOf } from '../config/service-endpoint.ts'
 import { attachTcx, type BpfLink } from '../os/bpf/link.ts'
 import { type LoadedObject, loadObject } from '../os/bpf/load.ts'
+import { MappedArray } from '../os/bpf/mapped.ts'
 import { decodeObject } from '../os/bpf/object-file.ts'
 import { parseAddress } from '../os/inet.ts'
 import { links } from '../os/netlink/route.ts'
 import {
   ENDPOINT,
   ENDPOINT_BYTES,
+  ENDPOINT_GLOBALS,
   ENDPOINT_KEY,
   ENDPOINT_KEY_BYTES,
   ENDPOINT_LAYOUT,
@@ -56,6 +58,7 @@ const fromHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'he
 
 export class Endpoints {
   #object: LoadedObject | null = null
+  #bss: MappedArray | null = null
   #entries: ReadonlyMap<string, string> = new Map()
   /** By interface index. */
   readonly #links = new Map<number, BpfLink>()
@@ -68,6 +71,9 @@ export class Endpoints {
     const wanted = endpointEntries(config)
     if (wanted.size === 0 && this.#object === null) return
     this.#object ??= loadObject(decodeObject(bpfObject('endpoint')), { layout: ENDPOINT_LAYOUT })
+    this.#bss ??= new MappedArray(this.#object.map('bss'))
+    const quiet = links().find(({ name }) => name === tun)?.index ?? 0
+    this.#bss.view.setUint32(ENDPOINT_GLOBALS.quietInterface.offset, quiet, true)
     const map = this.#object.map('endpoints')
     // In the map first, so that an interface that is new finds all of it.
     for (const [key, value] of wanted)
@@ -94,6 +100,8 @@ export class Endpoints {
   close(): void {
     for (const link of this.#links.values()) link.close()
     this.#links.clear()
+    this.#bss?.release()
+    this.#bss = null
     this.#object?.close()
     this.#object = null
     this.#entries = new Map()

@@ -81,6 +81,7 @@ for (const dataplane of ['nftables', 'xdp'] as const)
         await until('an answer', async () => ((await answers(lab)) === '' ? undefined : true))
         const { path, sha256 } = webFile(lab, '/10m')
         const result = await load(lab, 'client1', {
+          tag: String(endpoint.port),
           concurrency: 6,
           jobs: [
             { kind: 'small', count: 60 },

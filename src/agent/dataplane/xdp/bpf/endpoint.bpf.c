@@ -9,6 +9,8 @@
  *  3. Given to who listens at the endpoint. Nobody does: as if nobody listened at the VIP either.
  *
  * tcx, at ingress, on all interfaces by which packets with their true addresses come: after XDP, and on the TUN device of the slow path.
+ * Where a packet socket listens besides the stack, as the agent's ring does, the stack gets a copy, and a copy has no socket: so there a first
+ * packet is sent on to the TUN device, which has no such, and comes by here again.
  */
 #include "base.h"
 
@@ -41,6 +43,11 @@ struct {
 	__type(key, struct endpoint_key);
 	__type(value, struct endpoint);
 } endpoints SEC(".maps");
+
+/* The TUN device; 0: there is none. */
+volatile __u32 quiet_interface;
+
+#define LOOPBACK 1
 
 enum endpoint_counter {
 	ENDPOINT_GIVEN = 0,
@@ -151,6 +158,8 @@ int endpoint_ingress(struct __sk_buff *skb)
 		if (!others)
 			return SHUNT_TCX_NEXT;
 	}
+	if (quiet_interface && skb->ifindex != quiet_interface && skb->ifindex != LOOPBACK)
+		return bpf_redirect(quiet_interface, BPF_F_INGRESS);
 	sk = listener_at(skb, endpoint, six);
 	if (!sk) {
 		count(ENDPOINT_NOBODY);

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of endpoint.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const ENDPOINT_LAYOUT = '9cb7fc11393b8d5d'
+export const ENDPOINT_LAYOUT = 'de6567ef7b854e2f'
 
 export const ENDPOINT_BYTES = 20
 /** Offsets in `struct endpoint`. */
@@ -31,4 +31,9 @@ export const ENDPOINT_COUNTER = {
 export const ENDPOINT_MAPS = {
   endpointCounts: { name: 'endpoint_counts', keyBytes: 4, valueBytes: 8, layout: '376de18d' }, // u32 to u64
   endpoints: { name: 'endpoints', keyBytes: 20, valueBytes: 20, layout: 'ef8a5d03' }, // struct endpoint_key to struct endpoint
+} as const
+
+/** Global variables; `section` is the map they lie in. */
+export const ENDPOINT_GLOBALS = {
+  quietInterface: { section: 'bss', offset: 0, bytes: 4 }, // u32
 } as const
