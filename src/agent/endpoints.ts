@@ -27,7 +27,7 @@ export const endpointEntries = ({ node, roles, addresses, services }: Config): M
   const entries = new Map<string, string>()
   if (!roles.includes('host')) return entries
   for (const service of services) {
-    const endpoint = endpointOf(service, node.name, addresses.cluster)
+    const endpoint = endpointOf(service, node.name, addresses)
     if (endpoint === null || !service.hosts.some(({ name }) => name === node.name)) continue
     entries.set(keyBytes(service), endpointBytes(endpoint))
   }

@@ -35,13 +35,14 @@ export interface ServiceWithEndpoint {
   readonly hosts: readonly { readonly name: string; readonly address?: string | undefined }[]
 }
 
-/** Where the application listens on a host whose own address is `own`; null: where clients address it. */
+/** Where the application listens on a host with these addresses; null: where clients address it. */
 export const endpointOf = (
-  { endpoint, port: servicePort, hosts }: ServiceWithEndpoint,
+  { endpoint, vip, port: servicePort, hosts }: ServiceWithEndpoint,
   host: string,
-  own: string,
+  { cluster, cluster6 }: { readonly cluster: string; readonly cluster6?: string | undefined },
 ): { address: string; port: number } | null => {
   if (endpoint === undefined) return null
+  const own = isIPv6(vip) ? (cluster6 ?? cluster) : cluster
   const address = hosts.find(({ name }) => name === host)?.address ?? endpoint.address ?? own
   return { address, port: endpoint.port ?? servicePort }
 }

@@ -36,7 +36,7 @@ const take = (packet: Uint8Array, at = 7): { reason: number; inner: Uint8Array |
   const buf = embed(packet, at)
   const reason = parsePacket(buf, at, packet.length, ref.view)
   if (reason !== DROP.UNSUPPORTED_PROTOCOL || !isEncapsulated(ref)) return { reason, inner: null }
-  const taken = takeOut(ref, buf, at)
+  const taken = takeOut(Object.assign(ref, { buf, offset: at }))
   return {
     reason: taken,
     inner: taken === DROP.NONE ? ref.buf.slice(ref.offset, ref.offset + ref.length) : null,

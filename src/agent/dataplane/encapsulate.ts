@@ -62,10 +62,10 @@ export const isEncapsulated = ({ view }: PacketRef): boolean =>
 /**
  * Takes the inner packet out: `packet` is that one afterwards. Answers DROP.NONE, or why it cannot be carried. Whether it comes from a tunnel
  * address, and to a service, is for the caller to see.
- * @param packet whose view is of the outer one, which begins at `offset` of `buf`; the rest of it is as the ring gave it
+ * @param packet whose `buf`, `offset` and `view` are of the outer one; the rest of it is as the ring gave it
  */
-export const takeOut = (packet: PacketRef, buf: Uint8Array, offset: number): number => {
-  const { view } = packet
+export const takeOut = (packet: PacketRef): number => {
+  const { view, buf, offset } = packet
   const { l4: at, end, protocol, family } = view
   if (at >= end || buf[at] >>> 4 !== (protocol === IPIP ? 4 : 6)) return DROP.BAD_VERSION
   const outer = ecnOf(buf, offset, family)
@@ -77,7 +77,6 @@ export const takeOut = (packet: PacketRef, buf: Uint8Array, offset: number): num
   // RFC 6040, section 4.2.
   if (outer === CE && inner === 0) return DROP.CONGESTION_LOST
   if (inner !== 0 && (outer === CE || (outer === ECT1 && inner !== CE))) setEcn(buf, at, view.family, outer)
-  packet.buf = buf
   packet.offset = at
   packet.length = view.end - at
   return DROP.NONE

@@ -2,11 +2,11 @@ import { ClassifierCore } from '../classify/classifier-core.ts'
 import { HealthAllotment } from '../classify/health-allotment.ts'
 import type { AllotmentUpdate } from '../classify/update.ts'
 import { RouteBatch } from './batch.ts'
-import { DirectoryIndex } from './directory.ts'
+import { DirectoryIndex, type ForwarderEntry } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
 import { isEncapsulated, takeOut } from './encapsulate.ts'
 import type { EngineParts, Mutable } from './engine-parts.ts'
-import { ipv4Word } from './flow-key.ts'
+import { addressEquals, ipv4Word, readIpv6 } from './flow-key.ts'
 import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
@@ -47,6 +47,8 @@ export class Engine {
   readonly ended = new RouteBatch()
   readonly #parts: EngineParts
   readonly #packet = createPacketRef()
+  /** Source and destination. */
+  readonly #ends = new Uint32Array(8)
   #forwarderSettings: Mutable<ForwarderSettings> | null = null
   #hostSettings: Mutable<HostSettings> | null = null
   /** Of a forwarder role that went: hosts may still hold mappings of it. */
@@ -105,7 +107,7 @@ export class Engine {
 
   #loseRoles(before: DataplanePlan, nowMs: number): void {
     const { plan } = this
-    if (this.forwarder !== null && plan.forwarder?.tunnelIpv4 !== before.forwarder?.tunnelIpv4) {
+    if (this.forwarder !== null && !sameTunnels(plan.forwarder, before.forwarder)) {
       // Another tunnel address leaves the rules of the role in place; with the role the kernel has lost its routes as well.
       if (plan.forwarder !== null) this.forwarder.unplumbAll(nowMs)
       else {
@@ -274,28 +276,33 @@ export class Engine {
   readonly ringPacket = (buf: Uint8Array, offset: number, length: number, vnet: number): void => {
     const packet = this.#packet
     const reason = readRingPacket(packet, buf, offset, length, vnet)
-    if (reason === DROP.UNSUPPORTED_PROTOCOL && isEncapsulated(packet) && this.#isTunnel(buf, offset))
-      return this.#encapsulated(packet, buf, offset)
-    if (reason !== DROP.NONE) return this.drops.add(reason)
-    if (this.#isTunnel(buf, offset))
-      return this.host!.tunnelled(packet, readU32(buf, offset + 12), this.#nowMs)
+    const isWhole = reason === DROP.UNSUPPORTED_PROTOCOL && isEncapsulated(packet)
+    if (reason !== DROP.NONE && !isWhole) return this.drops.add(reason)
+    const forwarder = this.host === null ? undefined : this.#tunnelledBy(packet)
+    if (isWhole) return forwarder === undefined ? this.drops.add(reason) : this.#encapsulated(packet)
+    if (forwarder !== undefined) return this.host!.tunnelled(packet, forwarder.tunnelIpv4, this.#nowMs)
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
     this.forwarder.packet(packet, this.#nowMs)
   }
 
-  /** Whether the packet comes from a forwarder's tunnel address to this host. */
-  #isTunnel(buf: Uint8Array, offset: number): boolean {
-    return (
-      this.host !== null &&
-      this.directory.forwarderAt(readU32(buf, offset + 12)) !== undefined &&
-      readU32(buf, offset + 16) === this.plan.clusterIpv4
-    )
-  }
-
-  #encapsulated(packet: PacketRef, buf: Uint8Array, offset: number): void {
-    const reason = takeOut(packet, buf, offset)
+  #encapsulated(packet: PacketRef): void {
+    const reason = takeOut(packet)
     if (reason !== DROP.NONE) return this.drops.add(reason)
     this.host!.decapsulated(packet)
+  }
+
+  /** Of a packet from a tunnel address to this node. */
+  #tunnelledBy({ buf, offset, view }: PacketRef): ForwarderEntry | undefined {
+    if (view.family === 4) {
+      const forwarder = this.directory.forwarderAt(readU32(buf, offset + 12))
+      return readU32(buf, offset + 16) === this.plan.clusterIpv4 ? forwarder : undefined
+    }
+    const ends = this.#ends
+    readIpv6(buf, offset + 8, ends, 0)
+    readIpv6(buf, offset + 24, ends, 4)
+    const own = this.plan.clusterWords6
+    if (own === undefined || !addressEquals(ends, 4, own, 0)) return undefined
+    return this.directory.forwarderAt6(ends, 0)
   }
 
   tick(nowMs: number): void {
@@ -316,6 +323,11 @@ export class Engine {
     return this.heldByForwarder.size > 0 || this.heldByHost.size > 0
   }
 }
+
+type OwnForwarder = DataplanePlan['forwarder']
+
+const sameTunnels = (a: OwnForwarder, b: OwnForwarder): boolean =>
+  a?.tunnelIpv4 === b?.tunnelIpv4 && String(a?.tunnelWords6) === String(b?.tunnelWords6)
 
 const readU32 = (buf: Uint8Array, at: number): number =>
   ((buf[at] << 24) | (buf[at + 1] << 16) | (buf[at + 2] << 8) | buf[at + 3]) >>> 0

@@ -1,6 +1,7 @@
 import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
 import type { DirectoryIndex } from './directory.ts'
+import { DROP } from './drops.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
@@ -8,6 +9,7 @@ import type { ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
 import { IdentifierAllocator } from './identifiers.ts'
 import type { DataplanePlan } from './messages.ts'
+import type { PacketRef } from './packet-ref.ts'
 import type { RouteKind } from './plumber.ts'
 
 /** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
@@ -60,6 +62,14 @@ export const makeForwarder = (
     if (identifier === 0) return 'local'
     return identifiers.isNeutral(identifier, keys[slot * 10 + 8]) ? 'route' : 'fixed'
   }
+  /** Where a packet goes from and to, in its family; null: one of them has no address of that. */
+  const endsOf = ({ view }: PacketRef, index: number): { from: Uint32Array; to: Uint32Array } | null => {
+    const six = view.family === 6
+    const from = six ? own.tunnelWords6 : own.tunnelWords
+    const host = directory.host(index)!
+    const to = six ? host.words6 : host.words
+    return from === undefined || to === undefined ? null : { from, to }
+  }
   const core = new ForwarderCore({
     flows,
     identifiers,
@@ -68,10 +78,16 @@ export const makeForwarder = (
     allotment: kept.allotment,
     settings,
     ports: {
-      tunnel: (packet, identifier, index) =>
-        output.tunnel(packet, own.tunnelWords, directory.host(index)!.words, identifier),
-      encapsulate: (packet, index) =>
-        output.encapsulate(packet, own.tunnelWords, directory.host(index)!.words, settings.mtuBytes),
+      tunnel: (packet, identifier, index) => {
+        const ends = endsOf(packet, index)
+        if (ends === null) return drops.add(DROP.NO_IPV6)
+        output.tunnel(packet, ends.from, ends.to, identifier)
+      },
+      encapsulate: (packet, index) => {
+        const ends = endsOf(packet, index)
+        if (ends === null) return drops.add(DROP.NO_IPV6)
+        output.encapsulate(packet, ends.from, ends.to, settings.mtuBytes)
+      },
       deliverLocal: packet => output.inject(packet),
       datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
       plumb: slot => {

@@ -29,10 +29,10 @@ export const readRingPacket = (
   packet.partialChecksum = vnetNeedsChecksum(buf, vnet)
   packet.gsoType = vnetGsoType(buf, vnet)
   packet.gsoSize = packet.gsoType === 0 ? 0 : vnetGsoSize(buf, vnet)
-  if (reason !== DROP.NONE) return reason
-  if (packet.view.fragment) return DROP.FRAGMENT
   packet.buf = buf
   packet.offset = offset
+  if (reason !== DROP.NONE) return reason
+  if (packet.view.fragment) return DROP.FRAGMENT
   packet.length = packet.view.end - offset
   return DROP.NONE
 }
