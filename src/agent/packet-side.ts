@@ -130,7 +130,10 @@ export class PacketSide {
 
   /** For people, of what the worker says now: `xdp native on eth0`, `nftables: REASON`. */
   dataplaneText({ text }: XdpState): string {
-    return text ?? (this.#notXdp === '' ? 'nftables' : `nftables: ${this.#notXdp}`)
+    if (text !== null) return text
+    const encapsulates = this.config.services.some(({ delivery }) => delivery === 'encapsulate')
+    const by = encapsulates ? 'nftables, full encapsulation by user space' : 'nftables'
+    return this.#notXdp === '' ? by : `${by}: ${this.#notXdp}`
   }
 
   machinesDead(names: ReadonlySet<string>): void {
