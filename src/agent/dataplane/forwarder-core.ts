@@ -3,12 +3,13 @@ import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
-import { FlowMapping } from './flow-mapping.ts'
+import { FlowMapping, headerKey, type SequenceCounter } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
-import { headerKey, type MappingHeader, mappingOverhead } from './mapping-header.ts'
+import { KernelFlows } from './kernel-flows.ts'
+import { type MappingHeader, mappingOverhead } from './mapping-header.ts'
 import { PROTOCOL_TCP as TCP } from './packet.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
@@ -27,6 +28,8 @@ const RETRIES = 12
 export class ForwarderCore {
   readonly counters = forwarderCounters()
   readonly flows: FlowTable
+  /** What the kernel does by itself. */
+  readonly kernel: KernelFlows
   readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
@@ -39,10 +42,11 @@ export class ForwarderCore {
   readonly #key = new Uint32Array(10)
   readonly #replay = createPacketRef()
 
-  constructor(parts: FlowLifeParts & { readonly allotment: Allotment }) {
+  constructor(parts: FlowLifeParts & { readonly allotment: Allotment; readonly sequence?: SequenceCounter }) {
     this.flows = parts.flows
     this.#withdrawal = new Withdrawal(parts)
     this.#life = new FlowLife(parts, this.counters)
+    this.kernel = new KernelFlows({ ...parts, life: this.#life })
     this.#mapping = new FlowMapping(parts, this.counters)
     this.#identifiers = parts.identifiers
     this.#held = parts.held
@@ -71,6 +75,7 @@ export class ForwarderCore {
     this.counters.slowPackets++
     readFlowKey(packet.buf, packet.offset, packet.view, this.#key)
     let slot = this.flows.table.find(this.#key)
+    if (slot < 0) slot = this.kernel.search(this.#key, this.#mapping.nextSequence, nowMs)
     if (slot < 0) slot = this.#open(this.#key, packet.view.tcpFlags, nowMs)
     if (slot >= 0) this.#forward(slot, packet, nowMs)
   }
@@ -83,10 +88,7 @@ export class ForwarderCore {
       this.#ports.drop(DROP.NOT_A_SERVICE)
       return -1
     }
-    if (this.flows.embryonic >= this.flows.embryonicCapacity) {
-      this.#life.purge(this.flows.table.oldest(LIST.EMBRYONIC), nowMs)
-      this.counters.evictedEmbryonic++
-    }
+    this.#life.makeRoom(nowMs)
     const slot = this.flows.insert(key, service.index, nowMs)
     if (slot < 0) {
       this.#ports.drop(DROP.TABLE_FULL)
@@ -156,12 +158,11 @@ export class ForwarderCore {
 
   /** Out, in the form of the flow's service; whether its host holds a mapping, if that form needs one, was seen to. */
   #deliver(slot: number, packet: PacketRef): void {
-    const { flows } = this
-    const host = this.#directory.host(flows.host[slot])!
-    if (host.self) return this.#ports.deliverLocal(packet)
-    if (this.#isEncapsulated(slot)) return this.#ports.encapsulate(packet, host.index)
-    flows.set(slot, FLOW_FLAG.TUNNELLED)
-    this.#ports.tunnel(packet, flows.identifier[slot], host.index)
+    const { self, index } = this.#directory.host(this.flows.host[slot])!
+    if (self) return this.#ports.deliverLocal(packet)
+    if (this.#isEncapsulated(slot)) return this.#ports.encapsulate(packet, index)
+    this.flows.set(slot, FLOW_FLAG.TUNNELLED)
+    this.#ports.tunnel(packet, this.flows.identifier[slot], index)
   }
 
   /** The flow's packets go whole, in others (R-A4): no mapping is needed for them. */
@@ -199,8 +200,8 @@ export class ForwarderCore {
     this.#mapping.askClassifier(slot, classifier.ipv4, null)
   }
 
-  /** Behind a mapping header, within the MTU. */
   #fits(packet: PacketRef): boolean {
+    // behind a mapping header
     return (
       packet.gsoSize === 0 && packet.length + mappingOverhead(packet.view.family) <= this.#settings.mtuBytes
     )
@@ -266,8 +267,7 @@ export class ForwarderCore {
     if ((header.sequence - this.flows.firstSequence[slot]) >> 0 < 0) {
       return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
     }
-    this.counters.mappingsAcknowledged++
-    this.flows.set(slot, FLOW_FLAG.MAPPED)
+    this.#life.acknowledged(slot)
     if (this.#held.has(slot)) this.#flushHeld(slot, nowMs)
   }
 
@@ -303,6 +303,7 @@ export class ForwarderCore {
     flows.plumbedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
     if (list === LIST.CLOSING) flows.table.move(slot, LIST.CLOSING_PLUMBED, nowMs)
     this.counters.plumbs++
+    this.#life.unembryo(slot)
     this.#ports.plumb(slot)
   }
 
@@ -333,7 +334,7 @@ export class ForwarderCore {
     return true
   }
 
-  /** Takes every route out of the kernel, or those of some slots. */
+  /** Every route, or those of some slots, out of the kernel. */
   unplumbAll(nowMs: number, which = (_slot: number): boolean => true): void {
     const { flows } = this
     const plumbed = flows.table.select(slot => flows.plumbedUntilMs[slot] > nowMs && which(slot))

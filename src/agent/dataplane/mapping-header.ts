@@ -297,13 +297,3 @@ function write32(buf: Uint8Array, at: number, value: number): void {
   buf[at + 2] = value >>> 8
   buf[at + 3] = value
 }
-
-/** The flow key (ten words) of a header that is about one flow. */
-export const headerKey = (header: MappingHeader, key: Uint32Array): void => {
-  for (let i = 0; i < 4; i++) {
-    key[i] = header.client[i]
-    key[4 + i] = header.vip[i]
-  }
-  key[8] = header.ports
-  key[9] = header.protocol
-}
