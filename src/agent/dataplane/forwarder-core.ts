@@ -201,7 +201,6 @@ export class ForwarderCore {
   }
 
   #fits(packet: PacketRef): boolean {
-    // behind a mapping header
     return (
       packet.gsoSize === 0 && packet.length + mappingOverhead(packet.view.family) <= this.#settings.mtuBytes
     )
