@@ -5,7 +5,8 @@
  *   many-flows server PORT PROCESSES          sends back what comes, on any address; says "listening"
  *   many-flows client VIP PORT COUNT FROM     opens COUNT connections from an address, says "open COUNT FAILED MS", and keeps them; for each
  *                                             line "try N" on standard input, N of them (spread evenly) send 64 bytes of their own and must
- *                                             get those back: says "tried N WRONG"; ends with standard input
+ *                                             get those back: says "tried N WRONG"; for "all N" all of them do so N times, at the same time; ends
+ *                                             with standard input
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -150,16 +151,22 @@ static void content(char *bytes, int i, long seed)
 		bytes[at] = 'a' + (i * 31 + seed * 7 + at) % 26;
 }
 
+static int sends(int fd, int i, long seed)
+{
+	char bytes[BYTES];
+
+	content(bytes, i, seed);
+	return write(fd, bytes, BYTES) == BYTES;
+}
+
 /* Whether the connection gives back what it got. */
-static int echoes(int fd, int i, long seed)
+static int gets_back(int fd, int i, long seed)
 {
 	char sent[BYTES], back[BYTES];
 	struct pollfd poller = { .fd = fd, .events = POLLIN };
 	size_t got = 0;
 
 	content(sent, i, seed);
-	if (write(fd, sent, BYTES) != BYTES)
-		return 0;
 	while (got < BYTES) {
 		if (poll(&poller, 1, PATIENCE_MS) != 1)
 			return 0;
@@ -170,6 +177,24 @@ static int echoes(int fd, int i, long seed)
 		got += more;
 	}
 	return memcmp(sent, back, BYTES) == 0;
+}
+
+/* Some of them, evenly spread, all at once: how many were wrong. */
+static int exchange(const int *fds, int count, int tries, long seed)
+{
+	int wrong = 0;
+
+	for (int n = 0; n < tries; n++) {
+		int i = (long)n * count / tries;
+
+		wrong += !sends(fds[i], i, seed);
+	}
+	for (int n = 0; n < tries; n++) {
+		int i = (long)n * count / tries;
+
+		wrong += !gets_back(fds[i], i, seed);
+	}
+	return wrong;
 }
 
 static int connect_all(int *fds, int count, const struct sockaddr_in *to, const char *from)
@@ -212,15 +237,14 @@ static int hold(char **args)
 	printf("open %d %d %ld\n", count, failed, now_ms() - start);
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
-		int tries = atoi(line + 4), wrong = 0;
+		int number = atoi(line + 4), wrong = 0;
 
-		seed++;
-		for (int n = 0; n < tries; n++) {
-			int i = (long)n * count / tries;
-
-			wrong += !echoes(fds[i], i, seed);
-		}
-		printf("tried %d %d\n", tries, wrong);
+		if (line[0] == 't')
+			wrong = exchange(fds, count, number, ++seed);
+		else
+			for (int round = 0; round < number; round++)
+				wrong += exchange(fds, count, count, ++seed);
+		printf("tried %d %d\n", number, wrong);
 		fflush(stdout);
 	}
 	return 0;
