@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import type { Lab } from '../../src/lab/lab.ts'
 import type { LabDataplane } from '../../src/lab/options.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
-import { counters, grown, until, VIP, withLab } from '../support/traffic.ts'
+import { assertWhole, counters, grown, load, until, VIP, webFile, withLab } from '../support/traffic.ts'
 
 const it = suite('iperf')
 const noRoot = missingRoot()
@@ -64,8 +64,18 @@ for (const mtu of [1500, 9000])
 
           for (const { sent, received } of [up, down]) {
             assert.ok(sent >= BYTES, `${sent} bytes sent`)
-            assert.is(received, sent)
+            // It stops counting when the sender has given its last byte away: some are still under way.
+            assert.ok(received > 0.2 * BYTES && received <= sent, `${received} of ${sent} bytes`)
           }
+          const { path, sha256 } = webFile(lab, '/10m')
+          const whole = await load(lab, lab.client(), {
+            concurrency: 2,
+            jobs: [
+              { kind: 'get', count: 2, path, sha256 },
+              { kind: 'put', count: 2, bytes: 10_000_000 },
+            ],
+          })
+          assertWhole(lab, whole)
           // Upwards every segment goes by the forwarder, once in and once out, nearly all by the kernel; as large as the links take.
           const segments = Math.ceil(BYTES / (mtu - HEADER_BYTES))
           const bytes = uplink.rxBytes - link.rxBytes
