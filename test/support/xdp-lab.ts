@@ -114,11 +114,11 @@ export interface Program {
   readonly globals: Globals
   /** Further globals. */
   readonly set?: LoadOptions['set']
-  /** Sizes of further maps. */
+  /** Other sizes of maps. */
   readonly maxEntries?: LoadOptions['maxEntries']
 }
 
-const edgeProgram = (): Program => {
+export const edgeProgram = (): Program => {
   const file = decodeObject(bpfObject('edge'))
   if (file.layout !== EDGE_LAYOUT) throw new Error('edge.bpf.c was not built since it changed: make bpf')
   return { file, globals: EDGE_GLOBALS }
