@@ -17,6 +17,7 @@ import type {
   ShareRow,
   StatusData,
   SubmitData,
+  TraceData,
   VipStatus,
   VipsData,
 } from '../control/types.ts'
@@ -35,6 +36,7 @@ import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
 import type { PacketSide } from './packet-side.ts'
 import { askRemote } from './remote.ts'
+import { traceHere } from './trace-here.ts'
 import { scalingAdvice } from './usage.ts'
 import { UseMeter } from './use-meter.ts'
 
@@ -227,6 +229,10 @@ export class View implements AgentView {
       if (count > 0) rows.push({ number, ...text(number), where: 'kernel', count })
     }
     return { drops: rows.sort((a, b) => a.number - b.number) }
+  }
+
+  trace(query: Parameters<AgentView['trace']>[0]): Promise<TraceData> {
+    return traceHere(this.#packets, query)
   }
 
   async nodes(): Promise<NodesData> {

@@ -42,6 +42,7 @@ export const COMMANDS = {
   status: () => import('./status.ts'),
   token: () => import('./token.ts'),
   top: () => import('./top.ts'),
+  trace: () => import('./trace.ts'),
   undrain: () => import('./undrain.ts'),
   version: () => import('./version.ts'),
   vips: () => import('./vips.ts'),

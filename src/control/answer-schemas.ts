@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { apps, directive, group, health } from './answer-schemas-health.ts'
+import { trace } from './answer-schemas-trace.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
 import { count, describes, ms, text } from './describes.ts'
 import type {
@@ -323,6 +324,7 @@ export const ANSWER_DATA = {
   'shunt.vips/1': vips,
   'shunt.flows/1': flows,
   'shunt.drops/1': drops,
+  'shunt.trace/1': trace,
   'shunt.nodes/1': nodes,
   'shunt.cluster/1': cluster,
   'shunt.config/1': config,

@@ -66,6 +66,7 @@ const askView = (view: AgentView, asked: Exclude<Asked, { ask: 'openapi' }>): Pr
   if (asked.ask === 'flows') return view.flows(asked.query)
   if (asked.ask === 'config') return view.config(asked.query)
   if (asked.ask === 'events') return view.events(asked.query)
+  if (asked.ask === 'trace') return view.trace(asked.query)
   return view[asked.ask]()
 }
 

@@ -63,6 +63,16 @@ const LOOKS: readonly Look[] = [
   },
   { path: 'drops', schema: 'shunt.drops/1', summary: 'Dropped packets, by reason.' },
   {
+    path: 'trace',
+    schema: 'shunt.trace/1',
+    summary: 'What would become of a packet of a flow now. Sends nothing, changes nothing.',
+    parameters: [
+      parameter('protocol', 'Of the flow.', { enum: ['tcp', 'udp'], default: 'tcp' }),
+      { ...parameter('client', 'Where it comes from: address:port.', { type: 'string' }), required: true },
+      { ...parameter('vip', 'Where it goes: address:port.', { type: 'string' }), required: true },
+    ],
+  },
+  {
     path: 'health',
     schema: 'shunt.health/1',
     summary: "This node's health and load table, and its cache of all tables.",

@@ -11,13 +11,15 @@ import {
   type Noun,
   ORDER_SCHEMAS,
   type Order,
+  type TraceQuery,
 } from './types.ts'
 
 export type Asked =
-  | { ask: Exclude<Noun, 'flows' | 'config' | 'events'> }
+  | { ask: Exclude<Noun, 'flows' | 'config' | 'events' | 'trace'> }
   | { ask: 'flows'; query: FlowsQuery }
   | { ask: 'config'; query: ConfigQuery }
   | { ask: 'events'; query: EventsQuery }
+  | { ask: 'trace'; query: TraceQuery }
   | { ask: 'openapi' }
 
 export type Request =
@@ -46,6 +48,7 @@ const NOUNS: Record<string, { ask: Noun | 'openapi'; keys: readonly string[] }> 
   vips: { ask: 'vips', keys: [] },
   flows: { ask: 'flows', keys: ['limit', 'service', 'host', 'client'] },
   drops: { ask: 'drops', keys: [] },
+  trace: { ask: 'trace', keys: ['protocol', 'client', 'vip'] },
   nodes: { ask: 'nodes', keys: [] },
   cluster: { ask: 'cluster', keys: [] },
   config: { ask: 'config', keys: ['revision'] },
@@ -90,6 +93,26 @@ const flowsQuery = (params: URLSearchParams): Request | Refused => {
     query.client = client
   }
   return { ask: 'flows', query }
+}
+
+/** Family of `address:port`, the port not 0; 0: it is none. */
+const endFamily = (text: string): number => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port < 1 || port > 65_535 || text.includes('%')) return 0
+  const family = isIP(match[1] ?? match[2] ?? '')
+  // Brackets are for IPv6.
+  return family === (match[1] === undefined ? 4 : 6) ? family : 0
+}
+
+const traceQuery = (params: URLSearchParams): Request | Refused => {
+  const protocol = params.get('protocol') ?? 'tcp'
+  if (protocol !== 'tcp' && protocol !== 'udp') return bad('protocol must be tcp or udp')
+  const [client, vip] = [params.get('client') ?? '', params.get('vip') ?? '']
+  const family = endFamily(client)
+  if (family === 0 || endFamily(vip) !== family)
+    return bad('client and vip must be given, as address:port of one family (IPv6 in brackets)')
+  return { ask: 'trace', query: { protocol, client, vip } }
 }
 
 const configQuery = (params: URLSearchParams): Request | Refused => {
@@ -167,5 +190,6 @@ export const parseRequest = (method: string, target: string): Request | Refused 
   if (ask === 'flows') return flowsQuery(params)
   if (ask === 'config') return configQuery(params)
   if (ask === 'events') return eventsQuery(params)
+  if (ask === 'trace') return traceQuery(params)
   return { ask }
 }

@@ -18,9 +18,11 @@ import type {
 } from './cluster-types.ts'
 
 import type { AppsData, GroupData, HealthData } from './health-types.ts'
+import type { TraceData, TraceQuery } from './trace-types.ts'
 
 export * from './cluster-types.ts'
 export * from './health-types.ts'
+export * from './trace-types.ts'
 
 export type NodeState = 'alive' | 'dead' | 'connecting'
 
@@ -165,6 +167,8 @@ export interface AgentView {
   vips(): Promise<VipsData>
   flows(query: FlowsQuery): Promise<FlowsData>
   drops(): Promise<DropsData>
+  /** What would become of a packet of the flow; looks only. */
+  trace(query: TraceQuery): Promise<TraceData>
   nodes(): Promise<NodesData>
   cluster(): Promise<ClusterData>
   config(query: ConfigQuery): Promise<ConfigData>
@@ -197,6 +201,7 @@ export const SCHEMAS = {
   vips: 'shunt.vips/1',
   flows: 'shunt.flows/1',
   drops: 'shunt.drops/1',
+  trace: 'shunt.trace/1',
   nodes: 'shunt.nodes/1',
   cluster: 'shunt.cluster/1',
   config: 'shunt.config/1',

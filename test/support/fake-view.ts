@@ -21,6 +21,8 @@ import type {
   SubmitBody,
   SubmitData,
   TokenRegistration,
+  TraceData,
+  TraceQuery,
   VipsData,
 } from '../../src/control/types.ts'
 import { ShuntError } from '../../src/errors.ts'
@@ -113,6 +115,48 @@ export const DROPS: DropsData = {
   drops: [
     { number: 3, reason: 'unknown identifier', where: 'kernel', count: 9, hint: 'is the forwarder a peer?' },
   ],
+}
+
+export const TRACE: TraceData = {
+  protocol: 'tcp',
+  client: '10.20.0.5:40000',
+  vip: '10.99.0.1:80',
+  dataplane: 'xdp native on eth0',
+  inForce: true,
+  service: 'web',
+  forwarder: true,
+  kernel: {
+    by: 'xdp',
+    host: 'h1',
+    identifier: '0100002a',
+    state: 'established',
+    mapped: true,
+    idleMs: 400,
+  },
+  flow: {
+    host: 'h1',
+    identifier: '0100002a',
+    state: 'established',
+    mapped: true,
+    plumbed: true,
+    slowPackets: 8,
+    idleMs: 2500,
+    inactive: false,
+  },
+  choice: {
+    by: 'hash',
+    host: 'h1',
+    candidates: [
+      { host: 'h1', percent: 100, tokens: null, leaseMs: 2400, leftOut: [] },
+      { host: 'h2', percent: 0, tokens: null, leaseMs: 0, leftOut: ['dead', 'lease over', 'no share'] },
+    ],
+  },
+  classifier: null,
+  nextHop: { address: '10.10.0.31', interface: 'eth0' },
+  hostSide: null,
+  verdict: 'forwarded',
+  host: 'h1',
+  why: 'the kernel has the route (xdp)',
 }
 
 const endpoint = {
@@ -354,6 +398,7 @@ const eventLog = (): EventLog => {
 /** Everything it was asked is kept in `queries`, `submitted` and the like; fields of `data` may be replaced. */
 export class FakeView implements AgentView {
   readonly queries: FlowsQuery[] = []
+  readonly traces: TraceQuery[] = []
   readonly configQueries: ConfigQuery[] = []
   readonly submitted: SubmitBody[] = []
   readonly tokens: TokenRegistration[] = []
@@ -373,6 +418,7 @@ export class FakeView implements AgentView {
     config: CONFIG,
     history: HISTORY,
   }
+  traceAnswer: TraceData = TRACE
   failure: Error | undefined
   /** What `remote` answers; undefined: an error, as for a node that cannot be reached. */
   remoteAnswer: { status: number; body: string } | undefined
@@ -396,6 +442,10 @@ export class FakeView implements AgentView {
   }
   drops(): Promise<DropsData> {
     return this.#answer(this.data.drops)
+  }
+  trace(query: TraceQuery): Promise<TraceData> {
+    this.traces.push(query)
+    return this.#answer({ ...this.traceAnswer, ...query })
   }
   health(): Promise<HealthData> {
     return this.#answer(this.data.health)

@@ -13,6 +13,7 @@ import type {
   WorkerStatus,
   XdpState,
 } from './messages.ts'
+import type { TraceLook } from './trace.ts'
 
 /** Longest wait for an answer of the worker, in milliseconds: it answers between two bursts of packets. */
 const ANSWER_MS = 5000
@@ -93,6 +94,11 @@ export class Dataplane {
       total: number
       flows: FlowRow[]
     }>
+  }
+
+  /** What the packet path knows of a flow (ten words); nothing of it counts as use. */
+  trace(key: Uint32Array): Promise<TraceLook> {
+    return this.#ask(id => ({ type: 'trace', id, key })) as Promise<TraceLook>
   }
 
   /**

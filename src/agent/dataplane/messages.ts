@@ -79,6 +79,8 @@ export type ToWorker =
   | { readonly type: 'classifiers'; readonly live: readonly string[] }
   | { readonly type: 'plumb' | 'unplumb' | 'ended'; readonly words: Uint32Array }
   | { readonly type: 'status' | 'flows'; readonly id: number; readonly query?: Query }
+  /** Answered by a TraceLook. */
+  | { readonly type: 'trace'; readonly id: number; readonly key: Uint32Array }
   /** Another plan in the place of the one in force; answered by null, or by why it could not be. */
   | { readonly type: 'plan'; readonly id: number; readonly plan: DataplanePlan }
   /** Answered by null when no packet follows an earlier one any more. */

@@ -6,6 +6,7 @@ import type { DataplanePlan, XdpState } from './messages.ts'
 import { NftPlumber } from './nft/plumber.ts'
 import type { Plumber, PlumbFailures, PlumbUse } from './plumber.ts'
 import { mappingGone, mappingUsed, routeGone, routeUsed } from './route-use.ts'
+import type { KernelLooks } from './trace.ts'
 import { Edge, type EdgeStatus } from './xdp/edge.ts'
 import { localHostOf } from './xdp/edge-tables.ts'
 import { tickNow } from './xdp/tick.ts'
@@ -57,6 +58,11 @@ export class Plumbing {
 
   edgeStatus(): EdgeStatus | null {
     return this.#xdp?.edge.status() ?? null
+  }
+
+  /** Null: not XDP. */
+  get looks(): KernelLooks | null {
+    return this.#xdp?.plumber.looks ?? null
   }
 
   close(): void {

@@ -5,7 +5,7 @@ import { MAPPING_LIST } from './mappings.ts'
 import type { FlowRow, Query, WorkerStatus } from './messages.ts'
 import { SlotTable } from './slot-table.ts'
 
-const STATES = {
+export const STATES = {
   [LIST.EMBRYONIC]: 'embryonic',
   [LIST.TCP]: 'established',
   [LIST.UDP]: 'established',

@@ -24,6 +24,7 @@ import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
+import { traceFlow } from './trace.ts'
 
 /** Packets taken from one source before the others get their turn. */
 const BURST = 64
@@ -269,6 +270,10 @@ class Worker {
           id: message.id,
           data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs),
         })
+      case 'trace': {
+        const data = traceFlow(this.#engine, this.#plumbing.looks, message.key, nowMs)
+        return this.#post({ type: 'answer', id: message.id, data })
+      }
       case 'status':
         return this.#post({ type: 'answer', id: message.id, data: this.#status() })
       case 'plan':

@@ -1,5 +1,7 @@
 import { isIpv4 } from '../flow-key.ts'
 import type { MappingPlace, Plumber, PlumbFailures, PlumbUse, RouteKind, RoutePlace } from '../plumber.ts'
+import type { KernelLooks } from '../trace.ts'
+import { kernelLooks } from './kernel-looks.ts'
 import type { Mapping } from './mapping-slots.ts'
 import { eachMapping, type MappingRules, MappingSweep } from './mapping-sweep.ts'
 import type { KernelMappings } from './mapping-table.ts'
@@ -226,6 +228,11 @@ export class XdpPlumber implements Plumber {
     }
     const { buckets } = mappings.slots.memory
     if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) pace.passed(now)
+  }
+
+  /** What the kernel's programs find, looked at without use (`shunt trace`). */
+  get looks(): KernelLooks {
+    return kernelLooks(this.#tables, this.#tick, key => this.#keyOf(this.#key, key, 0))
   }
 
   #routeGone(key: RouteKey): void {
