@@ -35,8 +35,10 @@ import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
 import type { PacketSide } from './packet-side.ts'
+import { sumOfRates } from './rates.ts'
 import { askRemote } from './remote.ts'
 import { traceHere } from './trace-here.ts'
+import type { TrafficMeter } from './traffic-meter.ts'
 import { scalingAdvice } from './usage.ts'
 import { UseMeter } from './use-meter.ts'
 
@@ -58,6 +60,7 @@ export class View implements AgentView {
   readonly #cluster: ClusterApi
   readonly #events: EventLog
   readonly #health: HealthSide
+  readonly #traffic: TrafficMeter
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
@@ -69,6 +72,7 @@ export class View implements AgentView {
     cluster: ClusterApi
     events: EventLog
     health: HealthSide
+    traffic: TrafficMeter
     state: () => AgentState
   }) {
     this.#packets = parts.packets
@@ -76,6 +80,7 @@ export class View implements AgentView {
     this.#cluster = parts.cluster
     this.#events = parts.events
     this.#health = parts.health
+    this.#traffic = parts.traffic
     this.#state = parts.state
   }
 
@@ -127,6 +132,7 @@ export class View implements AgentView {
       })),
       group: this.#health.group(),
       limits: [...worker.limits],
+      rates: sumOfRates(this.#config.services.map(({ name }) => this.#traffic.ofService(name))),
       counters: {
         ...worker.counters,
         ...kernel,
@@ -165,6 +171,7 @@ export class View implements AgentView {
           capacities,
           flows: worker.hostFlows[host.index] ?? 0,
           connections: worker.hostConnections[host.index] ?? 0,
+          rates: this.#traffic.ofHost(host.name),
         }
       }),
     }
@@ -184,6 +191,7 @@ export class View implements AgentView {
         ...readyOf(shares.get(service.name)),
         flows: worker.serviceFlows[this.#directory.services[i].index] ?? 0,
         connections: worker.serviceConnections[this.#directory.services[i].index] ?? 0,
+        rates: this.#traffic.ofService(service.name),
       })),
     }
   }

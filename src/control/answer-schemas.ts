@@ -28,6 +28,15 @@ const time = z.iso.datetime().describe('ISO 8601, UTC.')
 const liveness = z.enum(['alive', 'dead', 'connecting'])
 const revisionState = z.enum(['current', 'past', 'lost'])
 
+const rates = z
+  .object({
+    packets: ms.describe('Packets that the kernel merged count once.'),
+    bytes: ms.describe('Of IP packets.'),
+    connections: ms.describe('New ones.'),
+  })
+  .nullable()
+  .describe('A second, over the last five; null where the node does not count it, or not yet.')
+
 const status = describes<StatusData>()(
   z.object({
     node: text,
@@ -53,6 +62,7 @@ const status = describes<StatusData>()(
     limits: z
       .array(z.object({ name: text, used: count, capacity: count, evicted: count }))
       .describe('Tables and queues of fixed capacity.'),
+    rates,
     counters: z.record(text, z.number()),
     memory: z.object({ rssBytes: count }),
     functions: z
@@ -83,6 +93,7 @@ const hosts = describes<HostsData>()(
           .describe('In each of its services.'),
         flows: count,
         connections: count,
+        rates,
       }),
     ),
   }),
@@ -109,6 +120,7 @@ const vips = describes<VipsData>()(
           .describe('Why hosts that are not well are used all the same: no other is left.'),
         flows: count,
         connections: count,
+        rates,
       }),
     ),
   }),

@@ -36,6 +36,14 @@ export interface PeerStatus {
   rttMs: number | null
 }
 
+/** A second, over the last five. `bytes`: of IP packets. */
+export interface Rates {
+  packets: number
+  bytes: number
+  /** New ones. */
+  connections: number
+}
+
 /** A table or queue of fixed capacity: flows, embryonic, mappings, identifiers, quarantine, held packets. */
 export interface LimitStatus {
   name: string
@@ -62,6 +70,8 @@ export interface StatusData {
   /** The group of this node; `null` where it is no host, or where hosts are so few that they have no leaders. */
   group: GroupData | null
   limits: LimitStatus[]
+  /** Of all services; `null` until there is something to tell. */
+  rates: Rates | null
   counters: Record<string, number>
   memory: { rssBytes: number }
   /** What each function of the node uses (R-A5), since the look before, at least a second ago. */
@@ -95,6 +105,8 @@ export interface HostStatus {
   capacities: { service: string; capacity: number }[]
   flows: number
   connections: number
+  /** What this node sends there; `null` where it is no forwarder. */
+  rates: Rates | null
 }
 export interface HostsData {
   hosts: HostStatus[]
@@ -114,6 +126,8 @@ export interface VipStatus {
   fallback: 'failing' | 'overload' | null
   flows: number
   connections: number
+  /** What comes to this node for it; `null` where the node does not count it by service. */
+  rates: Rates | null
 }
 export interface VipsData {
   vips: VipStatus[]

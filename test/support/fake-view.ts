@@ -50,6 +50,7 @@ export const STATUS: StatusData = {
   ],
   advice: [],
   memory: { rssBytes: 92_100_000 },
+  rates: { packets: 1234.5, bytes: 1_234_567, connections: 12.5 },
 }
 export const HOSTS: HostsData = {
   hosts: [
@@ -65,6 +66,7 @@ export const HOSTS: HostsData = {
       ],
       flows: 12,
       connections: 340,
+      rates: { packets: 1234.5, bytes: 1_234_567, connections: 12.5 },
     },
     {
       name: 'h2',
@@ -75,6 +77,7 @@ export const HOSTS: HostsData = {
       capacities: [],
       flows: 0,
       connections: 0,
+      rates: null,
     },
   ],
 }
@@ -91,6 +94,7 @@ export const VIPS: VipsData = {
       fallback: null,
       flows: 12,
       connections: 340,
+      rates: { packets: 1234.5, bytes: 1_234_567, connections: 12.5 },
     },
   ],
 }

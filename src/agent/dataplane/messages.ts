@@ -142,6 +142,9 @@ export interface WorkerStatus {
   /** By host index, and by service index: flows now that are not closing, and flows ever. */
   readonly hostFlows: readonly number[]
   readonly hostConnections: readonly number[]
+  /** By host index: what the agent itself sent there. */
+  readonly hostPackets: readonly number[]
+  readonly hostBytes: readonly number[]
   readonly serviceFlows: readonly number[]
   readonly serviceConnections: readonly number[]
   /** Host role: mappings by VIP. A VIP without any may be given up once no service needs it. */

@@ -146,6 +146,8 @@ export const workerStatus = (
     drops: Float64Array.from(engine.drops.counts),
     hostFlows: forwarder?.tally.hostFlows ?? [],
     hostConnections: forwarder?.tally.hostConnections ?? [],
+    hostPackets: forwarder?.tally.hostPackets ?? [],
+    hostBytes: forwarder?.tally.hostBytes ?? [],
     serviceFlows: forwarder?.tally.serviceFlows ?? [],
     serviceConnections: forwarder?.tally.serviceConnections ?? [],
     hostVips: Object.fromEntries(

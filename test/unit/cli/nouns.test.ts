@@ -38,6 +38,7 @@ uptime      2h 5m
 data plane  nftables
 epoch       3
 memory      92.1 MB
+traffic     1235 packets/s, 1.2 MB/s, 13 new connections/s
 
 PEER  ROLES  ADDRESS     STATE  HEARD    RTT
 h1    host   10.10.0.31  alive  120ms  0.4ms
@@ -54,16 +55,16 @@ slow_packets     17
   hosts: {
     code: 3,
     stderr: 'warning: host h2 (10.10.0.32) is dead\n',
-    stdout: `HOST  ADDRESS     STATE  CAPACITY  FLOWS  CONNECTIONS  SERVICES
-h1    10.10.0.31  alive        50     12          340  web,dns
-h2    10.10.0.32  dead          0      0            0  -
+    stdout: `HOST  ADDRESS     STATE  CAPACITY  FLOWS  CONNECTIONS  PKT/S  BYTE/S  CONN/S  SERVICES
+h1    10.10.0.31  alive        50     12          340   1235    1.2M      13  web,dns
+h2    10.10.0.32  dead          0      0            0      -       -       -  -
 `,
   },
   vips: {
     code: 0,
     stderr: '',
-    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOSTS  LIVE  READY  FLOWS  CONNECTIONS
-web      10.99.0.1    80  tcp           2     1      1     12          340
+    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOSTS  LIVE  READY  FLOWS  CONNECTIONS  PKT/S  BYTE/S  CONN/S
+web      10.99.0.1    80  tcp           2     1      1     12          340   1235    1.2M      13
 `,
   },
   flows: {
@@ -361,8 +362,8 @@ it('vips: a service that no host takes connections for, and those that unhealthy
     [0, ''],
     [3, 'warning: no host of service web is alive\n'],
   ])
-  assert.match(none.stdout, /\nweb .* 2 +2 +0 +12 +340\n$/)
-  assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +12 +340\n$/)
+  assert.match(none.stdout, /\nweb .* 2 +2 +0 +12 +340 +1235 +1\.2M +13\n$/)
+  assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +12 +340 +1235 +1\.2M +13\n$/)
 })
 
 it('flows sends its query; --socket comes before SHUNT_SOCKET', async () => {

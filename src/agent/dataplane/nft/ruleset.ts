@@ -12,6 +12,8 @@
  * Host, per packet from a tunnel address (R-E8): `dec` (tunnel address . identifier . protocol -> mark) -> ports, client and
  * VIP by mark -> the own stack, by its own address. A miss goes the slow way; no tunnelled packet is ever reset.
  *
+ * The elements of `services` and `address` count what passes, for the rates by service and by host.
+ *
  * Elements have a time-out, the lease: the kernel forgets a route by itself and its flow's next packet comes to
  * the agent, which so learns that the flow lives, and plumbs it again. No counters are read to find idle flows.
  */
@@ -44,6 +46,7 @@ export const SLOW_MARK = 0x53480001
 /** Kernel-side counters, by the name that drops and status show. */
 export const KERNEL_COUNTERS = [
   'route_hit',
+  'local_hit',
   'slow_vip',
   'not_a_service',
   'fragment_vip',
@@ -155,14 +158,14 @@ const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart =>
   const { services, hosts } = plan
   const leased = `flags timeout; size ${plan.routeCapacity};`
   const byIndex = (name: string, type: string, items: string[]): [string, SetPart] =>
-    declare('map', name, `typeof @th,0,8 : ${type}; size 256;`, items)
+    declare('map', name, `typeof @th,0,8 : ${type}; size 256;${name === 'address' ? ' counter;' : ''}`, items)
   return {
     sets: [
       declare('set', 'vips', 'typeof ip daddr;', [...new Set(services.map(service => service.vip))]),
       declare(
         'set',
         'services',
-        'typeof ip daddr . ip protocol . th dport;',
+        'typeof ip daddr . ip protocol . th dport; counter;',
         services.map(s => `${s.vip} . ${s.protocol} . ${s.port}`),
       ),
       declare('map', 'route', `typeof ${KEY} : @th,0,32; ${leased}`),
@@ -190,11 +193,15 @@ const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart =>
       chain(
         'vip',
         'ip frag-off & 0x3fff != 0 counter name fragment_vip drop',
-        'ip daddr . ip protocol . th dport != @services counter name not_a_service drop',
+        'ip daddr . ip protocol . th dport @services goto service',
+        'counter name not_a_service drop',
+      ),
+      chain(
+        'service',
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
         `@th,0,32 set ${KEY} map @route goto encap`,
         `meta mark set ${KEY} map @fixed goto fix`,
-        `${KEY} @local counter name route_hit accept`,
+        `${KEY} @local counter name local_hit counter name route_hit accept`,
         'goto slow_vip',
       ),
       chain(

@@ -7,7 +7,7 @@ import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
 import { decodeObject } from '../../../os/bpf/object-file.ts'
 import type { DataplanePlan } from '../messages.ts'
-import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
+import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
 import { EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
@@ -32,6 +32,9 @@ export interface EdgeStatus {
   /** Of IP packets, as they came: to hosts, and to this node's own stack by a tunnel. */
   readonly forwardedBytes: number
   readonly restoredBytes: number
+  /** By host index, and by number of the service (ServiceEntry.index and one). */
+  readonly byHost: readonly EdgeTraffic[]
+  readonly byService: readonly EdgeTraffic[]
 }
 
 export class Edge {
@@ -132,12 +135,15 @@ export class Edge {
   status(): EdgeStatus {
     const object = this.#object
     const services = [...this.#edge.numbers.numbers]
-    const forwardedBytes = readEdgeBytes(object, 'host_traffic', this.#edge.hosts)
-    const bytes = readEdgeBytes(object, 'service_traffic', services)
+    const byHost = readEdgeTraffic(object, 'host_traffic', this.#edge.hosts)
+    const byService = readEdgeTraffic(object, 'service_traffic', services)
+    const forwardedBytes = bytesOf(byHost)
     return {
       counters: readEdgeCounters(object),
       forwardedBytes,
-      restoredBytes: Math.max(0, bytes - forwardedBytes),
+      restoredBytes: Math.max(0, bytesOf(byService) - forwardedBytes),
+      byHost,
+      byService,
     }
   }
 
