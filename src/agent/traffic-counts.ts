@@ -43,7 +43,9 @@ export const trafficCounts = (
 ): Map<string, TrafficCount> => {
   const counts = new Map<string, TrafficCount>()
   const { edge } = worker
-  const byKey = new Map(rules.services.map(({ key, ...counted }) => [Buffer.from(key).toString('hex'), counted]))
+  const byKey = new Map(
+    rules.services.map(({ key, ...counted }) => [Buffer.from(key).toString('hex'), counted]),
+  )
   const edgeServices = new Map(edge?.byService.map(({ number, ...counted }) => [number, counted]))
   for (const service of directory.services) {
     const counted = byKey.get(serviceKey(service.vipIpv4, service.protocol, service.port))

@@ -1,6 +1,6 @@
 import { NounCommand } from '../cli/noun-command.ts'
-import { allOverloadedText, failOpenText, hasNone, noneText } from '../cli/ready.ts'
 import { rateColumns } from '../cli/rate-columns.ts'
+import { allOverloadedText, failOpenText, hasNone, noneText } from '../cli/ready.ts'
 import { table } from '../cli/table.ts'
 import type { VipsData } from '../control/types.ts'
 

@@ -77,7 +77,10 @@ export const readElementCounters = (
   const socket = NetlinkSocket.open(NETLINK_NETFILTER)
   try {
     const counters: ElementCounter[] = []
-    for (const reply of socket.request(`read elements of nftables ${family} ${table} ${set}`, writer.bytes())) {
+    for (const reply of socket.request(
+      `read elements of nftables ${family} ${table} ${set}`,
+      writer.bytes(),
+    )) {
       if (reply.type !== NFT_MSG_NEWSETELEM) continue
       const elements = readAttributes(reply.payload, GENERIC_HEADER_BYTES).get(LIST_ELEMENTS)
       for (const element of elements === undefined ? [] : listed(elements)) {

@@ -57,7 +57,11 @@ it('sums', () => {
   assert.is(sumOfRates([null, null]), null)
   assert.is(sumOfRates([]), null)
   const rate = { packets: 0.1, bytes: 2, connections: 3 }
-  assert.equal(sumOfRates([rate, null, { ...rate, packets: 0.2 }]), { packets: 0.3, bytes: 4, connections: 6 })
+  assert.equal(sumOfRates([rate, null, { ...rate, packets: 0.2 }]), {
+    packets: 0.3,
+    bytes: 4,
+    connections: 6,
+  })
 })
 
 it.run()

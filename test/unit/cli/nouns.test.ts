@@ -426,8 +426,44 @@ it('--watch off a terminal prints again, without control characters', async () =
   child.kill('SIGINT')
   const { code, stdout } = await ended
   assert.is(code, 130)
-  assert.ok(stdout.startsWith(`${GOLDEN.drops!.stdout}\n${GOLDEN.drops!.stdout}`))
+  const look = (rate: string): string => `NUMBER  WHERE   PKT/S  COUNT  REASON              HINT
+     3  kernel  ${rate.padStart(5)}      9  unknown identifier  is the forwarder a peer?
+`
+  assert.ok(stdout.startsWith(`${look('-')}\n${look('0')}`), stdout)
   assert.not.ok(stdout.includes('\x1b'))
+})
+
+it('drops --all asks every node, and says which do not answer; --watch --json prints an object a look', async () => {
+  view.remoteAnswer = undefined
+  const text = await shunt(['drops', '--all'], env)
+  assert.equal(text, {
+    code: 0,
+    stdout: `NODE  NUMBER  WHERE   COUNT  REASON              HINT
+f1         3  kernel      9  unknown identifier  is the forwarder a peer?
+`,
+    stderr: 'warning: no answer of h1\nwarning: no answer of h2\n',
+  })
+  const child = startShunt(['drops', '-a', '--watch', '--json', '--interval', '100'], env)
+  const ended = collect(child)
+  let lines: string[] = []
+  let all = ''
+  for await (const [chunk] of on(child.stdout!, 'data')) {
+    all += chunk
+    lines = all.split('\n')
+    if (lines.length > 2) break
+  }
+  child.kill('SIGINT')
+  assert.is((await ended).code, 130)
+  const [first, second] = lines.map(line => JSON.parse(line || 'null'))
+  assert.is(first.schema, 'shunt.drops/1')
+  assert.equal(
+    first.data.missing.map((one: { node: string }) => one.node),
+    ['h1', 'h2'],
+  )
+  assert.equal(
+    [first, second].map(({ data }) => data.drops.map((d: Record<string, unknown>) => [d.node, d.perSecond])),
+    [[['f1', null]], [['f1', 0]]],
+  )
 })
 
 it('--watch --node goes on while the agent of that node is away', async () => {
