@@ -25,6 +25,7 @@ import { ShuntError } from '../errors.ts'
 import type { PeerLinks } from '../gossip/links.ts'
 import { readCounters } from '../os/netlink/nftables-counters.ts'
 import { VERSION } from '../version.ts'
+import { CaptureSession } from './capture-session.ts'
 import type { ClusterApi } from './cluster/api.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
@@ -56,6 +57,7 @@ export type AgentState = StatusData['state']
 /** What the control API shows of a running agent. */
 export class View implements AgentView {
   readonly #packets: PacketSide
+  readonly #captures: CaptureSession
   readonly #links: PeerLinks
   readonly #cluster: ClusterApi
   readonly #events: EventLog
@@ -76,6 +78,7 @@ export class View implements AgentView {
     state: () => AgentState
   }) {
     this.#packets = parts.packets
+    this.#captures = new CaptureSession(parts.packets)
     this.#links = parts.links
     this.#cluster = parts.cluster
     this.#events = parts.events
@@ -237,6 +240,10 @@ export class View implements AgentView {
       if (count > 0) rows.push({ number, ...text(number), where: 'kernel', count })
     }
     return { drops: rows.sort((a, b) => a.number - b.number) }
+  }
+
+  capture(...given: Parameters<AgentView['capture']>): ReturnType<AgentView['capture']> {
+    return this.#captures.begin(...given)
   }
 
   trace(query: Parameters<AgentView['trace']>[0]): Promise<TraceData> {

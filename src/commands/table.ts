@@ -11,6 +11,7 @@ export const COMMANDS = {
   apply: () => import('./apply.ts'),
   apps: () => import('./apps.ts'),
   backup: () => import('./backup.ts'),
+  capture: () => import('./capture.ts'),
   completion: () => import('./completion.ts'),
   'config:check': () => import('./config/check.ts'),
   'config:history': () => import('./config/history.ts'),

@@ -1,7 +1,7 @@
-/** Part of answer-schemas.ts: what `shunt trace` is answered. */
+/** Part of answer-schemas.ts: what `shunt trace` and `shunt capture` are answered. */
 import { z } from 'zod'
 import { count, describes, ms, text } from './describes.ts'
-import type { TraceData } from './types.ts'
+import type { CaptureData, TraceData } from './types.ts'
 
 const identifier = text.describe('Flow identifier, 8 hexadecimal digits, or -: the host is this node.')
 
@@ -74,5 +74,25 @@ export const trace = describes<TraceData>()(
     verdict: z.enum(['forwarded', 'own stack', 'classifier', 'dropped', 'not ours']),
     host: text.nullable(),
     why: text,
+  }),
+)
+
+export const capture = describes<CaptureData>()(
+  z.object({
+    packets: z.array(
+      z.object({
+        timeUs: ms.describe('Unix time in microseconds.'),
+        interface: text,
+        length: count.describe('Of the whole frame.'),
+        verdict: z
+          .enum(['passed', 'dropped', 'sent back', 'redirected', 'aborted'])
+          .nullable()
+          .describe('What XDP did; null where it did not look.'),
+        reason: text.nullable(),
+        data: z.string().describe('The head of the Ethernet frame, base64.'),
+      }),
+    ),
+    lost: count.describe('Packets that there was no room for, until now.'),
+    end: z.enum(['count', 'time', 'stopped']).nullable().describe('Of the last line: why it ended.'),
   }),
 )

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { apps, directive, group, health } from './answer-schemas-health.ts'
-import { trace } from './answer-schemas-trace.ts'
+import { capture, trace } from './answer-schemas-trace.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
 import { count, describes, ms, text } from './describes.ts'
 import type {
@@ -337,6 +337,7 @@ export const ANSWER_DATA = {
   'shunt.flows/1': flows,
   'shunt.drops/1': drops,
   'shunt.trace/1': trace,
+  'shunt.capture/1': capture,
   'shunt.nodes/1': nodes,
   'shunt.cluster/1': cluster,
   'shunt.config/1': config,

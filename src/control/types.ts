@@ -3,6 +3,7 @@
  * other readers share these types. Additions keep the version; a changed meaning or a removed field raises it.
  */
 import type { ErrorCode } from '../errors.ts'
+import type { CaptureData, CaptureQuery } from './capture-types.ts'
 import type {
   ClusterData,
   ConfigData,
@@ -16,10 +17,10 @@ import type {
   SubmitData,
   TokenRegistration,
 } from './cluster-types.ts'
-
 import type { AppsData, GroupData, HealthData } from './health-types.ts'
 import type { TraceData, TraceQuery } from './trace-types.ts'
 
+export * from './capture-types.ts'
 export * from './cluster-types.ts'
 export * from './health-types.ts'
 export * from './trace-types.ts'
@@ -181,6 +182,11 @@ export interface AgentView {
   vips(): Promise<VipsData>
   flows(query: FlowsQuery): Promise<FlowsData>
   drops(): Promise<DropsData>
+  /**
+   * Begins a capture, one at a time (SHUNT_ERR_CONFLICT); calls back until a batch has an `end`. The returned function ends it
+   * before; then nothing more comes.
+   */
+  capture(query: CaptureQuery, deliver: (data: CaptureData) => void): Promise<() => void>
   /** What would become of a packet of the flow; looks only. */
   trace(query: TraceQuery): Promise<TraceData>
   nodes(): Promise<NodesData>
@@ -216,6 +222,7 @@ export const SCHEMAS = {
   flows: 'shunt.flows/1',
   drops: 'shunt.drops/1',
   trace: 'shunt.trace/1',
+  capture: 'shunt.capture/1',
   nodes: 'shunt.nodes/1',
   cluster: 'shunt.cluster/1',
   config: 'shunt.config/1',

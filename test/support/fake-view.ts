@@ -4,6 +4,8 @@ import type { DirectiveOrder } from '../../src/cluster/types.ts'
 import type {
   AgentView,
   AppsData,
+  CaptureData,
+  CaptureQuery,
   ClusterData,
   ConfigData,
   ConfigHistoryData,
@@ -119,6 +121,21 @@ export const DROPS: DropsData = {
   drops: [
     { number: 3, reason: 'unknown identifier', where: 'kernel', count: 9, hint: 'is the forwarder a peer?' },
   ],
+}
+
+export const CAPTURE: CaptureData = {
+  packets: [
+    {
+      timeUs: 1_772_443_800_123_456,
+      interface: 'eth0',
+      length: 74,
+      verdict: 'sent back',
+      reason: 'sent back',
+      data: Buffer.from('the head of a frame, for a test').toString('base64'),
+    },
+  ],
+  lost: 0,
+  end: 'count',
 }
 
 export const TRACE: TraceData = {
@@ -403,6 +420,11 @@ const eventLog = (): EventLog => {
 export class FakeView implements AgentView {
   readonly queries: FlowsQuery[] = []
   readonly traces: TraceQuery[] = []
+  readonly captures: CaptureQuery[] = []
+  capturesStopped = 0
+  /** What a capture brings at once; `captureDeliver` brings more. */
+  captureAnswers: CaptureData[] = [CAPTURE]
+  captureDeliver: (data: CaptureData) => void = () => {}
   readonly configQueries: ConfigQuery[] = []
   readonly submitted: SubmitBody[] = []
   readonly tokens: TokenRegistration[] = []
@@ -446,6 +468,15 @@ export class FakeView implements AgentView {
   }
   drops(): Promise<DropsData> {
     return this.#answer(this.data.drops)
+  }
+  async capture(query: CaptureQuery, deliver: (data: CaptureData) => void): Promise<() => void> {
+    if (this.failure !== undefined) throw this.failure
+    this.captures.push(query)
+    this.captureDeliver = deliver
+    for (const data of this.captureAnswers) deliver(data)
+    return () => {
+      this.capturesStopped++
+    }
   }
   trace(query: TraceQuery): Promise<TraceData> {
     this.traces.push(query)

@@ -3,6 +3,7 @@ import type { NodeConfig } from '../../config/schema.ts'
 import type { WorkerFunctions } from '../../control/types.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
+import type { CaptureBatch, CaptureOrder } from './capture.ts'
 import type { Directory } from './directory.ts'
 import type { EdgeStatus } from './xdp/edge.ts'
 import type { XdpPlan } from './xdp/xdp-plan.ts'
@@ -79,6 +80,9 @@ export type ToWorker =
   | { readonly type: 'classifiers'; readonly live: readonly string[] }
   | { readonly type: 'plumb' | 'unplumb' | 'ended'; readonly words: Uint32Array }
   | { readonly type: 'status' | 'flows'; readonly id: number; readonly query?: Query }
+  /** Answered by null when it runs, or by why it cannot; then `captured` until one has an end. */
+  | { readonly type: 'capture'; readonly id: number; readonly order: CaptureOrder }
+  | { readonly type: 'capture-stop' }
   /** Answered by a TraceLook. */
   | { readonly type: 'trace'; readonly id: number; readonly key: Uint32Array }
   /** Another plan in the place of the one in force; answered by null, or by why it could not be. */
@@ -98,6 +102,7 @@ export type FromWorker =
   | { readonly type: 'nodes'; readonly states: readonly NodeState[] }
   /** Indexes of services whose allotments are used up, or nearly. */
   | { readonly type: 'allotments-wanted'; readonly services: readonly number[] }
+  | { readonly type: 'captured'; readonly batch: CaptureBatch }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' }

@@ -1,6 +1,7 @@
 /** How a worker's routes and mappings get into the kernel: by XDP if its plan asks for that and the machine can, else by nftables. */
 import { errorText } from '../../errors.ts'
 import { SetElements } from '../../os/netlink/nftables-elements.ts'
+import type { CaptureOrder, CaptureSource } from './capture.ts'
 import type { Engine } from './engine.ts'
 import type { DataplanePlan, XdpState } from './messages.ts'
 import { NftPlumber } from './nft/plumber.ts'
@@ -58,6 +59,11 @@ export class Plumbing {
 
   edgeStatus(): EdgeStatus | null {
     return this.#xdp?.edge.status() ?? null
+  }
+
+  /** Null: not by XDP. */
+  capture(order: CaptureOrder): CaptureSource | null {
+    return this.#xdp?.edge.capture(order) ?? null
   }
 
   /** Null: not XDP. */

@@ -6,7 +6,9 @@ import { bpfObject } from '../../../assets.ts'
 import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
 import { decodeObject } from '../../../os/bpf/object-file.ts'
+import type { CaptureOrder, CaptureSource } from '../capture.ts'
 import type { DataplanePlan } from '../messages.ts'
+import { captureOff, EdgeCapture } from './edge-capture.ts'
 import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
 import { EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
@@ -42,6 +44,7 @@ export class Edge {
   readonly #object: LoadedObject
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
+  readonly #bss: MappedArray
   readonly #links: EdgeLinks
 
   /**
@@ -86,12 +89,14 @@ export class Edge {
     try {
       formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)
       formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret)
+      this.#bss = map('bss')
+      captureOff(this.#bss)
       this.#edge = new EdgeTables({
         services: map('services'),
         hosts: map('hosts'),
         tunnels: map('tunnels'),
         targets: map('targets'),
-        bss: map('bss'),
+        bss: this.#bss,
         vips: this.#object.map('vips'),
         devices: this.#object.map('devices'),
       })
@@ -145,6 +150,11 @@ export class Edge {
       byHost,
       byService,
     }
+  }
+
+  /** What clients send, as it comes in. */
+  capture(order: CaptureOrder): CaptureSource {
+    return new EdgeCapture(this.#object, this.#bss, order)
   }
 
   /** Takes the programs off; no packet is touched from then on. */

@@ -1,7 +1,53 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '3773e2d0577ff37e'
+export const EDGE_LAYOUT = 'dae52958b410a71e'
+
+export const CAPTURE_CONFIG_BYTES = 88
+/** Offsets in `struct capture_config`. */
+export const CAPTURE_CONFIG = {
+  on: 0, // u32
+  snap: 4, // u32
+  vipW: 8, // u32[4]
+  vipMapped: 8, // u32[3]
+  vipV4: 20, // u32[1]
+  clientW: 24, // u32[4]
+  clientMapped: 24, // u32[3]
+  clientV4: 36, // u32[1]
+  maskW: 40, // u32[4]
+  maskMapped: 40, // u32[3]
+  maskV4: 52, // u32[1]
+  port: 56, // u16
+  reserved: 58, // u16[3]
+  untilNs: 64, // u64
+  left: 72, // i64
+  lost: 80, // u64
+} as const
+
+export const CAPTURE_SCRATCH_BYTES = 792
+/** Offsets in `struct capture_scratch`. */
+export const CAPTURE_SCRATCH = {
+  counts: 0, // u64[64]
+  recordAtNs: 512, // u64
+  recordLink: 520, // u32
+  recordLength: 524, // u32
+  recordBytes: 528, // u16
+  recordReason: 530, // u16
+  recordVerdict: 532, // u32
+  recordHead: 536, // u8[256]
+} as const
+
+export const CAPTURED_BYTES = 280
+/** Offsets in `struct captured`. */
+export const CAPTURED = {
+  atNs: 0, // u64
+  link: 8, // u32
+  length: 12, // u32
+  bytes: 16, // u16
+  reason: 18, // u16
+  verdict: 20, // u32
+  head: 24, // u8[256]
+} as const
 
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
@@ -185,6 +231,8 @@ export const COUNTER = {
 
 /** Maps; `layout` names what keys and values are made of. */
 export const EDGE_MAPS = {
+  captureScratches: { name: 'capture_scratches', keyBytes: 4, valueBytes: 792, layout: 'cf169e0a' }, // u32 to struct capture_scratch
+  captures: { name: 'captures', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   counters: { name: 'counters', keyBytes: 4, valueBytes: 512, layout: 'cb6eacb5' }, // u32 to struct counts
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
@@ -205,6 +253,7 @@ export const EDGE_MAPS = {
 export const EDGE_GLOBALS = {
   config: { section: 'bss', offset: 8, bytes: 64 }, // struct edge_config
   stackMark: { section: 'bss', offset: 72, bytes: 8 }, // struct stack_mark
+  capture: { section: 'bss', offset: 80, bytes: 88 }, // struct capture_config
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32
