@@ -122,11 +122,14 @@ packets that the kernel had merged are one. Of each packet the first ${MAX_SNAPL
     process.once('SIGINT', onSignal)
     process.once('SIGTERM', onSignal)
     let [packets, lost] = [0, 0]
+    let isBegun = false
     let end: CaptureData['end'] = null
     try {
       const signal = AbortSignal.any([interrupted.signal, done.signal, stdoutGone])
       const take = (envelope: Envelope): void => {
         const one = envelope as Envelope<CaptureData>
+        if (!isBegun) note(`${one.node} captures; Ctrl-C ends it`)
+        isBegun = true
         packets += one.data.packets.length
         ;({ lost, end } = one.data)
         sink.take(one)

@@ -25,8 +25,8 @@ export const streamCapture = async (
     // Silence is no stall here.
     req.socket.setTimeout(0)
     res.writeHead(200, { 'content-type': 'application/x-ndjson', connection: 'close' })
-    // The reader may begin to send.
-    res.flushHeaders()
+    // So that the reader knows that packets are caught from now on.
+    res.write(captureLine(node, { packets: [], lost: 0, end: null }))
   }
   const deliver = (data: CaptureData): void => {
     if (isGone || res.writableEnded) return
