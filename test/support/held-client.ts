@@ -9,6 +9,8 @@ import { createInterface } from 'node:readline'
 const [address, port, localPort] = process.argv.slice(2)
 const socket = connect({ host: address!, port: Number(port), localPort: Number(localPort), noDelay: true })
 await once(socket, 'connect')
+let isOver = false
+socket.on('close', () => process.exit(isOver ? 0 : 1))
 const ask = async (): Promise<string> => {
   socket.write(`GET / HTTP/1.1\r\nHost: ${address}\r\n\r\n`)
   for (let text = ''; ; ) {
@@ -24,4 +26,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   for (let i = 0; i < Number(line); i++) hosts.add(await ask())
   process.stdout.write(`${JSON.stringify([...hosts])}\n`)
 }
+isOver = true
 socket.end()
