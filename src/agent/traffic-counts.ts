@@ -1,5 +1,6 @@
 /** What passed until now by service and by host, of all that count it: the rules of nftables, XDP and the agent itself. Pure. */
-import type { Directory } from './dataplane/directory.ts'
+import type { Directory, ServiceEntry } from './dataplane/directory.ts'
+import { isIpv4 } from './dataplane/flow-key.ts'
 import type { WorkerStatus } from './dataplane/messages.ts'
 import { numberOf } from './dataplane/xdp/service-numbers.ts'
 import type { TrafficCount } from './rates.ts'
@@ -48,7 +49,7 @@ export const trafficCounts = (
   )
   const edgeServices = new Map(edge?.byService.map(({ number, ...counted }) => [number, counted]))
   for (const service of directory.services) {
-    const counted = byKey.get(serviceKey(service.vipIpv4, service.protocol, service.port))
+    const counted = byKey.get(serviceKey(service))
     const byEdge = edgeServices.get(numberOf(service))
     if (counted === undefined && byEdge === undefined) continue
     counts.set(`service ${service.name}`, {
@@ -58,7 +59,9 @@ export const trafficCounts = (
   }
   // A node that forwards nothing counts nothing by host.
   if (rules.services.length === 0) return counts
-  const byIndex = new Map(rules.hosts.map(({ key, ...counted }) => [key[0]!, counted]))
+  // Each family has a map of its own.
+  const byIndex = new Map<number, Counted>()
+  for (const { key, ...counted } of rules.hosts) byIndex.set(key[0]!, add(byIndex.get(key[0]!), counted))
   const edgeHosts = new Map(edge?.byHost.map(({ number, ...counted }) => [number, counted]))
   for (const { index, name, self } of directory.hosts) {
     const agent = { packets: worker.hostPackets[index] ?? 0, bytes: worker.hostBytes[index] ?? 0 }
@@ -71,10 +74,11 @@ export const trafficCounts = (
 }
 
 /** As the kernel has it: network order, each field padded to 4 bytes. */
-const serviceKey = (vip: number, protocol: number, port: number): string => {
-  const key = Buffer.alloc(12)
-  key.writeUInt32BE(vip, 0)
-  key[4] = protocol
-  key.writeUInt16BE(port, 8)
+const serviceKey = ({ vip, protocol, port }: ServiceEntry): string => {
+  const words = isIpv4(vip, 0) ? vip.subarray(3) : vip
+  const key = Buffer.alloc(4 * words.length + 8)
+  for (const [i, word] of words.entries()) key.writeUInt32BE(word, 4 * i)
+  key[4 * words.length] = protocol
+  key.writeUInt16BE(port, 4 * words.length + 4)
   return key.toString('hex')
 }

@@ -66,7 +66,7 @@ export class TrafficMeter {
 }
 
 const ruleTraffic = (table: string): RuleTraffic => ({
-  services: readElementCounters(table, 'services'),
-  hosts: readElementCounters(table, 'address'),
+  services: ['services', 'services6'].flatMap(set => readElementCounters(table, set)),
+  hosts: ['address', 'address6'].flatMap(map => readElementCounters(table, map)),
   local: readCounters(table).local_hit ?? { packets: 0, bytes: 0 },
 })

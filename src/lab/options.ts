@@ -36,9 +36,14 @@ export interface TopologyOptions {
   clients: number
   combine: Combine
   services: LabService[]
+  /** Addresses of IPv6 beside those of IPv4 (default: if a service has one). */
+  ipv6?: boolean
   /** Capacity of each host (R-B1, 0 to 99), repeated when there are more hosts than values. */
   capacities: number[]
 }
+
+/** That of `shunt lab up --ipv6`. */
+export const IPV6_SERVICE: LabService = { name: 'web6', vip: 'fd10:99::1', port: 80, protocol: 'tcp' }
 
 export const DEFAULT_OPTIONS: TopologyOptions = {
   name: 'lab',

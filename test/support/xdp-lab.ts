@@ -43,7 +43,7 @@ import { addressBytes, addressWords, join } from './packets.ts'
 import { testSecret } from './routes.ts'
 
 /** Interface and subnet of each exit; the n-th has 10.5n.0.1/16 and fd00:5n::1/64. */
-const LINKS: Readonly<Record<Exit, { name: string; net: number; mtu: number; mac: number }>> = {
+export const LINKS: Readonly<Record<Exit, { name: string; net: number; mtu: number; mac: number }>> = {
   uplink: { name: 'u0', net: 50, mtu: JUMBO_MTU, mac: 0x50 },
   cluster: { name: 'c0', net: 51, mtu: JUMBO_MTU, mac: 0x51 },
   narrow: { name: 'n0', net: 52, mtu: NARROW_MTU, mac: 0x52 },
@@ -62,7 +62,7 @@ export const sourceOf = ({ exit }: WorldHost): Uint8Array => {
   return mac(LINKS[exit].mac)
 }
 
-const makeWorld = async (): Promise<TestNetns> => {
+export const makeWorld = async (): Promise<TestNetns> => {
   const netns = await makeNetns()
   netns.run(() => {
     writeSysctl('net.ipv6.conf.default.accept_dad', 0)
@@ -114,9 +114,11 @@ export interface Program {
   readonly globals: Globals
   /** Further globals. */
   readonly set?: LoadOptions['set']
+  /** Other sizes of maps. */
+  readonly maxEntries?: LoadOptions['maxEntries']
 }
 
-const edgeProgram = (): Program => {
+export const edgeProgram = (): Program => {
   const file = decodeObject(bpfObject('edge'))
   if (file.layout !== EDGE_LAYOUT) throw new Error('edge.bpf.c was not built since it changed: make bpf')
   return { file, globals: EDGE_GLOBALS }
@@ -136,7 +138,7 @@ export class XdpLab {
 
   readonly #globals: Globals
 
-  private constructor(netns: TestNetns, routes: number, { file, globals, set = [] }: Program) {
+  private constructor(netns: TestNetns, routes: number, { file, globals, set = [], maxEntries }: Program) {
     this.netns = netns
     this.#globals = globals
     const secret = testSecret(5)
@@ -152,7 +154,7 @@ export class XdpLab {
         [globals.tickShift, 30],
         ...set,
       ],
-      maxEntries: { routes4: four.entries, routes6: six.entries },
+      maxEntries: { routes4: four.entries, routes6: six.entries, ...maxEntries },
     })
     const map = (name: string): MappedArray => new MappedArray(this.object.map(name))
     const [routes4, routes6, services, hosts, config] = [

@@ -3,12 +3,13 @@ import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
-import { FlowMapping } from './flow-mapping.ts'
+import { FlowMapping, headerKey, type SequenceCounter } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
-import { MAPPING_OVERHEAD_IPV4, type MappingHeader } from './mapping-header.ts'
+import { KernelFlows } from './kernel-flows.ts'
+import { type MappingHeader, mappingOverhead } from './mapping-header.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
 import { decrementTtl } from './rewrite.ts'
@@ -27,6 +28,8 @@ const RETRIES = 12
 export class ForwarderCore {
   readonly counters = forwarderCounters()
   readonly flows: FlowTable
+  /** What the kernel does by itself. */
+  readonly kernel: KernelFlows
   readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
@@ -39,10 +42,11 @@ export class ForwarderCore {
   readonly #key = new Uint32Array(10)
   readonly #replay = createPacketRef()
 
-  constructor(parts: FlowLifeParts & { readonly allotment: Allotment }) {
+  constructor(parts: FlowLifeParts & { readonly allotment: Allotment; readonly sequence?: SequenceCounter }) {
     this.flows = parts.flows
     this.#withdrawal = new Withdrawal(parts)
     this.#life = new FlowLife(parts, this.counters)
+    this.kernel = new KernelFlows({ ...parts, life: this.#life })
     this.#mapping = new FlowMapping(parts, this.counters)
     this.#identifiers = parts.identifiers
     this.#held = parts.held
@@ -71,6 +75,7 @@ export class ForwarderCore {
     this.counters.slowPackets++
     readFlowKey(packet.buf, packet.offset, packet.view, this.#key)
     let slot = this.flows.table.find(this.#key)
+    if (slot < 0) slot = this.kernel.search(this.#key, this.#mapping.nextSequence, nowMs)
     if (slot < 0) slot = this.#open(this.#key, packet.view.tcpFlags, nowMs)
     if (slot >= 0) this.#forward(slot, packet, nowMs)
   }
@@ -78,15 +83,12 @@ export class ForwarderCore {
   /** A new entry in the embryonic list; -1 when the packet is for no service. */
   #open(key: Uint32Array, tcpFlags: number, nowMs: number): number {
     const protocol = key[9]
-    const service = this.#directory.service(ipv4Word(key, 4), key[8] & 0xffff, protocol)
+    const service = this.#directory.serviceOf(key, 0)
     if (service === undefined) {
       this.#ports.drop(DROP.NOT_A_SERVICE)
       return -1
     }
-    if (this.flows.embryonic >= this.flows.embryonicCapacity) {
-      this.#life.purge(this.flows.table.oldest(LIST.EMBRYONIC), nowMs)
-      this.counters.evictedEmbryonic++
-    }
+    this.#life.makeRoom(nowMs)
     const slot = this.flows.insert(key, service.index, nowMs)
     if (slot < 0) {
       this.#ports.drop(DROP.TABLE_FULL)
@@ -189,7 +191,9 @@ export class ForwarderCore {
 
   /** Behind a mapping header, within the MTU. */
   #fits(packet: PacketRef): boolean {
-    return packet.gsoSize === 0 && packet.length + MAPPING_OVERHEAD_IPV4 <= this.#settings.mtuBytes
+    return (
+      packet.gsoSize === 0 && packet.length + mappingOverhead(packet.view.family) <= this.#settings.mtuBytes
+    )
   }
 
   /** The classifier's answer by datagram, with the packet when it travelled (R-A3). */
@@ -251,8 +255,7 @@ export class ForwarderCore {
     if ((header.sequence - this.flows.firstSequence[slot]) >> 0 < 0) {
       return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
     }
-    this.counters.mappingsAcknowledged++
-    this.flows.set(slot, FLOW_FLAG.MAPPED)
+    this.#life.acknowledged(slot)
     if (this.#held.has(slot)) this.#flushHeld(slot, nowMs)
   }
 
@@ -294,6 +297,7 @@ export class ForwarderCore {
     flows.plumbedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
     if (list === LIST.CLOSING) flows.table.move(slot, LIST.CLOSING_PLUMBED, nowMs)
     this.counters.plumbs++
+    this.#life.unembryo(slot)
     this.#ports.plumb(slot)
   }
 
@@ -388,13 +392,4 @@ export class ForwarderCore {
       else if (classifier !== undefined) this.#mapping.askClassifier(slot, classifier.ipv4, null)
     }
   }
-}
-
-const headerKey = (header: MappingHeader, key: Uint32Array): void => {
-  for (let i = 0; i < 4; i++) {
-    key[i] = header.client[i]
-    key[4 + i] = header.vip[i]
-  }
-  key[8] = header.ports
-  key[9] = header.protocol
 }

@@ -1,6 +1,7 @@
 import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
 import type { DirectoryIndex } from './directory.ts'
+import { DROP } from './drops.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
@@ -38,7 +39,7 @@ export const makeForwarder = (
   identifiers: IdentifierAllocator
 } => {
   const { directory } = kept
-  const { output, datagrams, plumber, drops, nowS } = parts
+  const { output, datagrams, plumber, drops, kernel, nowS } = parts
   const { limits, timeouts, mtuBytes, tableKey } = plan
   const [k0, k1] = tableKey
   const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
@@ -62,6 +63,7 @@ export const makeForwarder = (
   }
   const core = new ForwarderCore({
     flows,
+    sequence: kernel?.sequence,
     identifiers,
     held: kept.held,
     directory,
@@ -69,7 +71,12 @@ export const makeForwarder = (
     settings,
     ports: {
       tunnel: (packet, identifier, index) => {
-        output.tunnel(packet, own.tunnelWords, directory.host(index)!.words, identifier)
+        const six = packet.view.family === 6
+        const from = six ? own.tunnelWords6 : own.tunnelWords
+        const host = directory.host(index)!
+        const to = six ? host.words6 : host.words
+        if (from === undefined || to === undefined) return drops.add(DROP.NO_IPV6)
+        output.tunnel(packet, from, to, identifier)
         core.tally.sent(index, packet.length)
       },
       deliverLocal: packet => {
@@ -96,6 +103,15 @@ export const makeForwarder = (
         if (!settings.hasClassifier) kept.ended.add(keys, slot * 10, null)
       },
       drop: reason => drops.add(reason),
+      embryo: slot =>
+        kernel?.put(keys, slot * 10, flows.service[slot], {
+          host: flows.host[slot],
+          identifier: flows.identifier[slot],
+          mapped: false,
+        }) ?? false,
+      unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
+      forget: (key, identifier) => kernel?.take(key, 0, identifier),
+      search: key => kernel?.search(key) ?? null,
     },
   })
   return { core, settings, identifiers }

@@ -13,7 +13,7 @@ export interface PlumbFailures {
 /** Told by a sweep, of a plumber that is `lasting`. Keys are good until the call returns. */
 export interface PlumbUse {
   /** Packets follow the route (flow key, ten words); the last one about at `usedMs`. */
-  readonly routeUsed: (key: Uint32Array, usedMs: number) => void
+  readonly routeUsed: (key: Uint32Array, usedMs: number, identifier: number) => void
   /** The route has left the kernel by itself: its lease is over, or it gave way to another. */
   readonly routeGone: (key: Uint32Array) => void
   readonly mappingUsed: (tunnel: number, identifier: number, usedMs: number) => void
@@ -28,10 +28,12 @@ export interface RoutePlace {
 }
 
 export interface MappingPlace {
-  /** IPv4 address, host order. */
+  /** The forwarder's tunnel address of IPv4, host order, for mappings of both families. */
   readonly tunnel: number
   readonly identifier: number
   readonly protocol: number
+  /** Of its packets. */
+  readonly family: 4 | 6
   readonly neutral: boolean
 }
 

@@ -92,6 +92,7 @@ export const workerStatus = (
       counters[`${role}_${snake(name)}`] = value as number
   }
   add('forwarder', forwarder?.counters)
+  Object.assign(counters, forwarder?.kernel.counters)
   add('classifier', classifier?.counters)
   add('host', host?.counters)
   add('host', host?.unknownCounters)
@@ -151,10 +152,7 @@ export const workerStatus = (
     serviceFlows: forwarder?.tally.serviceFlows ?? [],
     serviceConnections: forwarder?.tally.serviceConnections ?? [],
     hostVips: Object.fromEntries(
-      [...(host?.mappings.vips ?? [])].map(([vip, count]) => [
-        formatAddress(Uint32Array.of(0, 0, 0xffff, vip), 0),
-        count,
-      ]),
+      [...(host?.mappings.vips.entries() ?? [])].map(([vip, count]) => [formatAddress(vip, 0), count]),
     ),
   }
 }

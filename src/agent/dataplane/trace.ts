@@ -4,7 +4,7 @@
  */
 import type { Explanation } from '../classify/explain.ts'
 import type { Engine } from './engine.ts'
-import { formatAddress, isIpv4 } from './flow-key.ts'
+import { addressEquals, formatAddress, isIpv4 } from './flow-key.ts'
 import { FLOW_FLAG } from './flows.ts'
 import { MAPPING_LIST, TUPLE_WORDS } from './mappings.ts'
 import { STATES } from './snapshot.ts'
@@ -58,7 +58,7 @@ export interface TraceLook {
 /** What XDP's tables say; null where it is not in force. */
 export interface KernelLooks {
   route(key: Uint32Array): KernelRoute | null
-  mapping(tunnel: number, identifier: number): boolean
+  mapping(tunnel: number, identifier: number, family: 4 | 6): boolean
 }
 
 /** @param key ten words, see flow-key.ts */
@@ -69,8 +69,7 @@ export const traceFlow = (
   nowMs: number,
 ): TraceLook => {
   const { directory, forwarder, plan } = engine
-  const vip = formatAddress(key, 4)
-  const services = directory.directory.services.filter(service => vipText(service.vipIpv4) === vip)
+  const services = directory.directory.services.filter(({ vip }) => addressEquals(vip, 0, key, 4))
   const port = key[8] & 0xffff
   const service = services.find(each => each.port === port && each.protocol === key[9])
   const chooses = plan.classifier || (plan.forwarder?.hasClassifier ?? false)
@@ -87,8 +86,6 @@ export const traceFlow = (
     mappings: engine.host === null ? null : mappingLooks(engine, xdp, key, nowMs),
   }
 }
-
-const vipText = (ipv4: number): string => formatAddress(Uint32Array.of(0, 0, 0xffff, ipv4), 0)
 
 const flowLook = ({ forwarder, directory }: Engine, key: Uint32Array, nowMs: number): FlowLook | null => {
   if (forwarder === null) return null
@@ -141,7 +138,8 @@ const mappingLooks = (
       if (mappings.tuples[slot * TUPLE_WORDS + 8] !== key[8] || !mappings.sameTuple(slot, key)) continue
       const at = slot * 5
       const identifier = table.keys[at + 4]
-      const byXdp = isIpv4(table.keys, at) && xdp?.mapping(table.keys[at + 3], identifier)
+      const family = isIpv4(key, 0) ? 4 : 6
+      const byXdp = isIpv4(table.keys, at) && xdp?.mapping(table.keys[at + 3], identifier, family)
       const byRules = xdp === null && mappings.committedUntilMs[slot] > nowMs
       found.push({
         tunnel: formatAddress(table.keys, at),

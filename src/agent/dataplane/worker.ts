@@ -78,7 +78,11 @@ class Worker {
       plan.clusterIpv4,
       this.#drops,
     )
-    this.#plumbing = new Plumbing(plan, () => this.#engine)
+    this.#plumbing = new Plumbing(
+      plan,
+      () => this.#engine,
+      ipv4 => this.#datagrams.offsetOf(ipv4),
+    )
     this.#captures = new CaptureDesk(
       order => this.#plumbing.capture(order),
       batch => this.#post({ type: 'captured', batch }),
@@ -88,10 +92,12 @@ class Worker {
       output: this.#output,
       datagrams: this.#datagrams,
       plumber: this.#plumbing.plumber,
+      kernel: this.#plumbing.first ?? undefined,
       drops: this.#drops,
       nowS: () => this.#nowS,
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
     })
+    this.#plumbing.first?.apply(plan)
   }
 
   #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
@@ -109,8 +115,9 @@ class Worker {
   #watch(): void {
     const { rings, socket } = this.#devices
     const { fds } = this.#captures
-    const poller = new Poller(rings.size + 3 + fds.length)
+    const poller = new Poller(rings.size + 4 + fds.length)
     for (const fd of fds) poller.add(fd)
+    if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
     this.#poller = poller
     this.#watched = {
@@ -172,6 +179,7 @@ class Worker {
       let busy = true
       for (let round = 0; busy && round < 32; round++) {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
+        this.#plumbing.first?.drain()
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
         packets += taken
@@ -186,6 +194,8 @@ class Worker {
       this.#send()
       this.#turnAllotments(nowMs)
       if (this.#captures.turn(nowMs)) this.#watch()
+      this.#plumbing.first?.turn(nowMs)
+      this.#plumbing.first?.refill(nowMs)
     }
     this.#close()
   }
@@ -232,6 +242,7 @@ class Worker {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
       this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
+      this.#plumbing.first?.tick(nowMs)
     }
     if (nowMs < this.#batchAtMs) return
     this.#batchAtMs = nowMs + BATCH_MS
@@ -289,6 +300,8 @@ class Worker {
         this.#captures.stop()
         return this.#watch()
       case 'trace': {
+        // What the kernel has chosen by itself meanwhile.
+        this.#plumbing.first?.drain()
         const data = traceFlow(this.#engine, this.#plumbing.looks, message.key, nowMs)
         return this.#post({ type: 'answer', id: message.id, data })
       }
@@ -321,6 +334,7 @@ class Worker {
   }
 
   #status(): unknown {
+    this.#plumbing.first?.drain()
     const { packets, drops: ringDrops } = this.#devices.ringStats()
     for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
     const { batches, changes, batchFailures, changeFailures } = this.#plumbing.plumber.counters

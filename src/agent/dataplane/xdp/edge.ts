@@ -12,6 +12,7 @@ import { captureOff, EdgeCapture } from './edge-capture.ts'
 import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
 import { EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
+import type { ClassMaps } from './first-packets.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
 import { mappingMapSize } from './mapping-layout.ts'
 import { formatMappingMemory } from './mapping-memory.ts'
@@ -25,7 +26,9 @@ import type { XdpTables } from './xdp-plumber.ts'
 
 /** Numbers of services go up to it. */
 const TARGETS = 8_193
-/** Of IPv6 there is nothing yet. */
+/** Tables of choices (16 kB each): for the services that there are, and some that may come; those of others are chosen for by the agent. */
+const choiceTables = (services: number): number => Math.min(1_024, 2 * services + 32)
+/** Of a family that the node has no addresses of. */
 const NONE = 1
 
 export interface EdgeStatus {
@@ -41,6 +44,7 @@ export interface EdgeStatus {
 
 export class Edge {
   readonly tables: XdpTables
+  readonly classMaps: ClassMaps
   readonly #object: LoadedObject
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
@@ -53,8 +57,11 @@ export class Edge {
    */
   constructor(plan: DataplanePlan, xdp: XdpPlan) {
     const [secret, mappingSecret] = [newRouteSecret(), newRouteSecret()]
-    const [routes4, routes6] = [routeMapSize(4, plan.limits.flows), routeMapSize(6, NONE)]
-    const [mappings4, mappings6] = [mappingMapSize(4, plan.limits.mappings), mappingMapSize(6, NONE)]
+    const { flows, mappings } = plan.limits
+    const six = plan.clusterWords6 !== undefined
+    const [routes4, routes6] = [routeMapSize(4, flows), routeMapSize(6, six ? flows : NONE)]
+    const [mappings4, mappings6] = [mappingMapSize(4, mappings), mappingMapSize(6, six ? mappings : NONE)]
+    const embryos4 = routeMapSize(4, plan.limits.embryonicFlows)
     const bytes = new Uint8Array(secret.buffer)
     const mappingBytes = new Uint8Array(mappingSecret.buffer)
     this.#object = loadObject(decodeObject(bpfObject('edge')), {
@@ -63,6 +70,7 @@ export class Edge {
         [EDGE_GLOBALS.tickShift, TICK_SHIFT],
         [EDGE_GLOBALS.routes4Buckets, routes4.buckets],
         [EDGE_GLOBALS.routes6Buckets, routes6.buckets],
+        [EDGE_GLOBALS.embryos4Buckets, embryos4.buckets],
         [EDGE_GLOBALS.routes4Secret, bytes],
         [EDGE_GLOBALS.routes6Secret, bytes],
         [EDGE_GLOBALS.mappings4Buckets, mappings4.buckets],
@@ -76,6 +84,9 @@ export class Edge {
         mappings4: mappings4.entries,
         mappings6: mappings6.entries,
         targets: TARGETS,
+        embryos4: embryos4.entries,
+        class_services: TARGETS,
+        class_choices: choiceTables(plan.directory.services.length),
       },
     })
     const mapped: MappedArray[] = []
@@ -87,8 +98,6 @@ export class Edge {
     this.#mapped = mapped
     this.#links = new EdgeLinks(this.#object)
     try {
-      formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)
-      formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret)
       this.#bss = map('bss')
       captureOff(this.#bss)
       this.#edge = new EdgeTables({
@@ -102,12 +111,25 @@ export class Edge {
       })
       this.tables = {
         routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
+        routes6: new RouteTable(formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)),
         mappings: new KernelMappings(
           formatMappingMemory(map('mappings4').bytes, 4, mappings4.buckets, mappingSecret),
+        ),
+        mappings6: new KernelMappings(
+          formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret),
         ),
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
         renewTunnel: tunnel => this.#edge.renewTunnel(tunnel),
+      }
+      this.classMaps = {
+        bss: this.#bss.bytes,
+        services: map('class_services').bytes,
+        choices: map('class_choices').bytes,
+        pools: map('class_pools').bytes,
+        embryos: new RouteTable(formatRouteMemory(map('embryos4').bytes, 4, embryos4.buckets, secret)),
+        routes: this.tables.routes,
+        events: this.#object.map('class_events'),
       }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
