@@ -73,6 +73,8 @@ it('every path of it is there, and takes the parameters that it names', async ct
     const parameters = (look.parameters ?? []).filter(p => p.in === 'query').map(p => p.name)
     const needed = neededOf(path)
     const query = new URLSearchParams(parameters.map(name => [name, needed[name] ?? values[name]!]))
+    // A stream is no JSON text; it has tests of its own.
+    if (path === '/v1/capture') continue
     const { status } = await askSocket(ctx.socket, `${path.replace('{node}', 'h1')}?${query}`)
     assert.is(status, 200, path)
   }
