@@ -32,6 +32,7 @@ const world = (capacity = 100) => {
     },
     ports: {
       tunnel: () => done.push('tunnel'),
+      encapsulate: () => done.push('encapsulate'),
       deliverLocal: () => done.push('local'),
       datagram: () => done.push('datagram'),
       plumb: () => done.push('plumb'),
