@@ -60,7 +60,7 @@ const watch = async (
     chain from_f1 {
       type filter hook ingress device "to-f1" priority 0; policy accept;
       ip saddr ${tunnel} ip protocol 4 @nh,288,32 ${VIP_HEX} @nh,336,16 80 counter name whole
-      ip6 nexthdr 41 @nh,640,8 0x60 @nh,976,16 80 counter name whole6
+      ip6 nexthdr 41 @nh,320,8 0x60 @nh,656,16 80 counter name whole6
       ip saddr ${tunnel} ip protocol tcp counter name tunnelled
       ip6 saddr ${tunnel6} ip6 nexthdr tcp counter name tunnelled
     }
@@ -110,7 +110,7 @@ for (const dataplane of ['nftables', 'xdp'] as const)
   testIf(missingRoot(), it, `a pool that is encapsulated, ${dataplane}`, () =>
     withLab(
       {
-        ...{ mode: 'managed', forwarders: 1, hosts: 2, dataplane },
+        ...{ mode: 'managed', combine: 'fc', forwarders: 1, hosts: 2, dataplane },
         services: [
           { name: 'web', vip: VIP, port: 80, protocol: 'tcp' },
           { name: 'web6', vip: VIP6, port: 80, protocol: 'tcp' },
