@@ -127,7 +127,12 @@ const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Pa
 export const tunnel6Problems = ({ cluster6, tunnel6 }: NodeConfig['addresses']): Problem[] =>
   tunnel6 === undefined || cluster6 !== undefined
     ? []
-    : [{ path: ['addresses', 'tunnel6'], message: "needs cluster6 beside it, this node's own IPv6 address" }]
+    : [
+        {
+          path: ['addresses', 'tunnel6'],
+          message: "needs this node's own IPv6 address beside it (addresses.cluster6, or --address6)",
+        },
+      ]
 
 const ipv6Problems = ({ vip, hosts }: ServiceConfig, path: Path, config: NodeConfig): Problem[] => {
   const { cluster6, tunnel6 } = config.addresses

@@ -4,11 +4,9 @@ import { z } from 'zod'
 import type { Path, Problem } from './checks.ts'
 import { type Protocol, port } from './fields.ts'
 
-export const endpointAddress = z
-  .string()
-  .refine(text => isIP(text) !== 0 && !text.includes('%'), {
-    error: 'must be an IP address such as 127.0.0.1',
-  })
+export const endpointAddress = z.string().refine(text => isIP(text) !== 0 && !text.includes('%'), {
+  error: 'must be an IP address such as 127.0.0.1',
+})
 
 export const ownEndpoint = z
   .strictObject({

@@ -266,7 +266,7 @@ export class ForwarderCore {
     if ((header.sequence - this.flows.firstSequence[slot]) >> 0 < 0) {
       return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
     }
-    this.#life.acknowledged(slot)
+    this.#life.acknowledged(slot, false)
     if (this.#held.has(slot)) this.#flushHeld(slot, nowMs)
   }
 
