@@ -51,16 +51,20 @@ const hostOf = ({ route }: DataplaneCase): WorldHost => {
 const word = (bytes: Uint8Array, at: number): number => (bytes[at] << 8) | bytes[at + 1]
 const fold = (sum: number): number => (sum === 0 ? 0 : sum % 65535 === 0 ? 65535 : sum % 65535)
 
-/** Of one that the parser refuses: addresses, ports and TTL anew, and both checksums as far off as they were (RFC 1624). */
+/** Of one that the parser refuses: addresses, ports and TTL anew, and checksums as far off as they were (RFC 1624). */
 const rewrittenAnyway = (one: DataplaneCase): Answer => {
   const host = hostOf(one)
-  const was = one.frame.slice(packetOffset(one.tags))
+  const { family } = one
+  const l3 = packetOffset(one.tags)
+  const was = one.frame.slice(l3)
   const now = was.slice()
-  const l4 = (was[0] & 15) * 4
+  const { at, protocol } = transportOf(one)
+  const l4 = at - l3
   const identifier = one.route?.identifier ?? 0
-  now[8]--
-  now.set(addressBytes(TUNNEL[4]), 12)
-  now.set(addressBytes(host.address[4]!), 16)
+  const [first, bytes] = family === 4 ? [12, 4] : [8, 16]
+  now[family === 4 ? 8 : 7]--
+  now.set(addressBytes(TUNNEL[family]), first)
+  now.set(addressBytes(host.address[family]!), first + bytes)
   now.set([identifier >>> 24, (identifier >>> 16) & 255, (identifier >>> 8) & 255, identifier & 255], l4)
   const moved = (...at: readonly number[]): number =>
     at.reduce((sum, place) => sum + (0xffff - word(was, place)) + word(now, place), 0)
@@ -68,12 +72,13 @@ const rewrittenAnyway = (one: DataplaneCase): Answer => {
     const check = 0xffff - fold(0xffff - word(was, at) + change)
     now.set([check >>> 8, check & 255], at)
   }
-  const addresses = [12, 14, 16, 18]
-  correct(10, moved(8, ...addresses))
-  const check = l4 + (was[9] === 6 ? 16 : 6)
-  if (check + 2 <= was.length && (was[9] === 6 || word(was, check) !== 0))
+  const addresses = Array.from({ length: bytes }, (_, i) => first + 2 * i)
+  if (family === 4) correct(10, moved(8, ...addresses))
+  const check = l4 + (protocol === 6 ? 16 : 6)
+  if (check + 2 <= was.length && (protocol === 6 || word(was, check) !== 0))
     correct(check, moved(...addresses, l4, l4 + 2))
-  const frame = buildFrame(now, { source: sourceOf(host), destination: mac(host.neighbour!), type: 0x0800 })
+  const type = family === 4 ? 0x0800 : 0x86dd
+  const frame = buildFrame(now, { source: sourceOf(host), destination: mac(host.neighbour!), type })
   return { fate: 'forwarded', counter: 'route_hit', exit: host.exit, frame }
 }
 
@@ -87,13 +92,30 @@ const forwarded = (one: DataplaneCase): Answer => {
   }
 }
 
-const isNeutral = ({ route, frame, tags }: DataplaneCase): boolean => {
-  const l4 = packetOffset(tags) + (frame[packetOffset(tags)] & 15) * 4
+/** Where the transport header is, and its protocol: behind the extension headers of IPv6 (RFC 8200, section 4). */
+const transportOf = ({ family, frame, tags }: DataplaneCase): { at: number; protocol: number } => {
+  const l3 = packetOffset(tags)
+  if (family === 4) return { at: l3 + (frame[l3] & 15) * 4, protocol: frame[l3 + 9] }
+  let [at, protocol] = [l3 + 40, frame[l3 + 6]]
+  while ([0, 43, 44, 60].includes(protocol)) {
+    const length = protocol === 44 ? 8 : frame[at + 1] * 8 + 8
+    protocol = frame[at]
+    at += length
+  }
+  return { at, protocol }
+}
+
+const hasExtensions = ({ family, frame, tags }: DataplaneCase): boolean =>
+  family === 6 && [0, 43, 44, 60].includes(frame[packetOffset(tags) + 6])
+
+const isNeutral = (one: DataplaneCase): boolean => {
+  const { frame, route } = one
+  const l4 = transportOf(one).at
   const ports = word(frame, l4) + word(frame, l4 + 2)
   const { identifier } = route!
   return ((identifier >>> 16) + (identifier & 0xffff)) % 65535 === ports % 65535
 }
-const protocolOf = ({ frame, tags }: DataplaneCase): number => frame[packetOffset(tags) + 9]
+const protocolOf = (one: DataplaneCase): number => transportOf(one).protocol
 const destinationOf = ({ frame, tags }: DataplaneCase): string =>
   frame.slice(packetOffset(tags) + 16, packetOffset(tags) + 20).join('.')
 const isVip = (one: DataplaneCase): boolean => [VIP[4], OPEN_VIP[4]].some(vip => vip === destinationOf(one))
@@ -106,18 +128,14 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('ended'),
   },
   {
-    why: 'the rules know no IPv6',
-    when: ({ family }) => family === 6,
-    answer: always('stack'),
-  },
-  {
     why: 'the kernel shows the rules what is behind the first tag alone: two tags are not IP to them',
     when: ({ tags }) => tags > 1,
     answer: always('stack'),
   },
   {
     why: 'the rules look at addresses wherever there are some, at ports only in a packet whose headers are whole',
-    when: ({ reason: why, frame, tags }) => why === 'TRUNCATED' && frame.length < packetOffset(tags) + 20,
+    when: ({ family, reason: why, frame, tags }) =>
+      why === 'TRUNCATED' && frame.length < packetOffset(tags) + (family === 4 ? 20 : 40),
     answer: always('stack'),
   },
   {
@@ -127,7 +145,8 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     why: "another family's packet is looked at as what the frame says that it is: it has no VIP there",
-    when: ({ reason: why, frame }) => why === 'BAD_VERSION' && word(frame, 12) !== 0x0800,
+    when: ({ family, reason: why, frame }) =>
+      why === 'BAD_VERSION' && word(frame, 12) !== (family === 4 ? 0x0800 : 0x86dd),
     answer: always('stack'),
   },
   {
@@ -155,9 +174,34 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: rewrittenAnyway,
   },
   {
+    why: 'ports are read where they would be, whatever the payload length says; the host refuses it',
+    when: ({ name }) => /^IPv6 \S+ payload length [07]$/.test(name),
+    answer: rewrittenAnyway,
+  },
+  {
+    why: 'an IPv4 address in IPv6 clothes is none of a VIP',
+    when: ({ family, name }) => family === 6 && name.includes('mapped IPv4 destination'),
+    answer: always('stack'),
+  },
+  {
+    why: 'a fragment header is read where it would be, and the bytes there say that it is one',
+    when: ({ name }) => name.includes('extension header 44 behind the end'),
+    answer: always('dropped', 'fragment_vip'),
+  },
+  {
     why: 'behind XDP somebody has to drop fragments, for no forwarder puts them together',
     when: reason('FRAGMENT'),
     answer: always('dropped', 'fragment_vip'),
+  },
+  {
+    why: 'extension headers are left to the agent, which follows them',
+    when: one => hasExtensions(one) && one.fate === 'forwarded',
+    answer: always('slow', 'slow_vip'),
+  },
+  {
+    why: 'neighbours may ask about an address, whoever holds it',
+    when: ({ name }) => /^IPv6 ICMP neighbour/.test(name),
+    answer: always('stack'),
   },
   {
     why: 'a UDP checksum may be none, which nftables would not see when it corrects one: only neutral identifiers are in the kernel',
@@ -166,11 +210,11 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     why: 'nftables writes 0xffff for a TCP checksum of 0, which means the same',
-    when: one => one.name === 'IPv4 TCP: a new checksum of 0',
+    when: one => /^IPv[46] TCP: a new checksum of 0$/.test(one.name),
     answer: one => {
       const answer = forwarded(one)
       const frame = answer.frame!.slice()
-      frame.set([0xff, 0xff], 14 + 20 + 16)
+      frame.set([0xff, 0xff], transportOf(one).at + 16)
       return { ...answer, frame }
     },
   },

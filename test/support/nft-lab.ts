@@ -15,7 +15,15 @@ import { applyRuleset } from '../../src/os/nft.ts'
 import { PacketRing } from '../../src/os/packet-ring.ts'
 import { writeSysctl } from '../../src/os/sysctl.ts'
 import type { CaseRoute } from './dataplane-case.ts'
-import { type Exit, type Family, HOSTS, SERVICES, TUNNEL, type WorldHost } from './dataplane-world.ts'
+import {
+  type Exit,
+  FAMILIES,
+  type Family,
+  HOSTS,
+  SERVICES,
+  TUNNEL,
+  type WorldHost,
+} from './dataplane-world.ts'
 import { FrameSocket, type SeenFrame } from './frame-socket.ts'
 import type { TestNetns } from './netns.ts'
 import { addressWords } from './packets.ts'
@@ -27,6 +35,7 @@ const LEASE_MS = 600_000
 /** For local experiments (IEEE 802); the kernel does nothing with it. */
 const SENTINEL = 0x88b5
 const PATIENCE_MS = 5000
+const ETHER_TYPE = { 4: 0x0800, 6: 0x86dd } as const
 /** Far ends; what is sent there came out of that exit. */
 const EXITS = ['uplink', 'cluster', 'vlan', 'narrow', 'elsewhere'] as const
 
@@ -48,7 +57,7 @@ export class NftLab {
   readonly netns: TestNetns
   readonly #elements: SetElements
   readonly #plumber: NftPlumber
-  readonly #ring: PacketRing
+  readonly #rings: readonly PacketRing[]
   readonly #in: FrameSocket
   readonly #exits: Readonly<Record<Exit, FrameSocket>>
   readonly #behind: FrameSocket
@@ -65,12 +74,13 @@ export class NftLab {
       route: refused('route'),
       mapping: refused('mapping'),
     })
-    this.#ring = netns.run(() =>
-      PacketRing.open({
-        ...{ interfaceIndex: link(LINKS.uplink.name).index, mark: SLOW_MARK, markMask: 0xffffffff },
-        frames: 256,
-        frameSize: 16_384,
-      }),
+    this.#rings = netns.run(() =>
+      Object.values(ETHER_TYPE).map(etherType =>
+        PacketRing.open({
+          ...{ interfaceIndex: link(LINKS.uplink.name).index, mark: SLOW_MARK, markMask: 0xffffffff },
+          ...{ frames: 256, frameSize: 16_384, etherType },
+        }),
+      ),
     )
     this.#exits = netns.run(
       () =>
@@ -175,7 +185,8 @@ export class NftLab {
         .map(one => ({ ...one, exit })),
     )
     const slow: Uint8Array[] = []
-    this.#ring.receive(256, (buffer, offset, length) => void slow.push(buffer.slice(offset, offset + length)))
+    for (const ring of this.#rings)
+      ring.receive(256, (buffer, offset, length) => void slow.push(buffer.slice(offset, offset + length)))
     return { exits, slow, stack: this.#behind.take() }
   }
 
@@ -183,10 +194,17 @@ export class NftLab {
     for (const exit of EXITS) this.#exits[exit].close()
     this.#behind.close()
     this.#near.close()
-    this.#ring.close()
+    for (const ring of this.#rings) ring.close()
     this.#elements.close()
   }
 }
+
+const hopsOf = (family: Family) =>
+  Object.values<WorldHost>(HOSTS).flatMap(({ index, address: { [family]: address }, exit }) =>
+    address === undefined || exit === undefined
+      ? []
+      : [{ index, address, hop: address, link: LINKS[exit].name }],
+  )
 
 const plan = (): Parameters<typeof buildRuleset>[0] => ({
   node: NODE,
@@ -195,16 +213,16 @@ const plan = (): Parameters<typeof buildRuleset>[0] => ({
   clusterAddress: HOSTS.local.address[4],
   forwarder: {
     tunnelAddress: TUNNEL[4],
-    services: SERVICES.map(({ vip, protocol, port }) => ({
-      vip: vip[4],
-      protocol: protocol === 6 ? 'tcp' : 'udp',
-      port,
-    })),
-    hosts: Object.values<WorldHost>(HOSTS).flatMap(({ index, address, exit }) =>
-      address[4] === undefined || exit === undefined
-        ? []
-        : [{ index, address: address[4], hop: address[4], link: LINKS[exit].name }],
+    tunnelAddress6: TUNNEL[6],
+    services: FAMILIES.flatMap(family =>
+      SERVICES.map(({ vip, protocol, port }) => ({
+        vip: vip[family],
+        protocol: protocol === 6 ? 'tcp' : 'udp',
+        port,
+      })),
     ),
+    hosts: hopsOf(4),
+    hosts6: hopsOf(6),
     routeCapacity: 1024,
   },
   host: null,

@@ -77,7 +77,9 @@ interface Family {
   /** At the end of names. */
   readonly mark: '' | '6'
   readonly ip: 'ip' | 'ip6'
-  readonly protocol: 'ip protocol' | 'meta l4proto'
+  readonly protocol: 'ip protocol' | 'ip6 nexthdr'
+  /** Neither TCP nor UDP. */
+  readonly other: string
   readonly fragment: readonly string[]
   readonly control: readonly string[]
   readonly extended: readonly string[]
@@ -87,6 +89,7 @@ const IPV4: Family = {
   mark: '',
   ip: 'ip',
   protocol: 'ip protocol',
+  other: 'meta l4proto != { tcp, udp }',
   fragment: ['ip frag-off & 0x3fff != 0'],
   control: [],
   extended: [],
@@ -94,11 +97,14 @@ const IPV4: Family = {
 const IPV6: Family = {
   mark: '6',
   ip: 'ip6',
-  protocol: 'meta l4proto',
+  // As with IPv4 by what the header itself says, not by what the kernel finds behind extension headers.
+  protocol: 'ip6 nexthdr',
+  other: 'ip6 nexthdr != { tcp, udp }',
   // An atomic fragment is a whole packet (RFC 6946).
   fragment: ['frag frag-off != 0', 'frag more-fragments 1'],
   control: ['icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'],
-  extended: ['ip6 nexthdr != { tcp, udp }'],
+  // Hop-by-hop and destination options, routing, an atomic fragment.
+  extended: ['ip6 nexthdr { 0, 43, 44, 60 }'],
 }
 
 const keyOf = ({ ip, protocol }: Family): string =>
@@ -278,9 +284,9 @@ const forwarderPart = (
       chain(
         `vip${mark}`,
         ...family.fragment.map(rule => `${rule} counter name fragment_vip drop`),
+        ...family.extended.map(rule => `${rule} goto slow_vip`),
         ...family.control,
         `${ip} daddr . ${protocol} . th dport != @services${mark} counter name not_a_service drop`,
-        ...family.extended.map(rule => `${rule} goto slow_vip`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
         `@th,0,32 set ${key} map @route${mark} goto encap${mark}`,
         `meta mark set ${key} map @fixed${mark} goto fix${mark}`,
@@ -325,8 +331,8 @@ const hostPart = (family: Family, tunnels: readonly string[], capacity: number):
       chain(
         `decap${mark}`,
         ...family.fragment.map(rule => `${rule} counter name fragment_tunnel drop`),
-        'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
         ...family.extended.map(rule => `${rule} goto slow_tunnel`),
+        `${family.other} counter name tunnel_protocol drop`,
         'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',
         `meta mark set ${tunnelled} map @dec${mark} goto restore${mark}`,
         `meta mark set ${tunnelled} map @dec_fixed${mark} goto restore_fixed${mark}`,
