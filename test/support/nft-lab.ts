@@ -5,7 +5,13 @@
  */
 import { isNeutral } from '../../src/agent/dataplane/identifiers.ts'
 import { NftPlumber } from '../../src/agent/dataplane/nft/plumber.ts'
-import { buildRuleset, SLOW_MARK, tableName } from '../../src/agent/dataplane/nft/ruleset.ts'
+import {
+  buildRuleset,
+  type HostHop,
+  type RulesetPlan,
+  SLOW_MARK,
+  tableName,
+} from '../../src/agent/dataplane/nft/ruleset.ts'
 import { ROUTE_STATE } from '../../src/agent/dataplane/xdp/route-layout.ts'
 import { readCounters } from '../../src/os/netlink/nftables-counters.ts'
 import { SetElements } from '../../src/os/netlink/nftables-elements.ts'
@@ -35,7 +41,6 @@ const LEASE_MS = 600_000
 /** For local experiments (IEEE 802); the kernel does nothing with it. */
 const SENTINEL = 0x88b5
 const PATIENCE_MS = 5000
-const ETHER_TYPE = { 4: 0x0800, 6: 0x86dd } as const
 /** Far ends; what is sent there came out of that exit. */
 const EXITS = ['uplink', 'cluster', 'vlan', 'narrow', 'elsewhere'] as const
 
@@ -57,6 +62,7 @@ export class NftLab {
   readonly netns: TestNetns
   readonly #elements: SetElements
   readonly #plumber: NftPlumber
+  /** Of each family, as the agent has them. */
   readonly #rings: readonly PacketRing[]
   readonly #in: FrameSocket
   readonly #exits: Readonly<Record<Exit, FrameSocket>>
@@ -74,8 +80,8 @@ export class NftLab {
       route: refused('route'),
       mapping: refused('mapping'),
     })
-    this.#rings = netns.run(() =>
-      Object.values(ETHER_TYPE).map(etherType =>
+    this.#rings = [0x0800, 0x86dd].map(etherType =>
+      netns.run(() =>
         PacketRing.open({
           ...{ interfaceIndex: link(LINKS.uplink.name).index, mark: SLOW_MARK, markMask: 0xffffffff },
           ...{ frames: 256, frameSize: 16_384, etherType },
@@ -143,7 +149,8 @@ export class NftLab {
     if (local) this.#plumber.local(0, key, 0, LEASE_MS)
     else this.#plumber.route(0, key, 0, route.identifier, neutral, LEASE_MS)
     this.netns.run(() => this.#plumber.flush())
-    if (this.#failed.length > 0) throw new Error(`the kernel refused ${this.#failed.join(', ')}`)
+    const failed = this.#failed.splice(0)
+    if (failed.length > 0) throw new Error(`the kernel refused ${failed.join(', ')}`)
     const kind = local ? 'local' : neutral ? 'route' : 'fixed'
     return () => this.netns.run(() => this.#plumber.unroute(key, 0, kind))
   }
@@ -199,18 +206,20 @@ export class NftLab {
   }
 }
 
-const hopsOf = (family: Family) =>
-  Object.values<WorldHost>(HOSTS).flatMap(({ index, address: { [family]: address }, exit }) =>
-    address === undefined || exit === undefined
+const hostsOf = (family: Family): HostHop[] =>
+  Object.values<WorldHost>(HOSTS).flatMap(({ index, address, exit }) => {
+    const text = address[family]
+    return text === undefined || exit === undefined
       ? []
-      : [{ index, address, hop: address, link: LINKS[exit].name }],
-  )
+      : [{ index, address: text, hop: text, link: LINKS[exit].name }]
+  })
 
-const plan = (): Parameters<typeof buildRuleset>[0] => ({
+const plan = (): RulesetPlan => ({
   node: NODE,
   uplink: [LINKS.uplink.name],
   cluster: [],
   clusterAddress: HOSTS.local.address[4],
+  clusterAddress6: HOSTS.local.address[6],
   forwarder: {
     tunnelAddress: TUNNEL[4],
     tunnelAddress6: TUNNEL[6],
@@ -221,8 +230,8 @@ const plan = (): Parameters<typeof buildRuleset>[0] => ({
         port,
       })),
     ),
-    hosts: hopsOf(4),
-    hosts6: hopsOf(6),
+    hosts: hostsOf(4),
+    hosts6: hostsOf(6),
     routeCapacity: 1024,
   },
   host: null,

@@ -65,6 +65,7 @@ it('a good file, with the defaults', () => {
     quarantine: 60000,
     routeLease: 60000,
     drain: 10000,
+    unattended: 30000,
   })
   assert.equal(config.log, { level: 'info' })
   assert.is(config.services[0]?.hosts[0]?.capacity, 50)
