@@ -4,7 +4,8 @@
  * Each run makes the packet anew, of a flow at random among those that have a route, and then does a part of the forwarder's work, or all
  * of it; the kernel does so some hundred thousand times (BPF_PROG_TEST_RUN). What making the packet costs is taken off. Programs take
  * turns; medians of all rounds, and from the lowest to the highest. `whole`: from the frame's first byte to the verdict, the next hop
- * looked up each time; `known`: with one that was looked up up to 100 ms ago.
+ * looked up each time; `known`: with one that was looked up up to 100 ms ago;
+ * `hooked`: that with what `shunt capture` is taken by, off.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,7 +28,7 @@ const quick = process.argv.includes('--quick')
 const ROUNDS = quick ? 3 : 9
 const REPEAT = quick ? 100_000 : 300_000
 const FLOWS = quick ? [1, 10_000] : [1, 10_000, 1_000_000]
-const KINDS = ['base', 'parse', 'service', 'route', 'known', 'whole'] as const
+const KINDS = ['base', 'parse', 'service', 'route', 'known', 'hooked', 'whole'] as const
 const HEAD_BYTES = 74
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
@@ -80,11 +81,11 @@ const measure = (lab: XdpLab, family: Family): Map<string, number[]> => {
   for (let round = 0; round <= ROUNDS; round++)
     for (const kind of KINDS) {
       const program = lab.object.program(`${kind === 'known' ? 'whole' : kind}_${family}`)
-      lab.configure(EDGE_CONFIG.hopLifeNs, kind === 'known' ? 100_000_000 : 0)
+      lab.configure(EDGE_CONFIG.hopLifeNs, kind === 'known' || kind === 'hooked' ? 100_000_000 : 0)
       const { verdict, durationNs } = lab.netns.run(() =>
         program.testRun({ data, repeat: REPEAT, ingress: { interfaceIndex: lab.ingress } }),
       )
-      if (verdict !== (kind === 'whole' || kind === 'known' ? XDP.tx : XDP.pass))
+      if (verdict !== (['whole', 'known', 'hooked'].includes(kind) ? XDP.tx : XDP.pass))
         throw new ShuntError(
           'SHUNT_ERR_INTERNAL',
           `${kind}: verdict ${verdict}, ${JSON.stringify(lab.counted())}`,

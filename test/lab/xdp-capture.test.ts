@@ -89,7 +89,9 @@ const toOpen = ({ frame }: DataplaneCase, family: Family): boolean => {
   return Buffer.from(frame).includes(bytes)
 }
 
-const forwarded = cases.filter(({ fate, family, route }) => fate === 'forwarded' && family === 4 && route !== null)
+const forwarded = cases.filter(
+  ({ fate, family, route }) => fate === 'forwarded' && family === 4 && route !== null,
+)
 
 test('port, client and length', () => {
   const [one] = forwarded
