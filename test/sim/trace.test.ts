@@ -53,7 +53,12 @@ for (const remoteClassifier of [false, true])
           }
           told++
         })
-        sim.at(1500, () => assert.is(look(sim, flow.forwarder, flow).flow?.state, 'closing'))
+        sim.at(1500, () => {
+          const [first, again] = [0, 1].map(() => look(sim, flow.forwarder, flow).flow)
+          assert.is(first?.state, 'closing')
+          assert.ok(first!.idleMs > 100, 'asking is no use of the flow')
+          assert.equal(again, first)
+        })
       })
     sim.run(3000)
     assert.equal(sim.problems, [])

@@ -55,7 +55,7 @@ for (const scheme of ['hash', 'percentages', 'tokens'] as const)
   for (const strategy of [
     'round-robin',
     'most-tokens-first',
-    'same-host',
+    'linear',
   ] as ServiceAllotment['allotment']['strategy'][])
     it(`${scheme}, ${strategy}: what is told is what is chosen next, however often one asks`, () => {
       const { allotment, choose, explain } = start()
