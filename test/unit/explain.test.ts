@@ -52,11 +52,7 @@ it('before the first allotment: by capacity', () => {
 })
 
 for (const scheme of ['hash', 'percentages', 'tokens'] as const)
-  for (const strategy of [
-    'round-robin',
-    'most-tokens-first',
-    'linear',
-  ] as ServiceAllotment['allotment']['strategy'][])
+  for (const strategy of ['round-robin', 'most-tokens-first', 'linear'] as const)
     it(`${scheme}, ${strategy}: what is told is what is chosen next, however often one asks`, () => {
       const { allotment, choose, explain } = start()
       allotment.take(update({ 1: 1, 2: 2, 3: 4 }, { scheme, strategy }))
