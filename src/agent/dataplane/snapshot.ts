@@ -53,7 +53,8 @@ export const flowRows = (
       const at = slot * 10
       const ports = table.keys[at + 8]
       const client = formatEndpoint(table.keys, at, ports >>> 16)
-      if (query.client !== undefined && !client.startsWith(query.client)) continue
+      if (query.client !== undefined && !client.replace('[', '').startsWith(query.client.replace('[', '')))
+        continue
       rows.push({
         protocol: table.keys[at + 9],
         client,

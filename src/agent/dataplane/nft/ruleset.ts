@@ -337,6 +337,8 @@ const hostPart = (family: Family, tunnels: readonly string[], capacity: number):
       chain(
         `decap${mark}`,
         ...family.fragment.map(rule => `${rule} counter name fragment_tunnel drop`),
+        // Whole packets (R-A4).
+        'meta l4proto { 4, 41 } goto slow_tunnel',
         'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
         ...family.extended.map(rule => `${rule} goto slow_tunnel`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '4240b8008edb51f2'
+export const EDGE_LAYOUT = '9c8c06a8a1f037fd'
 
 export const CAPTURE_CONFIG_BYTES = 88
 /** Offsets in `struct capture_config`. */
@@ -412,6 +412,11 @@ export const COUNTER = {
   COUNT_GRACE_OVER: 36,
   COUNT_MAPPING_ACK: 37,
   COUNT_NO_ROOM: 38,
+  COUNT_ENCAPSULATED: 50,
+  COUNT_DECAPSULATED: 51,
+  COUNT_BAD_INNER: 52,
+  COUNT_CONGESTION_LOST: 53,
+  COUNT_NO_HEADROOM: 54,
   COUNTERS: 64,
 } as const
 
