@@ -84,7 +84,8 @@ export class KernelSetup {
     }
     const names = new Set([
       ...(roles.includes('forwarder') ? interfaces.uplink : []),
-      ...(roles.includes('host') ? interfaces.cluster : []),
+      // A forwarder gets ICMP errors there, about what it sent to hosts.
+      ...(roles.includes('forwarder') || roles.includes('host') ? interfaces.cluster : []),
     ])
     const cluster = interfaces.cluster.flatMap(find)
     return {

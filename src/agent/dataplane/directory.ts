@@ -1,3 +1,4 @@
+import { ipv4Word } from './flow-key.ts'
 import type { IndexBook } from './index-book.ts'
 
 /**
@@ -133,6 +134,11 @@ export class DirectoryIndex {
 
   service(vipIpv4: number, port: number, protocol: number): ServiceEntry | undefined {
     return this.#services.get(vipIpv4)?.get(protocol * 65536 + port)
+  }
+
+  /** Whether some service has the address: four words from `at`. */
+  isVip(words: Uint32Array, at: number): boolean {
+    return this.#services.has(ipv4Word(words, at))
   }
 
   serviceAt(index: number): ServiceEntry | undefined {

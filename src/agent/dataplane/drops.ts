@@ -41,6 +41,12 @@ export const DROP = {
   MAPPING_BAD_FLAGS: 35,
   TOO_BIG: 36,
   INACTIVE: 37,
+  ICMP_CHECKSUM: 38,
+  ICMP_TYPE: 39,
+  ICMP_EMBEDDED: 40,
+  ICMP_NO_FLOW: 41,
+  ICMP_RATE: 42,
+  ICMP_UNREACHABLE: 43,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -161,6 +167,27 @@ const TEXT: Record<DropName, DropText> = {
   INACTIVE: {
     reason: 'its flow is on a host that is inactive for the service',
     hint: 'shunt hosts -o wide: find why it is inactive; its flows go on as soon as it is active again',
+  },
+  ICMP_CHECKSUM: { reason: 'wrong ICMP checksum', hint: SENDER },
+  ICMP_TYPE: {
+    reason: 'an ICMP message that is neither an error nor an echo request',
+    hint: 'nothing to do: nobody needs an answer to it',
+  },
+  ICMP_EMBEDDED: {
+    reason: 'an ICMP error about a packet that is cut off too early, or of no TCP or UDP connection',
+    hint: SENDER,
+  },
+  ICMP_NO_FLOW: {
+    reason: 'an ICMP error about no connection that is known here',
+    hint: 'normal when connections have just ended; many are forged ones, which do no harm',
+  },
+  ICMP_RATE: {
+    reason: 'more ICMP messages than are passed on or answered',
+    hint: 'a flood of pings or of forged errors; look for its source if it goes on',
+  },
+  ICMP_UNREACHABLE: {
+    reason: 'a host, or something on the way to it, says that it cannot be reached',
+    hint: 'shunt hosts -o wide; look for a firewall between forwarders and hosts',
   },
 }
 

@@ -10,6 +10,8 @@ import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
 import type { HostCore, HostSettings } from './host-core.ts'
+import { isIcmp } from './icmp-packet.ts'
+import { IcmpSide } from './icmp-side.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { makeForwarder } from './make-forwarder.ts'
 import { hostSettings, makeHost } from './make-host.ts'
@@ -35,6 +37,7 @@ export class Engine {
   forwarder: ForwarderCore | null = null
   classifier: ClassifierCore | null = null
   host: HostCore | null = null
+  readonly icmp: IcmpSide
   /** Outlives the forwarder role as long as one rests: a late packet of the role's flows must not meet a new one's. */
   identifiers: IdentifierAllocator | null = null
   readonly heldByForwarder: HeldPackets
@@ -61,6 +64,7 @@ export class Engine {
     this.heldByForwarder = new HeldPackets(plan.limits.heldPackets)
     this.heldByHost = new HeldPackets(plan.limits.heldPackets)
     this.allotment = new HealthAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
+    this.icmp = new IcmpSide(this.drops)
     this.#gainRoles()
     this.#receiveDatagrams()
   }
@@ -101,12 +105,14 @@ export class Engine {
       this.forwarder.endAll(nowMs)
       this.#lastEpoch = this.forwarder.epoch
       this.forwarder = null
+      this.icmp.forwarder = null
       this.#forwarderSettings = null
     }
     if (this.host !== null && plan.host === null) {
       for (let i = 0; i < this.heldByHost.size; i++) this.drops.add(DROP.HOLD_TIMEOUT)
       this.heldByHost = new HeldPackets(plan.limits.heldPackets)
       this.host = null
+      this.icmp.host = null
       this.#parts.plumber.clearMappings()
       this.#hostSettings = null
     }
@@ -154,15 +160,17 @@ export class Engine {
   }
 
   #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>): void {
-    const { core, settings, identifiers } = makeForwarder(this.#parts, this.plan, own, {
+    const { core, icmp, settings, identifiers } = makeForwarder(this.#parts, this.plan, own, {
       directory: this.directory,
       allotment: this.allotment,
       held: this.heldByForwarder,
       identifiers: this.identifiers,
       epoch: this.#epochAfterLast(own.epoch),
       ended: this.ended,
+      now: () => this.#nowMs,
     })
     this.forwarder = core
+    this.icmp.forwarder = icmp
     this.#forwarderSettings = settings
     this.identifiers = identifiers
   }
@@ -176,8 +184,9 @@ export class Engine {
   }
 
   #makeHost(): void {
-    const { core, settings } = makeHost(this.#parts, this.plan, this.directory, this.heldByHost)
+    const { core, icmp, settings } = makeHost(this.#parts, this.plan, this.directory, this.heldByHost)
     this.host = core
+    this.icmp.host = icmp
     this.#hostSettings = settings
   }
 
@@ -267,9 +276,11 @@ export class Engine {
         this.directory.forwarderAt(source) !== undefined &&
         readU32(buf, offset + 16) === this.plan.clusterIpv4
       ) {
+        if (isIcmp(packet.view)) return this.icmp.packet(packet, source, this.#nowMs)
         return this.host.tunnelled(packet, source, this.#nowMs)
       }
     }
+    if (isIcmp(packet.view)) return this.icmp.packet(packet, undefined, this.#nowMs)
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
     this.forwarder.packet(packet, this.#nowMs)
   }

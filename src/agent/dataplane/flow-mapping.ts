@@ -89,3 +89,13 @@ export class FlowMapping {
     return header
   }
 }
+
+/** The flow key that a message is about. */
+export const readHeaderKey = (header: MappingHeader, key: Uint32Array): void => {
+  for (let i = 0; i < 4; i++) {
+    key[i] = header.client[i]
+    key[4 + i] = header.vip[i]
+  }
+  key[8] = header.ports
+  key[9] = header.protocol
+}

@@ -1,9 +1,10 @@
 import type { Allotment } from '../classify/allotment.ts'
 import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
+import { ErrorRoutes } from './error-routes.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
-import { FlowMapping } from './flow-mapping.ts'
+import { FlowMapping, readHeaderKey } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
@@ -30,6 +31,8 @@ export class ForwarderCore {
   readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
+  /** Where ICMP errors about flows go. */
+  readonly errors: ErrorRoutes
   readonly #identifiers: IdentifierAllocator
   readonly #held: HeldPackets
   readonly #directory: DirectoryIndex
@@ -50,6 +53,9 @@ export class ForwarderCore {
     this.#allotment = parts.allotment
     this.#ports = parts.ports
     this.#settings = parts.settings
+    this.errors = new ErrorRoutes({ ...parts, life: this.#life, mapping: this.#mapping }, (key, nowMs) =>
+      this.#open(key, 0, nowMs),
+    )
   }
 
   /** Flows and connections by host and by service. */
@@ -61,7 +67,7 @@ export class ForwarderCore {
     return this.#mapping.epoch
   }
 
-  /** A peer's answer to this sequence is an answer to one of our last messages. */
+  /** See FlowMapping.isRecent. */
   isRecent(sequence: number): boolean {
     return this.#mapping.isRecent(sequence)
   }
@@ -146,7 +152,8 @@ export class ForwarderCore {
       this.#ports.deliverLocal(packet)
       return this.#maybePlumb(slot, packet, nowMs)
     }
-    if (!decrementTtl(packet.buf, packet.offset, packet.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    if (!decrementTtl(packet.buf, packet.offset, packet.view))
+      return this.#ports.drop(DROP.TTL_EXPIRED, packet)
     if (flows.has(slot, FLOW_FLAG.MAPPED) && this.#mayTunnel(slot) && !this.#held.has(slot)) {
       flows.set(slot, FLOW_FLAG.TUNNELLED)
       this.#ports.tunnel(packet, flows.identifier[slot], host.index)
@@ -182,7 +189,8 @@ export class ForwarderCore {
     }
     if (this.#fits(packet) && !this.#held.has(slot))
       return this.#mapping.askClassifier(slot, classifier.ipv4, packet)
-    if (!decrementTtl(packet.buf, packet.offset, packet.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    if (!decrementTtl(packet.buf, packet.offset, packet.view))
+      return this.#ports.drop(DROP.TTL_EXPIRED, packet)
     this.#hold(slot, packet, nowMs)
     this.#mapping.askClassifier(slot, classifier.ipv4, null)
   }
@@ -198,7 +206,7 @@ export class ForwarderCore {
     if (host === undefined) return this.#ports.drop(DROP.NO_HOST)
     if (header.epoch !== this.epoch) return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
     if (!this.isRecent(header.sequence)) return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
-    headerKey(header, this.#key)
+    readHeaderKey(header, this.#key)
     const slot = this.#route(this.#key, host.index, inner === null ? TCP_SYN : inner.view.tcpFlags, nowMs)
     if (slot < 0) return
     // What travelled came before what waits here, so it does not queue behind it.
@@ -209,7 +217,7 @@ export class ForwarderCore {
   #sendFirst(slot: number, inner: PacketRef): void {
     if (this.#isInactive(slot)) return this.#ports.drop(DROP.INACTIVE)
     if (this.#directory.host(this.flows.host[slot])?.self) return this.#ports.deliverLocal(inner)
-    if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED, inner)
     this.#mapping.sendMapping(slot, inner)
   }
 
@@ -388,13 +396,4 @@ export class ForwarderCore {
       else if (classifier !== undefined) this.#mapping.askClassifier(slot, classifier.ipv4, null)
     }
   }
-}
-
-const headerKey = (header: MappingHeader, key: Uint32Array): void => {
-  for (let i = 0; i < 4; i++) {
-    key[i] = header.client[i]
-    key[4 + i] = header.vip[i]
-  }
-  key[8] = header.ports
-  key[9] = header.protocol
 }

@@ -17,7 +17,8 @@ export interface ForwarderPorts {
   unplumbAll(slots: readonly number[]): void
   /** The flow was purged: its classifier's inventory forgets it (R-D4). */
   ended(slot: number): void
-  drop(reason: number): void
+  /** @param packet of a client, which may be told why */
+  drop(reason: number, packet?: PacketRef): void
 }
 
 /** One object for all parts of a forwarder core; its owner may assign new values while packets flow, but for `tunnelWords`, `epoch`. */

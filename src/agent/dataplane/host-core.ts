@@ -220,6 +220,13 @@ export class HostCore {
     this.#unknown.wait(sourceIpv4, identifier, packet, nowMs)
   }
 
+  /** The slot of a mapping that holds, or -1. */
+  mappingOf(tunnel: number, identifier: number): number {
+    this.#tunnelKey(tunnel, identifier)
+    const slot = this.mappings.table.find(this.#key)
+    return slot >= 0 && this.mappings.epoch[slot] === this.#forwarders.get(tunnel)?.epoch ? slot : -1
+  }
+
   #tunnelKey(tunnel: number, identifier: number): void {
     const key = this.#key
     key[0] = 0

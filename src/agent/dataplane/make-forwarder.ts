@@ -1,13 +1,16 @@
 import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
 import type { DirectoryIndex } from './directory.ts'
+import { DROP } from './drops.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
+import { IcmpForwarder } from './icmp-forwarder.ts'
 import { IdentifierAllocator } from './identifiers.ts'
 import type { DataplanePlan } from './messages.ts'
+import type { PacketRef } from './packet-ref.ts'
 import type { RouteKind } from './plumber.ts'
 
 /** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
@@ -23,6 +26,7 @@ export interface ForwarderSurroundings {
   readonly epoch: number
   /** Takes the flows that ended, for a classifier elsewhere. */
   readonly ended: RouteBatch
+  readonly now: () => number
 }
 
 /** The forwarder role of a plan, wired to the ports of the data plane. */
@@ -33,6 +37,7 @@ export const makeForwarder = (
   kept: ForwarderSurroundings,
 ): {
   core: ForwarderCore
+  icmp: IcmpForwarder
   settings: Mutable<ForwarderSettings>
   identifiers: IdentifierAllocator
 } => {
@@ -54,6 +59,8 @@ export const makeForwarder = (
     hasClassifier: own.hasClassifier,
     lasting: plumber.lasting,
   }
+  const routerWords = Uint32Array.of(0, 0, 0xffff, plan.clusterIpv4)
+  const mtuTo = (hostIpv4: number): number => parts.mtuTo?.(hostIpv4, kept.now()) ?? settings.mtuBytes
   const kindOf = (slot: number): RouteKind => {
     const identifier = flows.identifier[slot]
     if (identifier === 0) return 'local'
@@ -67,8 +74,13 @@ export const makeForwarder = (
     allotment: kept.allotment,
     settings,
     ports: {
-      tunnel: (packet, identifier, index) =>
-        output.tunnel(packet, own.tunnelWords, directory.host(index)!.words, identifier),
+      tunnel: (packet, identifier, index) => {
+        const host = directory.host(index)!
+        const mtuBytes = tooLargeFor(packet, () => mtuTo(host.ipv4))
+        if (mtuBytes === 0) return output.tunnel(packet, own.tunnelWords, host.words, identifier)
+        drops.add(DROP.TOO_BIG)
+        icmp.tooBig(packet, mtuBytes, kept.now())
+      },
       deliverLocal: packet => output.inject(packet),
       datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
       plumb: slot => {
@@ -83,8 +95,36 @@ export const makeForwarder = (
       ended: slot => {
         if (!settings.hasClassifier) kept.ended.add(keys, slot * 10, null)
       },
+      drop: (reason, packet) => {
+        drops.add(reason)
+        if (reason === DROP.TTL_EXPIRED && packet !== undefined) icmp.expired(packet, kept.now())
+      },
+    },
+  })
+  const icmp = new IcmpForwarder({
+    ...{ flows, identifiers, directory, k0, k1 },
+    route: (key, mayOpen, nowMs) => core.errors.find(key, mayOpen, nowMs),
+    settings: {
+      tunnel: family => (family === 4 ? own.tunnelWords : undefined),
+      host: (index, family) => (family === 4 ? directory.host(index)?.words : undefined),
+      router: family => (family === 4 ? routerWords : undefined),
+    },
+    ports: {
+      send: (buf, offset, length, destination, at) => output.send(buf, offset, length, destination, at),
+      deliverLocal: packet => output.inject(packet),
       drop: reason => drops.add(reason),
     },
   })
-  return { core, settings, identifiers }
+  return { core, icmp, settings, identifiers }
+}
+
+/** The smallest MTU that a link of the Internet may have: what is no larger fits everywhere (RFC 791; RFC 8200, section 5). */
+const FITS_BYTES = { 4: 576, 6: 1280 } as const
+
+/** What the way takes, if that is less than the packet, or one of the segments that it is cut to; else 0. */
+const tooLargeFor = ({ view, offset, length, gsoSize }: PacketRef, mtuBytes: () => number): number => {
+  const bytes = gsoSize === 0 ? length : view.payload - offset + gsoSize
+  if (bytes <= FITS_BYTES[view.family]) return 0
+  const mtu = mtuBytes()
+  return bytes > mtu ? mtu : 0
 }

@@ -1,6 +1,7 @@
 import type { RawSender } from '../../os/raw-socket.ts'
 import type { Tun } from '../../os/tun.ts'
 import { DROP, type DropCounters } from './drops.ts'
+import { isIcmp } from './icmp-packet.ts'
 import { parsePacket } from './packet.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
 import { rewriteTuple } from './rewrite.ts'
@@ -16,7 +17,7 @@ import {
 
 const TCP = 6
 
-/** Reads one packet of the ring into a reused PacketRef; answers DROP.NONE or why it cannot be carried. */
+/** Reads one packet of the ring into a reused PacketRef; answers DROP.NONE or why it cannot be carried. An ICMP message can (`isIcmp`). */
 export const readRingPacket = (
   packet: PacketRef,
   buf: Uint8Array,
@@ -25,7 +26,7 @@ export const readRingPacket = (
   vnet: number,
 ): number => {
   const reason = parsePacket(buf, offset, length, packet.view)
-  if (reason !== DROP.NONE) return reason
+  if (reason !== DROP.NONE && !(reason === DROP.UNSUPPORTED_PROTOCOL && isIcmp(packet.view))) return reason
   if (packet.view.fragment) return DROP.FRAGMENT
   packet.buf = buf
   packet.offset = offset
@@ -96,6 +97,12 @@ export class PacketOutput {
       }
       this.#raw!.queue(packet.buf, packet.offset, packet.length, this.#destination)
     }
+  }
+
+  /** Out as it is, routed by an address of its family: four words from `at`. */
+  send(buf: Uint8Array, offset: number, length: number, destination: Uint32Array, at: number): void {
+    if (length > this.#largestBytes) return this.#drops.add(DROP.TOO_BIG)
+    this.#raw!.queue(buf, offset, length, destination[at + 3])
   }
 
   /** (tunnel address, host, identifier) -> the tuple at `at` (ten words), and into the own stack. */

@@ -7,6 +7,8 @@ import { errorText, ShuntError } from '../../errors.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
+import { formatIpv4 } from '../../os/inet.ts'
+import { routeMtu } from '../../os/netlink/route.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
@@ -20,6 +22,7 @@ import {
   type WorkerData,
   type WorkerStatus,
 } from './messages.ts'
+import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
@@ -47,6 +50,7 @@ class Worker {
   readonly #datagrams: Datagrams
   readonly #plumbing: Plumbing
   readonly #engine: Engine
+  readonly #pathMtu = new PathMtu(ipv4 => routeMtu(formatIpv4(ipv4)))
   #prober: Prober | null = null
   #poller = new Poller()
   #watched = { mappings: 0, wake: 0, prober: -1 }
@@ -83,6 +87,7 @@ class Worker {
       plumber: this.#plumbing.plumber,
       drops: this.#drops,
       nowS: () => this.#nowS,
+      mtuTo: (ipv4, nowMs) => Math.min(this.#devices.frameSize, this.#pathMtu.to(ipv4, plan.mtuBytes, nowMs)),
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
     })
   }

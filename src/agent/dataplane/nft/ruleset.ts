@@ -9,6 +9,8 @@
  * nftables would fix a checksum that UDP left out). SYN, FIN, RST and every miss get the mark SLOW, are seen by
  * the packet ring, and are dropped before the stack would answer them.
  *
+ * ICMP errors and echo for VIPs, errors to the tunnel address and errors from tunnel addresses go to the packet ring, at a bounded rate.
+ *
  * Host, per packet from a tunnel address (R-E8): `dec` (tunnel address . identifier . protocol -> mark) -> ports, client and
  * VIP by mark -> the own stack, by its own address. A miss goes the slow way; no tunnelled packet is ever reset.
  *
@@ -52,9 +54,16 @@ export const KERNEL_COUNTERS = [
   'tunnel_protocol',
   'fragment_tunnel',
   'half_restored',
+  'slow_icmp',
+  'icmp_limited',
 ] as const
 
 export const tableName = (node: string): string => `shunt_${node.replaceAll('-', '_')}`
+
+/** What the agent passes on (icmp-forwarder.ts, icmp-host.ts). */
+const ICMP_ERRORS = 'icmp type { destination-unreachable, time-exceeded, parameter-problem }'
+/** The ring is shared with first packets: of ICMP it takes no more. The agent's own limits are lower. */
+const ICMP_PER_SECOND = 5000
 
 const KEY = 'ip saddr . th sport . ip daddr . th dport . ip protocol'
 
@@ -85,7 +94,7 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
   const links = [
     ...new Set([
       ...(plan.forwarder === null ? [] : plan.uplink),
-      ...(plan.host === null ? [] : plan.cluster),
+      ...(plan.forwarder === null && plan.host === null ? [] : plan.cluster),
     ]),
   ]
   const base = links.map((link): [string, ChainPart] => [
@@ -96,6 +105,9 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
         ...(plan.doneBy ? [`ether saddr ${plan.doneBy} accept`] : []),
         ...(plan.host !== null && plan.cluster.includes(link)
           ? [`ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap`]
+          : []),
+        ...(plan.forwarder !== null
+          ? [`ip daddr ${plan.forwarder.tunnelAddress} ${ICMP_ERRORS} goto icmp`]
           : []),
         ...(plan.forwarder !== null && plan.uplink.includes(link) ? ['ip daddr @vips goto vip'] : []),
       ],
@@ -109,7 +121,15 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
   const host = plan.host === null ? NOTHING : hostPart(plan.host)
   return {
     sets: new Map([...forwarder.sets, ...host.sets]),
-    chains: new Map([...forwarder.chains, ...host.chains, slow('slow_vip'), slow('slow_tunnel'), ...base]),
+    chains: new Map([
+      ...[...forwarder.chains, ...host.chains, slow('slow_vip'), slow('slow_tunnel'), slow('slow_icmp')],
+      chain(
+        'icmp',
+        `limit rate over ${ICMP_PER_SECOND}/second burst ${ICMP_PER_SECOND} packets counter name icmp_limited drop`,
+        'goto slow_icmp',
+      ),
+      ...base,
+    ]),
   }
 }
 
@@ -190,6 +210,8 @@ const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart =>
       chain(
         'vip',
         'ip frag-off & 0x3fff != 0 counter name fragment_vip drop',
+        `${ICMP_ERRORS} goto icmp`,
+        'icmp type echo-request goto icmp',
         'ip daddr . ip protocol . th dport != @services counter name not_a_service drop',
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
         `@th,0,32 set ${KEY} map @route goto encap`,
@@ -231,6 +253,7 @@ const hostPart = (plan: NonNullable<RulesetPlan['host']>): RolePart => {
       chain(
         'decap',
         'ip frag-off & 0x3fff != 0 counter name fragment_tunnel drop',
+        `${ICMP_ERRORS} goto icmp`,
         'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
         'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',
         `meta mark set ${tunnelled} map @dec goto restore`,
