@@ -107,7 +107,7 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
           ? [`ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap`]
           : []),
         ...(plan.forwarder !== null
-          ? [`ip daddr ${plan.forwarder.tunnelAddress} ${ICMP_ERRORS} goto icmp`]
+          ? [`ip daddr ${plan.forwarder.tunnelAddress} ${ICMP_ERRORS} goto of_icmp`]
           : []),
         ...(plan.forwarder !== null && plan.uplink.includes(link) ? ['ip daddr @vips goto vip'] : []),
       ],
@@ -124,7 +124,7 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
     chains: new Map([
       ...[...forwarder.chains, ...host.chains, slow('slow_vip'), slow('slow_tunnel'), slow('slow_icmp')],
       chain(
-        'icmp',
+        'of_icmp',
         `limit rate over ${ICMP_PER_SECOND}/second burst ${ICMP_PER_SECOND} packets counter name icmp_limited drop`,
         'goto slow_icmp',
       ),
@@ -210,8 +210,8 @@ const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart =>
       chain(
         'vip',
         'ip frag-off & 0x3fff != 0 counter name fragment_vip drop',
-        `${ICMP_ERRORS} goto icmp`,
-        'icmp type echo-request goto icmp',
+        `${ICMP_ERRORS} goto of_icmp`,
+        'icmp type echo-request goto of_icmp',
         'ip daddr . ip protocol . th dport != @services counter name not_a_service drop',
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
         `@th,0,32 set ${KEY} map @route goto encap`,
@@ -253,7 +253,7 @@ const hostPart = (plan: NonNullable<RulesetPlan['host']>): RolePart => {
       chain(
         'decap',
         'ip frag-off & 0x3fff != 0 counter name fragment_tunnel drop',
-        `${ICMP_ERRORS} goto icmp`,
+        `${ICMP_ERRORS} goto of_icmp`,
         'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
         'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',
         `meta mark set ${tunnelled} map @dec goto restore`,
