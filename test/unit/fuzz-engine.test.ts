@@ -8,6 +8,7 @@ import { createMappingHeader, decodeMappingHeader, KIND } from '../../src/agent/
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { buildMappingKeys, ipv4Of } from '../../src/agent/plan.ts'
 import { type Cast, hostileDatagram, hostilePacket, type Known } from '../support/hostile.ts'
+import { icmpAt, icmpFaults, quotedOf } from '../support/icmp.ts'
 import { addressWords, onesSum } from '../support/packets.ts'
 import { integers, runSeeds, seeded } from '../support/random.ts'
 import { SimNode } from '../support/sim-node.ts'
@@ -143,7 +144,21 @@ const headerFaults = (bytes: Uint8Array): string[] => {
   } else if (bytes[9] === 17) {
     const length = l4.length < 8 ? 0 : at.getUint16(head + 4)
     if (length < 8 || (length > l4.length && (at.getUint16(6) & 0x2000) === 0)) faults.push('UDP length')
-  } else faults.push(`protocol ${bytes[9]}`)
+  } else if (bytes[9] === 1) faults.push(...icmpErrorFaults(bytes))
+  else faults.push(`protocol ${bytes[9]}`)
+  return faults
+}
+
+/** An echo reply, or an error about TCP or UDP: never about ICMP (RFC 1122, section 3.2.2), nor to what is no single machine. */
+const icmpErrorFaults = (bytes: Uint8Array): string[] => {
+  const faults = icmpFaults(bytes)
+  const type = bytes[icmpAt(bytes)]!
+  if (bytes[16] === 0 || bytes[16] === 127 || bytes[16]! >= 224) faults.push('to no single machine')
+  if (type === 0) return faults
+  if (![3, 11, 12].includes(type)) faults.push(`ICMP type ${type}`)
+  const inner = quotedOf(bytes)
+  if (inner[0]! >>> 4 !== 4 || ![6, 17].includes(inner[9]!)) faults.push('about what is no TCP or UDP')
+  if (bytes.slice(16, 20).join() !== inner.slice(12, 16).join()) faults.push('not to the sender')
   return faults
 }
 
@@ -166,7 +181,7 @@ class Victim {
         this.packets++
         this.#wellFormed('sent', bytes)
         assert.ok(
-          this.plan.directory.hosts.some(host => host.ipv4 === to),
+          bytes[9] === 1 || this.plan.directory.hosts.some(host => host.ipv4 === to),
           `a packet went to ${to}, which is no host`,
         )
       },
@@ -256,8 +271,13 @@ const DEPTH: Record<Kind, readonly string[]> = {
     'asksAnswered',
     'asksUnknown',
     'heldPackets',
+    'errorsToClients',
+    'errorsMade',
+    'echoReplies',
   ],
   'forwarder+classifier': [
+    'errorsToHosts',
+    'errorsToClients',
     'promotedFlows',
     'reusedFlows',
     'evictedRoutes',
@@ -266,7 +286,16 @@ const DEPTH: Record<Kind, readonly string[]> = {
     'inventoryEvicted',
   ],
   classifier: ['classified', 'inventoryEvicted'],
-  host: ['mapsRefreshed', 'mapsReplaced', 'epochsSeen', 'asksSent', 'injected', 'evicted', 'heldPackets'],
+  host: [
+    'errorsRestored',
+    'mapsRefreshed',
+    'mapsReplaced',
+    'epochsSeen',
+    'asksSent',
+    'injected',
+    'evicted',
+    'heldPackets',
+  ],
   all: ['plumbs', 'promotedFlows', 'evictedRoutes', 'mapsReceived', 'injected', 'heldPackets'],
 }
 
@@ -340,6 +369,7 @@ for (const kind of KINDS) {
         ...node.engine.host?.counters,
         ...node.engine.host?.unknownCounters,
         ...node.engine.classifier?.counters,
+        ...node.engine.icmp.counters,
       }
       for (const counter of DEPTH[kind])
         assert.ok(reached[counter]! > 0, `the input never reaches ${counter}`)

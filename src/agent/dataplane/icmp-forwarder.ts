@@ -146,6 +146,7 @@ export class IcmpForwarder {
     if (host === undefined || !addressEquals(host, 0, this.#inner, 4) || keys[at + 9] !== icmp.innerProtocol)
       return this.#ports.drop(DROP.ICMP_NO_FLOW)
     if (icmp.kind === ICMP_KIND.UNREACHABLE) return this.#ports.drop(DROP.ICMP_UNREACHABLE)
+    if (!isSingle(keys, at)) return this.#ports.drop(DROP.BAD_ADDRESS)
     if (!this.#limits.errors.allows(keys, at, nowMs)) return this.#ports.drop(DROP.ICMP_RATE)
     if (!decrementTtl(buf, offset, view)) return this.#ports.drop(DROP.TTL_EXPIRED)
     rewriteIcmp(buf, offset, view, icmp, {
