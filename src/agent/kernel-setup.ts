@@ -309,18 +309,22 @@ export class KernelSetup {
     }
   }
 
-  #nextHops(directory: Directory): { index: number; address: string; hop: string; link: string }[] {
-    const names = new Map<number, string>()
-    for (const name of this.#config.interfaces.cluster) names.set(this.#link(name).index, name)
+  #nextHops(directory: Directory): NonNullable<RulesetPlan['forwarder']>['hosts'][number][] {
+    const { uplink, cluster } = this.#config.interfaces
+    const names = new Map<number, Link>()
+    for (const name of cluster) names.set(this.#link(name).index, this.#link(name))
+    const widest = Math.max(...uplink.map(name => this.#link(name).mtu))
     return directory.hosts.flatMap(host => {
       if (host.self) return []
       const address = formatAddress(host.words, 0)
       try {
         const route = routeGet(address)
         const device = names.get(route.interfaceIndex)
+        const mtu = route.mtu ?? device?.mtu ?? widest
+        const narrow = mtu < widest ? { mtu } : {}
         return device === undefined
           ? []
-          : [{ index: host.index, address, hop: route.gateway ?? address, link: device }]
+          : [{ index: host.index, address, hop: route.gateway ?? address, link: device.name, ...narrow }]
       } catch {
         return [] // no route now: its packets stay on the slow path until there is one
       }

@@ -57,7 +57,7 @@ for (const dataplane of DATAPLANES) {
   })
 
   const log = (): string => readFileSync(lab.files(forwarder()).agentLog, 'utf8')
-  const upload = async (name: string): Promise<void> => {
+  const upload = async (name: string, ...options: string[]): Promise<void> => {
     const file = webFile(lab, '/10m')
     const source = `${lab.files(host()).web}/../../files/10m`
     await out(
@@ -68,6 +68,7 @@ for (const dataplane of DATAPLANES) {
       '--fail',
       '--max-time',
       '50',
+      ...options,
       '-T',
       source,
       `http://${VIP}/upload/${name}`,
@@ -136,13 +137,16 @@ for (const dataplane of DATAPLANES) {
   })
 
   it('a forwarder that finds packets too large for its own way to the host says so', async () => {
-    await ip(lab, forwarder(), `route replace ${hostAddress()}/32 dev eth0 mtu lock ${HOST_MTU - 40}`)
-    await until('the next hop', async () =>
-      log().split('next hops to hosts changed').length > 2 ? true : undefined,
-    )
+    await ip(lab, forwarder(), `route del ${hostAddress()}/32`)
     assert.is(await pmtuOf(client(), VIP), null)
     const before = await counters(lab)
-    await upload('own')
+    // Under way, with its route in the kernel, when the way becomes narrow.
+    const running = upload('own', '--limit-rate', '1M')
+    await until('its route in the kernel', async () =>
+      grown(before, await counters(lab), 'kernel_route_hit') > 100 ? true : undefined,
+    )
+    await ip(lab, forwarder(), `route replace ${hostAddress()}/32 dev eth0 mtu lock ${HOST_MTU - 40}`)
+    await running
     assert.is(await pmtuOf(client(), VIP), HOST_MTU - 40)
     const after = await counters(lab)
     assert.ok(since(before, after)('icmp_errors_made') > 0)

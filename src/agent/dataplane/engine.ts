@@ -17,7 +17,8 @@ import { makeForwarder } from './make-forwarder.ts'
 import { hostSettings, makeHost } from './make-host.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
-import { createPacketRef } from './packet-ref.ts'
+import { createPacketRef, type PacketRef } from './packet-ref.ts'
+import { rewriteTuple } from './rewrite.ts'
 import { readRingPacket } from './slow-path.ts'
 
 /** Ends of quarantine looked for in a tick while no forwarder is there to do so. */
@@ -282,7 +283,22 @@ export class Engine {
     }
     if (isIcmp(packet.view)) return this.icmp.packet(packet, undefined, this.#nowMs)
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
+    if (readU32(buf, offset + 12) === this.plan.forwarder?.tunnelIpv4) return this.#unsent(packet)
     this.forwarder.packet(packet, this.#nowMs)
+  }
+
+  /** A packet that the kernel's rules gave its tunnelled form, and then found too large to send: as it was before. */
+  #unsent(packet: PacketRef): void {
+    const { identifiers, forwarder } = this
+    const slot =
+      identifiers?.owner(((packet.view.sourcePort << 16) | packet.view.destinationPort) >>> 0) ?? -1
+    if (slot < 0 || forwarder === null) return this.drops.add(DROP.UNKNOWN_IDENTIFIER)
+    const { keys } = forwarder.flows.table
+    const at = slot * 10
+    if (keys[at + 9] !== packet.view.protocol) return this.drops.add(DROP.MAPPING_TUPLE_MISMATCH)
+    const { buf, offset, view, partialChecksum } = packet
+    rewriteTuple(buf, offset, view, keys, at, keys, at + 4, keys[at + 8], partialChecksum)
+    forwarder.packet(packet, this.#nowMs)
   }
 
   tick(nowMs: number): void {

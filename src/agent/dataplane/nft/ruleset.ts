@@ -34,6 +34,8 @@ export interface RulesetPlan {
       readonly address: string
       readonly hop: string
       readonly link: string
+      /** Bytes, where the way takes less than an uplink may bring. */
+      readonly mtu?: number | undefined
     }[]
     readonly routeCapacity: number
   } | null
@@ -224,13 +226,37 @@ const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart =>
         'tcp sport set meta mark map @fixed_hi tcp dport set meta mark map @fixed_lo meta mark set 0 goto encap',
         'counter name half_restored drop',
       ),
-      chain(
-        'encap',
-        `ip daddr set @th,0,8 map @address ip saddr set ${plan.tunnelAddress} counter name route_hit fwd ip to @th,0,8 map @hop device @th,0,8 map @link`,
-        'counter name half_restored drop',
-      ),
+      ...encapChains(plan),
     ],
   }
+}
+
+/**
+ * What `fwd` sends it does not measure. Where the way to a host is narrower than an uplink, what is too large for it goes to the agent, in
+ * tunnelled form, since its ports are overwritten by then; merged segments, which cannot be told from it here, go with it and are cut there.
+ */
+const encapChains = ({
+  hosts,
+  tunnelAddress,
+}: NonNullable<RulesetPlan['forwarder']>): [string, ChainPart][] => {
+  const addresses = `ip daddr set @th,0,8 map @address ip saddr set ${tunnelAddress}`
+  const send = 'counter name route_hit fwd ip to @th,0,8 map @hop device @th,0,8 map @link'
+  const drop = 'counter name half_restored drop'
+  const narrow = new Map<number, number[]>()
+  for (const { index, mtu } of hosts)
+    if (mtu !== undefined) narrow.set(mtu, [...(narrow.get(mtu) ?? []), index])
+  if (narrow.size === 0) return [chain('encap', `${addresses} ${send}`, drop)]
+  return [
+    chain('encap', `${addresses} goto narrow`, drop),
+    chain(
+      'narrow',
+      ...[...narrow].map(
+        ([mtu, indexes]) => `@th,0,8 { ${indexes.join(', ')} } ip length > ${mtu} goto slow_vip`,
+      ),
+      send,
+      drop,
+    ),
+  ]
 }
 
 const hostPart = (plan: NonNullable<RulesetPlan['host']>): RolePart => {
