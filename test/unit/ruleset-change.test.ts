@@ -35,6 +35,29 @@ it('another service changes elements and no rule', () => {
   ])
 })
 
+it('a way to a host that becomes narrow, or wide again, changes how packets leave, in whole rules', () => {
+  const narrow = plan({ forwarder: { ...forwarder, hosts: [{ ...forwarder.hosts[0]!, mtu: 1400 }] } })
+  assert.equal(lines(plan(), narrow), [
+    'flush chain netdev shunt_n1 encap',
+    'table netdev shunt_n1 {',
+    ' chain narrow {',
+    '  @th,0,8 { 1 } ip length > 1400 goto slow_vip',
+    '  counter name route_hit fwd ip to @th,0,8 map @hop device @th,0,8 map @link',
+    '  counter name half_restored drop',
+    ' }',
+    ' chain encap {',
+    '  ip daddr set @th,0,8 map @address ip saddr set 10.10.1.11 goto narrow',
+    '  counter name half_restored drop',
+    ' }',
+    '}',
+  ])
+  assert.equal(lines(narrow, plan()).slice(0, 3), [
+    'flush chain netdev shunt_n1 narrow',
+    'flush chain netdev shunt_n1 encap',
+    'delete chain netdev shunt_n1 narrow',
+  ])
+})
+
 it('no change ever flushes what the plumber put in, nor makes a base chain of a link that stays anew', () => {
   const plans = [
     plan(),

@@ -5,7 +5,7 @@ import { linkAt } from './links.ts'
 import { familyOf, routeDump, routeRequest } from './rtnetlink.ts'
 
 export { addAddress, addresses, deleteAddress, type InterfaceAddress } from './addresses.ts'
-export { type Link, link, links, setLinkUp } from './links.ts'
+export { type Link, link, linkAt, links, setLinkUp } from './links.ts'
 
 const RTM_NEWROUTE = 24
 const RTM_GETROUTE = 26
