@@ -40,17 +40,18 @@ it('a message that is refused for one reason costs nothing of the other allowanc
 it('an MTU is asked for once a second and address; without a way, what is known otherwise goes', () => {
   const asked: number[] = []
   let mtu = 1400
-  const path = new PathMtu(ipv4 => {
-    asked.push(ipv4)
-    if (ipv4 === 3) throw new Error('no way')
+  const path = new PathMtu(host => {
+    asked.push(host[3]! & 0xffff)
+    if ((host[3]! & 0xffff) === 3) throw new Error('no way')
     return mtu
   })
-  assert.equal([path.to(1, 1500, 0), path.to(1, 1500, 999), path.to(2, 1500, 999)], [1400, 1400, 1400])
+  const to = (last: number, nowMs: number): number => path.to(address(last), 1500, nowMs)
+  assert.equal([to(1, 0), to(1, 999), to(2, 999)], [1400, 1400, 1400])
   mtu = 1300
-  assert.equal([path.to(1, 1500, 999), path.to(1, 1500, 1000), path.to(3, 1500, 0)], [1400, 1300, 1500])
+  assert.equal([to(1, 999), to(1, 1000), to(3, 0)], [1400, 1300, 1500])
   assert.equal(asked, [1, 2, 1, 3])
-  for (let ipv4 = 10; ipv4 < 5000; ipv4++) path.to(ipv4, 1500, 1000)
-  assert.is(path.to(4999, 1500, 1500), 1300)
+  for (let last = 10; last < 5000; last++) to(last, 1000)
+  assert.is(to(4999, 1500), 1300)
 })
 
 it.run()

@@ -41,12 +41,13 @@ export const DROP = {
   MAPPING_BAD_FLAGS: 35,
   TOO_BIG: 36,
   INACTIVE: 37,
-  ICMP_CHECKSUM: 38,
-  ICMP_TYPE: 39,
-  ICMP_EMBEDDED: 40,
-  ICMP_NO_FLOW: 41,
-  ICMP_RATE: 42,
-  ICMP_UNREACHABLE: 43,
+  NO_IPV6: 38,
+  ICMP_CHECKSUM: 39,
+  ICMP_TYPE: 40,
+  ICMP_EMBEDDED: 41,
+  ICMP_NO_FLOW: 42,
+  ICMP_RATE: 43,
+  ICMP_UNREACHABLE: 44,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -167,6 +168,10 @@ const TEXT: Record<DropName, DropText> = {
   INACTIVE: {
     reason: 'its flow is on a host that is inactive for the service',
     hint: 'shunt hosts -o wide: find why it is inactive; its flows go on as soon as it is active again',
+  },
+  NO_IPV6: {
+    reason: 'the forwarder or its host has no IPv6 address in the cluster',
+    hint: 'give every forwarder addresses.tunnel6 and every host addresses.cluster6 (shunt doctor names them)',
   },
   ICMP_CHECKSUM: { reason: 'wrong ICMP checksum', hint: SENDER },
   ICMP_TYPE: {

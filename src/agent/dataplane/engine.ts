@@ -2,10 +2,10 @@ import { ClassifierCore } from '../classify/classifier-core.ts'
 import { HealthAllotment } from '../classify/health-allotment.ts'
 import type { AllotmentUpdate } from '../classify/update.ts'
 import { RouteBatch } from './batch.ts'
-import { DirectoryIndex } from './directory.ts'
+import { DirectoryIndex, type ForwarderEntry } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
 import type { EngineParts, Mutable } from './engine-parts.ts'
-import { ipv4Word } from './flow-key.ts'
+import { addressEquals, ipv4Word, readIpv6 } from './flow-key.ts'
 import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
@@ -50,6 +50,8 @@ export class Engine {
   readonly ended = new RouteBatch()
   readonly #parts: EngineParts
   readonly #packet = createPacketRef()
+  /** Source and destination. */
+  readonly #ends = new Uint32Array(8)
   #forwarderSettings: Mutable<ForwarderSettings> | null = null
   #hostSettings: Mutable<HostSettings> | null = null
   /** Of a forwarder role that went: hosts may still hold mappings of it. */
@@ -96,7 +98,7 @@ export class Engine {
 
   #loseRoles(before: DataplanePlan, nowMs: number): void {
     const { plan } = this
-    if (this.forwarder !== null && plan.forwarder?.tunnelIpv4 !== before.forwarder?.tunnelIpv4) {
+    if (this.forwarder !== null && !sameTunnels(plan.forwarder, before.forwarder)) {
       // Another tunnel address leaves the rules of the role in place; with the role the kernel has lost its routes as well.
       if (plan.forwarder !== null) this.forwarder.unplumbAll(nowMs)
       else {
@@ -272,19 +274,26 @@ export class Engine {
     const reason = readRingPacket(packet, buf, offset, length, vnet)
     if (reason !== DROP.NONE) return this.drops.add(reason)
     if (this.host !== null) {
-      const source = readU32(buf, offset + 12)
-      if (
-        this.directory.forwarderAt(source) !== undefined &&
-        readU32(buf, offset + 16) === this.plan.clusterIpv4
-      ) {
-        if (isIcmp(packet.view)) return this.icmp.packet(packet, source, this.#nowMs)
-        return this.host.tunnelled(packet, source, this.#nowMs)
+      const forwarder = this.#tunnelledBy(packet)
+      if (forwarder !== undefined) {
+        const { tunnelIpv4 } = forwarder
+        if (isIcmp(packet.view)) return this.icmp.packet(packet, tunnelIpv4, this.#nowMs)
+        return this.host.tunnelled(packet, tunnelIpv4, this.#nowMs)
       }
     }
     if (isIcmp(packet.view)) return this.icmp.packet(packet, undefined, this.#nowMs)
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
-    if (readU32(buf, offset + 12) === this.plan.forwarder?.tunnelIpv4) return this.#unsent(packet)
+    if (this.#isOwnTunnelled(packet)) return this.#unsent(packet)
     this.forwarder.packet(packet, this.#nowMs)
+  }
+
+  /** From this forwarder's own tunnel address. */
+  #isOwnTunnelled({ buf, offset, view }: PacketRef): boolean {
+    const { forwarder } = this.plan
+    if (view.family === 4) return readU32(buf, offset + 12) === forwarder?.tunnelIpv4
+    readIpv6(buf, offset + 8, this.#ends, 0)
+    const own = forwarder?.tunnelWords6
+    return own !== undefined && addressEquals(this.#ends, 0, own, 0)
   }
 
   /** A packet that the kernel's rules gave its tunnelled form, and then found too large to send: as it was before. */
@@ -299,6 +308,20 @@ export class Engine {
     const { buf, offset, view, partialChecksum } = packet
     rewriteTuple(buf, offset, view, keys, at, keys, at + 4, keys[at + 8], partialChecksum)
     forwarder.packet(packet, this.#nowMs)
+  }
+
+  /** Of a packet from a tunnel address to this node. */
+  #tunnelledBy({ buf, offset, view }: PacketRef): ForwarderEntry | undefined {
+    if (view.family === 4) {
+      const forwarder = this.directory.forwarderAt(readU32(buf, offset + 12))
+      return readU32(buf, offset + 16) === this.plan.clusterIpv4 ? forwarder : undefined
+    }
+    const ends = this.#ends
+    readIpv6(buf, offset + 8, ends, 0)
+    readIpv6(buf, offset + 24, ends, 4)
+    const own = this.plan.clusterWords6
+    if (own === undefined || !addressEquals(ends, 4, own, 0)) return undefined
+    return this.directory.forwarderAt6(ends, 0)
   }
 
   tick(nowMs: number): void {
@@ -319,6 +342,11 @@ export class Engine {
     return this.heldByForwarder.size > 0 || this.heldByHost.size > 0
   }
 }
+
+type OwnForwarder = DataplanePlan['forwarder']
+
+const sameTunnels = (a: OwnForwarder, b: OwnForwarder): boolean =>
+  a?.tunnelIpv4 === b?.tunnelIpv4 && String(a?.tunnelWords6) === String(b?.tunnelWords6)
 
 const readU32 = (buf: Uint8Array, at: number): number =>
   ((buf[at] << 24) | (buf[at + 1] << 16) | (buf[at + 2] << 8) | buf[at + 3]) >>> 0

@@ -60,7 +60,11 @@ export const makeForwarder = (
     lasting: plumber.lasting,
   }
   const routerWords = Uint32Array.of(0, 0, 0xffff, plan.clusterIpv4)
-  const mtuTo = (hostIpv4: number): number => parts.mtuTo?.(hostIpv4, kept.now()) ?? settings.mtuBytes
+  const tunnelOf = (family: 4 | 6): Uint32Array | undefined =>
+    family === 4 ? own.tunnelWords : own.tunnelWords6
+  const hostOf = (index: number, family: 4 | 6): Uint32Array | undefined =>
+    family === 4 ? directory.host(index)?.words : directory.host(index)?.words6
+  const mtuTo = (host: Uint32Array): number => parts.mtuTo?.(host, kept.now()) ?? settings.mtuBytes
   const kindOf = (slot: number): RouteKind => {
     const identifier = flows.identifier[slot]
     if (identifier === 0) return 'local'
@@ -75,9 +79,12 @@ export const makeForwarder = (
     settings,
     ports: {
       tunnel: (packet, identifier, index) => {
-        const host = directory.host(index)!
-        const mtuBytes = tooLargeFor(packet, () => mtuTo(host.ipv4))
-        if (mtuBytes === 0) return output.tunnel(packet, own.tunnelWords, host.words, identifier)
+        const { family } = packet.view
+        const from = tunnelOf(family)
+        const to = hostOf(index, family)
+        if (from === undefined || to === undefined) return drops.add(DROP.NO_IPV6)
+        const mtuBytes = tooLargeFor(packet, () => mtuTo(to))
+        if (mtuBytes === 0) return output.tunnel(packet, from, to, identifier)
         drops.add(DROP.TOO_BIG)
         icmp.tooBig(packet, mtuBytes, kept.now())
       },
@@ -105,9 +112,9 @@ export const makeForwarder = (
     ...{ flows, identifiers, directory, k0, k1 },
     route: (key, mayOpen, nowMs) => core.errors.find(key, mayOpen, nowMs),
     settings: {
-      tunnel: family => (family === 4 ? own.tunnelWords : undefined),
-      host: (index, family) => (family === 4 ? directory.host(index)?.words : undefined),
-      router: family => (family === 4 ? routerWords : undefined),
+      tunnel: tunnelOf,
+      host: hostOf,
+      router: family => (family === 4 ? routerWords : plan.clusterWords6),
     },
     ports: {
       send: (buf, offset, length, destination, at) => output.send(buf, offset, length, destination, at),

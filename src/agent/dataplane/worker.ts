@@ -7,13 +7,13 @@ import { errorText, ShuntError } from '../../errors.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
-import { formatIpv4 } from '../../os/inet.ts'
 import { routeMtu } from '../../os/netlink/route.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
 import { Engine } from './engine.ts'
+import { formatAddress } from './flow-key.ts'
 import {
   BATCH_WORDS,
   type DataplanePlan,
@@ -50,7 +50,7 @@ class Worker {
   readonly #datagrams: Datagrams
   readonly #plumbing: Plumbing
   readonly #engine: Engine
-  readonly #pathMtu = new PathMtu(ipv4 => routeMtu(formatIpv4(ipv4)))
+  readonly #pathMtu = new PathMtu(host => routeMtu(formatAddress(host, 0)))
   #prober: Prober | null = null
   #poller = new Poller()
   #watched = { mappings: 0, wake: 0, prober: -1 }
@@ -87,7 +87,7 @@ class Worker {
       plumber: this.#plumbing.plumber,
       drops: this.#drops,
       nowS: () => this.#nowS,
-      mtuTo: (ipv4, nowMs) => Math.min(this.#devices.frameSize, this.#pathMtu.to(ipv4, plan.mtuBytes, nowMs)),
+      mtuTo: (host, nowMs) => Math.min(this.#devices.frameSize, this.#pathMtu.to(host, plan.mtuBytes, nowMs)),
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
     })
   }

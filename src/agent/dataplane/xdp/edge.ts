@@ -23,7 +23,7 @@ import type { XdpTables } from './xdp-plumber.ts'
 
 /** Numbers of services go up to it. */
 const TARGETS = 8_193
-/** Of IPv6 there is nothing yet. */
+/** Of a family that the node has no addresses of. */
 const NONE = 1
 
 export interface EdgeStatus {
@@ -47,8 +47,10 @@ export class Edge {
    */
   constructor(plan: DataplanePlan, xdp: XdpPlan) {
     const [secret, mappingSecret] = [newRouteSecret(), newRouteSecret()]
-    const [routes4, routes6] = [routeMapSize(4, plan.limits.flows), routeMapSize(6, NONE)]
-    const [mappings4, mappings6] = [mappingMapSize(4, plan.limits.mappings), mappingMapSize(6, NONE)]
+    const { flows, mappings } = plan.limits
+    const six = plan.clusterWords6 !== undefined
+    const [routes4, routes6] = [routeMapSize(4, flows), routeMapSize(6, six ? flows : NONE)]
+    const [mappings4, mappings6] = [mappingMapSize(4, mappings), mappingMapSize(6, six ? mappings : NONE)]
     const bytes = new Uint8Array(secret.buffer)
     const mappingBytes = new Uint8Array(mappingSecret.buffer)
     this.#object = loadObject(decodeObject(bpfObject('edge')), {
@@ -81,8 +83,6 @@ export class Edge {
     this.#mapped = mapped
     this.#links = new EdgeLinks(this.#object)
     try {
-      formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)
-      formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret)
       this.#edge = new EdgeTables({
         services: map('services'),
         hosts: map('hosts'),
@@ -94,8 +94,12 @@ export class Edge {
       })
       this.tables = {
         routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
+        routes6: new RouteTable(formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)),
         mappings: new KernelMappings(
           formatMappingMemory(map('mappings4').bytes, 4, mappings4.buckets, mappingSecret),
+        ),
+        mappings6: new KernelMappings(
+          formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret),
         ),
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
