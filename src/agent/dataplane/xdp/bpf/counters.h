@@ -49,6 +49,12 @@ enum counter {
 	COUNT_ROLE_OFF = 29, /* neither role is on */
 	COUNT_NOT_TUNNELLED = 30, /* on a cluster interface only: not from a tunnel to this node, so not ours either */
 	COUNT_LINK_MULTICAST = 31, /* a unicast packet in a frame to several: not forwarded (RFC 1812, section 5.3.4) */
+
+	/* ICMP (icmp.h). */
+	COUNT_ICMP_ECHO = 44,     /* an echo request to a VIP, answered */
+	COUNT_ICMP_TO_HOST = 45,  /* an error from a client's path, sent to the host of its flow */
+	COUNT_ICMP_LOCAL = 46,    /* the same, and this node is the host */
+	COUNT_ICMP_RESTORED = 47, /* a tunnelled error, into the stack with its own addresses */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);

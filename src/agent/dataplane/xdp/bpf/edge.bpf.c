@@ -5,6 +5,7 @@
  */
 #include "forwarder.h"
 #include "host.h"
+#include "icmp.h"
 #include "packet-plain.h"
 
 static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
@@ -16,6 +17,11 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	if (!roles)
 		return pass(COUNT_ROLE_OFF);
 	parsed = parse_any(ctx, &p);
+	if (parsed == -COUNT_UNSUPPORTED_PROTOCOL && icmp_is(&p)) {
+		verdict = icmp_packet(ctx, &p, roles);
+		if (verdict >= 0)
+			return verdict;
+	}
 	if (roles & ROLE_HOST) {
 		verdict = host_packet(ctx, &p, parsed);
 		if (verdict >= 0)

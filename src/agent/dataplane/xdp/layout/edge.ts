@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '57a8cde8869fccc6'
+export const EDGE_LAYOUT = '9a7fc3119f5c691d'
 
 export const COARSE_TIME_BYTES = 16
 /** Offsets in `struct coarse_time`. */
@@ -48,6 +48,45 @@ export const HOST = {
   ipv4: 4, // u32
   ipv6: 8, // u32[4]
   reserved: 24, // u64
+} as const
+
+export const ICMP_TUPLE_BYTES = 56
+/** Offsets in `struct icmp_tuple`. */
+export const ICMP_TUPLE = {
+  sourceW: 0, // u32[4]
+  sourceMapped: 0, // u32[3]
+  sourceV4: 12, // u32[1]
+  senderW: 16, // u32[4]
+  senderMapped: 16, // u32[3]
+  senderV4: 28, // u32[1]
+  receiverW: 32, // u32[4]
+  receiverMapped: 32, // u32[3]
+  receiverV4: 44, // u32[1]
+  ports: 48, // u16[2]
+  protocol: 52, // u8
+  hasCheck: 53, // u8
+} as const
+
+export const ICMP_WORK_BYTES = 76
+/** Offsets in `struct icmp_work`. */
+export const ICMP_WORK = {
+  tupleSourceW: 0, // u32[4]
+  tupleSourceMapped: 0, // u32[3]
+  tupleSourceV4: 12, // u32[1]
+  tupleSenderW: 16, // u32[4]
+  tupleSenderMapped: 16, // u32[3]
+  tupleSenderV4: 28, // u32[1]
+  tupleReceiverW: 32, // u32[4]
+  tupleReceiverMapped: 32, // u32[3]
+  tupleReceiverV4: 44, // u32[1]
+  tuplePorts: 48, // u16[2]
+  tupleProtocol: 52, // u8
+  tupleHasCheck: 53, // u8
+  hopDeviceLink: 56, // u32
+  hopDeviceVlanType: 60, // u16
+  hopDeviceVlanTci: 62, // u16
+  hopSource: 64, // u8[6]
+  hopDestination: 70, // u8[6]
 } as const
 
 export const KNOWN_HOP_BYTES = 40
@@ -187,6 +226,10 @@ export const COUNTER = {
   COUNT_ROLE_OFF: 29,
   COUNT_NOT_TUNNELLED: 30,
   COUNT_LINK_MULTICAST: 31,
+  COUNT_ICMP_ECHO: 44,
+  COUNT_ICMP_TO_HOST: 45,
+  COUNT_ICMP_LOCAL: 46,
+  COUNT_ICMP_RESTORED: 47,
   COUNTERS: 64,
 } as const
 
@@ -196,6 +239,7 @@ export const EDGE_MAPS = {
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  icmpWorks: { name: 'icmp_works', keyBytes: 4, valueBytes: 76, layout: '58bca7e6' }, // u32 to struct icmp_work
   knownHops: { name: 'known_hops', keyBytes: 4, valueBytes: 40, layout: 'a884e965' }, // u32 to struct known_hop
   mappings4: { name: 'mappings4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   mappings6: { name: 'mappings6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
@@ -210,8 +254,8 @@ export const EDGE_MAPS = {
 
 /** Global variables; `section` is the map they lie in. */
 export const EDGE_GLOBALS = {
-  coarseTime: { section: 'bss', offset: 0, bytes: 16 }, // struct coarse_time
-  config: { section: 'bss', offset: 24, bytes: 64 }, // struct edge_config
+  config: { section: 'bss', offset: 0, bytes: 64 }, // struct edge_config
+  coarseTime: { section: 'bss', offset: 64, bytes: 16 }, // struct coarse_time
   stackMark: { section: 'bss', offset: 88, bytes: 8 }, // struct stack_mark
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
