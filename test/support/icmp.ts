@@ -72,3 +72,16 @@ export const endsOf = (
     ports: [view.getUint16(l4), view.getUint16(l4 + 2)],
   }
 }
+
+/** The ICMP checksum that stands in a message, and what it should be. */
+export const checkOf = (bytes: Uint8Array): number =>
+  (bytes[icmpAt(bytes) + 2]! << 8) | bytes[icmpAt(bytes) + 3]!
+export const setCheck = (bytes: Uint8Array, check: number): void =>
+  bytes.set([check >>> 8, check & 255], icmpAt(bytes) + 2)
+export const rightCheck = (bytes: Uint8Array): number => {
+  const copy = bytes.slice()
+  setCheck(copy, 0)
+  const message = copy.subarray(icmpAt(copy))
+  const length = Uint8Array.of(0, 0, message.length >> 8, message.length & 255, 0, 0, 0, 58)
+  return 0xffff - onesSum(copy[0]! >>> 4 === 4 ? message : join(copy.subarray(8, 40), length, message))
+}

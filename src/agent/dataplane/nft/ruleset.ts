@@ -93,6 +93,8 @@ interface Family {
   /** ICMP that the agent passes on (icmp-forwarder.ts, icmp-host.ts), and what it answers. */
   readonly errors: string
   readonly echo: string
+  /** `fwd` would drop it without a word. */
+  readonly spent: string
   /** Bytes that the header's length leaves out. */
   readonly beside: number
 }
@@ -106,6 +108,7 @@ const IPV4: Family = {
   extended: [],
   errors: 'icmp type { destination-unreachable, time-exceeded, parameter-problem }',
   echo: 'icmp type echo-request',
+  spent: 'ip ttl <= 1',
   beside: 0,
 }
 const IPV6: Family = {
@@ -118,6 +121,7 @@ const IPV6: Family = {
   extended: ['ip6 nexthdr != { tcp, udp }'],
   errors: 'icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }',
   echo: 'icmpv6 type echo-request',
+  spent: 'ip6 hoplimit <= 1',
   beside: 40,
 }
 
@@ -317,6 +321,7 @@ const forwarderPart = (
         `${ip} daddr . ${protocol} . th dport != @services${mark} counter name not_a_service drop`,
         ...family.extended.map(rule => `${rule} goto slow_vip`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
+        `${family.spent} goto slow_vip`,
         `@th,0,32 set ${key} map @route${mark} goto encap${mark}`,
         `meta mark set ${key} map @fixed${mark} goto fix${mark}`,
         `${key} @local${mark} counter name route_hit accept`,
