@@ -6,6 +6,8 @@ import type { FlowMapping } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable } from './flows.ts'
 import type { ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
 
+type Find = (key: Uint32Array, nowMs: number) => number
+
 /** Where ICMP errors from clients' paths go: to the host of the flow that they are about. */
 export class ErrorRoutes {
   readonly #flows: FlowTable
@@ -15,21 +17,21 @@ export class ErrorRoutes {
   readonly #ports: ForwarderPorts
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
-  readonly #open: (key: Uint32Array, nowMs: number) => number
+  readonly #known: Find
+  readonly #open: Find
 
-  /** @param open gives a flow that is not known here a place, or answers -1 */
-  constructor(
-    parts: {
-      readonly flows: FlowTable
-      readonly directory: DirectoryIndex
-      readonly allotment: Allotment
-      readonly settings: ForwarderSettings
-      readonly ports: ForwarderPorts
-      readonly life: FlowLife
-      readonly mapping: FlowMapping
-    },
-    open: (key: Uint32Array, nowMs: number) => number,
-  ) {
+  /** @param parts.known the slot of a flow, or -1; `open`: gives it a place, or answers -1 */
+  constructor(parts: {
+    readonly flows: FlowTable
+    readonly directory: DirectoryIndex
+    readonly allotment: Allotment
+    readonly settings: ForwarderSettings
+    readonly ports: ForwarderPorts
+    readonly life: FlowLife
+    readonly mapping: FlowMapping
+    readonly known: Find
+    readonly open: Find
+  }) {
     this.#flows = parts.flows
     this.#directory = parts.directory
     this.#allotment = parts.allotment
@@ -37,20 +39,21 @@ export class ErrorRoutes {
     this.#ports = parts.ports
     this.#life = parts.life
     this.#mapping = parts.mapping
-    this.#open = open
+    this.#known = parts.known
+    this.#open = parts.open
   }
 
   /**
    * The slot of a flow, whose host has been told of its identifier; -1, counted: the error goes nowhere. An error says nothing of whether
    * its flow lives, so times and state of the flow stay as they are. A flow that is not known here (routers spread errors over
    * forwarders by other rules than their flows) has the host that a packet from its middle would go to.
-   * @param mayOpen a flow that is not known may get a place
+   * @param mayOpen whether a flow that is not known may get a place; asked only then
    */
-  find(key: Uint32Array, mayOpen: boolean, nowMs: number): number {
+  find(key: Uint32Array, mayOpen: () => boolean, nowMs: number): number {
     const flows = this.#flows
-    let slot = flows.table.find(key)
+    let slot = this.#known(key, nowMs)
     if (slot < 0) {
-      if (!mayOpen) return this.#nowhere(DROP.ICMP_RATE)
+      if (!mayOpen()) return this.#nowhere(DROP.ICMP_RATE)
       slot = this.#open(key, nowMs)
       if (slot < 0) return -1
     }

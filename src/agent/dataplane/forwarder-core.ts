@@ -4,11 +4,13 @@ import { DROP } from './drops.ts'
 import { ErrorRoutes } from './error-routes.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
-import { FlowMapping, readHeaderKey } from './flow-mapping.ts'
+import { FlowMapping, headerKey, type SequenceCounter } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
+import { RETRY_MS, retryHeld } from './held-retry.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
+import { KernelFlows } from './kernel-flows.ts'
 import { type MappingHeader, mappingOverhead } from './mapping-header.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
@@ -16,9 +18,6 @@ import { decrementTtl } from './rewrite.ts'
 import { Withdrawal } from './withdrawal.ts'
 
 const TCP = 6
-/** Milliseconds between two mapping requests for packets that are held, and how often before giving up. */
-const RETRY_MS = 20
-const RETRIES = 12
 
 /**
  * The forwarder's slow path (R-A3, R-E8, decisions 2-4): every packet of a service that the kernel's route table did not forward
@@ -28,6 +27,8 @@ const RETRIES = 12
 export class ForwarderCore {
   readonly counters = forwarderCounters()
   readonly flows: FlowTable
+  /** What the kernel does by itself. */
+  readonly kernel: KernelFlows
   readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
@@ -42,10 +43,11 @@ export class ForwarderCore {
   readonly #key = new Uint32Array(10)
   readonly #replay = createPacketRef()
 
-  constructor(parts: FlowLifeParts & { readonly allotment: Allotment }) {
+  constructor(parts: FlowLifeParts & { readonly allotment: Allotment; readonly sequence?: SequenceCounter }) {
     this.flows = parts.flows
     this.#withdrawal = new Withdrawal(parts)
     this.#life = new FlowLife(parts, this.counters)
+    this.kernel = new KernelFlows({ ...parts, life: this.#life })
     this.#mapping = new FlowMapping(parts, this.counters)
     this.#identifiers = parts.identifiers
     this.#held = parts.held
@@ -53,9 +55,11 @@ export class ForwarderCore {
     this.#allotment = parts.allotment
     this.#ports = parts.ports
     this.#settings = parts.settings
-    this.errors = new ErrorRoutes({ ...parts, life: this.#life, mapping: this.#mapping }, (key, nowMs) =>
-      this.#open(key, 0, nowMs),
-    )
+    this.errors = new ErrorRoutes({
+      ...{ ...parts, life: this.#life, mapping: this.#mapping },
+      known: (key, nowMs) => this.#known(key, nowMs),
+      open: (key, nowMs) => this.#open(key, 0, nowMs),
+    })
   }
 
   /** Flows and connections by host and by service. */
@@ -76,9 +80,15 @@ export class ForwarderCore {
   packet(packet: PacketRef, nowMs: number): void {
     this.counters.slowPackets++
     readFlowKey(packet.buf, packet.offset, packet.view, this.#key)
-    let slot = this.flows.table.find(this.#key)
+    let slot = this.#known(this.#key, nowMs)
     if (slot < 0) slot = this.#open(this.#key, packet.view.tcpFlags, nowMs)
     if (slot >= 0) this.#forward(slot, packet, nowMs)
+  }
+
+  /** The slot of a flow that the agent has, or the kernel; -1: neither has. */
+  #known(key: Uint32Array, nowMs: number): number {
+    const slot = this.flows.table.find(key)
+    return slot >= 0 ? slot : this.kernel.search(key, this.#mapping.nextSequence, nowMs)
   }
 
   /** A new entry in the embryonic list; -1 when the packet is for no service. */
@@ -89,10 +99,7 @@ export class ForwarderCore {
       this.#ports.drop(DROP.NOT_A_SERVICE)
       return -1
     }
-    if (this.flows.embryonic >= this.flows.embryonicCapacity) {
-      this.#life.purge(this.flows.table.oldest(LIST.EMBRYONIC), nowMs)
-      this.counters.evictedEmbryonic++
-    }
+    this.#life.makeRoom(nowMs)
     const slot = this.flows.insert(key, service.index, nowMs)
     if (slot < 0) {
       this.#ports.drop(DROP.TABLE_FULL)
@@ -208,7 +215,7 @@ export class ForwarderCore {
     if (host === undefined) return this.#ports.drop(DROP.NO_HOST)
     if (header.epoch !== this.epoch) return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
     if (!this.isRecent(header.sequence)) return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
-    readHeaderKey(header, this.#key)
+    headerKey(header, this.#key)
     const slot = this.#route(this.#key, host.index, inner === null ? TCP_SYN : inner.view.tcpFlags, nowMs)
     if (slot < 0) return
     // What travelled came before what waits here, so it does not queue behind it.
@@ -261,8 +268,7 @@ export class ForwarderCore {
     if ((header.sequence - this.flows.firstSequence[slot]) >> 0 < 0) {
       return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
     }
-    this.counters.mappingsAcknowledged++
-    this.flows.set(slot, FLOW_FLAG.MAPPED)
+    this.#life.acknowledged(slot)
     if (this.#held.has(slot)) this.#flushHeld(slot, nowMs)
   }
 
@@ -304,6 +310,7 @@ export class ForwarderCore {
     flows.plumbedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
     if (list === LIST.CLOSING) flows.table.move(slot, LIST.CLOSING_PLUMBED, nowMs)
     this.counters.plumbs++
+    this.#life.unembryo(slot)
     this.#ports.plumb(slot)
   }
 
@@ -382,20 +389,7 @@ export class ForwarderCore {
   /** Time-outs and retries; bounded work a call. Call at least every `RETRY_MS` while packets are held. */
   tick(nowMs: number, maxWork = 4096): void {
     this.#identifiers.expire(nowMs, this.#life.tick(nowMs, maxWork))
-    if (this.#held.size > 0) this.#retry(nowMs)
-  }
-
-  #retry(nowMs: number): void {
-    for (const [slot, queue] of this.#held.queues) {
-      if (queue.retryAtMs > nowMs) continue
-      if (++queue.tries > RETRIES) {
-        for (const _ of this.#held.take(slot)) this.#ports.drop(DROP.HOLD_TIMEOUT)
-        continue
-      }
-      queue.retryAtMs = nowMs + RETRY_MS * Math.min(2 ** (queue.tries >> 1), 16)
-      const classifier = this.#directory.classifier()
-      if (this.flows.host[slot] !== 0) this.#mapping.sendMapping(slot, null)
-      else if (classifier !== undefined) this.#mapping.askClassifier(slot, classifier.ipv4, null)
-    }
+    if (this.#held.size === 0) return
+    retryHeld(this.flows, this.#held, this.#directory, this.#mapping, this.#ports, nowMs)
   }
 }

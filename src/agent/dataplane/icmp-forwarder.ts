@@ -52,7 +52,7 @@ export class IcmpForwarder {
   readonly #flows: FlowTable
   readonly #identifiers: IdentifierAllocator
   readonly #directory: DirectoryIndex
-  readonly #route: (key: Uint32Array, mayOpen: boolean, nowMs: number) => number
+  readonly #route: (key: Uint32Array, mayOpen: () => boolean, nowMs: number) => number
   readonly #ports: IcmpForwarderPorts
   readonly #settings: IcmpForwarderSettings
   readonly #key = new Uint32Array(10)
@@ -67,7 +67,7 @@ export class IcmpForwarder {
     readonly identifiers: IdentifierAllocator
     readonly directory: DirectoryIndex
     /** ErrorRoutes.find */
-    readonly route: (key: Uint32Array, mayOpen: boolean, nowMs: number) => number
+    readonly route: (key: Uint32Array, mayOpen: () => boolean, nowMs: number) => number
     readonly ports: IcmpForwarderPorts
     readonly settings: IcmpForwarderSettings
     readonly k0: number
@@ -114,8 +114,7 @@ export class IcmpForwarder {
     key[8] = mirrored(innerPorts(buf, icmp))
     key[9] = icmp.innerProtocol
     if (!this.#limits.errors.allows(key, 0, nowMs)) return this.#ports.drop(DROP.ICMP_RATE)
-    const known = this.#flows.table.find(key) >= 0
-    const slot = this.#route(key, known || this.#limits.opens.allows(key, 0, nowMs), nowMs)
+    const slot = this.#route(key, () => this.#limits.opens.allows(key, 0, nowMs), nowMs)
     if (slot < 0) return
     const host = this.#directory.host(this.#flows.host[slot])
     if (host === undefined) return this.#ports.drop(DROP.NO_HOST)

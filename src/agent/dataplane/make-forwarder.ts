@@ -42,7 +42,7 @@ export const makeForwarder = (
   identifiers: IdentifierAllocator
 } => {
   const { directory } = kept
-  const { output, datagrams, plumber, drops, nowS } = parts
+  const { output, datagrams, plumber, drops, kernel, nowS } = parts
   const { limits, timeouts, mtuBytes, tableKey } = plan
   const [k0, k1] = tableKey
   const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
@@ -72,6 +72,7 @@ export const makeForwarder = (
   }
   const core = new ForwarderCore({
     flows,
+    sequence: kernel?.sequence,
     identifiers,
     held: kept.held,
     directory,
@@ -106,6 +107,15 @@ export const makeForwarder = (
         drops.add(reason)
         if (reason === DROP.TTL_EXPIRED && packet !== undefined) icmp.expired(packet, kept.now())
       },
+      embryo: slot =>
+        kernel?.put(keys, slot * 10, flows.service[slot], {
+          host: flows.host[slot],
+          identifier: flows.identifier[slot],
+          mapped: false,
+        }) ?? false,
+      unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
+      forget: (key, identifier) => kernel?.take(key, 0, identifier),
+      search: key => kernel?.search(key) ?? null,
     },
   })
   const icmp = new IcmpForwarder({

@@ -79,17 +79,23 @@ class Worker {
       plan.clusterIpv4,
       this.#drops,
     )
-    this.#plumbing = new Plumbing(plan, () => this.#engine)
+    this.#plumbing = new Plumbing(
+      plan,
+      () => this.#engine,
+      ipv4 => this.#datagrams.offsetOf(ipv4),
+    )
     this.#engine = new Engine({
       plan: this.#withinFrame(plan),
       output: this.#output,
       datagrams: this.#datagrams,
       plumber: this.#plumbing.plumber,
+      kernel: this.#plumbing.first ?? undefined,
       drops: this.#drops,
       nowS: () => this.#nowS,
       mtuTo: (host, nowMs) => Math.min(this.#devices.frameSize, this.#pathMtu.to(host, plan.mtuBytes, nowMs)),
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
     })
+    this.#plumbing.first?.apply(plan)
   }
 
   #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
@@ -106,7 +112,8 @@ class Worker {
   /** A new poller for what there is to wait for now. */
   #watch(): void {
     const { rings, socket } = this.#devices
-    const poller = new Poller(rings.size + 3)
+    const poller = new Poller(rings.size + 4)
+    if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
     this.#poller = poller
     this.#watched = {
@@ -168,6 +175,7 @@ class Worker {
       let busy = true
       for (let round = 0; busy && round < 32; round++) {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
+        this.#plumbing.first?.drain()
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
         packets += taken
@@ -181,6 +189,8 @@ class Worker {
       this.#timers(nowMs)
       this.#send()
       this.#turnAllotments(nowMs)
+      this.#plumbing.first?.turn(nowMs)
+      this.#plumbing.first?.refill(nowMs)
     }
     this.#close()
   }
@@ -226,6 +236,7 @@ class Worker {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
       this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
+      this.#plumbing.first?.tick(nowMs)
     }
     if (nowMs < this.#batchAtMs) return
     this.#batchAtMs = nowMs + BATCH_MS
@@ -303,6 +314,7 @@ class Worker {
   }
 
   #status(): unknown {
+    this.#plumbing.first?.drain()
     const { packets, drops: ringDrops } = this.#devices.ringStats()
     for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
     const { batches, changes, batchFailures, changeFailures } = this.#plumbing.plumber.counters

@@ -6,6 +6,7 @@
 #include "forwarder.h"
 #include "host.h"
 #include "icmp.h"
+#include "mapping-ack.h"
 #include "packet-plain.h"
 
 static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
@@ -14,9 +15,11 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	int parsed, verdict;
 
 	roles &= config.roles;
-	if (!roles)
+	if (!roles && !class_config.on)
 		return pass(COUNT_ROLE_OFF);
 	parsed = parse_any(ctx, &p);
+	if (is_mapping_message(&p, parsed) && (verdict = mapping_ack(ctx, &p)) >= 0)
+		return verdict;
 	if (parsed == -COUNT_UNSUPPORTED_PROTOCOL && icmp_is(&p)) {
 		verdict = icmp_packet(ctx, &p, roles);
 		if (verdict >= 0)
