@@ -183,6 +183,11 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('dropped', 'not_a_service'),
   },
   {
+    why: 'a TTL of 1 is for the agent to look at, which gives it to the own stack where that is the host',
+    when: one => one.name.endsWith('host local, TTL 1'),
+    answer: always('slow', 'slow_vip'),
+  },
+  {
     why: 'ICMP errors and echo are for the agent, whatever is in them',
     when: one => one.reason === 'UNSUPPORTED_PROTOCOL' && ICMP_FOR_AGENT.test(one.name),
     answer: always('slow', 'slow_icmp'),

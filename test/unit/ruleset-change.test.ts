@@ -47,15 +47,24 @@ it('IPv6 has sets and chains of its own, and what IPv4 has stays as it is', () =
     ['1 : "c0"'],
     ['fd01::12'],
   ])
-  assert.equal(both.chains.get('in_u0')!.rules, ['ip daddr @vips goto vip', 'ip6 daddr @vips6 goto vip6'])
+  const errors = 'icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }'
+  assert.equal(both.chains.get('in_u0')!.rules, [
+    'ip daddr @vips goto vip',
+    'ip6 daddr @vips6 goto vip6',
+    'ip daddr 10.10.1.11 icmp type { destination-unreachable, time-exceeded, parameter-problem } goto of_icmp',
+    `ip6 daddr fd01::11 ${errors} goto of_icmp`,
+  ])
   assert.ok(both.chains.get('in_c0')!.rules.includes('ip6 saddr @tunnels6 ip6 daddr fd00::11 goto decap6'))
   assert.equal(both.chains.get('vip6')!.rules, [
     'frag frag-off != 0 counter name fragment_vip drop',
     'frag more-fragments 1 counter name fragment_vip drop',
     'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept',
+    `${errors} goto of_icmp`,
+    'icmpv6 type echo-request goto of_icmp',
     'ip6 daddr . meta l4proto . th dport != @services6 counter name not_a_service drop',
     'ip6 nexthdr != { tcp, udp } goto slow_vip',
     'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
+    'ip6 hoplimit <= 1 goto slow_vip',
     '@th,0,32 set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @route6 goto encap6',
     'meta mark set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @fixed6 goto fix6',
     'ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto @local6 counter name route_hit accept',
