@@ -347,6 +347,28 @@ it('what a forwarder makes of an error, its host undoes: the packet inside is th
   })
 })
 
+it('a UDP checksum inside never becomes 0, which would say that there is none, and comes back as it was', () => {
+  const bytes = tooBigAbout(4, toClient(4, 17, { payload: pattern(8) }))
+  const { view, icmp } = read(bytes)
+  const tunnel = words(4, TUNNEL)
+  const there = { source: tunnel, sourceAt: 0, sender: words(4, HOST), senderAt: 0 }
+  const back = { source: tunnel, sourceAt: 0, sender: words(4, VIP), senderAt: 0 }
+  const ports = ((443 << 16) | 51_000) >>> 0
+  for (let check = 1; check <= 0xffff; check++) {
+    bytes[icmp.innerCheck] = check >>> 8
+    bytes[icmp.innerCheck + 1] = check & 0xff
+    rewriteIcmp(bytes, 0, view, icmp, {
+      ...there,
+      receiver: tunnel,
+      receiverAt: 0,
+      ports: mirrored(IDENTIFIER),
+    })
+    if ((bytes[icmp.innerCheck]! | bytes[icmp.innerCheck + 1]!) === 0) assert.unreachable(`${check} became 0`)
+    rewriteIcmp(bytes, 0, view, icmp, { ...back, receiver: words(4, CLIENT), receiverAt: 0, ports })
+    assert.is((bytes[icmp.innerCheck]! << 8) | bytes[icmp.innerCheck + 1]!, check)
+  }
+})
+
 it('right checksums of the packet inside stay right', () => {
   each(200, next => {
     const below = integers(next)
