@@ -42,12 +42,13 @@ export const DROP = {
   TOO_BIG: 36,
   INACTIVE: 37,
   NO_IPV6: 38,
-  ICMP_CHECKSUM: 39,
-  ICMP_TYPE: 40,
-  ICMP_EMBEDDED: 41,
-  ICMP_NO_FLOW: 42,
-  ICMP_RATE: 43,
-  ICMP_UNREACHABLE: 44,
+  CONGESTION_LOST: 39,
+  ICMP_CHECKSUM: 40,
+  ICMP_TYPE: 41,
+  ICMP_EMBEDDED: 42,
+  ICMP_NO_FLOW: 43,
+  ICMP_RATE: 44,
+  ICMP_UNREACHABLE: 45,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -172,6 +173,10 @@ const TEXT: Record<DropName, DropText> = {
   NO_IPV6: {
     reason: 'the forwarder or its host has no IPv6 address in the cluster',
     hint: 'give every forwarder addresses.tunnel6 and every host addresses.cluster6 (shunt doctor names them)',
+  },
+  CONGESTION_LOST: {
+    reason: 'marked for congestion on its way to the host, and its sender would not understand (RFC 6040)',
+    hint: 'normal in small numbers where a router between forwarder and host marks instead of dropping',
   },
   ICMP_CHECKSUM: { reason: 'wrong ICMP checksum', hint: SENDER },
   ICMP_TYPE: {

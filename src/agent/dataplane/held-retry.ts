@@ -17,6 +17,7 @@ export const retryHeld = (
   mapping: FlowMapping,
   ports: ForwarderPorts,
   nowMs: number,
+  sendOrFlush: (slot: number) => void,
 ): void => {
   for (const [slot, queue] of held.queues) {
     if (queue.retryAtMs > nowMs) continue
@@ -26,7 +27,7 @@ export const retryHeld = (
     }
     queue.retryAtMs = nowMs + RETRY_MS * Math.min(2 ** (queue.tries >> 1), 16)
     const classifier = directory.classifier()
-    if (flows.host[slot] !== 0) mapping.sendMapping(slot, null)
+    if (flows.host[slot] !== 0) sendOrFlush(slot)
     else if (classifier !== undefined) mapping.askClassifier(slot, classifier.ipv4, null)
   }
 }

@@ -2,13 +2,15 @@ import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
+import { outerBytes } from './encapsulate.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
-import { FlowTable } from './flows.ts'
+import { FLOW_FLAG, FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
 import { IcmpForwarder } from './icmp-forwarder.ts'
 import { IdentifierAllocator } from './identifiers.ts'
+import { KIND } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
 import type { PacketRef } from './packet-ref.ts'
 import type { RouteKind } from './plumber.ts'
@@ -58,17 +60,34 @@ export const makeForwarder = (
     plumbAfterPackets: PLUMB_AFTER_PACKETS,
     hasClassifier: own.hasClassifier,
     lasting: plumber.lasting,
+    encapsulates: plumber.encapsulates,
   }
   const routerWords = Uint32Array.of(0, 0, 0xffff, plan.clusterIpv4)
   const tunnelOf = (family: 4 | 6): Uint32Array | undefined =>
     family === 4 ? own.tunnelWords : own.tunnelWords6
   const hostOf = (index: number, family: 4 | 6): Uint32Array | undefined =>
     family === 4 ? directory.host(index)?.words : directory.host(index)?.words6
+  /** Larger than the way to the host takes, with so many bytes around it: dropped, and its sender told. */
+  const isTooBig = (packet: PacketRef, host: Uint32Array, aroundBytes: number): boolean => {
+    const mtuBytes = tooLargeFor(packet, aroundBytes, () => mtuTo(host) - aroundBytes)
+    if (mtuBytes === 0) return false
+    drops.add(DROP.TOO_BIG)
+    icmp.tooBig(packet, mtuBytes, kept.now())
+    return true
+  }
   const mtuTo = (host: Uint32Array): number => parts.mtuTo?.(host, kept.now()) ?? settings.mtuBytes
   const kindOf = (slot: number): RouteKind => {
     const identifier = flows.identifier[slot]
     if (identifier === 0) return 'local'
     return identifiers.isNeutral(identifier, keys[slot * 10 + 8]) ? 'route' : 'fixed'
+  }
+  /** Where a packet goes from and to, in its family; null: one of them has no address of that. */
+  const endsOf = ({ view }: PacketRef, index: number): { from: Uint32Array; to: Uint32Array } | null => {
+    const six = view.family === 6
+    const from = six ? own.tunnelWords6 : own.tunnelWords
+    const host = directory.host(index)!
+    const to = six ? host.words6 : host.words
+    return from === undefined || to === undefined ? null : { from, to }
   }
   const core = new ForwarderCore({
     flows,
@@ -80,17 +99,30 @@ export const makeForwarder = (
     settings,
     ports: {
       tunnel: (packet, identifier, index) => {
-        const { family } = packet.view
-        const from = tunnelOf(family)
-        const to = hostOf(index, family)
-        if (from === undefined || to === undefined) return drops.add(DROP.NO_IPV6)
-        const mtuBytes = tooLargeFor(packet, () => mtuTo(to))
-        if (mtuBytes === 0) return output.tunnel(packet, from, to, identifier)
-        drops.add(DROP.TOO_BIG)
-        icmp.tooBig(packet, mtuBytes, kept.now())
+        const ends = endsOf(packet, index)
+        if (ends === null) return drops.add(DROP.NO_IPV6)
+        if (isTooBig(packet, ends.to, 0)) return
+        output.tunnel(packet, ends.from, ends.to, identifier)
+        core.tally.sent(index, packet.length)
       },
-      deliverLocal: packet => output.inject(packet),
-      datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
+      encapsulate: (packet, index) => {
+        const ends = endsOf(packet, index)
+        if (ends === null) return drops.add(DROP.NO_IPV6)
+        if (isTooBig(packet, ends.to, outerBytes(packet.view.family))) return
+        output.encapsulate(packet, ends.from, ends.to, settings.mtuBytes)
+        core.tally.sent(index, packet.length)
+      },
+      deliverLocal: packet => {
+        output.inject(packet)
+        const self = directory.directory.hosts.find(host => host.self)
+        if (self !== undefined) core.tally.sent(self.index, packet.length)
+      },
+      datagram: (header, to, packet) => {
+        datagrams.send(header, own.tunnelIpv4, to, packet, nowS())
+        // With its mapping a packet goes to its host as well; one that is only shown to a classifier does not.
+        const host = header.kind === KIND.MAP && packet !== null ? directory.hostAt(to) : undefined
+        if (host !== undefined) core.tally.sent(host.index, packet!.length)
+      },
       plumb: slot => {
         const { routeLease } = settings.timeouts
         const kind = kindOf(slot)
@@ -111,7 +143,7 @@ export const makeForwarder = (
         kernel?.put(keys, slot * 10, flows.service[slot], {
           host: flows.host[slot],
           identifier: flows.identifier[slot],
-          mapped: false,
+          mapped: flows.has(slot, FLOW_FLAG.MAPPED),
         }) ?? false,
       unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
       forget: (key, identifier) => kernel?.take(key, 0, identifier),
@@ -139,9 +171,13 @@ export const makeForwarder = (
 const FITS_BYTES = { 4: 576, 6: 1280 } as const
 
 /** What the way takes, if that is less than the packet, or one of the segments that it is cut to; else 0. */
-const tooLargeFor = ({ view, offset, length, gsoSize }: PacketRef, mtuBytes: () => number): number => {
+const tooLargeFor = (
+  { view, offset, length, gsoSize }: PacketRef,
+  aroundBytes: number,
+  mtuBytes: () => number,
+): number => {
   const bytes = gsoSize === 0 ? length : view.payload - offset + gsoSize
-  if (bytes <= FITS_BYTES[view.family]) return 0
+  if (bytes + aroundBytes <= FITS_BYTES[view.family]) return 0
   const mtu = mtuBytes()
   return bytes > mtu ? mtu : 0
 }
