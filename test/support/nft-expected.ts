@@ -42,6 +42,9 @@ const reason =
   (one: DataplaneCase): boolean =>
     reasons.includes(one.reason)
 
+const ICMP_FOR_AGENT =
+  /ICMP (echo request|port unreachable|destination unreachable|fragmentation needed|packet too big|time exceeded|parameter problem)/
+
 const hostOf = ({ route }: DataplaneCase): WorldHost => {
   const host = Object.values<WorldHost>(HOSTS).find(({ index }) => index === (route?.identifier ?? 0) >>> 24)
   if (host === undefined) throw new Error('no such host')
@@ -212,6 +215,16 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('dropped', 'not_a_service'),
   },
   {
+    why: 'a TTL of 1 is for the agent to look at, which gives it to the own stack where that is the host',
+    when: one => one.name.endsWith('host local, TTL 1'),
+    answer: always('slow', 'slow_vip'),
+  },
+  {
+    why: 'ICMP errors and echo are for the agent, whatever is in them',
+    when: one => one.reason === 'UNSUPPORTED_PROTOCOL' && ICMP_FOR_AGENT.test(one.name),
+    answer: always('slow', 'slow_icmp'),
+  },
+  {
     why: 'what is neither TCP nor UDP is no service',
     when: reason('UNSUPPORTED_PROTOCOL'),
     answer: always('dropped', 'not_a_service'),
@@ -227,9 +240,9 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('ended', 'route_hit'),
   },
   {
-    why: 'the kernel ends what has used its TTL up; nobody is told',
+    why: 'the agent tells the client whose packet has used its TTL up',
     when: reason('TTL_EXPIRED'),
-    answer: always('ended', 'route_hit'),
+    answer: always('slow', 'slow_vip'),
   },
   {
     why: 'any interface can be sent by',

@@ -221,6 +221,13 @@ export class HostCore {
     this.#unknown.wait(tunnel, identifier, packet, nowMs)
   }
 
+  /** The slot of a mapping that holds, or -1. */
+  mappingOf(tunnel: number, identifier: number): number {
+    this.#tunnelKey(tunnel, identifier)
+    const slot = this.mappings.table.find(this.#key)
+    return slot >= 0 && this.mappings.epoch[slot] === this.#forwarders.get(tunnel)?.epoch ? slot : -1
+  }
+
   /** A packet that came whole in another one from a forwarder (R-A4), and was taken out: it says all itself. */
   decapsulated(packet: PacketRef): void {
     readFlowKey(packet.buf, packet.offset, packet.view, this.#tuple)

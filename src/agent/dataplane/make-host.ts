@@ -3,6 +3,7 @@ import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-pa
 import { ipv4Word, isIpv4 } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { HostCore, type HostSettings } from './host-core.ts'
+import { IcmpHost } from './icmp-host.ts'
 import { isNeutral } from './identifiers.ts'
 import { MappingTable, TUPLE_WORDS } from './mappings.ts'
 import type { DataplanePlan } from './messages.ts'
@@ -31,7 +32,7 @@ export const makeHost = (
   plan: DataplanePlan,
   directory: DirectoryIndex,
   held: HeldPackets,
-): { core: HostCore; settings: Mutable<HostSettings> } => {
+): { core: HostCore; icmp: IcmpHost; settings: Mutable<HostSettings> } => {
   const { output, datagrams, plumber, drops, nowS } = parts
   const mappings = new MappingTable(
     plan.limits.mappings,
@@ -81,5 +82,10 @@ export const makeHost = (
       drop: reason => drops.add(reason),
     },
   })
-  return { core, settings }
+  const icmp = new IcmpHost({
+    mappings,
+    find: (tunnel, identifier) => core.mappingOf(tunnel, identifier),
+    ports: { inject: packet => output.inject(packet), drop: reason => drops.add(reason) },
+  })
+  return { core, icmp, settings }
 }

@@ -7,12 +7,14 @@ import { errorText, ShuntError } from '../../errors.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
+import { routeMtu } from '../../os/netlink/route.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
 import { CaptureDesk } from './capture-desk.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
 import { Engine } from './engine.ts'
+import { formatAddress } from './flow-key.ts'
 import {
   BATCH_WORDS,
   type DataplanePlan,
@@ -21,6 +23,7 @@ import {
   type WorkerData,
   type WorkerStatus,
 } from './messages.ts'
+import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
@@ -49,6 +52,7 @@ class Worker {
   readonly #datagrams: Datagrams
   readonly #plumbing: Plumbing
   readonly #engine: Engine
+  readonly #pathMtu = new PathMtu(host => routeMtu(formatAddress(host, 0)))
   readonly #captures: CaptureDesk
   #prober: Prober | null = null
   #poller = new Poller()
@@ -95,6 +99,7 @@ class Worker {
       kernel: this.#plumbing.first ?? undefined,
       drops: this.#drops,
       nowS: () => this.#nowS,
+      mtuTo: (host, nowMs) => Math.min(this.#devices.frameSize, this.#pathMtu.to(host, plan.mtuBytes, nowMs)),
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
     })
     this.#plumbing.first?.apply(plan)

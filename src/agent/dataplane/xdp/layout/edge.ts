@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '9c8c06a8a1f037fd'
+export const EDGE_LAYOUT = '8bb2e081ee084ab2'
 
 export const CAPTURE_CONFIG_BYTES = 88
 /** Offsets in `struct capture_config`. */
@@ -212,6 +212,45 @@ export const HOST = {
   reserved: 24, // u64
 } as const
 
+export const ICMP_TUPLE_BYTES = 56
+/** Offsets in `struct icmp_tuple`. */
+export const ICMP_TUPLE = {
+  sourceW: 0, // u32[4]
+  sourceMapped: 0, // u32[3]
+  sourceV4: 12, // u32[1]
+  senderW: 16, // u32[4]
+  senderMapped: 16, // u32[3]
+  senderV4: 28, // u32[1]
+  receiverW: 32, // u32[4]
+  receiverMapped: 32, // u32[3]
+  receiverV4: 44, // u32[1]
+  ports: 48, // u16[2]
+  protocol: 52, // u8
+  hasCheck: 53, // u8
+} as const
+
+export const ICMP_WORK_BYTES = 76
+/** Offsets in `struct icmp_work`. */
+export const ICMP_WORK = {
+  tupleSourceW: 0, // u32[4]
+  tupleSourceMapped: 0, // u32[3]
+  tupleSourceV4: 12, // u32[1]
+  tupleSenderW: 16, // u32[4]
+  tupleSenderMapped: 16, // u32[3]
+  tupleSenderV4: 28, // u32[1]
+  tupleReceiverW: 32, // u32[4]
+  tupleReceiverMapped: 32, // u32[3]
+  tupleReceiverV4: 44, // u32[1]
+  tuplePorts: 48, // u16[2]
+  tupleProtocol: 52, // u8
+  tupleHasCheck: 53, // u8
+  hopDeviceLink: 56, // u32
+  hopDeviceVlanType: 60, // u16
+  hopDeviceVlanTci: 62, // u16
+  hopSource: 64, // u8[6]
+  hopDestination: 70, // u8[6]
+} as const
+
 export const KNOWN_HOP_BYTES = 40
 /** Offsets in `struct known_hop`. */
 export const KNOWN_HOP = {
@@ -412,6 +451,10 @@ export const COUNTER = {
   COUNT_GRACE_OVER: 36,
   COUNT_MAPPING_ACK: 37,
   COUNT_NO_ROOM: 38,
+  COUNT_ICMP_ECHO: 44,
+  COUNT_ICMP_TO_HOST: 45,
+  COUNT_ICMP_LOCAL: 46,
+  COUNT_ICMP_RESTORED: 47,
   COUNT_ENCAPSULATED: 50,
   COUNT_DECAPSULATED: 51,
   COUNT_BAD_INNER: 52,
@@ -434,6 +477,7 @@ export const EDGE_MAPS = {
   embryos4: { name: 'embryos4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  icmpWorks: { name: 'icmp_works', keyBytes: 4, valueBytes: 76, layout: '58bca7e6' }, // u32 to struct icmp_work
   knownHops: { name: 'known_hops', keyBytes: 4, valueBytes: 40, layout: 'a884e965' }, // u32 to struct known_hop
   mappings4: { name: 'mappings4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   mappings6: { name: 'mappings6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
