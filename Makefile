@@ -61,6 +61,7 @@ bench-scale: build ## what control traffic costs with 10, 100 and 1,000 hosts (n
 
 bench-dataplane: build ## what a packet costs the data plane, beside what is used in its place (needs root)
 	@$(RUN) bench/dataplane.ts
+	@$(RUN) bench/first-packets.ts
 
 mutate: bpf ## damaged packets through the XDP data plane: PACKETS=1000000 (needs root)
 	@SHUNT_MUTATIONS=$(or $(PACKETS),1000000) $(RUN) scripts/test.ts test/lab/xdp-mutations.test.ts

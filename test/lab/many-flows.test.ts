@@ -45,17 +45,18 @@ class Client {
 }
 
 /** Servers on all hosts, and clients with addresses behind the lab's own client. */
-const start = async (lab: Lab, path: string): Promise<Client[]> => {
+const start = async (lab: Lab, path: string): Promise<{ clients: Client[]; servers: ChildProcess[] }> => {
   const client = lab.client()
   const clientAddress = lab.places.find(({ name }) => name === client)!.address!
   await lab.exec(client, ['sysctl', '-qw', 'net.ipv4.ip_local_port_range=1024 65535'])
   await lab.exec('router', ['ip', 'route', 'add', '10.77.0.0/24', 'via', clientAddress])
+  const servers: ChildProcess[] = []
   for (const { name } of lab.hosts) {
     await lab.exec(name, ['sysctl', '-qw', 'net.core.somaxconn=4096'])
     const server = lab.spawn(name, [path, 'server', String(RAW_PORT), String(PROCESSES)])
     server.stderr!.pipe(process.stderr)
     await once(server.stdout!, 'data')
-    server.unref()
+    servers.push(server)
   }
   const clients: Client[] = []
   for (let i = 0; i < PROCESSES; i++) {
@@ -64,7 +65,7 @@ const start = async (lab: Lab, path: string): Promise<Client[]> => {
     const argv = [path, 'client', VIP, String(RAW_PORT), String(FLOWS / PROCESSES), from]
     clients.push(new Client(lab.spawn(client, argv)))
   }
-  return clients
+  return { clients, servers }
 }
 
 const used = async (lab: Lab, node: string, table: string): Promise<number> => {
@@ -83,7 +84,7 @@ testIf(why, it, `${FLOWS} connections`, () =>
   withLab({ combine: 'fc', forwarders: 1, hosts: 2, dataplane: 'xdp', configure: withRaw() }, async lab => {
     using c = compileC(new URL('../support/many-flows.c', import.meta.url).pathname, '.')
     const startMs = performance.now()
-    const clients = await start(lab, c.path)
+    const { clients, servers } = await start(lab, c.path)
     for (const [what, , failed] of await Promise.all(clients.map(one => one.said())))
       assert.equal([what, failed], ['open', '0'])
     process.stdout.write(`${FLOWS} connections in ${Math.round(performance.now() - startMs)} ms\n`)
@@ -111,6 +112,11 @@ testIf(why, it, `${FLOWS} connections`, () =>
     assert.ok(mapped.reduce((sum, n) => sum + n) >= FLOWS, mapped.join(' and '))
     assert.ok(Math.min(...mapped) > 0.3 * FLOWS, mapped.join(' and '))
     await Promise.all(clients.map(one => one.end()))
+    // The kernel takes its time to close so many; a lab that goes does not wait for it.
+    for (const server of servers) {
+      server.stdin!.end()
+      if (server.exitCode === null) await once(server, 'close')
+    }
   }),
 )
 
