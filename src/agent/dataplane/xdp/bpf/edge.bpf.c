@@ -17,6 +17,8 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	parsed = parse_frame(ctx, &p);
 	if (roles & ROLE_HOST) {
 		verdict = host_packet(ctx, &p, parsed);
+		if (verdict < 0 && !parsed)
+			verdict = host_datagram(ctx, &p);
 		if (verdict >= 0)
 			return verdict;
 	}
