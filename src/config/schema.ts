@@ -163,6 +163,11 @@ export const timeoutFields = {
     DAY_MS,
     'Life of a route in the kernel without renewal; at most half of tcpIdle.',
   ).default(60_000),
+  agentGrace: whole(
+    0,
+    DAY_MS,
+    'How long the kernel takes in new connections without an agent that lives; 0: not at all.',
+  ).default(30_000),
   drain: whole(0, DAY_MS, 'How long a stopping agent lets work in flight end.').default(10_000),
 }
 const timeouts = z.strictObject(timeoutFields).prefault({}).describe('Times in milliseconds.')

@@ -75,7 +75,11 @@ class Worker {
       plan.clusterIpv4,
       this.#drops,
     )
-    this.#plumbing = new Plumbing(plan, () => this.#engine)
+    this.#plumbing = new Plumbing(
+      plan,
+      () => this.#engine,
+      () => this.#nowS,
+    )
     this.#engine = new Engine({
       plan: this.#withinFrame(plan),
       output: this.#output,
@@ -101,8 +105,10 @@ class Worker {
   /** A new poller for what there is to wait for now. */
   #watch(): void {
     const { rings, socket } = this.#devices
-    const poller = new Poller(rings.size + 3)
+    const poller = new Poller(rings.size + 4)
     for (const ring of rings.values()) poller.add(ring.fd)
+    const { learning } = this.#plumbing.plumber
+    if (learning !== undefined) poller.add(learning.fd)
     this.#poller = poller
     this.#watched = {
       mappings: poller.add(socket.fd),
@@ -140,6 +146,7 @@ class Worker {
 
   run(): void {
     this.#watch()
+    this.#plumbing.renew(readClocks())
     this.#post({ type: 'ready', xdp: this.#plumbing.state })
     let packets = 0
     let windowMs = 0
@@ -165,6 +172,9 @@ class Worker {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
+        packets += taken
+        taken = this.#plumbing.plumber.learning?.receive(BURST) ?? 0
+        busy ||= taken === BURST
         packets += taken
         for (const ring of this.#devices.rings.values()) {
           taken = ring.receive(BURST, this.#engine.ringPacket)
@@ -219,6 +229,7 @@ class Worker {
   #timers(nowMs: number): void {
     if (nowMs >= this.#tickAtMs) {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
+      this.#plumbing.renew(readClocks())
       this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
     }

@@ -85,7 +85,7 @@ export class EdgeTables {
       const same = sameService(services.get(numberOf(service)), service)
       if ((!same || plan.host === null) && this.#served.delete(numberOf(service)))
         this.#targets.delete(numberOf(service))
-      if (same && plan.forwarder !== null) continue
+      if (same && (plan.forwarder !== null || plan.host !== null)) continue
       // Until `apply` has the whole of it.
       if (vips.has(service.vipIpv4)) this.#setVip(service.vipIpv4, VIP_OPEN)
       this.#services.delete(vipWords(service.vipIpv4), 0, service.port, service.protocol)
@@ -127,15 +127,15 @@ export class EdgeTables {
     if (index !== 0) this.#tunnels.set(ends, index, this.book.generations[index])
   }
 
-  #setServices({ forwarder, directory }: DataplanePlan): void {
-    if (forwarder === null) return
+  #setServices({ forwarder, host, directory }: DataplanePlan): void {
+    if (forwarder === null && host === null) return
     const open = new Map<number, number>()
     for (const service of directory.services) {
       const { vipIpv4, port, protocol } = service
       const fits = this.#services.set(vipWords(vipIpv4), 0, port, protocol, numberOf(service))
       open.set(vipIpv4, (open.get(vipIpv4) ?? 0) | (fits ? 0 : VIP_OPEN))
     }
-    for (const [vip, flags] of open) this.#setVip(vip, flags)
+    if (forwarder !== null) for (const [vip, flags] of open) this.#setVip(vip, flags)
   }
 
   #setTargets(services: readonly ServiceEntry[]): void {

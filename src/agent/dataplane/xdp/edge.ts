@@ -7,10 +7,16 @@ import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
 import { decodeObject } from '../../../os/bpf/object-file.ts'
 import type { DataplanePlan } from '../messages.ts'
+import { BpfRing } from '../../../os/bpf/ring.ts'
+import type { PlumbUse } from '../plumber.ts'
 import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
+import { EdgeLearning } from './edge-learning.ts'
 import { EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
+import { LearnTable } from './learn-table.ts'
+import { LearntFollower } from './learnt-follower.ts'
+import { LearntMap } from './learnt-map.ts'
 import { mappingMapSize } from './mapping-layout.ts'
 import { formatMappingMemory } from './mapping-memory.ts'
 import { KernelMappings } from './mapping-table.ts'
@@ -40,6 +46,11 @@ export class Edge {
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
   readonly #links: EdgeLinks
+  readonly #learn: LearnTable
+  readonly #learning: EdgeLearning
+  readonly #learnt: LearntMap
+  #ring: BpfRing | null = null
+  #follower: LearntFollower | null = null
 
   /**
    * Loads the programs, fills their tables and attaches them. Throws ShuntError or OsError, which say why this machine cannot; nothing is
@@ -70,6 +81,7 @@ export class Edge {
         mappings4: mappings4.entries,
         mappings6: mappings6.entries,
         targets: TARGETS,
+        learnt: plan.limits.embryonicFlows,
       },
     })
     const mapped: MappedArray[] = []
@@ -83,15 +95,19 @@ export class Edge {
     try {
       formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)
       formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret)
+      const bss = map('bss')
       this.#edge = new EdgeTables({
         services: map('services'),
         hosts: map('hosts'),
         tunnels: map('tunnels'),
         targets: map('targets'),
-        bss: map('bss'),
+        bss,
         vips: this.#object.map('vips'),
         devices: this.#object.map('devices'),
       })
+      this.#learn = new LearnTable(map('learn_tunnels'), bss)
+      this.#learning = new EdgeLearning(this.#learn, this.#edge.book)
+      this.#learnt = new LearntMap(this.#object.map('learnt'))
       this.tables = {
         routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
         mappings: new KernelMappings(
@@ -99,10 +115,15 @@ export class Edge {
         ),
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
-        renewTunnel: tunnel => this.#edge.renewTunnel(tunnel),
+        learnt: this.#learnt,
+        renewTunnel: tunnel => {
+          this.#learning.clear(tunnel)
+          this.#edge.renewTunnel(tunnel)
+        },
       }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
+      this.#learning.apply(plan)
       this.#links.attachAll(xdp)
     } catch (error) {
       this.close()
@@ -112,13 +133,33 @@ export class Edge {
 
   /** Before the engine follows another plan: what will mean something else, or nothing, is taken out. Its packets take the slow path. */
   withdraw(plan: DataplanePlan): void {
+    this.#learning.withdraw(plan)
     this.#edge.withdraw(plan)
   }
 
   /** After the engine did. */
   apply(plan: DataplanePlan, xdp: XdpPlan): void {
     this.#edge.apply(plan, xdp)
+    this.#learning.apply(plan)
     this.#links.update(xdp)
+  }
+
+  /** Who tells the host's core of mappings that the kernel has learnt by itself; one in all. */
+  follow(use: PlumbUse, tick: () => number): LearntFollower {
+    this.#ring = new BpfRing(this.#object.map('mapping_events'))
+    const { mappings, services, tunnels } = this.tables
+    this.#follower = new LearntFollower({
+      ...{ mappings, services, tunnels, use, tick },
+      ring: this.#ring,
+      learnt: this.#learnt,
+      learning: this.#learning,
+      lost: () => this.#learn.lost,
+    })
+    return this.#follower
+  }
+
+  renew(bootMs: number, wallMs: number): void {
+    this.#learning.renew(bootMs, wallMs)
   }
 
   get text(): string {
@@ -135,7 +176,7 @@ export class Edge {
     const forwardedBytes = readEdgeBytes(object, 'host_traffic', this.#edge.hosts)
     const bytes = readEdgeBytes(object, 'service_traffic', services)
     return {
-      counters: readEdgeCounters(object),
+      counters: { ...readEdgeCounters(object), xdp_learnt_events_lost: this.#learn.lost },
       forwardedBytes,
       restoredBytes: Math.max(0, bytes - forwardedBytes),
     }
@@ -144,6 +185,7 @@ export class Edge {
   /** Takes the programs off; no packet is touched from then on. */
   close(): void {
     this.#links.close()
+    this.#ring?.close()
     for (const mapped of this.#mapped) mapped.release()
     this.#object.close()
   }
