@@ -77,8 +77,7 @@ export const makeHost = (
       withdrawTunnel: tunnel => plumber.unmapTunnel(tunnel),
       epoch: (tunnel, epoch) => plumber.learning?.epoch(tunnel, epoch),
       forget: (tunnel, identifier) => plumber.learning?.forget(tunnel, identifier),
-      usedMs: (slot, nowMs) =>
-        plumber.learning?.usedMs(keys[slot * 5 + 3], keys[slot * 5 + 4], nowMs) ?? 0,
+      usedMs: (slot, nowMs) => plumber.learning?.usedMs(keys[slot * 5 + 3], keys[slot * 5 + 4], nowMs) ?? 0,
       drop: reason => drops.add(reason),
     },
   })
