@@ -51,10 +51,10 @@ enum counter {
 	COUNT_LINK_MULTICAST = 31, /* a unicast packet in a frame to several: not forwarded (RFC 1812, section 5.3.4) */
 
 	/* Mapping datagrams to a host. */
-	COUNT_LEARNT = 38,           /* the mapping is in force, the packet inside goes into the stack */
-	COUNT_LEARNT_AGAIN = 39,     /* the same, by a mapping that was there */
-	COUNT_MAPPING_UNUSUAL = 40,  /* in order, as far as was seen, and for the agent to judge */
-	COUNT_MAPPING_REFUSED = 41,  /* another tunnel, sender, epoch, key, tag or time: the agent says what is wrong */
+	COUNT_LEARNT = 39,           /* the mapping is in force, the packet inside goes into the stack */
+	COUNT_LEARNT_AGAIN = 40,     /* the same, by a mapping that was there */
+	COUNT_MAPPING_UNUSUAL = 41,  /* in order, as far as was seen, and for the agent to judge */
+	COUNT_MAPPING_REFUSED = 42,  /* another tunnel, sender, epoch, key, tag or time: the agent says what is wrong */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);

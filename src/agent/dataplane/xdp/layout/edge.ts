@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '891ecc5d7bc6dd8a'
+export const EDGE_LAYOUT = '603051120354c0ae'
 
 export const CONTROL_EVENT_BYTES = 8
 /** Offsets in `struct control_event`. */
@@ -273,10 +273,10 @@ export const COUNTER = {
   COUNT_ROLE_OFF: 29,
   COUNT_NOT_TUNNELLED: 30,
   COUNT_LINK_MULTICAST: 31,
-  COUNT_LEARNT: 38,
-  COUNT_LEARNT_AGAIN: 39,
-  COUNT_MAPPING_UNUSUAL: 40,
-  COUNT_MAPPING_REFUSED: 41,
+  COUNT_LEARNT: 39,
+  COUNT_LEARNT_AGAIN: 40,
+  COUNT_MAPPING_UNUSUAL: 41,
+  COUNT_MAPPING_REFUSED: 42,
   COUNTERS: 64,
 } as const
 
