@@ -40,9 +40,6 @@ for (const forwarders of ['nftables', 'xdp'] as const)
         assert.ok(grew('host_closed') > CONNECTIONS * 0.9, told)
         assert.is(grew('xdp_learnt_events_lost'), 0)
         assert.equal((await lab.api<DropsData>('h1', '/v1/drops')).drops, [])
-        console.log(
-          `  ${forwarders}: ${told}, forwarder slow packets ${grown(before, after, 'forwarder_slow_packets', ['f1'])}`,
-        )
       },
     ))
 
