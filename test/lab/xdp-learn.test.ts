@@ -90,7 +90,6 @@ for (const family of FAMILIES)
   for (const [name, { shape, flags }] of Object.entries(FIRST))
     for (const tags of TAGS)
       test(`IPv${family}, ${name}, ${tags.length} VLAN tags: the packet inside, byte for byte, and its mapping`, () => {
-        lab.tunnel(family)
         const { frame, inner } = datagram(family, { ...shape, tags })
         const first = lab.run(frame)
         assert.equal(lab.counted(), { LEARNT: 1 })
@@ -191,11 +190,11 @@ const REFUSALS: Readonly<
   'from the future': [() => ({ late: WINDOW_S + 2 }), 'MAPPING_REFUSED'],
   'the epoch before': [() => ({ epoch: EPOCH - 1 }), 'MAPPING_REFUSED'],
   'the next epoch': [() => ({ epoch: EPOCH + 1 }), 'MAPPING_REFUSED'],
-  "another forwarder's tunnel": [family => ({ tunnel: OTHER_TUNNEL[family] }), 'MAPPING_REFUSED'],
-  'an unknown tunnel': [family => ({ tunnel: STRANGER[family] }), 'MAPPING_REFUSED'],
-  'another sender': [family => ({ from: STRANGER[family] }), 'MAPPING_REFUSED'],
-  'from its tunnel address, not its own': [family => ({ from: TUNNEL[family] }), 'NO_MAPPING'],
-  'to another address': [family => ({ to: VIP[family] }), 'MAPPING_REFUSED'],
+  "another forwarder's tunnel": [() => ({ tunnel: OTHER_TUNNEL[4] }), 'MAPPING_REFUSED'],
+  'an unknown tunnel': [() => ({ tunnel: STRANGER[4] }), 'MAPPING_REFUSED'],
+  'another sender': [() => ({ from: STRANGER[4] }), 'MAPPING_REFUSED'],
+  'from its tunnel address, not its own': [() => ({ from: TUNNEL[4] }), 'NO_MAPPING'],
+  'to another address': [() => ({ to: VIP[4] }), 'MAPPING_REFUSED'],
   'identifier 0': [() => ({ identifier: 0 }), 'MAPPING_UNUSUAL'],
   'an unknown port of the VIP': [() => ({ vipPort: 81 }), 'MAPPING_UNUSUAL'],
   'an unknown VIP': [
@@ -220,7 +219,6 @@ const REFUSALS: Readonly<
 
 for (const family of FAMILIES)
   test(`IPv${family}: ${Object.keys(REFUSALS).length} kinds of datagrams are left to the agent, and store nothing`, () => {
-    lab.tunnel(family)
     // The last service of the world has a number, and no target any more.
     lab.targets.delete(65_535)
     for (const [name, [shape, reason]] of Object.entries(REFUSALS))
@@ -231,26 +229,20 @@ for (const family of FAMILIES)
 
 for (const family of FAMILIES)
   test(`IPv${family}: cut after any byte, nothing is stored`, () => {
-    lab.tunnel(family)
     const { frame } = datagram(family, { packet: { flags: FLAG.SYN, payload: pattern(3) } })
     const { at } = headerPlace(family)
     for (let length = 14; length < frame.length; length++)
       refused(frame.slice(0, length), 'TRUNCATED|NOT_TUNNELLED', `${length} bytes`)
     // The datagram shorter than its header says, whole by its outer headers.
     for (let left = 0; left < frame.length - at; left++) {
-      const cut = cutPayload(frame.slice(0, at + left), family, left)
+      const cut = cutPayload(frame.slice(0, at + left), left)
       refused(cut, 'MAPPING_UNUSUAL', `${left} bytes of payload`)
     }
   })
 
 /** Outer lengths and checksum made right for a payload of so many bytes. */
-const cutPayload = (frame: Uint8Array, family: Family, payload: number): Uint8Array => {
+const cutPayload = (frame: Uint8Array, payload: number): Uint8Array => {
   const view = new DataView(frame.buffer, frame.byteOffset)
-  if (family === 6) {
-    view.setUint16(14 + 4, 8 + payload)
-    view.setUint16(14 + 40 + 4, 8 + payload)
-    return frame
-  }
   view.setUint16(14 + 2, 28 + payload)
   view.setUint16(14 + 20 + 4, 8 + payload)
   view.setUint16(14 + 10, 0)
@@ -260,6 +252,32 @@ const cutPayload = (frame: Uint8Array, family: Family, payload: number): Uint8Ar
   view.setUint16(14 + 10, ~sum & 0xffff)
   return frame
 }
+
+test('the same from an IPv6 address of a forwarder', () => {
+  lab.tunnel(6)
+  for (const family of FAMILIES) {
+    const { frame, inner } = datagram(family, { outer: 6, identifier: IDENTIFIER + family })
+    // A header with an IPv6 node in it has IPv6 clients.
+    if (family === 4) refused(frame, 'MAPPING_UNUSUAL|MAPPING_REFUSED', 'IPv4 inside')
+    else assert.equal(lab.run(frame).data, inner)
+  }
+})
+
+test('one identifier stands for a flow of one family, until the agent has judged', () => {
+  for (const [family, other] of [
+    [4, 6],
+    [6, 4],
+  ] as const) {
+    lab.forget()
+    lab.run(datagram(family).frame)
+    lab.resetCounters()
+    const packet = buildFrame(tunnelled(buildPacket(other, TCP, { sourcePort: 40_000 }), other, IDENTIFIER)!)
+    assert.equal(lab.run(packet).data, packet)
+    assert.equal(lab.counted(), { NO_MAPPING: 1 })
+    lab.told()
+    refused(datagram(other).frame, 'MAPPING_UNUSUAL', 'of the other family')
+  }
+})
 
 test('what contradicts a mapping in force is left to the agent, whichever place that stands in', () => {
   lab.run(datagram(4).frame)
@@ -296,7 +314,6 @@ test('without an agent that renews it, learning ends', () => {
 
 for (const family of FAMILIES)
   test(`IPv${family}: 50,000 datagrams with a damaged header store nothing`, () => {
-    lab.tunnel(family)
     const random = integers(seeded(family))
     const sources = [
       datagram(family).frame,
@@ -331,12 +348,15 @@ test('events that find no room are counted, and what they were about is found (o
   const tunnels = new TunnelBook()
   tunnels.add(0x0a420001)
   const services = new ServiceNumbers()
-  services.replace([
-    { index: 0, name: 'web', vipIpv4: addressWords(VIP[4])[3], port: 80, protocol: TCP, hosts: [] },
-  ])
+  services.replace([{ index: 0, name: 'web', vip: addressWords(VIP[4]), port: 80, protocol: TCP, hosts: [] }])
   tunnels.generations[tunnel] = generation
   const follower = new LearntFollower({
-    ...{ ring: small.ring, learnt: small.learnt, lost: () => small.learn.lost, mappings: small.mappings[4] },
+    ...{
+      ring: small.ring,
+      learnt: small.learnt,
+      lost: () => small.learn.lost,
+      mappings: [small.mappings[4]],
+    },
     ...{ services, tunnels, tick: tickNow },
     learning: { epoch: () => {} } as never,
     use: {

@@ -48,6 +48,8 @@ export interface DatagramShape {
   readonly to?: string
   readonly port?: number
   readonly tags?: readonly VlanTag[]
+  /** Of the datagram, whatever its flow is of. Default: IPv4, as agents send it. */
+  readonly outer?: Family
 }
 
 /** A mapping datagram by the agent's own encoder, in a frame; and the frame of the packet inside. */
@@ -56,6 +58,7 @@ export const datagram = (
   shape: DatagramShape = {},
 ): { frame: Uint8Array; inner: Uint8Array } => {
   const { protocol = TCP, clientPort = 40_000, vipPort = protocol === TCP ? 80 : 53, tags = [] } = shape
+  const outer = shape.outer ?? 4
   const packet =
     shape.inner ??
     buildPacket(family, protocol, {
@@ -75,24 +78,24 @@ export const datagram = (
   header.ports = ((clientPort << 16) | vipPort) >>> 0
   header.client.set(addressWords(shape.client ?? CLIENT[family]))
   header.vip.set(addressWords(shape.vip ?? VIP[family]))
-  header.node.set(addressWords(shape.tunnel ?? TUNNEL[family]))
+  header.node.set(addressWords(shape.tunnel ?? TUNNEL[outer]))
   header.innerLength = shape.inner === null ? 0 : packet.length
   const payload = new Uint8Array(mappingHeaderLength(header) + header.innerLength)
   const length = encodeMappingHeader(header, payload, 0, shape.key ?? KEY.words)
   if (shape.inner !== null) payload.set(packet, length)
-  const outer = (family === 4 ? buildUdp4 : buildUdp6)({
-    source: shape.from ?? FORWARDER[family],
-    destination: shape.to ?? OWN[family],
+  const whole = (outer === 4 ? buildUdp4 : buildUdp6)({
+    source: shape.from ?? FORWARDER[outer],
+    destination: shape.to ?? OWN[outer],
     sourcePort: MAPPING_PORT,
     destinationPort: shape.port ?? MAPPING_PORT,
     payload,
   })
-  return { frame: buildFrame(outer, { tags }), inner: buildFrame(packet, { tags }) }
+  return { frame: buildFrame(whole, { tags }), inner: buildFrame(packet, { tags }) }
 }
 
-/** Bytes of a frame in front of the mapping header, and of that header. */
+/** Bytes of a frame in front of the mapping header, and of that header for a flow of the family. */
 export const headerPlace = (family: Family): { readonly at: number; readonly bytes: number } =>
-  family === 4 ? { at: 14 + 28, bytes: 48 } : { at: 14 + 48, bytes: 84 }
+  family === 4 ? { at: 14 + 28, bytes: 48 } : { at: 14 + 28, bytes: 84 }
 
 export interface ToldEvent {
   readonly kind: 'learnt' | 'closes'
@@ -131,7 +134,7 @@ export class XdpLearnLab extends XdpHostLab {
     this.renew()
   }
 
-  /** Whose forwarder's keys are there: both families share the tunnel's index. */
+  /** The forwarder's key is there, for datagrams from its address of that family. */
   tunnel(family: Family, epoch = EPOCH): void {
     const { index, generation } = TUNNELS.first
     this.learn.set(index, { generation, epoch, sender: addressWords(FORWARDER[family]), keys: [KEY] })

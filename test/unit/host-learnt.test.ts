@@ -69,7 +69,7 @@ const setUp = (options: { capacity?: number; embryonic?: number } = {}) => {
   // The forwarder's epoch is known by a first message, of another flow.
   core.map(headerOf(1, 999, ID - 1), null, ip(FORWARDER), 0, NOW_S)
   assert.equal(take(), [`epoch ${EPOCH}`, 'commit 999', 'MAP_ACK 999'])
-  const vips = (): number => mappings.vips.get(ip(VIP)) ?? 0
+  const vips = (): number => mappings.vips.get(words(VIP)) ?? 0
   return { core, mappings, take, drops, map, learnt, used, vips }
 }
 

@@ -1,3 +1,4 @@
+import { AddressMap } from './address-map.ts'
 import { SlotTable } from './slot-table.ts'
 
 export const MAPPING_LIST = {
@@ -28,8 +29,8 @@ export class MappingTable {
   readonly slowPackets: Uint32Array
   /** Milliseconds until which the kernel may hold the mapping; 0 = not committed. */
   readonly committedUntilMs: Float64Array
-  /** Mappings by VIP (IPv4, host order); none without any. */
-  readonly vips = new Map<number, number>()
+  /** Mappings by VIP; none without any. */
+  readonly vips = new AddressMap<number>()
 
   constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number) {
     const total = capacity + embryonicCapacity
@@ -83,9 +84,9 @@ export class MappingTable {
   }
 
   #count(slot: number, by: number): void {
-    const vip = this.tuples[slot * TUPLE_WORDS + 7]
-    const count = (this.vips.get(vip) ?? 0) + by
-    if (count > 0) this.vips.set(vip, count)
-    else this.vips.delete(vip)
+    const at = slot * TUPLE_WORDS + 4
+    const count = (this.vips.get(this.tuples, at) ?? 0) + by
+    if (count > 0) this.vips.set(this.tuples, at, count)
+    else this.vips.delete(this.tuples, at)
   }
 }

@@ -29,7 +29,7 @@ import type { XdpTables } from './xdp-plumber.ts'
 
 /** Numbers of services go up to it. */
 const TARGETS = 8_193
-/** Of IPv6 there is nothing yet. */
+/** Of a family that the node has no addresses of. */
 const NONE = 1
 
 export interface EdgeStatus {
@@ -58,8 +58,10 @@ export class Edge {
    */
   constructor(plan: DataplanePlan, xdp: XdpPlan) {
     const [secret, mappingSecret] = [newRouteSecret(), newRouteSecret()]
-    const [routes4, routes6] = [routeMapSize(4, plan.limits.flows), routeMapSize(6, NONE)]
-    const [mappings4, mappings6] = [mappingMapSize(4, plan.limits.mappings), mappingMapSize(6, NONE)]
+    const { flows, mappings } = plan.limits
+    const six = plan.clusterWords6 !== undefined
+    const [routes4, routes6] = [routeMapSize(4, flows), routeMapSize(6, six ? flows : NONE)]
+    const [mappings4, mappings6] = [mappingMapSize(4, mappings), mappingMapSize(6, six ? mappings : NONE)]
     const bytes = new Uint8Array(secret.buffer)
     const mappingBytes = new Uint8Array(mappingSecret.buffer)
     this.#object = loadObject(decodeObject(bpfObject('edge')), {
@@ -93,8 +95,6 @@ export class Edge {
     this.#mapped = mapped
     this.#links = new EdgeLinks(this.#object)
     try {
-      formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)
-      formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret)
       const bss = map('bss')
       this.#edge = new EdgeTables({
         services: map('services'),
@@ -110,8 +110,12 @@ export class Edge {
       this.#learnt = new LearntMap(this.#object.map('learnt'))
       this.tables = {
         routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
+        routes6: new RouteTable(formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)),
         mappings: new KernelMappings(
           formatMappingMemory(map('mappings4').bytes, 4, mappings4.buckets, mappingSecret),
+        ),
+        mappings6: new KernelMappings(
+          formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret),
         ),
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
@@ -147,9 +151,9 @@ export class Edge {
   /** Who tells the host's core of mappings that the kernel has learnt by itself; one in all. */
   follow(use: PlumbUse, tick: () => number): LearntFollower {
     this.#ring = new BpfRing(this.#object.map('mapping_events'))
-    const { mappings, services, tunnels } = this.tables
+    const { mappings, mappings6, services, tunnels } = this.tables
     this.#follower = new LearntFollower({
-      ...{ mappings, services, tunnels, use, tick },
+      ...{ mappings: [mappings, mappings6], services, tunnels, use, tick },
       ring: this.#ring,
       learnt: this.#learnt,
       learning: this.#learning,

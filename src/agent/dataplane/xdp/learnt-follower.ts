@@ -23,7 +23,8 @@ export interface LearntParts {
   /** Events lost so far. */
   readonly lost: () => number
   readonly learning: EdgeLearning
-  readonly mappings: KernelMappings
+  /** Of both families. */
+  readonly mappings: readonly KernelMappings[]
   readonly services: ServiceNumbers
   readonly tunnels: TunnelBook
   readonly use: PlumbUse
@@ -86,7 +87,7 @@ export class LearntFollower implements PlumbLearning {
     header.hostIndex = record.host
     header.ports = ((record.port << 16) | service.port) >>> 0
     header.client.set(record.client)
-    header.vip[3] = service.vipIpv4
+    header.vip.set(service.vip)
     header.node[3] = tunnel
     use.mappingLearnt?.(header, record.tcpFlags, record.tunnelled)
   }
@@ -125,7 +126,11 @@ export class LearntFollower implements PlumbLearning {
     const { tunnels, mappings, tick } = this.#parts
     const index = tunnels.indexOf(tunnel)
     if (index === 0) return 0
-    const mapping = mappings.get({ tunnel: index, generation: tunnels.generations[index], identifier })
-    return mapping === null ? 0 : usedMs(mapping.stamp, tick(), nowMs)
+    const key = { tunnel: index, generation: tunnels.generations[index], identifier }
+    for (const table of mappings) {
+      const mapping = table.get(key)
+      if (mapping !== null) return usedMs(mapping.stamp, tick(), nowMs)
+    }
+    return 0
   }
 }

@@ -47,7 +47,7 @@ static __always_inline int host_mapping(const struct packet *p, __u32 tunnel, st
 	else
 		word = mapping_find(MAPPINGS6, identifier, index, generation, mapping, &entry);
 	if (!word || !entry)
-		return learnt_find(identifier, tunnel, mapping) ? 0 : -COUNT_NO_MAPPING;
+		return learnt_find(identifier, tunnel, p->family, mapping) ? 0 : -COUNT_NO_MAPPING;
 	mapping_touch(entry, word, tick_now());
 	return 0;
 }

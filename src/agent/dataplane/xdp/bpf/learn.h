@@ -119,13 +119,18 @@ static __always_inline void learn_control(__u32 identifier, __u32 tunnel, __u8 t
 		learn_lost();
 }
 
+static __always_inline int learnt_of_ipv4(const struct learnt *l)
+{
+	return !(l->client[0] | l->client[1] | (l->client[2] ^ bpf_htonl(0xffff)));
+}
+
 /* The mapping of an identifier that the agent has not moved yet: 1, or 0 for none. */
-static __always_inline int learnt_find(__u32 identifier, __u32 tunnel, struct mapping *m)
+static __always_inline int learnt_find(__u32 identifier, __u32 tunnel, __u8 family, struct mapping *m)
 {
 	struct learnt_key key = { .identifier = identifier, .tunnel = tunnel, .generation = tunnel >> 8 & 15 };
 	struct learnt *found = bpf_map_lookup_elem(&learnt, &key);
 
-	if (!found)
+	if (!found || family != (learnt_of_ipv4(found) ? 4 : 6))
 		return 0;
 	m->client.high = found->client[0] | (__u64)found->client[1] << 32;
 	m->client.low = found->client[2] | (__u64)found->client[3] << 32;
@@ -195,9 +200,11 @@ static __always_inline int learn_inner6(void *at, void *data_end, struct learn_m
 	return learn_inner(ip + 1, data_end, m->inner - sizeof(*ip), m, vip_port);
 }
 
-static __always_inline __u32 learn_family_tunnel(const __be32 *node, int six)
+/* The word of the tunnel of a node address, which may be of IPv4 for flows of both families. */
+static __always_inline __u32 learn_node_tunnel(const __be32 *node)
 {
 	__be32 own[4];
+	int six = node[0] | node[1] | (node[2] ^ bpf_htonl(0xffff)) ? 1 : 0;
 
 #pragma unroll
 	for (int i = 0; i < 4; i++)
@@ -320,8 +327,6 @@ static __always_inline int learn_read(struct xdp_md *ctx, const struct packet *p
 			m->vip.w[i] = h->vip[i];
 			node.w[i] = h->node[i];
 		}
-		/* An IPv4 tunnel of IPv6 flows: the agent's. */
-		tunnel = learn_family_tunnel(node.w, 1);
 	} else {
 		union mapping_header4 *h = (void *)fixed;
 
@@ -331,8 +336,8 @@ static __always_inline int learn_read(struct xdp_md *ctx, const struct packet *p
 		m->mapping.client[3] = h->client;
 		m->vip.w[3] = h->vip;
 		node.w[3] = h->node;
-		tunnel = learn_family_tunnel(node.w, 0);
 	}
+	tunnel = learn_node_tunnel(node.w);
 	t = learn_tunnel_of(ctx, p, tunnel, fixed->epoch, &word);
 	key = t ? learn_key_of(t, fixed->key_number) : NULL;
 	if (!t || !key || !learn_time_near(fixed->time, now))
