@@ -26,7 +26,7 @@ const headerOf = (sequence: number, port: number, identifier = ID, epoch = EPOCH
   return header
 }
 
-const setUp = (options: { capacity?: number; embryonic?: number } = {}) => {
+const setUp = (options: { capacity?: number; embryonic?: number; taken?: boolean } = {}) => {
   const log: string[] = []
   const drops: number[] = []
   const mappings = new MappingTable(options.capacity ?? 16, options.embryonic ?? 16, 1, 2)
@@ -66,6 +66,7 @@ const setUp = (options: { capacity?: number; embryonic?: number } = {}) => {
     clientPort: number,
     { identifier = ID, flags = FLAG.SYN as number, tunnelled = false, nowMs = 0, epoch = EPOCH } = {},
   ): void => core.learnt(headerOf(sequence, clientPort, identifier, epoch), flags, tunnelled, nowMs, NOW_S)
+  if (options.taken) return { core, mappings, take, drops, map, learnt, used, vips: () => 0 }
   // The forwarder's epoch is known by a first message, of another flow.
   core.map(headerOf(1, 999, ID - 1), null, ip(FORWARDER), 0, NOW_S)
   assert.equal(take(), [`epoch ${EPOCH}`, 'commit 999', 'MAP_ACK 999'])
@@ -110,6 +111,14 @@ it('of another epoch, or of no forwarder: taken out again', () => {
   core.learnt(stranger, FLAG.SYN, false, 0, NOW_S)
   assert.equal(take(), ['forget 0', 'forget 0', 'forget 0'])
   assert.is(core.mappings.table.size, 1)
+})
+
+it('an agent that takes over learns the epoch from the kernel', () => {
+  const { take, learnt } = setUp({ taken: true })
+  learnt(2, 40_000)
+  assert.equal(take(), [`epoch ${EPOCH}`, 'commit 40000', 'MAP_ACK 40000'])
+  learnt(3, 40_001, { identifier: ID + 1, epoch: EPOCH + 1 })
+  assert.equal(take(), ['forget 1'])
 })
 
 it('the kernel is told of an epoch after the mappings of the one before are out', () => {

@@ -116,6 +116,8 @@ export class HostCore {
   learnt(header: MappingHeader, tcpFlags: number, tunnelled: boolean, nowMs: number, nowS: number): void {
     const tunnel = ipv4Word(header.node, 0)
     const forwarder = this.#forwarders.get(tunnel)
+    // An agent that has taken over: the kernel knew it.
+    if (forwarder?.epoch === 0) this.#newEpoch(tunnel, forwarder, header.epoch, nowMs)
     const slot = forwarder?.epoch === header.epoch ? this.#learn(header, true, nowMs) : -1
     if (forwarder === undefined || slot < 0) return this.#ports.forget?.(tunnel, header.identifier)
     this.counters.mapsReceived++

@@ -43,7 +43,10 @@ export class EdgeLearning {
       own4: words(plan.clusterIpv4),
       own6: null,
     })
-    for (const tunnel of this.#senders.keys()) this.#write(tunnel)
+    for (const tunnel of this.#senders.keys())
+      if (this.#epochs.has(tunnel)) this.#write(tunnel)
+      // What an agent before has left may be of other keys.
+      else this.clear(tunnel)
   }
 
   /** Nothing is learnt for the tunnel until an epoch is said: before its generation changes. */

@@ -37,7 +37,7 @@ export class LearntFollower implements PlumbLearning {
   readonly #record = createLearnt()
   readonly #header = createMappingHeader()
   #lost = 0
-  #lookedMs = 0
+  #lookedMs = Number.NEGATIVE_INFINITY
 
   constructor(parts: LearntParts) {
     this.#parts = parts
