@@ -132,9 +132,7 @@ export class HostCore {
   closes(tunnel: number, identifier: number, nowMs: number): void {
     this.#tunnelKey(tunnel, identifier)
     const slot = this.mappings.table.find(this.#key)
-    if (slot < 0) return
-    this.counters.closed++
-    this.#move(slot, TCP_FIN, true, nowMs)
+    if (slot >= 0) this.#move(slot, TCP_FIN, true, nowMs)
   }
 
   #learn(header: MappingHeader, hasInner: boolean, nowMs: number): number {
@@ -282,7 +280,10 @@ export class HostCore {
 
   #move(slot: number, tcpFlags: number, confirms: boolean, nowMs: number): void {
     const { table, committedUntilMs } = this.mappings
-    if ((tcpFlags & (TCP_FIN | TCP_RST)) !== 0) return table.move(slot, MAPPING_LIST.CLOSING, nowMs)
+    if ((tcpFlags & (TCP_FIN | TCP_RST)) !== 0) {
+      this.counters.closed++
+      return table.move(slot, MAPPING_LIST.CLOSING, nowMs)
+    }
     if (table.listOf(slot) !== MAPPING_LIST.EMBRYONIC || !confirms) return table.touch(slot, nowMs)
     const committed = committedUntilMs[slot] > nowMs
     table.move(slot, committed ? MAPPING_LIST.COMMITTED : MAPPING_LIST.ESTABLISHED, nowMs)
