@@ -150,6 +150,11 @@ test('FIN and RST of mapped flows are restored, and the agent is told of each', 
   }
 })
 
+const withByte = (bytes: Uint8Array, at: number, byte: number): Uint8Array => {
+  bytes[at] = byte
+  return bytes
+}
+
 const OTHER_KEY = Uint32Array.of(1, 2, 3, 4)
 const INNER: Readonly<Record<string, (family: Family) => Uint8Array>> = {
   'another client inside': family => buildPacket(family, TCP, { source: STRANGER[family], flags: FLAG.SYN }),
@@ -178,6 +183,10 @@ const INNER: Readonly<Record<string, (family: Family) => Uint8Array>> = {
       extensionHeaders: [{ type: 0, body: Uint8Array.of(1, 4, 0, 0, 0, 0) }],
     }),
   'the other family inside': family => buildPacket(family === 4 ? 6 : 4, TCP, { flags: FLAG.SYN }),
+  'a TCP header inside that says it is shorter than one can be': family =>
+    withByte(buildPacket(family, TCP, { flags: FLAG.SYN }), (family === 4 ? 20 : 40) + 12, 0x40),
+  'a TCP header inside that says it is longer than the packet': family =>
+    withByte(buildPacket(family, TCP, { flags: FLAG.SYN }), (family === 4 ? 20 : 40) + 12, 0xf0),
   'garbage inside': () => pattern(60),
 }
 
@@ -276,6 +285,28 @@ test('one identifier stands for a flow of one family, until the agent has judged
     assert.equal(lab.counted(), { NO_MAPPING: 1 })
     lab.told()
     refused(datagram(other).frame, 'MAPPING_UNUSUAL', 'of the other family')
+  }
+})
+
+test('a service is learnt for as far as this node restores it: of one family, of its own port and protocol', () => {
+  const inner = (family: Family): Uint8Array =>
+    buildPacket(family, TCP, { destinationPort: 8080, flags: FLAG.SYN })
+  const shape = (family: Family) => ({ vipPort: 8080, inner: inner(family) })
+  const vips = { 4: addressWords(VIP[4]), 6: addressWords(VIP[6]) }
+  for (const [family, other] of [
+    [4, 6],
+    [6, 4],
+  ] as const) {
+    lab.targets.set(300, [vips[family]], 8080, TCP)
+    refused(datagram(other, shape(other)).frame, 'MAPPING_UNUSUAL', `IPv${other}`)
+    lab.targets.set(300, [vips[4], vips[6]], 8080, UDP)
+    refused(datagram(family, shape(family)).frame, 'MAPPING_UNUSUAL', 'another protocol')
+    lab.targets.set(300, [vips[4], vips[6]], 8081, TCP)
+    refused(datagram(family, shape(family)).frame, 'MAPPING_UNUSUAL', 'another port')
+    lab.targets.set(300, [vips[family]], 8080, TCP)
+    lab.run(datagram(family, shape(family)).frame)
+    assert.is(lab.told().length, 1)
+    lab.forget()
   }
 })
 
