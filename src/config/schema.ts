@@ -176,10 +176,10 @@ export const timeoutFields = {
     DAY_MS,
     'Life of a route in the kernel without renewal; at most half of tcpIdle.',
   ).default(60_000),
-  agentGrace: whole(
+  unattended: whole(
     0,
     DAY_MS,
-    'How long the kernel takes in new connections without an agent that lives; 0: not at all.',
+    'With XDP: how long the kernel goes on choosing hosts for new connections, and taking them in, while no agent is there.',
   ).default(30_000),
   drain: whole(0, DAY_MS, 'How long a stopping agent lets work in flight end.').default(10_000),
 }

@@ -245,6 +245,8 @@ export class Engine {
   /** What the health and load handler allots. In force as soon as `isWithdrawing` is false. */
   allot(update: AllotmentUpdate, nowMs: number): void {
     this.allotment.take(update)
+    this.#parts.kernel?.changed(nowMs)
+    if (this.allotment.anyInactive) this.forwarder?.kernel.withdrawEmbryonic()
     // Else there is nothing to look for among all flows.
     if (this.allotment.anyInactive || this.isWithdrawing) this.forwarder?.directed(nowMs)
   }

@@ -15,6 +15,7 @@ export interface IdentifierSettings {
 
 const IN_USE = 0
 const QUARANTINE = 1
+const NOBODY = -1
 
 /** Each allocation may lay one to rest later, and lets up to this many out: the quarantine cannot fall behind. */
 const EXPIRE_PER_ALLOCATION = 2
@@ -98,6 +99,30 @@ export class IdentifierAllocator {
     }
     this.exhausted++
     return 0
+  }
+
+  /**
+   * An identifier that nobody owns yet: put ready for whoever opens a flow to the host, and given an owner by `rehome`. Neutral for no ports.
+   * @returns 0: none is free
+   */
+  reserve(hostIndex: number, nowMs: number): number {
+    this.expire(nowMs, EXPIRE_PER_ALLOCATION)
+    const table = this.#table
+    if (table.size >= table.capacity) return 0
+    this.#seed[0] = 0
+    this.#seed[1] = hostIndex
+    this.#seed[2]++
+    const identifier = this.#probeAny(hostIndex, halfSipHash13(this.#k0, this.#k1, this.#seed, 0, 3))
+    if (identifier === 0) return 0
+    this.#key[0] = identifier
+    this.#owners[table.insert(this.#key, 0, IN_USE, nowMs)] = NOBODY
+    return identifier
+  }
+
+  /** In use, and owned by nobody. */
+  isReserved(identifier: number): boolean {
+    const slot = this.#find(identifier)
+    return slot >= 0 && this.#table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
   }
 
   /** Whether the identifier leaves the L4 checksum as it is for packets with these ports. */

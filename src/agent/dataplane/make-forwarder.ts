@@ -38,7 +38,7 @@ export const makeForwarder = (
   identifiers: IdentifierAllocator
 } => {
   const { directory } = kept
-  const { output, datagrams, plumber, drops, nowS } = parts
+  const { output, datagrams, plumber, drops, kernel, nowS } = parts
   const { limits, timeouts, mtuBytes, tableKey } = plan
   const [k0, k1] = tableKey
   const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
@@ -62,6 +62,7 @@ export const makeForwarder = (
   }
   const core = new ForwarderCore({
     flows,
+    sequence: kernel?.sequence,
     identifiers,
     held: kept.held,
     directory,
@@ -91,6 +92,15 @@ export const makeForwarder = (
         if (!settings.hasClassifier) kept.ended.add(keys, slot * 10, null)
       },
       drop: reason => drops.add(reason),
+      embryo: slot =>
+        kernel?.put(keys, slot * 10, flows.service[slot], {
+          host: flows.host[slot],
+          identifier: flows.identifier[slot],
+          mapped: false,
+        }) ?? false,
+      unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
+      forget: (key, identifier) => kernel?.take(key, 0, identifier),
+      search: key => kernel?.search(key) ?? null,
     },
   })
   return { core, settings, identifiers }

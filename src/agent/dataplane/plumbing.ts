@@ -6,8 +6,10 @@ import type { DataplanePlan, XdpState } from './messages.ts'
 import { NftPlumber } from './nft/plumber.ts'
 import type { Plumber, PlumbFailures, PlumbUse } from './plumber.ts'
 import { mappingGone, mappingUsed, routeGone, routeUsed } from './route-use.ts'
+import { kernelFlow } from './xdp/class-events.ts'
 import { Edge, type EdgeStatus } from './xdp/edge.ts'
 import { localHostOf } from './xdp/edge-tables.ts'
+import { FirstPackets } from './xdp/first-packets.ts'
 import { tickNow } from './xdp/tick.ts'
 import { XdpPlumber } from './xdp/xdp-plumber.ts'
 
@@ -15,11 +17,18 @@ export class Plumbing {
   readonly plumber: Plumber
   readonly #elements = new SetElements()
   readonly #xdp: { readonly edge: Edge; readonly plumber: XdpPlumber } | null
+  /** The kernel's own choices for first packets; null: there is no XDP. */
+  readonly first: FirstPackets | null
   /** Why XDP is not in force though the plan has it. */
   readonly #refused: string | null
 
   /** @param engine that is told; it is asked for when there is something to tell. Throws when the plan has XDP at all costs, and it cannot be */
-  constructor(plan: DataplanePlan, engine: () => Engine, nowS: () => number) {
+  constructor(
+    plan: DataplanePlan,
+    engine: () => Engine,
+    nowS: () => number,
+    clockOf: (ipv4: number) => number,
+  ) {
     const failed: PlumbFailures = {
       route: slot => engine().forwarder?.plumbFailed(slot),
       mapping: slot => engine().host?.commitFailed(slot),
@@ -27,6 +36,7 @@ export class Plumbing {
     const opened = openEdge(plan)
     this.#refused = 'refused' in opened ? opened.refused : null
     this.#xdp = null
+    this.first = null
     if (!('edge' in opened)) {
       this.plumber = new NftPlumber(
         this.#elements,
@@ -37,15 +47,17 @@ export class Plumbing {
       return
     }
     const told = toldOf(engine, nowS)
-    const { tables } = opened.edge
+    const { tables, classMaps } = opened.edge
     const plumber = new XdpPlumber(tables, failed, told, tickNow, opened.edge.follow(told, tickNow))
     plumber.localHost = localHostOf(plan)
     this.#xdp = { edge: opened.edge, plumber }
+    this.first = new FirstPackets(classMaps, plan, tables.services, engine, clockOf, tickNow)
     this.plumber = plumber
   }
 
   /** Before the engine follows another plan. */
   withdraw(plan: DataplanePlan): void {
+    this.first?.withdraw(plan)
     this.#xdp?.edge.withdraw(plan)
     // What was learnt until then is judged by the plan that it was learnt by.
     this.#xdp?.plumber.learning?.drain()
@@ -61,6 +73,7 @@ export class Plumbing {
     if (this.#xdp === null || !plan.xdp) return
     this.#xdp.edge.apply(plan, plan.xdp)
     this.#xdp.plumber.localHost = localHostOf(plan)
+    this.first?.apply(plan)
   }
 
   get state(): XdpState {
@@ -74,6 +87,7 @@ export class Plumbing {
   }
 
   close(): void {
+    this.first?.close()
     this.#xdp?.edge.close()
     this.#elements.close()
   }
@@ -94,9 +108,12 @@ const toldOf = (engine: () => Engine, nowS: () => number): PlumbUse => ({
   mappingLearnt: (header, tcpFlags, tunnelled) =>
     engine().host?.learnt(header, tcpFlags, tunnelled, performance.now(), nowS()),
   mappingCloses: (tunnel, identifier) => engine().host?.closes(tunnel, identifier, performance.now()),
-  routeUsed: (key, usedMs) => {
-    const flows = engine().forwarder?.flows
-    if (flows !== undefined) routeUsed(flows, key, usedMs)
+  routeUsed: (key, usedMs, identifier) => {
+    const { forwarder } = engine()
+    if (forwarder === null) return
+    const slot = routeUsed(forwarder.flows, key, usedMs)
+    if (slot >= 0) return forwarder.kernel.used(slot, usedMs)
+    forwarder.kernel.found(key, kernelFlow({ identifier, mapped: true }), performance.now())
   },
   routeGone: key => {
     const flows = engine().forwarder?.flows

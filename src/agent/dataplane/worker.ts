@@ -79,16 +79,19 @@ class Worker {
       plan,
       () => this.#engine,
       () => this.#nowS,
+      ipv4 => this.#datagrams.offsetOf(ipv4),
     )
     this.#engine = new Engine({
       plan: this.#withinFrame(plan),
       output: this.#output,
       datagrams: this.#datagrams,
       plumber: this.#plumbing.plumber,
+      kernel: this.#plumbing.first ?? undefined,
       drops: this.#drops,
       nowS: () => this.#nowS,
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
     })
+    this.#plumbing.first?.apply(plan)
   }
 
   #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
@@ -105,7 +108,8 @@ class Worker {
   /** A new poller for what there is to wait for now. */
   #watch(): void {
     const { rings, socket } = this.#devices
-    const poller = new Poller(rings.size + 4)
+    const poller = new Poller(rings.size + 5)
+    if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
     const { learning } = this.#plumbing.plumber
     if (learning !== undefined) poller.add(learning.fd)
@@ -170,6 +174,7 @@ class Worker {
       let busy = true
       for (let round = 0; busy && round < 32; round++) {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
+        this.#plumbing.first?.drain()
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
         packets += taken
@@ -186,6 +191,8 @@ class Worker {
       this.#timers(nowMs)
       this.#send()
       this.#turnAllotments(nowMs)
+      this.#plumbing.first?.turn(nowMs)
+      this.#plumbing.first?.refill(nowMs)
     }
     this.#close()
   }
@@ -232,6 +239,7 @@ class Worker {
       this.#plumbing.renew(readClocks())
       this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
+      this.#plumbing.first?.tick(nowMs)
     }
     if (nowMs < this.#batchAtMs) return
     this.#batchAtMs = nowMs + BATCH_MS
@@ -309,6 +317,7 @@ class Worker {
   }
 
   #status(): unknown {
+    this.#plumbing.first?.drain()
     const { packets, drops: ringDrops } = this.#devices.ringStats()
     for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
     const { batches, changes, batchFailures, changeFailures } = this.#plumbing.plumber.counters

@@ -36,7 +36,7 @@ export class EdgeLearning {
   /** After it did, and after tunnels that come have an index. */
   apply(plan: DataplanePlan): void {
     this.#senders = sendersOf(plan)
-    this.#graceMs = plan.host === null ? 0 : plan.timeouts.agentGrace
+    this.#graceMs = plan.host === null ? 0 : plan.timeouts.unattended
     this.#table.configure({
       port: plan.mappingPort,
       windowS: timeWindowS(plan.timeouts.quarantine),

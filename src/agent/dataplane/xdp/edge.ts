@@ -13,6 +13,7 @@ import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
 import { EdgeLearning } from './edge-learning.ts'
 import { EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
+import type { ClassMaps } from './first-packets.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
 import { LearnTable } from './learn-table.ts'
 import { LearntFollower } from './learnt-follower.ts'
@@ -29,6 +30,8 @@ import type { XdpTables } from './xdp-plumber.ts'
 
 /** Numbers of services go up to it. */
 const TARGETS = 8_193
+/** Tables of choices (16 kB each): for the services that there are, and some that may come; those of others are chosen for by the agent. */
+const choiceTables = (services: number): number => Math.min(1_024, 2 * services + 32)
 /** Of a family that the node has no addresses of. */
 const NONE = 1
 
@@ -42,6 +45,7 @@ export interface EdgeStatus {
 
 export class Edge {
   readonly tables: XdpTables
+  readonly classMaps: ClassMaps
   readonly #object: LoadedObject
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
@@ -62,6 +66,7 @@ export class Edge {
     const six = plan.clusterWords6 !== undefined
     const [routes4, routes6] = [routeMapSize(4, flows), routeMapSize(6, six ? flows : NONE)]
     const [mappings4, mappings6] = [mappingMapSize(4, mappings), mappingMapSize(6, six ? mappings : NONE)]
+    const embryos4 = routeMapSize(4, plan.limits.embryonicFlows)
     const bytes = new Uint8Array(secret.buffer)
     const mappingBytes = new Uint8Array(mappingSecret.buffer)
     this.#object = loadObject(decodeObject(bpfObject('edge')), {
@@ -70,6 +75,7 @@ export class Edge {
         [EDGE_GLOBALS.tickShift, TICK_SHIFT],
         [EDGE_GLOBALS.routes4Buckets, routes4.buckets],
         [EDGE_GLOBALS.routes6Buckets, routes6.buckets],
+        [EDGE_GLOBALS.embryos4Buckets, embryos4.buckets],
         [EDGE_GLOBALS.routes4Secret, bytes],
         [EDGE_GLOBALS.routes6Secret, bytes],
         [EDGE_GLOBALS.mappings4Buckets, mappings4.buckets],
@@ -84,6 +90,9 @@ export class Edge {
         mappings6: mappings6.entries,
         targets: TARGETS,
         learnt: plan.limits.embryonicFlows,
+        embryos4: embryos4.entries,
+        class_services: TARGETS,
+        class_choices: choiceTables(plan.directory.services.length),
       },
     })
     const mapped: MappedArray[] = []
@@ -124,6 +133,15 @@ export class Edge {
           this.#learning.clear(tunnel)
           this.#edge.renewTunnel(tunnel)
         },
+      }
+      this.classMaps = {
+        bss: bss.bytes,
+        services: map('class_services').bytes,
+        choices: map('class_choices').bytes,
+        pools: map('class_pools').bytes,
+        embryos: new RouteTable(formatRouteMemory(map('embryos4').bytes, 4, embryos4.buckets, secret)),
+        routes: this.tables.routes,
+        events: this.#object.map('class_events'),
       }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
