@@ -8,6 +8,7 @@ import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
+import { CaptureDesk } from './capture-desk.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
@@ -24,6 +25,7 @@ import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
+import { traceFlow } from './trace.ts'
 
 /** Packets taken from one source before the others get their turn. */
 const BURST = 64
@@ -47,6 +49,7 @@ class Worker {
   readonly #datagrams: Datagrams
   readonly #plumbing: Plumbing
   readonly #engine: Engine
+  readonly #captures: CaptureDesk
   #prober: Prober | null = null
   #poller = new Poller()
   #watched = { mappings: 0, wake: 0, prober: -1 }
@@ -81,6 +84,10 @@ class Worker {
       () => this.#nowS,
       ipv4 => this.#datagrams.offsetOf(ipv4),
     )
+    this.#captures = new CaptureDesk(
+      order => this.#plumbing.capture(order),
+      batch => this.#post({ type: 'captured', batch }),
+    )
     this.#engine = new Engine({
       plan: this.#withinFrame(plan),
       output: this.#output,
@@ -108,7 +115,9 @@ class Worker {
   /** A new poller for what there is to wait for now. */
   #watch(): void {
     const { rings, socket } = this.#devices
-    const poller = new Poller(rings.size + 5)
+    const { fds } = this.#captures
+    const poller = new Poller(rings.size + 5 + fds.length)
+    for (const fd of fds) poller.add(fd)
     if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
     const { learning } = this.#plumbing.plumber
@@ -191,6 +200,7 @@ class Worker {
       this.#timers(nowMs)
       this.#send()
       this.#turnAllotments(nowMs)
+      if (this.#captures.turn(nowMs)) this.#watch()
       this.#plumbing.first?.turn(nowMs)
       this.#plumbing.first?.refill(nowMs)
     }
@@ -222,7 +232,8 @@ class Worker {
 
   #patience(): number {
     if (this.#engine.isWithdrawing) return 0
-    const probeMs = this.#prober?.waitMs(performance.now()) ?? TICK_MS
+    const nowMs = performance.now()
+    const probeMs = Math.min(this.#prober?.waitMs(nowMs) ?? TICK_MS, this.#captures.waitMs(nowMs))
     if (this.#engine.impatient) return Math.min(probeMs, IMPATIENT_TICK_MS)
     return Math.min(probeMs, this.#hasBatch() ? BATCH_MS : TICK_MS)
   }
@@ -288,6 +299,20 @@ class Worker {
           id: message.id,
           data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs),
         })
+      case 'capture': {
+        const data = this.#captures.begin(this.#engine.plan, message.order, nowMs)
+        this.#watch()
+        return this.#post({ type: 'answer', id: message.id, data })
+      }
+      case 'capture-stop':
+        this.#captures.stop()
+        return this.#watch()
+      case 'trace': {
+        // What the kernel has chosen by itself meanwhile.
+        this.#plumbing.first?.drain()
+        const data = traceFlow(this.#engine, this.#plumbing.looks, message.key, nowMs)
+        return this.#post({ type: 'answer', id: message.id, data })
+      }
       case 'status':
         return this.#post({ type: 'answer', id: message.id, data: this.#status() })
       case 'plan':
@@ -334,6 +359,7 @@ class Worker {
 
   #close(): void {
     this.#prober?.close()
+    this.#captures.stop()
     // First: what XDP passes on would find nobody.
     this.#plumbing.close()
     this.#devices.close()

@@ -7,9 +7,11 @@ import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
 import { decodeObject } from '../../../os/bpf/object-file.ts'
 import { BpfRing } from '../../../os/bpf/ring.ts'
+import type { CaptureOrder, CaptureSource } from '../capture.ts'
 import type { DataplanePlan } from '../messages.ts'
 import type { PlumbUse } from '../plumber.ts'
-import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
+import { captureOff, EdgeCapture } from './edge-capture.ts'
+import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
 import { EdgeLearning } from './edge-learning.ts'
 import { EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
@@ -41,6 +43,9 @@ export interface EdgeStatus {
   /** Of IP packets, as they came: to hosts, and to this node's own stack by a tunnel. */
   readonly forwardedBytes: number
   readonly restoredBytes: number
+  /** By host index, and by number of the service (ServiceEntry.index and one). */
+  readonly byHost: readonly EdgeTraffic[]
+  readonly byService: readonly EdgeTraffic[]
 }
 
 export class Edge {
@@ -49,6 +54,7 @@ export class Edge {
   readonly #object: LoadedObject
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
+  readonly #bss: MappedArray
   readonly #links: EdgeLinks
   readonly #learn: LearnTable
   readonly #learning: EdgeLearning
@@ -104,17 +110,18 @@ export class Edge {
     this.#mapped = mapped
     this.#links = new EdgeLinks(this.#object)
     try {
-      const bss = map('bss')
+      this.#bss = map('bss')
+      captureOff(this.#bss)
       this.#edge = new EdgeTables({
         services: map('services'),
         hosts: map('hosts'),
         tunnels: map('tunnels'),
         targets: map('targets'),
-        bss,
+        bss: this.#bss,
         vips: this.#object.map('vips'),
         devices: this.#object.map('devices'),
       })
-      this.#learn = new LearnTable(map('learn_tunnels'), bss)
+      this.#learn = new LearnTable(map('learn_tunnels'), this.#bss)
       this.#learning = new EdgeLearning(this.#learn, this.#edge.book)
       this.#learnt = new LearntMap(this.#object.map('learnt'))
       this.tables = {
@@ -135,7 +142,7 @@ export class Edge {
         },
       }
       this.classMaps = {
-        bss: bss.bytes,
+        bss: this.#bss.bytes,
         services: map('class_services').bytes,
         choices: map('class_choices').bytes,
         pools: map('class_pools').bytes,
@@ -195,13 +202,21 @@ export class Edge {
   status(): EdgeStatus {
     const object = this.#object
     const services = [...this.#edge.numbers.numbers]
-    const forwardedBytes = readEdgeBytes(object, 'host_traffic', this.#edge.hosts)
-    const bytes = readEdgeBytes(object, 'service_traffic', services)
+    const byHost = readEdgeTraffic(object, 'host_traffic', this.#edge.hosts)
+    const byService = readEdgeTraffic(object, 'service_traffic', services)
+    const forwardedBytes = bytesOf(byHost)
     return {
       counters: { ...readEdgeCounters(object), xdp_learnt_events_lost: this.#learn.lost },
       forwardedBytes,
-      restoredBytes: Math.max(0, bytes - forwardedBytes),
+      restoredBytes: Math.max(0, bytesOf(byService) - forwardedBytes),
+      byHost,
+      byService,
     }
+  }
+
+  /** What clients send, as it comes in. */
+  capture(order: CaptureOrder): CaptureSource {
+    return new EdgeCapture(this.#object, this.#bss, order)
   }
 
   /** Takes the programs off; no packet is touched from then on. */

@@ -64,6 +64,13 @@ enum counter {
 	COUNT_LEARNT_AGAIN = 40,     /* the same, by a mapping that was there */
 	COUNT_MAPPING_UNUSUAL = 41,  /* in order, as far as was seen, and for the agent to judge */
 	COUNT_MAPPING_REFUSED = 42,  /* another tunnel, sender, epoch, key, tag or time: the agent says what is wrong */
+
+	/* Full encapsulation (R-A4). */
+	COUNT_ENCAPSULATED = 50,    /* forwarded so */
+	COUNT_DECAPSULATED = 51,    /* taken out, into the own stack */
+	COUNT_BAD_INNER = 52,       /* what is inside cannot be carried; the slow path says why */
+	COUNT_CONGESTION_LOST = 53, /* congestion was marked outside, and the inner sender would not understand (RFC 6040): the slow path drops it */
+	COUNT_NO_HEADROOM = 54,     /* the driver left no room in front of the packet */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);
@@ -86,6 +93,12 @@ static __always_inline void count(enum counter reason)
 
 	if (counts)
 		counts->packets[reason & (COUNTERS - 1)]++;
+}
+
+static __always_inline int pass(enum counter reason)
+{
+	count(reason);
+	return XDP_PASS;
 }
 
 #endif

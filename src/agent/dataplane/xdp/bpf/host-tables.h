@@ -5,6 +5,7 @@
 
 #include "hosts.h"
 #include "mapping-table.h"
+#include "targets.h"
 #include "tunnels.h"
 
 /* Set before loading: from the headers of the two maps. */
@@ -25,29 +26,5 @@ MAPPINGS(mappings6, route_bucket6);
 
 #define MAPPINGS4 &(struct route_table){ .map = &mappings4, .secret = &mappings4_secret, .buckets = mappings4_buckets }
 #define MAPPINGS6 &(struct route_table){ .map = &mappings6, .secret = &mappings6_secret, .buckets = mappings6_buckets, .six = 1 }
-
-/*
- * What a service's number means to a host; one that has no entry is not restored here.
- *
- *   word   31      24 23      16 15          0    families: TARGET_IPV4, TARGET_IPV6: which VIP is there
- *         | families | protocol |   VIP's port |    0: no such service; written last, and cleared first
- */
-#define TARGET_IPV4 1
-#define TARGET_IPV6 2
-
-struct target {
-	__be32 ipv6[4];
-	__be32 ipv4;
-	__u32 word;
-	__u32 reserved[10]; /* for the application's own address and port */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, SERVICES);
-	__type(key, __u32);
-	__type(value, struct target);
-} targets SEC(".maps");
 
 #endif

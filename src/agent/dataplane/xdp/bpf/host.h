@@ -5,7 +5,8 @@
  * to the slow path behind.
  *
  *  1. Not from a tunnel address that is known to an address of this node: not the host's.
- *  2. Fragments, and TCP's SYN: pass. A damaged packet passes too.
+ *  2. A whole packet inside (decap.h): taken out.
+ *     Fragments, and TCP's SYN: pass. A damaged packet passes too.
  *  3. No mapping of the identifier, in the tunnel's generation, to a service that this node has, of the packet's protocol: passes, and
  *     the slow path asks the forwarder.
  *  4. Restored, with its checksums; TTL as it came. Of FIN and RST the agent is told (learn.h).
@@ -13,6 +14,7 @@
 #ifndef SHUNT_HOST_H
 #define SHUNT_HOST_H
 
+#include "decap.h"
 #include "learn.h"
 
 /* The word of the tunnel that the packet came by, or 0. */
@@ -95,6 +97,13 @@ static __always_inline int host_packet(struct xdp_md *ctx, struct packet *p, int
 	tunnel = p->family ? host_tunnel(ctx, p) : 0;
 	if (!tunnel)
 		return -1;
+	if (parsed == -COUNT_UNSUPPORTED_PROTOCOL && is_encapsulated(p)) {
+		result = decap_packet(ctx, p);
+		if (result < 0)
+			return pass(-result);
+		count_traffic(&service_traffic, result, p);
+		return pass(COUNT_DECAPSULATED);
+	}
 	if (!parsed && p->is_fragment)
 		parsed = -COUNT_FRAGMENT;
 	if (!parsed && p->tcp_flags & TCP_SYN)
