@@ -324,9 +324,11 @@ test('true messages at a node without the role for them, or from one without', a
   })
 })
 
-/** Mapping datagrams as they come in at a node, without IP and UDP headers. */
+/** Mapping datagrams to a node, from the other end of its cable: a host's XDP may take them in before anything there sees them. */
 const listen = (node: string): Promise<Tap> =>
-  Tap.open(at.lab.netns(node), `udp dst port ${MAPPING_PORT}`, { direction: 'in' })
+  Tap.open(at.lab.netns('switch'), `udp dst port ${MAPPING_PORT}`, {
+    ...{ direction: 'out', device: `to-${node}` },
+  })
 const payloadOf = (packet: Uint8Array): Uint8Array => packet.slice(28)
 const isKind =
   (kind: number, from: string) =>

@@ -7,12 +7,9 @@ import { IcmpHost } from './icmp-host.ts'
 import { isNeutral } from './identifiers.ts'
 import { MappingTable, TUPLE_WORDS } from './mappings.ts'
 import type { DataplanePlan } from './messages.ts'
+import { timeWindowS } from './time-window.ts'
 
 const ASKS_PER_SECOND = 1000
-/** Half of the quarantine, so that an old message can never contradict a newer owner of its identifier. */
-const timeWindowS = (quarantineMs: number): number =>
-  Math.max(1, Math.min(30, Math.floor(quarantineMs / 2000)))
-
 /** What of the settings follows the timeouts, which another plan may change. */
 export const hostSettings = (
   timeouts: DataplanePlan['timeouts'],
@@ -43,7 +40,8 @@ export const makeHost = (
   const { keys } = mappings.table
   const settings: Mutable<HostSettings> = {
     ...hostSettings(plan.timeouts),
-    commitAfterPackets: PLUMB_AFTER_PACKETS,
+    // In the kernel's own tables a mapping costs next to nothing, and what is learnt there must find what the agent has learnt.
+    commitAfterPackets: plumber.lasting ? 0 : PLUMB_AFTER_PACKETS,
     asksPerSecond: ASKS_PER_SECOND,
     lasting: plumber.lasting,
   }
@@ -79,6 +77,9 @@ export const makeHost = (
       },
       withdraw: slots => plumber.unmap(slots.map(where)),
       withdrawTunnel: tunnel => plumber.unmapTunnel(tunnel),
+      epoch: (tunnel, epoch) => plumber.learning?.epoch(tunnel, epoch),
+      forget: (tunnel, identifier) => plumber.learning?.forget(tunnel, identifier),
+      usedMs: (slot, nowMs) => plumber.learning?.usedMs(keys[slot * 5 + 3], keys[slot * 5 + 4], nowMs) ?? 0,
       drop: reason => drops.add(reason),
     },
   })

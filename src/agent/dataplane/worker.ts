@@ -85,6 +85,7 @@ class Worker {
     this.#plumbing = new Plumbing(
       plan,
       () => this.#engine,
+      () => this.#nowS,
       ipv4 => this.#datagrams.offsetOf(ipv4),
     )
     this.#captures = new CaptureDesk(
@@ -120,10 +121,12 @@ class Worker {
   #watch(): void {
     const { rings, socket } = this.#devices
     const { fds } = this.#captures
-    const poller = new Poller(rings.size + 4 + fds.length)
+    const poller = new Poller(rings.size + 5 + fds.length)
     for (const fd of fds) poller.add(fd)
     if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
+    const { learning } = this.#plumbing.plumber
+    if (learning !== undefined) poller.add(learning.fd)
     this.#poller = poller
     this.#watched = {
       mappings: poller.add(socket.fd),
@@ -161,6 +164,7 @@ class Worker {
 
   run(): void {
     this.#watch()
+    this.#plumbing.renew(readClocks())
     this.#post({ type: 'ready', xdp: this.#plumbing.state })
     let packets = 0
     let windowMs = 0
@@ -187,6 +191,9 @@ class Worker {
         this.#plumbing.first?.drain()
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
+        packets += taken
+        taken = this.#plumbing.plumber.learning?.receive(BURST) ?? 0
+        busy ||= taken === BURST
         packets += taken
         for (const ring of this.#devices.rings.values()) {
           taken = ring.receive(BURST, this.#engine.ringPacket)
@@ -245,6 +252,7 @@ class Worker {
   #timers(nowMs: number): void {
     if (nowMs >= this.#tickAtMs) {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
+      this.#plumbing.renew(readClocks())
       this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
       this.#plumbing.first?.tick(nowMs)

@@ -6,14 +6,20 @@ import { bpfObject } from '../../../assets.ts'
 import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
 import { decodeObject } from '../../../os/bpf/object-file.ts'
+import { BpfRing } from '../../../os/bpf/ring.ts'
 import type { CaptureOrder, CaptureSource } from '../capture.ts'
 import type { DataplanePlan } from '../messages.ts'
+import type { PlumbUse } from '../plumber.ts'
 import { captureOff, EdgeCapture } from './edge-capture.ts'
 import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
+import { EdgeLearning } from './edge-learning.ts'
 import { EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
 import type { ClassMaps } from './first-packets.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
+import { LearnTable } from './learn-table.ts'
+import { LearntFollower } from './learnt-follower.ts'
+import { LearntMap } from './learnt-map.ts'
 import { mappingMapSize } from './mapping-layout.ts'
 import { formatMappingMemory } from './mapping-memory.ts'
 import { KernelMappings } from './mapping-table.ts'
@@ -50,6 +56,11 @@ export class Edge {
   readonly #edge: EdgeTables
   readonly #bss: MappedArray
   readonly #links: EdgeLinks
+  readonly #learn: LearnTable
+  readonly #learning: EdgeLearning
+  readonly #learnt: LearntMap
+  #ring: BpfRing | null = null
+  #follower: LearntFollower | null = null
 
   /**
    * Loads the programs, fills their tables and attaches them. Throws ShuntError or OsError, which say why this machine cannot; nothing is
@@ -84,6 +95,7 @@ export class Edge {
         mappings4: mappings4.entries,
         mappings6: mappings6.entries,
         targets: TARGETS,
+        learnt: plan.limits.embryonicFlows,
         embryos4: embryos4.entries,
         class_services: TARGETS,
         class_choices: choiceTables(plan.directory.services.length),
@@ -109,6 +121,9 @@ export class Edge {
         vips: this.#object.map('vips'),
         devices: this.#object.map('devices'),
       })
+      this.#learn = new LearnTable(map('learn_tunnels'), this.#bss)
+      this.#learning = new EdgeLearning(this.#learn, this.#edge.book)
+      this.#learnt = new LearntMap(this.#object.map('learnt'))
       this.tables = {
         routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
         routes6: new RouteTable(formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)),
@@ -120,7 +135,11 @@ export class Edge {
         ),
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
-        renewTunnel: tunnel => this.#edge.renewTunnel(tunnel),
+        learnt: this.#learnt,
+        renewTunnel: tunnel => {
+          this.#learning.clear(tunnel)
+          this.#edge.renewTunnel(tunnel)
+        },
       }
       this.classMaps = {
         bss: this.#bss.bytes,
@@ -133,6 +152,7 @@ export class Edge {
       }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
+      this.#learning.apply(plan)
       this.#links.attachAll(xdp)
     } catch (error) {
       this.close()
@@ -142,13 +162,33 @@ export class Edge {
 
   /** Before the engine follows another plan: what will mean something else, or nothing, is taken out. Its packets take the slow path. */
   withdraw(plan: DataplanePlan): void {
+    this.#learning.withdraw(plan)
     this.#edge.withdraw(plan)
   }
 
   /** After the engine did. */
   apply(plan: DataplanePlan, xdp: XdpPlan): void {
     this.#edge.apply(plan, xdp)
+    this.#learning.apply(plan)
     this.#links.update(xdp)
+  }
+
+  /** Who tells the host's core of mappings that the kernel has learnt by itself; one in all. */
+  follow(use: PlumbUse, tick: () => number): LearntFollower {
+    this.#ring = new BpfRing(this.#object.map('mapping_events'))
+    const { mappings, mappings6, services, tunnels } = this.tables
+    this.#follower = new LearntFollower({
+      ...{ mappings: [mappings, mappings6], services, tunnels, use, tick },
+      ring: this.#ring,
+      learnt: this.#learnt,
+      learning: this.#learning,
+      lost: () => this.#learn.lost,
+    })
+    return this.#follower
+  }
+
+  renew(bootMs: number, wallMs: number): void {
+    this.#learning.renew(bootMs, wallMs)
   }
 
   get text(): string {
@@ -166,7 +206,7 @@ export class Edge {
     const byService = readEdgeTraffic(object, 'service_traffic', services)
     const forwardedBytes = bytesOf(byHost)
     return {
-      counters: readEdgeCounters(object),
+      counters: { ...readEdgeCounters(object), xdp_learnt_events_lost: this.#learn.lost },
       forwardedBytes,
       restoredBytes: Math.max(0, bytesOf(byService) - forwardedBytes),
       byHost,
@@ -182,6 +222,7 @@ export class Edge {
   /** Takes the programs off; no packet is touched from then on. */
   close(): void {
     this.#links.close()
+    this.#ring?.close()
     for (const mapped of this.#mapped) mapped.release()
     this.#object.close()
   }

@@ -28,6 +28,8 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	}
 	if (roles & ROLE_HOST) {
 		verdict = host_packet(ctx, &p, parsed);
+		if (verdict < 0 && !parsed)
+			verdict = host_datagram(ctx, &p);
 		if (verdict >= 0)
 			return verdict;
 	}
