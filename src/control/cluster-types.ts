@@ -115,6 +115,7 @@ export type EventKind =
   | 'token.used'
   | 'statement.refused'
   | 'agent.started'
+  | 'agent.adopted'
   | 'agent.stopping'
   | 'state.unsaved'
   | 'state.saved'

@@ -1,3 +1,4 @@
+import type { Columns } from './columns.ts'
 import type { Datagrams } from './datagrams.ts'
 import type { DropCounters } from './drops.ts'
 import type { DataplanePlan } from './messages.ts'
@@ -17,6 +18,10 @@ export interface EngineParts {
   /** Unix time in whole seconds, as of the current turn. */
   readonly nowS: () => number
   readonly epochChanged: (epoch: number) => void
+  /** Where tables keep what outlives the agent; left out: nothing does. */
+  readonly columns?: Columns
+  /** The columns are an earlier agent's, whose tables this one goes on with (adopt.ts). */
+  readonly continued?: boolean
 }
 
 export type Mutable<T> = { -readonly [K in keyof T]: T[K] }

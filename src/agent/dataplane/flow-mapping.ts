@@ -9,8 +9,8 @@ const RECENT = 65_536
 
 /** The mapping datagrams that a forwarder sends (decision 3): epoch, sequence, and the headers of its flows. */
 export class FlowMapping {
-  epoch: number
-  #sequence = 0
+  /** Epoch, and last sequence: the next agent goes on from there (settings.cell). */
+  readonly #cell: Uint32Array
   readonly #flows: FlowTable
   readonly #directory: DirectoryIndex
   readonly #ports: ForwarderPorts
@@ -27,7 +27,8 @@ export class FlowMapping {
     },
     counters: ForwarderCounters,
   ) {
-    this.epoch = parts.settings.epoch
+    this.#cell = parts.settings.cell ?? new Uint32Array(2)
+    this.#cell[0] = parts.settings.epoch
     this.#flows = parts.flows
     this.#directory = parts.directory
     this.#ports = parts.ports
@@ -35,14 +36,22 @@ export class FlowMapping {
     this.#counters = counters
   }
 
+  get epoch(): number {
+    return this.#cell[0]
+  }
+
+  set epoch(epoch: number) {
+    this.#cell[0] = epoch
+  }
+
   /** The sequence that the next message will have. */
   get nextSequence(): number {
-    return (this.#sequence + 1) >>> 0
+    return (this.#cell[1] + 1) >>> 0
   }
 
   /** The sequence is one of the last that we sent: bounds what a replayed answer can do. */
   isRecent(sequence: number): boolean {
-    return (this.#sequence - sequence) >>> 0 <= RECENT
+    return (this.#cell[1] - sequence) >>> 0 <= RECENT
   }
 
   /** MAP for the flow of `slot`, to its host, with the packet behind it when given. */
@@ -64,7 +73,7 @@ export class FlowMapping {
   /** UNKNOWN: the identifier is nobody's. */
   sendUnknown(identifier: number, hostIpv4: number): void {
     const header = this.#header
-    fillWithoutFlow(header, KIND.UNKNOWN, this.epoch, this.#sequence, identifier)
+    fillWithoutFlow(header, KIND.UNKNOWN, this.epoch, this.#cell[1], identifier)
     header.node.set(this.#tunnelWords)
     this.#ports.datagram(header, hostIpv4, null)
   }
@@ -73,10 +82,10 @@ export class FlowMapping {
     const header = this.#header
     const { keys } = this.#flows.table
     const at = slot * 10
-    this.#sequence = this.nextSequence
+    this.#cell[1] = this.nextSequence
     header.kind = kind
     header.epoch = this.epoch
-    header.sequence = this.#sequence
+    header.sequence = this.#cell[1]
     header.identifier = 0
     header.hostIndex = 0
     header.protocol = keys[at + 9]

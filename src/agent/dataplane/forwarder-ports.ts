@@ -37,6 +37,8 @@ export interface ForwarderSettings {
   readonly hasClassifier: boolean
   /** Routes stay in the kernel until they are taken out, or said to be gone (Plumber); else for one lease. */
   readonly lasting?: boolean
+  /** Two words that outlive the process: epoch, and the last sequence, which goes on from what is there. */
+  readonly cell?: Uint32Array
 }
 
 export interface ForwarderCounters {

@@ -325,6 +325,28 @@ export class HostCore {
     }
   }
 
+  /**
+   * Takes in the mappings that an agent before left in the table's columns, and with them the epoch of each forwarder.
+   * @param laterMs see SlotTable.adopt
+   */
+  adopt(laterMs: number): void {
+    const { mappings } = this
+    const { table, tuples, epoch } = mappings
+    mappings.adopt(laterMs, slot => {
+      const at = slot * TUPLE_WORDS
+      const [vip, port, protocol] = [ipv4Word(tuples, at + 4), tuples[at + 8] & 0xffff, tuples[at + 9]]
+      return (
+        this.#forwarders.has(table.keyWord(slot, 3)) &&
+        this.#directory.service(vip, port, protocol) !== undefined
+      )
+    })
+    for (const slot of table.select(() => true)) {
+      mappings.committedUntilMs[slot] = 0
+      const forwarder = this.#forwarders.get(table.keyWord(slot, 3))!
+      if (forwarder.epoch === 0 || (epoch[slot] - forwarder.epoch) >> 0 > 0) forwarder.epoch = epoch[slot]
+    }
+  }
+
   tick(nowMs: number, maxWork = 4096): void {
     const { timeouts } = this.#settings
     let work = this.#expire(MAPPING_LIST.EMBRYONIC, timeouts.embryonic, nowMs, maxWork)

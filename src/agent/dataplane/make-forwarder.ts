@@ -1,5 +1,6 @@
 import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
+import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { FlowTable } from './flows.ts'
@@ -41,13 +42,19 @@ export const makeForwarder = (
   const { limits, timeouts, mtuBytes, tableKey } = plan
   const [k0, k1] = tableKey
   const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
+  const { columns = HEAP, continued = false } = parts
+  const quarantineMs = timeouts.quarantine
   const identifiers =
-    kept.identifiers ?? new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
-  const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1)
+    kept.identifiers ??
+    new IdentifierAllocator({ capacity, quarantineMs, k0, k1, columns: within('identifiers', columns) })
+  const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1, within('flows', columns))
+  const cell = columns.u32('forwarder', 2)
   const { keys } = flows.table
   const settings: Mutable<ForwarderSettings> = {
     tunnelWords: own.tunnelWords,
-    epoch: kept.epoch,
+    // Hosts keep the mappings of an epoch that goes on.
+    epoch: continued && cell[0] !== 0 ? cell[0] : kept.epoch,
+    cell,
     mtuBytes,
     timeouts,
     plumbAfterPackets: PLUMB_AFTER_PACKETS,

@@ -9,7 +9,7 @@ import { mappingGone, mappingUsed, routeGone, routeUsed } from './route-use.ts'
 import { Edge, type EdgeStatus } from './xdp/edge.ts'
 import { localHostOf } from './xdp/edge-tables.ts'
 import { tickNow } from './xdp/tick.ts'
-import { XdpPlumber } from './xdp/xdp-plumber.ts'
+import { XdpPlumber, type XdpTables } from './xdp/xdp-plumber.ts'
 
 export class Plumbing {
   readonly plumber: Plumber
@@ -59,8 +59,20 @@ export class Plumbing {
     return this.#xdp?.edge.status() ?? null
   }
 
-  close(): void {
-    this.#xdp?.edge.close()
+  /** Tables of routes and mappings that the kernel looks up; null: nftables has them. */
+  get tables(): XdpTables | null {
+    return this.#xdp?.edge.tables ?? null
+  }
+
+  /** What an agent before had and this one begins anew; a sentence each. */
+  get notes(): readonly string[] {
+    return this.#xdp?.edge.notes ?? []
+  }
+
+  /** @param keep the programs stay at work */
+  close(keep: boolean): void {
+    if (keep) this.#xdp?.edge.leave()
+    else this.#xdp?.edge.close()
     this.#elements.close()
   }
 }
@@ -71,7 +83,8 @@ const openEdge = (plan: DataplanePlan): { edge: Edge } | { refused: string } | R
   try {
     return { edge: new Edge(plan, xdp) }
   } catch (error) {
-    if (xdp.asked === 'xdp') throw error
+    // What an agent before left is still at work then, and nothing else may be put behind it.
+    if (xdp.asked === 'xdp' || plan.lasting?.adopt) throw error
     return { refused: errorText(error) }
   }
 }

@@ -12,6 +12,8 @@ import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
 import { Engine } from './engine.ts'
+import { Lasting } from './lasting.ts'
+import type { Adopted } from './lasting-plan.ts'
 import {
   BATCH_WORDS,
   type DataplanePlan,
@@ -46,6 +48,8 @@ class Worker {
   readonly #output: PacketOutput
   readonly #datagrams: Datagrams
   readonly #plumbing: Plumbing
+  readonly #lasting: Lasting | null
+  readonly #adopted: Adopted | null
   readonly #engine: Engine
   #prober: Prober | null = null
   #poller = new Poller()
@@ -55,6 +59,8 @@ class Worker {
   readonly #key = new Uint32Array(10)
   #nowS = 0
   #running = true
+  /** At the end: what the kernel does stays. */
+  #keep = false
   #tickAtMs = 0
   #batchAtMs = 0
   #ringDrops = 0
@@ -76,6 +82,8 @@ class Worker {
       this.#drops,
     )
     this.#plumbing = new Plumbing(plan, () => this.#engine)
+    const notes: string[] = []
+    this.#lasting = Lasting.open(plan, notes)
     this.#engine = new Engine({
       plan: this.#withinFrame(plan),
       output: this.#output,
@@ -84,7 +92,11 @@ class Worker {
       drops: this.#drops,
       nowS: () => this.#nowS,
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
+      columns: this.#lasting?.columns,
+      continued: this.#lasting?.continued,
     })
+    notes.push(...this.#plumbing.notes)
+    this.#adopted = this.#lasting?.adopt(this.#engine, this.#plumbing.tables, notes) ?? null
   }
 
   #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
@@ -140,7 +152,10 @@ class Worker {
 
   run(): void {
     this.#watch()
-    this.#post({ type: 'ready', xdp: this.#plumbing.state })
+    this.#post({
+      ...{ type: 'ready', xdp: this.#plumbing.state, adopted: this.#adopted },
+      epoch: this.#engine.forwarder?.epoch ?? null,
+    })
     let packets = 0
     let windowMs = 0
     let busyUntilMs = 0
@@ -286,6 +301,7 @@ class Worker {
       case 'probe':
         return this.#probe(message.targets, nowMs)
       case 'stop':
+        this.#keep = message.keep
         this.#running = false
     }
   }
@@ -309,13 +325,14 @@ class Worker {
       kernel_change_failures: changeFailures,
     }
     const edge = this.#plumbing.edgeStatus()
-    return { ...workerStatus(this.#engine, extra), edge, xdp: this.#plumbing.state } satisfies WorkerStatus
+    return { ...workerStatus(this.#engine, extra), edge, xdp: this.#plumbing.state, adopted: this.#adopted } satisfies WorkerStatus
   }
 
   #close(): void {
     this.#prober?.close()
     // First: what XDP passes on would find nobody.
-    this.#plumbing.close()
+    this.#plumbing.close(this.#keep)
+    this.#lasting?.close()
     this.#devices.close()
     this.#post({ type: 'stopped' })
     this.#port.close()

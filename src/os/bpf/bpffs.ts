@@ -9,7 +9,7 @@
  * each as process 1 sees it, because its mounts stay.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readlinkSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readlinkSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorText, ShuntError } from '../../errors.ts'
 
@@ -53,12 +53,28 @@ const mount = (prefix: string): void => {
   }
 }
 
+const checkOwner = (owner: string): void => {
+  // A bpffs takes no name with a dot.
+  if (!/^[\w-]{1,100}$/.test(owner)) throw new RangeError(`${JSON.stringify(owner)} is no folder name`)
+}
+
+/** The folder that an earlier `pinFolder` made, or null; makes nothing. */
+export const findPinFolder = (owner: string): string | null => {
+  checkOwner(owner)
+  const prefix = lastingPrefix()
+  for (const root of [join(prefix, OWN), join(prefix, SYSTEM, 'shunt')]) {
+    const folder = join(root, owner)
+    if (existsSync(folder) && isBpffs(folder)) return folder
+  }
+  return null
+}
+
 /**
  * The folder for the pins of `owner` (a node's id: several agents may run on a machine), made if it is not there. Its
  * content is whatever an earlier agent left. Throws ShuntError (SHUNT_ERR_CAPABILITY) when there can be none.
  */
 export const pinFolder = (owner: string): string => {
-  if (!/^[\w-][\w.-]{0,99}$/.test(owner)) throw new RangeError(`${JSON.stringify(owner)} is no folder name`)
+  checkOwner(owner)
   const prefix = lastingPrefix()
   const own = join(prefix, OWN)
   const system = join(prefix, SYSTEM)

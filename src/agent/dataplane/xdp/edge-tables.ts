@@ -63,6 +63,13 @@ export class EdgeTables {
     return [...this.#addresses.keys(), ...(local === 0 ? [] : [local])]
   }
 
+  /** The index and generation of a tunnel in the table of an agent before, whose mappings go on. */
+  adoptTunnels(before: TunnelTable, plan: DataplanePlan): void {
+    const wanted = new Set(tunnelsOf(plan))
+    for (const { tunnel, own, index, generation } of before.entries())
+      if (own[3] === plan.clusterIpv4 && wanted.has(tunnel[3])) this.book.adopt(tunnel[3], index, generation)
+  }
+
   /** Source address of frames that are done with here. */
   mark(source: Uint8Array): void {
     const at = EDGE_GLOBALS.stackMark.offset

@@ -5,19 +5,18 @@
 import { bpfObject } from '../../../assets.ts'
 import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
-import { decodeObject } from '../../../os/bpf/object-file.ts'
+import { type BpfObjectFile, decodeObject } from '../../../os/bpf/object-file.ts'
 import type { DataplanePlan } from '../messages.ts'
+import { type CarryOver, carryOver, EDGE_LAYOUTS } from './carry-over.ts'
 import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
-import { EdgeLinks } from './edge-links.ts'
+import { EDGE_PROGRAMS, EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
-import { mappingMapSize } from './mapping-layout.ts'
-import { formatMappingMemory } from './mapping-memory.ts'
-import { KernelMappings } from './mapping-table.ts'
-import { routeMapSize } from './route-layout.ts'
-import { formatRouteMemory, newRouteSecret } from './route-memory.ts'
-import { RouteTable } from './route-table.ts'
+import { MIGRATIONS, type MigrationTable } from './migrations.ts'
+import { EdgePins, type PinnedMap } from './pins.ts'
+import { MappingMaker, RouteMaker } from './table-maker.ts'
 import { TICK_SHIFT } from './tick.ts'
+import { TunnelTable } from './tunnel-table.ts'
 import type { XdpPlan } from './xdp-plan.ts'
 import type { XdpTables } from './xdp-plumber.ts'
 
@@ -25,6 +24,13 @@ import type { XdpTables } from './xdp-plumber.ts'
 const TARGETS = 8_193
 /** Of IPv6 there is nothing yet. */
 const NONE = 1
+
+interface Tables {
+  readonly routes4: RouteMaker
+  readonly routes6: RouteMaker
+  readonly mappings4: MappingMaker
+  readonly mappings6: MappingMaker
+}
 
 export interface EdgeStatus {
   /** Packets by counter: `xdp_restored`, ... */
@@ -36,42 +42,33 @@ export interface EdgeStatus {
 
 export class Edge {
   readonly tables: XdpTables
+  /** What was begun anew though an agent before had it; a sentence each. */
+  readonly notes: string[]
+  readonly #pins: EdgePins | null
   readonly #object: LoadedObject
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
   readonly #links: EdgeLinks
 
   /**
-   * Loads the programs, fills their tables and attaches them. Throws ShuntError or OsError, which say why this machine cannot; nothing is
-   * left then.
+   * Loads the programs, fills their tables and attaches them, in the place of those that an agent before left (plan.lasting), whose routes,
+   * mappings and counters go on. Throws ShuntError or OsError, which say why that cannot be; then all is as it was before.
    */
-  constructor(plan: DataplanePlan, xdp: XdpPlan) {
-    const [secret, mappingSecret] = [newRouteSecret(), newRouteSecret()]
-    const [routes4, routes6] = [routeMapSize(4, plan.limits.flows), routeMapSize(6, NONE)]
-    const [mappings4, mappings6] = [mappingMapSize(4, plan.limits.mappings), mappingMapSize(6, NONE)]
-    const bytes = new Uint8Array(secret.buffer)
-    const mappingBytes = new Uint8Array(mappingSecret.buffer)
-    this.#object = loadObject(decodeObject(bpfObject('edge')), {
-      layout: EDGE_LAYOUT,
-      set: [
-        [EDGE_GLOBALS.tickShift, TICK_SHIFT],
-        [EDGE_GLOBALS.routes4Buckets, routes4.buckets],
-        [EDGE_GLOBALS.routes6Buckets, routes6.buckets],
-        [EDGE_GLOBALS.routes4Secret, bytes],
-        [EDGE_GLOBALS.routes6Secret, bytes],
-        [EDGE_GLOBALS.mappings4Buckets, mappings4.buckets],
-        [EDGE_GLOBALS.mappings6Buckets, mappings6.buckets],
-        [EDGE_GLOBALS.mappings4Secret, mappingBytes],
-        [EDGE_GLOBALS.mappings6Secret, mappingBytes],
-      ],
-      maxEntries: {
-        routes4: routes4.entries,
-        routes6: routes6.entries,
-        mappings4: mappings4.entries,
-        mappings6: mappings6.entries,
-        targets: TARGETS,
-      },
-    })
+  constructor(plan: DataplanePlan, xdp: XdpPlan, migrations: MigrationTable = MIGRATIONS) {
+    const pins = plan.lasting?.pins ?? null
+    this.#pins = pins === null ? null : new EdgePins(pins)
+    const before = plan.lasting?.adopt ? (this.#pins?.maps() ?? new Map()) : new Map<string, PinnedMap>()
+    const makers = makeTables(plan)
+    const all = Object.values(makers)
+    try {
+      const file = decodeObject(bpfObject('edge'))
+      const carried = carryOver(file.maps, before, all, { targets: TARGETS }, migrations)
+      this.notes = carried.notes
+      this.#object = loadEdge(file, makers, carried)
+    } catch (error) {
+      release(makers, before)
+      throw error
+    }
     const mapped: MappedArray[] = []
     const map = (name: string): MappedArray => {
       const array = new MappedArray(this.#object.map(name))
@@ -79,10 +76,14 @@ export class Edge {
       return array
     }
     this.#mapped = mapped
-    this.#links = new EdgeLinks(this.#object)
+    this.#links = new EdgeLinks(this.#object, this.#pins)
     try {
-      formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)
-      formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret)
+      const routes = makers.routes4.make(map('routes4').bytes)
+      const mappings = makers.mappings4.make(map('mappings4').bytes)
+      makers.routes6.make(map('routes6').bytes)
+      makers.mappings6.make(map('mappings6').bytes)
+      const lost = all.reduce((sum, { lost }) => sum + lost, 0)
+      if (lost > 0) this.notes.push(`${lost} entries did not fit the tables of now`)
       this.#edge = new EdgeTables({
         services: map('services'),
         hosts: map('hosts'),
@@ -93,19 +94,57 @@ export class Edge {
         devices: this.#object.map('devices'),
       })
       this.tables = {
-        routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
-        mappings: new KernelMappings(
-          formatMappingMemory(map('mappings4').bytes, 4, mappings4.buckets, mappingSecret),
-        ),
+        ...{ routes, mappings },
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
         renewTunnel: tunnel => this.#edge.renewTunnel(tunnel),
       }
+      const tunnels = before.get('tunnels')
+      if (tunnels?.layout === EDGE_LAYOUTS.get('tunnels')) this.#adoptTunnels(tunnels, plan)
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
+      this.#attach(xdp)
+    } catch (error) {
+      this.#end(() => this.#links.leave())
+      throw error
+    } finally {
+      release(makers, before)
+    }
+  }
+
+  #adoptTunnels({ map }: PinnedMap, plan: DataplanePlan): void {
+    using array = new MappedArray(map)
+    this.#edge.adoptTunnels(new TunnelTable(array.bytes), plan)
+  }
+
+  /** From here on packets meet this object's programs; those of an agent before until then. */
+  #attach(xdp: XdpPlan): void {
+    const pins = this.#pins
+    if (pins === null) {
+      try {
+        return this.#links.attachAll(xdp)
+      } catch (error) {
+        this.#links.close()
+        throw error
+      }
+    }
+    const left = pins.links()
+    try {
+      pins.stage(this.#object, EDGE_LAYOUTS, EDGE_PROGRAMS)
+      pins.commit()
+      this.#links.takeOver(left, xdp)
+    } catch (error) {
+      pins.rollBack()
+      throw error
+    }
+    pins.done()
+    try {
       this.#links.attachAll(xdp)
     } catch (error) {
-      this.close()
+      // What an agent before left goes on by this object; with nothing left before, nothing is to stay.
+      if (left.length > 0) throw error
+      this.#links.close()
+      pins.remove()
       throw error
     }
   }
@@ -141,10 +180,57 @@ export class Edge {
     }
   }
 
-  /** Takes the programs off; no packet is touched from then on. */
+  /** Takes the programs off; no packet is touched from then on, and nothing of them is left. */
   close(): void {
-    this.#links.close()
+    this.#end(() => {
+      this.#links.close()
+      this.#pins?.remove()
+    })
+  }
+
+  /** Leaves the programs at work for the next agent. */
+  leave(): void {
+    this.#end(() => this.#links.leave())
+  }
+
+  /** Whether the programs outlive the agent. */
+  get lasts(): boolean {
+    return this.#pins !== null
+  }
+
+  #end(links: () => void): void {
+    links()
     for (const mapped of this.#mapped) mapped.release()
     this.#object.close()
   }
+}
+
+const makeTables = ({ limits }: DataplanePlan): Tables => ({
+  routes4: new RouteMaker('routes4', 4, limits.flows),
+  routes6: new RouteMaker('routes6', 6, NONE),
+  mappings4: new MappingMaker('mappings4', 4, limits.mappings),
+  mappings6: new MappingMaker('mappings6', 6, NONE),
+})
+
+const loadEdge = (file: BpfObjectFile, tables: Tables, { reuse, maxEntries }: CarryOver): LoadedObject =>
+  loadObject(file, {
+    layout: EDGE_LAYOUT,
+    set: [
+      [EDGE_GLOBALS.tickShift, TICK_SHIFT],
+      [EDGE_GLOBALS.routes4Buckets, tables.routes4.buckets],
+      [EDGE_GLOBALS.routes6Buckets, tables.routes6.buckets],
+      [EDGE_GLOBALS.routes4Secret, tables.routes4.secretBytes],
+      [EDGE_GLOBALS.routes6Secret, tables.routes6.secretBytes],
+      [EDGE_GLOBALS.mappings4Buckets, tables.mappings4.buckets],
+      [EDGE_GLOBALS.mappings6Buckets, tables.mappings6.buckets],
+      [EDGE_GLOBALS.mappings4Secret, tables.mappings4.secretBytes],
+      [EDGE_GLOBALS.mappings6Secret, tables.mappings6.secretBytes],
+    ],
+    reuse,
+    maxEntries,
+  })
+
+const release = (tables: Tables, before: ReadonlyMap<string, PinnedMap>): void => {
+  for (const table of Object.values(tables)) table.release()
+  for (const { map } of before.values()) map.close()
 }
