@@ -1,4 +1,5 @@
 /** The state of this node that outlives its agent (R-G4): what an agent before left, and what this one leaves. */
+import { existsSync } from 'node:fs'
 import type { NodeConfig } from '../config/schema.ts'
 import { errorText } from '../errors.ts'
 import { findPinFolder, pinFolder } from '../os/bpf/bpffs.ts'
@@ -83,12 +84,27 @@ export class LastingState {
     saveLeft(this.#node.stateDir, leftBehind(config, directory, mark))
   }
 
-  /** Nothing of it is left. Answers what there was. */
-  remove(): { readonly links: number; readonly maps: number; readonly tables: boolean } {
-    const pins = findPinFolder(this.#owner)
-    const edge = pins === null ? { links: 0, maps: 0 } : removeEdge(pins)
-    const tables = removeColumns(columnsFolder(this.#owner))
-    removeLeft(this.#node.stateDir)
-    return { ...edge, tables }
+  /** Nothing of it is left. */
+  remove(): void {
+    removeLasting(this.#node)
   }
+}
+
+export interface Removed {
+  /** Programs taken off interfaces. */
+  readonly links: number
+  readonly maps: number
+  /** Flows and mappings were there for the next agent. */
+  readonly tables: boolean
+}
+
+/** Removes all that the agents of a node left for the next one, but for rules, addresses and settings. Answers what there was. */
+export const removeLasting = (node: Pick<NodeConfig['node'], 'name' | 'stateDir'>): Removed => {
+  if (!existsSync(node.stateDir)) return { links: 0, maps: 0, tables: false }
+  const owner = stateOwner(node)
+  const pins = findPinFolder(owner)
+  const edge = pins === null ? { links: 0, maps: 0 } : removeEdge(pins)
+  const tables = removeColumns(columnsFolder(owner))
+  removeLeft(node.stateDir)
+  return { ...edge, tables }
 }

@@ -38,7 +38,7 @@ export interface LeftBehind {
 }
 
 /** Names the state of one node on this machine: its name, for people, and its state directory, which no other has. */
-export const stateOwner = ({ name, stateDir }: NodeConfig['node']): string => {
+export const stateOwner = ({ name, stateDir }: Pick<NodeConfig['node'], 'name' | 'stateDir'>): string => {
   const hash = createHash('sha256').update(realpathSync(stateDir)).digest('hex').slice(0, 12)
   return `${tableName(name).replace(/[^\w-]/g, '_')}-${hash}`
 }

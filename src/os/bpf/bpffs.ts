@@ -70,20 +70,26 @@ export const findPinFolder = (owner: string): string | null => {
 }
 
 /**
+ * Where all pins are, mounted if need be. For one who starts agents in mount namespaces of their own and may not look at process 1's: what
+ * is mounted before is theirs too. Throws ShuntError (SHUNT_ERR_CAPABILITY).
+ */
+export const pinRoot = (): string => {
+  const prefix = lastingPrefix()
+  const own = join(prefix, OWN)
+  const system = join(prefix, SYSTEM)
+  if (isBpffs(own)) return own
+  if (isBpffs(system)) return join(system, 'shunt')
+  mount(prefix)
+  return own
+}
+
+/**
  * The folder for the pins of `owner` (a node's id: several agents may run on a machine), made if it is not there. Its
  * content is whatever an earlier agent left. Throws ShuntError (SHUNT_ERR_CAPABILITY) when there can be none.
  */
 export const pinFolder = (owner: string): string => {
   checkOwner(owner)
-  const prefix = lastingPrefix()
-  const own = join(prefix, OWN)
-  const system = join(prefix, SYSTEM)
-  let root = own
-  if (!isBpffs(own)) {
-    if (isBpffs(system)) root = join(system, 'shunt')
-    else mount(prefix)
-  }
-  const folder = join(root, owner)
+  const folder = join(pinRoot(), owner)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   return folder
 }
