@@ -34,6 +34,11 @@ export class SysctlGuard {
     this.#saved = readSaved(savePath)
   }
 
+  /** Names of what is changed, as `sysctl` writes them. */
+  get changed(): string[] {
+    return this.#saved.map(({ name }) => name.join('/'))
+  }
+
   /** Sets a value, after writing down the original; a setting that has the value already is left alone. */
   set(name: SysctlName, value: string | number): void {
     const parts = [...partsOf(name)]
