@@ -8,7 +8,7 @@ import { columnsFolder, removeColumns } from '../os/shared-columns.ts'
 import type { Directory } from './dataplane/directory.ts'
 import type { LastingPlan } from './dataplane/lasting-plan.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
-import { removeEdge } from './dataplane/xdp/pins.ts'
+import { countLinks, removeEdge } from './dataplane/xdp/pins.ts'
 import { prepareStateDir } from './kernel-state.ts'
 import {
   type LeftBehind,
@@ -107,4 +107,10 @@ export const removeLasting = (node: Pick<NodeConfig['node'], 'name' | 'stateDir'
   const tables = removeColumns(columnsFolder(owner))
   removeLeft(node.stateDir)
   return { ...edge, tables }
+}
+
+/** Whether XDP programs of an agent of this node are at work, whoever runs. */
+export const hasPinnedLinks = (node: Pick<NodeConfig['node'], 'name' | 'stateDir'>): boolean => {
+  const pins = findPinFolder(stateOwner(node))
+  return pins !== null && countLinks(pins) > 0
 }

@@ -155,6 +155,9 @@ const detach = (path: string): void => {
   }
 }
 
+export const countLinks = (folder: string): number =>
+  readdirSync(folder).filter(name => LINK.test(name)).length
+
 /** The same of a folder that may hold anything. */
 export const removeEdge = (folder: string): { links: number; maps: number } => {
   if (!existsSync(folder) || !isBpffs(folder)) return { links: 0, maps: 0 }
