@@ -81,13 +81,18 @@ export class EdgePins {
   maps(): Map<string, PinnedMap> {
     const found = new Map<string, PinnedMap>()
     if (!existsSync(this.#at(NOW))) return found
-    for (const name of readdirSync(this.#at(NOW))) {
-      const parts = MAP.exec(name)
-      if (parts === null) continue
-      const map = new BpfMap(openAs(this.#at(NOW, name), 'bpf-map'))
-      found.set(parts[1], { layout: parts[2], map })
+    try {
+      for (const name of readdirSync(this.#at(NOW))) {
+        const parts = MAP.exec(name)
+        if (parts === null) continue
+        const map = new BpfMap(openAs(this.#at(NOW, name), 'bpf-map'))
+        found.set(parts[1], { layout: parts[2], map })
+      }
+      return found
+    } catch (error) {
+      for (const { map } of found.values()) map.close()
+      throw error
     }
-    return found
   }
 
   /** The program that was in force before `commit`, or null. */
@@ -95,13 +100,21 @@ export class EdgePins {
     return BpfProgram.open(this.#at(BEFORE, `prog_${name}`))
   }
 
+  /** The same of the links. */
   links(): PinnedLink[] {
-    return readdirSync(this.folder).flatMap(name => {
-      const parts = LINK.exec(name)
-      if (parts === null) return []
-      const link = new BpfLink(openAs(this.#at(name), 'bpf-link'))
-      return [{ index: Number(parts[1]), mode: parts[2] as XdpMode, link }]
-    })
+    const found: PinnedLink[] = []
+    try {
+      for (const name of readdirSync(this.folder)) {
+        const parts = LINK.exec(name)
+        if (parts === null) continue
+        const link = new BpfLink(openAs(this.#at(name), 'bpf-link'))
+        found.push({ index: Number(parts[1]), mode: parts[2] as XdpMode, link })
+      }
+      return found
+    } catch (error) {
+      for (const { link } of found) link.close()
+      throw error
+    }
   }
 
   /** Pins an object beside what is in force. @param layouts of its maps, by name; others are not pinned */
