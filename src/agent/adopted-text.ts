@@ -13,7 +13,9 @@ export const adoptedText = ({
   notes,
 }: Adopted): string => {
   const part = (count: number, inKernel: number, what: string): string[] =>
-    count === 0 ? [] : [`${number(count, what)} (${inKernel.toLocaleString('en-US')} in the kernel all the time)`]
+    count === 0
+      ? []
+      : [`${number(count, what)} (${inKernel.toLocaleString('en-US')} in the kernel all the time)`]
   const parts = [...part(flows, routesInKernel, 'flow'), ...part(mappings, mappingsInKernel, 'mapping')]
   const what = parts.length === 0 ? 'the kernel state' : parts.join(' and ')
   const again = flows > 0 && !sameEpoch ? ['hosts are told of each flow again'] : []

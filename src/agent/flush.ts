@@ -1,6 +1,7 @@
 /** `shunt agent --flush`: removes all that agents of a node left in the kernel and beside it. */
-import { connect } from 'node:net'
+
 import { existsSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { NodeFile } from '../config/schema.ts'
 import { errorText, ShuntError } from '../errors.ts'

@@ -3,7 +3,16 @@
  * mark of restored frames. It stands in the state directory before anything goes by it.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, realpathSync, renameSync, rmSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { NodeConfig } from '../config/schema.ts'
 import { errorText, ShuntError } from '../errors.ts'

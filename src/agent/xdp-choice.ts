@@ -106,7 +106,8 @@ export const xdpPlan = (choice: XdpChoice | null, config: Asker): XdpPlan | null
   }
 }
 
-const markOf = (text: string): Uint8Array => Uint8Array.from(text.split(':'), part => Number.parseInt(part, 16))
+const markOf = (text: string): Uint8Array =>
+  Uint8Array.from(text.split(':'), part => Number.parseInt(part, 16))
 
 /** As rules and people write it: `02:…`. */
 export const markText = (mark: Uint8Array): string =>

@@ -2,7 +2,18 @@
  * Columns of tables in files on a memory file system, one file a column, mapped shared: what is stored there is there for the next process as
  * soon as it is stored, however this one ends. Pages that were never written cost nothing. A machine that starts again begins with none.
  */
-import { closeSync, existsSync, fstatSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, join } from 'node:path'
 import { MappedMemory } from './bpf/mapped.ts'
 import { PAGE_BYTES } from './bpf/syscall.ts'

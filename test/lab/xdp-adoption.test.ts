@@ -48,7 +48,10 @@ test('routes and counters go on without an agent, and with the next one', world 
   assert.is(world.packet(2), tx, 'and it is the table that this agent writes')
   assert.equal([world.counted('COUNT_SENT_BACK'), world.counted('COUNT_NO_ROUTE')], [4, 2])
   assert.is(second.status().counters.xdp_sent_back, 4)
-  assert.not(world.listing.some(name => /^(next|before)/.test(name)), world.listing.join(' '))
+  assert.not(
+    world.listing.some(name => /^(next|before)/.test(name)),
+    world.listing.join(' '),
+  )
   second.close()
   assert.equal([world.attached, existsSync(world.pins.folder)], [0, false])
 })
@@ -66,7 +69,10 @@ test('mappings go on by the generation that their tunnel has', world => {
   first.leave()
 
   const second = world.edge()
-  assert.equal([second.tables.tunnels.indexOf(tunnel), second.tables.tunnels.generations[at]], [at, generation])
+  assert.equal(
+    [second.tables.tunnels.indexOf(tunnel), second.tables.tunnels.generations[at]],
+    [at, generation],
+  )
   const offered: number[] = []
   const stay = adoptMappings(second.tables, { tick: tickNow(), ms: 0 }, ({ identifier, tuple }) => {
     offered.push(identifier)
@@ -186,7 +192,10 @@ test('a migration that fails, and one that there is not, leave the old state in 
   array.view.setUint16(2 * 16 + 6, 0xdead)
   array.release()
   spoilt.close()
-  refused(world, /routes4 of the version before cannot be taken over \(there is no way from its form 0000000a/)
+  refused(
+    world,
+    /routes4 of the version before cannot be taken over \(there is no way from its form 0000000a/,
+  )
   refused(world, /an entry of no service\); that version's data plane stays in force.*--flush/, MIGRATIONS)
   assert.is(world.packet(1), tx, 'the program before, with the table before')
 })

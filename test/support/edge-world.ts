@@ -1,4 +1,7 @@
 /** A namespace with one interface, and the agent's own `Edge` on it, again and again, as by agents that come and go. */
+
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { Edge } from '../../src/agent/dataplane/xdp/edge.ts'
 import { COUNTER, COUNTS_BYTES } from '../../src/agent/dataplane/xdp/layout/edge.ts'
@@ -12,8 +15,6 @@ import { BpfProgram } from '../../src/os/bpf/program.ts'
 import { link } from '../../src/os/netlink/route.ts'
 import { ipBatch } from '../../src/os/netns.ts'
 import { writeSysctl } from '../../src/os/sysctl.ts'
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { index, testPins } from './bpf.ts'
 import { makeNetns, type TestNetns } from './netns.ts'
 import { addressWords, buildTcp4 } from './packets.ts'
@@ -72,14 +73,24 @@ export class EdgeWorld {
       directory: {
         hosts: [hostEntry(1, 'own', OWN, true), hostEntry(HOST_INDEX, 'far', FAR, false)],
         forwarders: [
-          { name: 'other', tunnelWords: addressWords(FAR_TUNNEL), tunnelIpv4: word(FAR_TUNNEL), ipv4: word(FAR) },
+          {
+            name: 'other',
+            tunnelWords: addressWords(FAR_TUNNEL),
+            tunnelIpv4: word(FAR_TUNNEL),
+            ipv4: word(FAR),
+          },
         ],
         ...{ classifiers: [], services: [service] },
         hostIndexes: { next: 3, freed: [] },
         serviceIndexes: { next: 1, freed: [] },
       },
       clusterIpv4: word(OWN),
-      forwarder: { tunnelIpv4: word(TUNNEL), tunnelWords: addressWords(TUNNEL), epoch: 1, hasClassifier: true },
+      forwarder: {
+        tunnelIpv4: word(TUNNEL),
+        tunnelWords: addressWords(TUNNEL),
+        epoch: 1,
+        hasClassifier: true,
+      },
       host: { tun: 'shunt0' },
       limits: { flows, mappings, embryonicFlows: 16, heldPackets: 16 },
       lasting: { columns: '/nowhere', pins: this.pins.folder, adopt },
@@ -132,7 +143,8 @@ export class EdgeWorld {
     const value = map.lookup(index(0))!
     const view = new DataView(value.buffer)
     let sum = 0
-    for (let at = COUNTER[counter] * 8; at < value.length; at += COUNTS_BYTES) sum += Number(view.getBigUint64(at, true))
+    for (let at = COUNTER[counter] * 8; at < value.length; at += COUNTS_BYTES)
+      sum += Number(view.getBigUint64(at, true))
     return sum
   }
 

@@ -162,4 +162,3 @@ export const adoptMapping = (mappings: MappingTable, found: KernelMapping): bool
   mappings.committedUntilMs[slot] = Number.POSITIVE_INFINITY
   return true
 }
-

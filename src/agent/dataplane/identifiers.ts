@@ -51,14 +51,7 @@ export class IdentifierAllocator {
   readonly #seed = new Uint32Array(3)
   readonly #key = new Uint32Array(1)
 
-  constructor({
-    capacity,
-    quarantineMs,
-    k0,
-    k1,
-    maxProbes = 256,
-    columns = HEAP,
-  }: IdentifierSettings) {
+  constructor({ capacity, quarantineMs, k0, k1, maxProbes = 256, columns = HEAP }: IdentifierSettings) {
     this.#table = new SlotTable({ capacity, keyWords: 1, lists: 2, k0, k1, columns })
     this.#owners = columns.i32('owners', capacity)
     this.capacity = capacity

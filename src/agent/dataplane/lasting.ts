@@ -34,7 +34,9 @@ const readHead = (folder: string, plan: DataplanePlan): Head | null => {
   try {
     const head = JSON.parse(readColumnsHead(folder) ?? 'null') as Head | null
     const now = headOf(plan)
-    const same = (['version', 'flows', 'embryonic', 'mappings'] as const).every(key => head?.[key] === now[key])
+    const same = (['version', 'flows', 'embryonic', 'mappings'] as const).every(
+      key => head?.[key] === now[key],
+    )
     return same && Number.isFinite(head!.originMs) ? head : null
   } catch {
     return null

@@ -33,13 +33,7 @@ export class MappingTable {
   /** Mappings by VIP (IPv4, host order); none without any. */
   readonly vips = new Map<number, number>()
 
-  constructor(
-    capacity: number,
-    embryonicCapacity: number,
-    k0: number,
-    k1: number,
-    columns: Columns = HEAP,
-  ) {
+  constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number, columns: Columns = HEAP) {
     const total = capacity + embryonicCapacity
     this.embryonicCapacity = embryonicCapacity
     this.table = new SlotTable({ capacity: total, keyWords: MAPPING_KEY_WORDS, lists: 4, k0, k1, columns })

@@ -325,7 +325,12 @@ class Worker {
       kernel_change_failures: changeFailures,
     }
     const edge = this.#plumbing.edgeStatus()
-    return { ...workerStatus(this.#engine, extra), edge, xdp: this.#plumbing.state, adopted: this.#adopted } satisfies WorkerStatus
+    return {
+      ...workerStatus(this.#engine, extra),
+      edge,
+      xdp: this.#plumbing.state,
+      adopted: this.#adopted,
+    } satisfies WorkerStatus
   }
 
   #close(): void {

@@ -20,11 +20,7 @@ export interface Now {
 const usedMs = (stamp: number, { tick, ms }: Now): number => ms - ageOf(stamp, tick) * TICK_MS
 
 /** Offers each route of IPv4, the longest unused first; what is not wanted is taken out. Answers how many stay. */
-export const adoptRoutes = (
-  tables: XdpTables,
-  now: Now,
-  wanted: (route: KernelRoute) => boolean,
-): number => {
+export const adoptRoutes = (tables: XdpTables, now: Now, wanted: (route: KernelRoute) => boolean): number => {
   const { routes } = tables
   const found: KernelRoute[] = []
   const places = new Map<KernelRoute, bigint>()
@@ -87,7 +83,8 @@ const readMapping = (
 ): KernelMapping | null => {
   const service = services.at(number)
   const address = tunnels.addressOf(tunnel)
-  if (service === undefined || address === undefined || tunnels.generations[tunnel] !== generation) return null
+  if (service === undefined || address === undefined || tunnels.generations[tunnel] !== generation)
+    return null
   const tuple = new Uint32Array(10)
   tuple.set(client, 0)
   tuple.set([0, 0, 0xffff, service.vipIpv4], 4)

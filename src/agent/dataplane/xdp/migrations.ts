@@ -2,8 +2,9 @@
  * From forms of routes and mappings that earlier versions had. A struct that changes gets a line here: the fingerprint that it had until
  * now, as it stands in the layout module before `make bpf-layouts`, and a function that reads it.
  */
-import type { RouteContent } from './route-value.ts'
+
 import type { Mapping } from './mapping-slots.ts'
+import type { RouteContent } from './route-value.ts'
 
 /** A route of an earlier form. */
 export interface OldRoute {

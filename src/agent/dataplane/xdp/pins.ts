@@ -11,13 +11,13 @@
 import { existsSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorText, ShuntError } from '../../../errors.ts'
-import { closeFd } from '../../../os/ffi.ts'
 import { isBpffs } from '../../../os/bpf/bpffs.ts'
 import { BpfLink, type XdpMode } from '../../../os/bpf/link.ts'
 import type { LoadedObject } from '../../../os/bpf/load.ts'
 import { BpfMap } from '../../../os/bpf/map.ts'
 import { openPinned } from '../../../os/bpf/object.ts'
 import { BpfProgram } from '../../../os/bpf/program.ts'
+import { closeFd } from '../../../os/ffi.ts'
 
 const NOW = 'now'
 const NEXT = 'next'
@@ -45,7 +45,10 @@ const openAs = (path: string, kind: 'bpf-map' | 'bpf-prog' | 'bpf_link' | 'bpf-l
     throw foreign(path, errorText(cause), cause)
   }
   if (fd === null) throw foreign(path, 'it is gone')
-  const is = readlinkSync(`/proc/self/fd/${fd}`).replace('anon_inode:', '').replace('_', '-').replace(/[[\]]/g, '')
+  const is = readlinkSync(`/proc/self/fd/${fd}`)
+    .replace('anon_inode:', '')
+    .replace('_', '-')
+    .replace(/[[\]]/g, '')
   if (is === kind) return fd
   closeFd(fd)
   throw foreign(path, `it is a ${is}, not a ${kind}`)
@@ -65,7 +68,8 @@ export class EdgePins {
   /** Ends what an agent that died had begun. @param folder in a bpffs */
   constructor(folder: string) {
     this.folder = folder
-    if (!existsSync(this.#at(NOW)) && existsSync(this.#at(BEFORE))) renameSync(this.#at(BEFORE), this.#at(NOW))
+    if (!existsSync(this.#at(NOW)) && existsSync(this.#at(BEFORE)))
+      renameSync(this.#at(BEFORE), this.#at(NOW))
     this.#drop(NEXT)
   }
 
@@ -180,7 +184,9 @@ export const removeEdge = (folder: string): { links: number; maps: number } => {
     detach(join(folder, name))
     rmSync(join(folder, name), { force: true })
   }
-  const maps = existsSync(join(folder, NOW)) ? readdirSync(join(folder, NOW)).filter(name => MAP.test(name)) : []
+  const maps = existsSync(join(folder, NOW))
+    ? readdirSync(join(folder, NOW)).filter(name => MAP.test(name))
+    : []
   rmSync(folder, { recursive: true, force: true })
   return { links: links.length, maps: maps.length }
 }

@@ -79,7 +79,8 @@ export class TunnelTable {
     for (let slot = 0; slot < TUNNEL_SLOTS * STRIDE; slot += STRIDE) {
       const word = this.#halves[slot + WORD]
       if (word >>> 24 !== USED) continue
-      const words = (at: number): Uint32Array => Uint32Array.from({ length: 4 }, (_, i) => swap32(this.#halves[slot + at + i]))
+      const words = (at: number): Uint32Array =>
+        Uint32Array.from({ length: 4 }, (_, i) => swap32(this.#halves[slot + at + i]))
       yield { tunnel: words(TUNNEL), own: words(OWN), index: word & 0xff, generation: (word >>> 8) & 0xff }
     }
   }
