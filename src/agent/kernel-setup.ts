@@ -15,10 +15,10 @@ import {
 import { applyRuleset, deleteTable } from '../os/nft.ts'
 import { hasSysctl, readSysctl, writeSysctl } from '../os/sysctl.ts'
 import { SysctlGuard } from '../os/sysctl-guard.ts'
-import type { Directory } from './dataplane/directory.ts'
+import type { Directory, HostEntry } from './dataplane/directory.ts'
 import { formatAddress } from './dataplane/flow-key.ts'
 import type { LinkRef } from './dataplane/messages.ts'
-import { buildRuleset, type RulesetPlan, tableName } from './dataplane/nft/ruleset.ts'
+import { buildRuleset, type HostHop, type RulesetPlan, tableName } from './dataplane/nft/ruleset.ts'
 import { changeRuleset } from './dataplane/nft/ruleset-change.ts'
 import { type OwnedAddress, prepareStateDir, readOwned } from './kernel-state.ts'
 import { markText } from './xdp-choice.ts'
@@ -63,11 +63,14 @@ export class KernelSetup {
   /** What the node file says of this machine, held against it; answers warnings. */
   check(): string[] {
     const { addresses: own, interfaces } = this.#config
-    if (!addresses().some(({ address }) => address === own.cluster)) {
-      throw new ShuntError(
-        'SHUNT_ERR_CAPABILITY',
-        `${own.cluster} is not an address of this machine; correct addresses.cluster in the node file (ip address shows them)`,
-      )
+    const present = new Set(addresses().map(({ address }) => address))
+    for (const key of ['cluster', 'cluster6'] as const) {
+      const address = own[key]
+      if (address !== undefined && !present.has(address))
+        throw new ShuntError(
+          'SHUNT_ERR_CAPABILITY',
+          `${address} is not an address of this machine; correct addresses.${key} in the node file (ip address shows them)`,
+        )
     }
     return [...new Set([...interfaces.uplink, ...interfaces.cluster])]
       .filter(name => !this.#link(name).up)
@@ -190,7 +193,7 @@ export class KernelSetup {
   }
 
   #wantedAddresses(config: NodeConfig, keepVips: ReadonlySet<string>): OwnedAddress[] {
-    const { tunnel } = config.addresses
+    const { tunnel, tunnel6 } = config.addresses
     const { name } = config.node
     const mine = config.services.filter(service => service.hosts.some(host => host.name === name))
     const vips = new Set([
@@ -198,10 +201,10 @@ export class KernelSetup {
       ...(config.roles.includes('host') ? mine.map(service => service.vip) : []),
     ])
     return [
-      ...(config.roles.includes('forwarder') && tunnel !== undefined
-        ? [{ link: config.interfaces.cluster[0], cidr: `${tunnel}/32` }]
-        : []),
-      ...[...vips].map(vip => ({ link: 'lo', cidr: `${vip}/32` })),
+      ...(config.roles.includes('forwarder') ? [tunnel, tunnel6] : []).flatMap(address =>
+        address === undefined ? [] : [{ link: config.interfaces.cluster[0], cidr: wholeAddress(address) }],
+      ),
+      ...[...vips].map(vip => ({ link: 'lo', cidr: wholeAddress(vip) })),
     ]
   }
 
@@ -230,6 +233,7 @@ export class KernelSetup {
 
   /** After the worker made its TUN device: at the start, and whenever the host role was gained. Harmless again. */
   tunReady(name: string): void {
+    if (this.#config.addresses.cluster6 !== undefined) setTunSysctls(name)
     setLinkUp(name)
     // Loose validation refuses everything on an interface without an address (fib_validate_source), so it gets the
     // node's own, as unnumbered links do. Neither goes by the guard: both end with the device.
@@ -282,37 +286,45 @@ export class KernelSetup {
   }
 
   #ruleset(config: NodeConfig, directory: Directory): RulesetPlan {
-    const { tunnel } = config.addresses
+    const { tunnel, tunnel6, cluster6 } = config.addresses
     const forwarder = config.roles.includes('forwarder') && tunnel !== undefined
+    const tunnels = (key: 'tunnel' | 'tunnel6'): string[] => config.peers.flatMap(peer => peer[key] ?? [])
     return {
       node: config.node.name,
       uplink: config.interfaces.uplink,
       cluster: config.interfaces.cluster,
       clusterAddress: config.addresses.cluster,
+      clusterAddress6: cluster6,
       doneBy: this.#mark === undefined ? null : markText(this.#mark),
       forwarder: forwarder
         ? {
             tunnelAddress: tunnel,
             services: config.services,
-            hosts: this.#nextHops(directory),
+            hosts: this.#nextHops(directory, host => host.words),
+            ...(tunnel6 !== undefined && {
+              tunnelAddress6: tunnel6,
+              hosts6: this.#nextHops(directory, host => host.words6),
+            }),
             routeCapacity: config.limits.flows,
           }
         : null,
       host: config.roles.includes('host')
         ? {
-            tunnels: config.peers.flatMap(peer => (peer.tunnel === undefined ? [] : [peer.tunnel])),
+            tunnels: tunnels('tunnel'),
+            ...(cluster6 !== undefined && { tunnels6: tunnels('tunnel6') }),
             mappingCapacity: config.limits.mappings,
           }
         : null,
     }
   }
 
-  #nextHops(directory: Directory): { index: number; address: string; hop: string; link: string }[] {
+  #nextHops(directory: Directory, wordsOf: (host: HostEntry) => Uint32Array | undefined): HostHop[] {
     const names = new Map<number, string>()
     for (const name of this.#config.interfaces.cluster) names.set(this.#link(name).index, name)
     return directory.hosts.flatMap(host => {
-      if (host.self) return []
-      const address = formatAddress(host.words, 0)
+      const words = wordsOf(host)
+      if (host.self || words === undefined) return []
+      const address = formatAddress(words, 0)
       try {
         const route = routeGet(address)
         const device = names.get(route.interfaceIndex)
@@ -360,4 +372,15 @@ export class KernelSetup {
     }
     return errors
   }
+}
+
+const wholeAddress = (address: string): string => `${address}/${address.includes(':') ? 128 : 32}`
+
+/** A TUN device takes IPv6 packets whatever the machine's default is, and nothing of its own making leaves by it. */
+const setTunSysctls = (name: string): void => {
+  const own = (key: string): string[] => ['net', 'ipv6', 'conf', name, key]
+  const NO_LINK_LOCAL = 1
+  writeSysctl(own('disable_ipv6'), 0)
+  writeSysctl(own('addr_gen_mode'), NO_LINK_LOCAL)
+  writeSysctl(own('accept_ra'), 0)
 }

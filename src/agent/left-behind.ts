@@ -36,11 +36,12 @@ export interface LeftBehind {
   readonly boot: string
   readonly netns: number
   readonly node: string
-  readonly cluster: string
-  readonly tunnel: string | null
+  /** Those of IPv6 too; that of tunnels only of a forwarder. */
+  readonly cluster: readonly string[]
+  readonly tunnel: readonly string[] | null
   /** As rules write it; null: there was no XDP. */
   readonly mark: string | null
-  /** `NAME ADDRESS` */
+  /** `NAME ADDRESS ADDRESS6`, the last one empty if there is none. */
   readonly hosts: Books
   /** `VIP PROTOCOL PORT` */
   readonly services: Books
@@ -99,23 +100,32 @@ export const readLeft = (stateDir: string): LeftBehind | null => {
 
 export const removeLeft = (stateDir: string): void => rmSync(join(stateDir, FILE), { force: true })
 
-const hostKey = (name: string, address: string): string => `${name} ${address}`
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp' }
+const textOf = (words: Uint32Array | undefined): string =>
+  words === undefined ? '' : formatAddress(words, 0)
+const given = (...texts: (string | undefined)[]): string[] => texts.map(text => text ?? '')
+
+const addressesOf = ({ addresses, roles }: NodeConfig): Pick<LeftBehind, 'cluster' | 'tunnel'> => ({
+  cluster: given(addresses.cluster, addresses.cluster6),
+  tunnel: roles.includes('forwarder') ? given(addresses.tunnel, addresses.tunnel6) : null,
+})
 
 export const leftBehind = (config: NodeConfig, directory: Directory, mark: string | null): LeftBehind => ({
   ...{ boot: bootId(), netns: currentNetnsInode(), node: config.node.name, mark },
-  cluster: config.addresses.cluster,
-  tunnel: config.roles.includes('forwarder') ? (config.addresses.tunnel ?? null) : null,
+  ...addressesOf(config),
   hosts: {
     held: Object.fromEntries(
-      directory.hosts.map(({ name, words, index }) => [hostKey(name, formatAddress(words, 0)), index]),
+      directory.hosts.map(({ name, words, words6, index }) => [
+        `${name} ${textOf(words)} ${textOf(words6)}`,
+        index,
+      ]),
     ),
     book: directory.hostIndexes,
   },
   services: {
     held: Object.fromEntries(
-      directory.services.map(({ vipIpv4, protocol, port, index }) => [
-        `${formatAddress(Uint32Array.of(0, 0, 0xffff, vipIpv4), 0)} ${PROTOCOLS[protocol]} ${port}`,
+      directory.services.map(({ vip, protocol, port, index }) => [
+        `${textOf(vip)} ${PROTOCOLS[protocol]} ${port}`,
         index,
       ]),
     ),
@@ -137,9 +147,13 @@ export const saveLeft = (stateDir: string, body: LeftBehind): void => {
 }
 
 /** Whether what it says still holds for this configuration. The addresses are part of what is in the kernel. */
-export const sameNode = (left: LeftBehind, { addresses, roles }: NodeConfig): boolean =>
-  left.cluster === addresses.cluster &&
-  (left.tunnel === null || !roles.includes('forwarder') || left.tunnel === addresses.tunnel)
+export const sameNode = (left: LeftBehind, config: NodeConfig): boolean => {
+  const { cluster, tunnel } = addressesOf(config)
+  return (
+    String(left.cluster) === String(cluster) &&
+    (left.tunnel === null || tunnel === null || String(left.tunnel) === String(tunnel))
+  )
+}
 
 const words = (address: string): Uint32Array => {
   const out = new Uint32Array(4)
@@ -150,11 +164,12 @@ const words = (address: string): Uint32Array => {
 /** The directory before, as `buildDirectory` wants it: so that hosts and services keep their indexes. */
 export const leftDirectory = ({ hosts, services, node }: LeftBehind): Directory => ({
   hosts: Object.entries(hosts.held).map(([key, index]) => {
-    const [name, address] = key.split(' ')
+    const [name, address, address6] = key.split(' ')
     const at = words(address)
     const self = name === node
     return {
       ...{ index, name, words: at, ipv4: at[3], self, hash: 0 },
+      words6: address6 === '' ? undefined : words(address6),
       ...{ leaving: false, live: self, draining: false },
     }
   }),
@@ -163,7 +178,7 @@ export const leftDirectory = ({ hosts, services, node }: LeftBehind): Directory 
   services: Object.entries(services.held).map(([key, index]) => {
     const [vip, protocol, port] = key.split(' ')
     return {
-      ...{ index, name: key, vipIpv4: words(vip)[3], port: Number(port), hosts: [] },
+      ...{ index, name: key, vip: words(vip), port: Number(port), hosts: [] },
       protocol: protocol === 'udp' ? 17 : 6,
     }
   }),

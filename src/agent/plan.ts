@@ -18,25 +18,28 @@ const words = (address: string): Uint32Array => {
   parseAddress(address, out, 0)
   return out
 }
+const words6 = (address: string | undefined): Uint32Array | undefined =>
+  address === undefined ? undefined : words(address)
 export const ipv4Of = (address: string): number => words(address)[3]
 
 /** All nodes, this one among them, in one order for every use. */
 const nodesOf = (config: NodeConfig): NodeConfig['peers'] => {
   const { node, roles, addresses, peers } = config
-  const self = { name: node.name, id: '', roles, address: addresses.cluster, tunnel: addresses.tunnel }
+  const { cluster: address, cluster6: address6, tunnel, tunnel6 } = addresses
+  const self = { name: node.name, id: '', roles, address, address6, tunnel, tunnel6 }
   return [...peers, self].sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 /** Indexes of services are small numbers of this process; the number only bounds tallies. */
 const MAX_SERVICE_INDEX = 8_191
 
-type NodeEntry = { readonly name: string; readonly address: string }
+type NodeEntry = Pick<NodeConfig['peers'][number], 'name' | 'address' | 'address6'>
 
-/** A host keeps its index as long as it has its name and address: with another address it is another machine. */
-const hostKey = (name: string, ipv4: number): string => `${name} ${ipv4}`
+/** A host keeps its index as long as it has its name and addresses: with another address it is another machine. */
+const hostKey = (name: string, ipv4: number, six: Uint32Array | undefined): string =>
+  `${name} ${ipv4} ${six ?? ''}`
 /** A service is what clients address: renamed, it keeps its flows. */
-const serviceKey = (vipIpv4: number, protocol: number, port: number): string =>
-  `${vipIpv4} ${protocol} ${port}`
+const serviceKey = (vip: Uint32Array, protocol: number, port: number): string => `${vip} ${protocol} ${port}`
 
 const hostEntries = (
   nodes: readonly NodeEntry[],
@@ -44,8 +47,12 @@ const hostEntries = (
   previous: Directory | undefined,
   leaving: ReadonlySet<string>,
 ): { hosts: HostEntry[]; book: IndexBook } => {
-  const before = new Map((previous?.hosts ?? []).map(host => [hostKey(host.name, host.ipv4), host]))
-  const wanted = new Map(nodes.map(node => [hostKey(node.name, ipv4Of(node.address)), node]))
+  const before = new Map(
+    (previous?.hosts ?? []).map(host => [hostKey(host.name, host.ipv4, host.words6), host]),
+  )
+  const wanted = new Map(
+    nodes.map(node => [hostKey(node.name, ipv4Of(node.address), words6(node.address6)), node]),
+  )
   const gone = [...before].filter(([key, host]) => !wanted.has(key) && !host.self && leaving.has(host.name))
   const keys = [...wanted.keys(), ...gone.map(([key]) => key)]
   const held = new Map([...before].map(([key, host]) => [key, host.index]))
@@ -60,6 +67,7 @@ const hostEntries = (
       name: node.name,
       words: words(node.address),
       ipv4: ipv4Of(node.address),
+      words6: words6(node.address6),
       self: node.name === own,
       hash: createHash('sha256').update(node.name).digest().readUInt32BE(0),
       leaving: goes,
@@ -72,28 +80,32 @@ const hostEntries = (
   return { hosts: [...present, ...kept], book }
 }
 
+/** A host without an IPv6 address in the cluster gets no packets of an IPv6 service. */
+const carries = ({ words6 }: HostEntry, { vip }: ServiceConfig): boolean =>
+  words6 !== undefined || !vip.includes(':')
+
 const serviceEntries = (
   config: NodeConfig,
   hosts: readonly HostEntry[],
   previous: Directory | undefined,
 ): { services: ServiceEntry[]; book: IndexBook } => {
-  const indexOf = new Map(hosts.filter(host => !host.leaving).map(host => [host.name, host.index]))
+  const byName = new Map(hosts.filter(host => !host.leaving).map(host => [host.name, host]))
   const keyOf = (service: ServiceConfig): string =>
-    serviceKey(ipv4Of(service.vip), PROTOCOL_NUMBER[service.protocol], service.port)
-  const held = new Map(
-    (previous?.services ?? []).map(s => [serviceKey(s.vipIpv4, s.protocol, s.port), s.index]),
-  )
+    serviceKey(words(service.vip), PROTOCOL_NUMBER[service.protocol], service.port)
+  const held = new Map((previous?.services ?? []).map(s => [serviceKey(s.vip, s.protocol, s.port), s.index]))
   const book = previous?.serviceIndexes ?? emptyBook(0)
   const assigned = assignIndexes(config.services.map(keyOf), held, book, MAX_SERVICE_INDEX)
   const services = config.services.map(service => ({
     index: assigned.indexes.get(keyOf(service))!,
     name: service.name,
-    vipIpv4: ipv4Of(service.vip),
+    vip: words(service.vip),
     port: service.port,
     protocol: PROTOCOL_NUMBER[service.protocol],
     hosts: service.hosts.flatMap(member => {
-      const host = indexOf.get(member.name)
-      return host === undefined ? [] : [{ index: host, capacity: member.capacity }]
+      const host = byName.get(member.name)
+      return host === undefined || !carries(host, service)
+        ? []
+        : [{ index: host.index, capacity: member.capacity }]
     }),
   }))
   return { services, book: assigned.book }
@@ -123,6 +135,7 @@ export const buildDirectory = (
       name: node.name,
       tunnelWords: words(node.tunnel!),
       tunnelIpv4: ipv4Of(node.tunnel!),
+      tunnelWords6: words6(node.tunnel6),
       ipv4: ipv4Of(node.address),
     }))
   const lived = new Set((previous?.classifiers ?? []).filter(entry => entry.live).map(entry => entry.name))
@@ -197,6 +210,7 @@ export const buildPlan = ({
     directory,
     clusterAddress: config.addresses.cluster,
     clusterIpv4: ipv4Of(config.addresses.cluster),
+    clusterWords6: words6(config.addresses.cluster6),
     mappingPort: config.cluster.mappingPort,
     links,
     mtuBytes,
@@ -204,6 +218,7 @@ export const buildPlan = ({
       ? {
           tunnelIpv4: ipv4Of(tunnel),
           tunnelWords: words(tunnel),
+          tunnelWords6: words6(config.addresses.tunnel6),
           epoch,
           hasClassifier: config.roles.includes('classifier'),
         }

@@ -17,7 +17,9 @@ const FLAG_OF: readonly (readonly [string, string])[] = [
   ['node.appSocket', '--app-socket'],
   ['interfaces.uplink', '--uplink'],
   ['interfaces.cluster', '--cluster-interface'],
+  ['addresses.cluster6', '--address6'],
   ['addresses.cluster', '--address'],
+  ['addresses.tunnel6', '--tunnel6'],
   ['addresses.tunnel', '--tunnel'],
   ['cluster.controlPort', '--control-port'],
   ['cluster.mappingPort', '--mapping-port'],
@@ -52,7 +54,7 @@ export const nodeFileOf = (setup: Setup, ports: { controlPort: number; mappingPo
 
 export interface MachineLinks {
   interfaces: readonly string[]
-  /** IPv4 addresses of interfaces, without those that only the machine itself reaches. */
+  /** Addresses of interfaces, without those that only the machine itself reaches. */
   addresses: readonly { ip: string; link: string }[]
 }
 
@@ -65,16 +67,28 @@ export const absence = (setup: Setup, machine: MachineLinks): string | undefined
   const missing = named.find(({ link }) => !machine.interfaces.includes(link))
   if (missing !== undefined)
     return `${missing.flag} ${missing.link}: this machine has no such interface${didYouMean(missing.link, machine.interfaces)}; it has ${machine.interfaces.join(', ') || 'none'}`
-  const { address } = setup.facts
-  if (machine.addresses.some(({ ip }) => ip === address)) return undefined
-  const known = machine.addresses.map(({ ip, link }) => `${ip} (${link})`).join(', ')
-  return `--address ${address}: this machine does not have this address; it has ${known || 'none'}`
+  const lacking = ownAddresses(setup).find(([, address]) =>
+    machine.addresses.every(({ ip }) => ip !== address),
+  )
+  if (lacking === undefined) return undefined
+  const [flag, address] = lacking
+  const known = machine.addresses
+    .filter(({ ip }) => ip.includes(':') === address.includes(':'))
+    .map(({ ip, link }) => `${ip} (${link})`)
+    .join(', ')
+  return `${flag} ${address}: this machine does not have this address; it has ${known || 'none'}`
 }
+
+/** With the flags that say them. */
+const ownAddresses = ({ facts }: Setup): [flag: string, address: string][] => [
+  ['--address', facts.address],
+  ...(facts.address6 === undefined ? [] : [['--address6', facts.address6] as [string, string]]),
+]
 
 /** Also of an interface without a carrier, which the list of addresses leaves out. */
 const canBind = (ip: string): Promise<boolean> =>
   new Promise(resolve => {
-    const socket = createSocket('udp4')
+    const socket = createSocket(ip.includes(':') ? 'udp6' : 'udp4')
     const end = (there: boolean) => (): void => {
       socket.close()
       resolve(there)
@@ -90,19 +104,19 @@ const thisMachinesLinks = (): MachineLinks => ({
     .map(line => line.slice(0, line.lastIndexOf(':')).trim())
     .filter(link => link !== '' && link !== 'lo'),
   addresses: Object.entries(networkInterfaces()).flatMap(([link, list]) =>
-    (list ?? []).filter(a => a.family === 'IPv4' && !a.internal).map(a => ({ ip: a.address, link })),
+    (list ?? [])
+      .filter(a => !a.internal && (a.family === 'IPv4' || a.scopeid === 0))
+      .map(a => ({ ip: a.address, link })),
   ),
 })
 
 /** @throws ShuntError SHUNT_ERR_USAGE when this machine lacks an interface or the address */
 export const checkMachine = async (setup: Setup): Promise<void> => {
   const machine = thisMachinesLinks()
-  const { address } = setup.facts
-  const listed = machine.addresses.some(({ ip }) => ip === address)
-  const addresses =
-    listed || !(await canBind(address))
-      ? machine.addresses
-      : [...machine.addresses, { ip: address, link: '?' }]
+  const addresses = [...machine.addresses]
+  for (const [, address] of ownAddresses(setup))
+    if (addresses.every(({ ip }) => ip !== address) && (await canBind(address)))
+      addresses.push({ ip: address, link: '?' })
   const fault = absence(setup, { ...machine, addresses })
   if (fault !== undefined)
     throw new ShuntError('SHUNT_ERR_USAGE', `${fault}. Give another, or --unchecked if it comes later`)

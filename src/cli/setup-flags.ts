@@ -1,7 +1,8 @@
 /** What `shunt init` and `shunt join` ask of a machine, with what the machine suggests. */
-import { isIPv4 } from 'node:net'
+import { isIP } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { Flags } from '@oclif/core'
+import { moreAddresses } from '../cluster/fact-addresses.ts'
 import type { NodePlaces } from '../cluster/setup.ts'
 import type { NodeFacts } from '../cluster/types.ts'
 import { addressFault } from '../config/address-fault.ts'
@@ -29,6 +30,15 @@ export const setupFlags = {
   tunnel: Flags.string({
     description: 'A second address, used for nothing else, from which a forwarder tunnels.',
     helpValue: 'IPV4',
+  }),
+  address6: Flags.string({
+    description:
+      "This node's IPv6 address in the cluster, beside --address; needed for hosts and forwarders of IPv6 services.",
+    helpValue: 'IPV6',
+  }),
+  tunnel6: Flags.string({
+    description: 'A second IPv6 address, used for nothing else, from which a forwarder tunnels IPv6.',
+    helpValue: 'IPV6',
   }),
   uplink: Flags.string({
     description: 'Interfaces on which clients reach a forwarder; default: that of the default route.',
@@ -70,6 +80,8 @@ export interface SetupFlags {
   name?: string
   address?: string
   tunnel?: string
+  address6?: string
+  tunnel6?: string
   uplink?: string
   'cluster-interface'?: string
   config: string
@@ -138,8 +150,10 @@ export const setupOf = async (flags: SetupFlags): Promise<Setup> => {
   for (const [flag, ip] of [
     ['--address', address],
     ['--tunnel', tunnel],
+    ['--address6', flags.address6],
+    ['--tunnel6', flags.tunnel6],
   ] as const) {
-    const fault = ip === undefined || !isIPv4(ip) ? undefined : addressFault(ip)
+    const fault = ip === undefined || isIP(ip) === 0 ? undefined : addressFault(ip)
     if (fault !== undefined) throw new ShuntError('SHUNT_ERR_USAGE', `${ip} ${fault}: give another ${flag}`)
   }
   return {
@@ -147,7 +161,7 @@ export const setupOf = async (flags: SetupFlags): Promise<Setup> => {
     facts: {
       name: need(flags.name ?? machine.name, '--name', 'the host name of this machine is no name for a node'),
       address,
-      ...(tunnel !== undefined && { tunnel }),
+      ...moreAddresses(flags),
     },
     // Only a node with a tunnel address can ever be a forwarder.
     uplink: flags.uplink === undefined && tunnel === undefined ? [] : link(flags.uplink, '--uplink'),

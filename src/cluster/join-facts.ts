@@ -2,12 +2,15 @@
 import { z } from 'zod'
 import { addressFault } from '../config/address-fault.ts'
 import { ROLES } from '../config/schema.ts'
+import { addressesOf, sameAddresses } from './fact-addresses.ts'
 import type { ClusterView, NodeFacts, TokenBody } from './types.ts'
 
-const address = z.ipv4().check(context => {
+const faultless = (context: z.core.ParsePayload<string>): void => {
   const fault = addressFault(context.value)
   if (fault !== undefined) context.issues.push({ code: 'custom', message: fault, input: context.value })
-})
+}
+const address = z.ipv4().check(faultless)
+const address6 = z.ipv6().check(faultless)
 
 export const factsShape: z.ZodType<NodeFacts> = z
   .strictObject({
@@ -15,12 +18,20 @@ export const factsShape: z.ZodType<NodeFacts> = z
     name: z.string().regex(/^[a-z0-9-]{1,63}$/, { error: 'must be 1 to 63 of a-z, 0-9 and -' }),
     address,
     tunnel: address.optional(),
+    address6: address6.optional(),
+    tunnel6: address6.optional(),
     roles: z.array(z.enum(ROLES)).min(1).max(ROLES.length),
   })
   .refine(facts => new Set(facts.roles).size === facts.roles.length, { error: 'roles must name a role once' })
   .refine(facts => facts.tunnel !== facts.address, { error: 'tunnel and address must differ' })
   .refine(facts => !facts.roles.includes('forwarder') || facts.tunnel !== undefined, {
     error: 'the role forwarder needs a tunnel address (--tunnel)',
+  })
+  .refine(facts => facts.tunnel6 === undefined || facts.address6 !== undefined, {
+    error: 'an IPv6 tunnel address (--tunnel6) needs an IPv6 address (--address6)',
+  })
+  .refine(facts => facts.tunnel6 === undefined || facts.tunnel6 !== facts.address6, {
+    error: 'tunnel6 and address6 must differ',
   })
 
 /** Why these facts are none, or undefined. */
@@ -31,7 +42,7 @@ export const factsFault = (facts: NodeFacts): string | undefined => {
 }
 
 const sameFacts = (a: NodeFacts, b: NodeFacts): boolean =>
-  a.id === b.id && a.name === b.name && a.address === b.address && a.tunnel === b.tunnel
+  a.id === b.id && a.name === b.name && sameAddresses(a, b)
 
 export type Standing =
   /** Asks again, or lost its state: it is told what there is, and needs no place. */
@@ -55,12 +66,12 @@ export const standingOf = (view: ClusterView, token: TokenBody, facts: NodeFacts
   const beyond = facts.roles.filter(role => !token.roles.includes(role))
   if (beyond.length > 0)
     return refused(`the token allows the roles ${token.roles.join(', ')}, not ${beyond.join(', ')}`)
-  const claims = [facts.address, facts.tunnel].filter(a => a !== undefined)
+  const claims = addressesOf(facts)
   for (const other of view.members) {
     if (other.name === facts.name)
       return refused(`the name ${facts.name} is taken (by ${other.address}); give another --name`)
     for (const claim of claims)
-      if (other.address === claim || other.tunnel === claim)
+      if (addressesOf(other).includes(claim))
         return refused(`the address ${claim} is that of ${other.name}; give another`)
   }
   const service = view.document?.services.find(s => claims.includes(s.vip))

@@ -6,6 +6,7 @@
  * so take out nodes that joined at it, and nobody else; the conflict names it. Admissions by an evicted issuer still count, since no clock
  * but its own says which came before: who does not trust it evicts the nodes that it let in as well.
  */
+import { addressesOf } from './fact-addresses.ts'
 import { byClaim, byTime, type Entry, type Order } from './precedence.ts'
 import type { ClusterView, Conflict, Departed, Member, StatementKind } from './types.ts'
 import type { Said } from './view.ts'
@@ -97,17 +98,13 @@ export const membership = (said: Statements): Pick<ClusterView, 'members' | 'dep
   const conflicts: Conflict[] = []
   const taken = new Map<string, Member>()
   for (const admission of inForce.sort((a, b) => byClaim(a.entry, b.entry))) {
-    const { id, name, address, tunnel } = admission.body.node
+    const { id, name } = admission.body.node
     const removal = removals.get(id)
     if (removal !== undefined) {
       departed.push({ id, name, ...removal })
       continue
     }
-    const claims = [
-      `name ${name}`,
-      `address ${address}`,
-      ...(tunnel === undefined ? [] : [`address ${tunnel}`]),
-    ]
+    const claims = [`name ${name}`, ...addressesOf(admission.body.node).map(address => `address ${address}`)]
     const claim = claims.find(c => taken.has(c))
     if (claim !== undefined) {
       conflicts.push({ id, name, why: `${taken.get(claim)!.name} has the ${claim} already` })

@@ -5,6 +5,7 @@ import { hostname, networkInterfaces } from 'node:os'
 import { dirname } from 'node:path'
 import { stringify } from 'yaml'
 import { ShuntError } from '../errors.ts'
+import { moreAddresses } from './fact-addresses.ts'
 import { factsFault } from './join-facts.ts'
 import { type Signer, signStatement } from './statement.ts'
 import { clusterFile } from './store.ts'
@@ -54,13 +55,16 @@ export interface NodeFileParts {
   clusterInterfaces: string[]
   address: string
   tunnel?: string
+  address6?: string
+  tunnel6?: string
   controlPort: number
   mappingPort: number
 }
 
 /** The node file of a managed node. */
 export const nodeFileText = (parts: NodeFileParts): string => {
-  const { name, places, uplink, clusterInterfaces, address, tunnel, controlPort, mappingPort } = parts
+  const { name, places, uplink, clusterInterfaces, address, controlPort, mappingPort } = parts
+  const { tunnel, address6, tunnel6 } = moreAddresses(parts)
   const file = {
     version: 1,
     node: {
@@ -71,7 +75,12 @@ export const nodeFileText = (parts: NodeFileParts): string => {
       appSocket: places.appSocket,
     },
     interfaces: { ...(uplink.length > 0 && { uplink }), cluster: clusterInterfaces },
-    addresses: { cluster: address, ...(tunnel !== undefined && { tunnel }) },
+    addresses: {
+      cluster: address,
+      ...(tunnel !== undefined && { tunnel }),
+      ...(address6 !== undefined && { cluster6: address6 }),
+      ...(tunnel6 !== undefined && { tunnel6 }),
+    },
     cluster: { controlPort, mappingPort },
   }
   const head =

@@ -1,5 +1,6 @@
 /** The shape of a statement, strictly: a field that this version does not know could change what a signature means. */
 import { z } from 'zod'
+import { addressFault } from '../config/address-fault.ts'
 import { ROLES } from '../config/schema.ts'
 import type { Statement, TokenBody } from './types.ts'
 
@@ -37,14 +38,22 @@ const address = z.ipv4().refine(ip => {
   const first = Number(ip.split('.')[0])
   return first > 0 && first < 224
 }, 'must be a unicast IPv4 address')
+const address6 = z.ipv6().refine(ip => addressFault(ip) === undefined, 'must be a unicast IPv6 address')
 const roles = z
   .array(z.enum(ROLES))
   .max(ROLES.length)
   .refine(list => new Set(list).size === list.length, 'must name a role once')
 
 const facts = z
-  .strictObject({ id: peerId, name, address, tunnel: address.optional(), roles })
+  .strictObject({
+    ...{ id: peerId, name, address, tunnel: address.optional() },
+    ...{ address6: address6.optional(), tunnel6: address6.optional(), roles },
+  })
   .refine(node => node.tunnel !== node.address, 'tunnel and address must differ')
+  .refine(
+    node => node.tunnel6 === undefined || node.tunnel6 !== node.address6,
+    'tunnel6 and address6 must differ',
+  )
 
 const tokenBody = z
   .strictObject({

@@ -15,6 +15,10 @@ export interface NodeFacts {
   address: string
   /** Source of tunnelled packets; a node without one cannot be a forwarder. */
   tunnel?: string
+  /** IPv6: where tunnelled packets go to it; a host without one takes none of IPv6 services. */
+  address6?: string
+  /** IPv6: source of tunnelled packets; a forwarder without one carries no IPv6 services. */
+  tunnel6?: string
   roles: Role[]
 }
 

@@ -14,6 +14,7 @@ import {
   setupOf,
 } from '../cli/setup-flags.ts'
 import { startHint } from '../cli/start-hint.ts'
+import { moreAddresses } from '../cluster/fact-addresses.ts'
 import type { Token } from '../cluster/token.ts'
 import type { NodeFacts, Statement } from '../cluster/types.ts'
 import type { Role } from '../config/schema.ts'
@@ -196,7 +197,7 @@ or was evicted comes back with --anew, as a new node.`
         `${clusterFile(stateDir)} is of the cluster ${stored.cluster}, the token of ${token.cluster}`,
       )
     const signer = identitySigner(identityFile)
-    const { cluster: address, tunnel } = file.addresses
+    const { cluster: address, tunnel, cluster6: address6, tunnel6 } = file.addresses
     const view = stored === null ? null : await this.#viewOf(stored.cluster, stored.statements)
     const gone = view?.departed.find(departed => departed.id === signer.id)
     if (gone !== undefined)
@@ -209,7 +210,7 @@ or was evicted comes back with --anew, as a new node.`
       id: signer.id,
       name: file.node.name,
       address,
-      ...(tunnel !== undefined && { tunnel }),
+      ...moreAddresses({ tunnel, address6, tunnel6 }),
       roles: roles.length === 0 ? ['host'] : roles,
     }
     const statements = await joinCluster(token, node, signer).catch((error: unknown) => {
@@ -261,8 +262,9 @@ or was evicted comes back with --anew, as a new node.`
     return (await this.#viewOf(cluster, statements))?.members.find(member => member.id === id)
   }
   async #self(token: Token, statements: readonly Statement[], id: string): Promise<NodeFacts> {
-    const { name, address, tunnel, roles } = (await this.#find(token.cluster, statements, id))!
-    return { id, name, address, ...(tunnel !== undefined && { tunnel }), roles }
+    const self = (await this.#find(token.cluster, statements, id))!
+    const { name, address, roles } = self
+    return { id, name, address, ...moreAddresses(self), roles }
   }
 }
 

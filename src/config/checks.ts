@@ -1,7 +1,9 @@
 /** Rules of a static node file that span several places, and what other checks share; they run on a file whose every value is valid by itself. */
+import { addressPort } from '../address-port.ts'
 import { addressFault } from './address-fault.ts'
 import { MAX_HOSTS } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
+import { ipv6Lacks } from './ipv6-needs.ts'
 import type { NodeConfig, Role, ServiceConfig } from './schema.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -84,12 +86,7 @@ const checkNodes = (config: NodeConfig, nodes: readonly Node[], problems: Proble
     idOnce(p.id, ['peers', i, 'id'])
   })
   const addressOnce = unique(problems, 'address')
-  addressOnce(config.addresses.cluster, ['addresses', 'cluster'])
-  if (config.addresses.tunnel !== undefined) addressOnce(config.addresses.tunnel, ['addresses', 'tunnel'])
-  config.peers.forEach((p, i) => {
-    addressOnce(p.address, ['peers', i, 'address'])
-    if (p.tunnel !== undefined) addressOnce(p.tunnel, ['peers', i, 'tunnel'])
-  })
+  for (const [ip, path] of nodeAddressesOf(config)) addressOnce(ip, path)
   const hosts = nodes.filter(n => n.roles.includes('host'))
   if (hosts.length > MAX_HOSTS)
     problems.push({
@@ -102,19 +99,49 @@ const checkNodes = (config: NodeConfig, nodes: readonly Node[], problems: Proble
   })
 }
 
+/** Of this node and its peers, with their places. */
+const nodeAddressesOf = ({ addresses, peers }: NodeConfig): [string, Path][] => [
+  ...(['cluster', 'tunnel', 'cluster6', 'tunnel6'] as const).flatMap((key): [string, Path][] =>
+    addresses[key] === undefined ? [] : [[addresses[key], ['addresses', key]]],
+  ),
+  ...peers.flatMap((peer, i) =>
+    (['address', 'tunnel', 'address6', 'tunnel6'] as const).flatMap((key): [string, Path][] =>
+      peer[key] === undefined ? [] : [[peer[key], ['peers', i, key]]],
+    ),
+  ),
+]
+
 const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Path> => {
-  const places: [string, Path][] = [[config.addresses.cluster, ['addresses', 'cluster']]]
-  if (config.addresses.tunnel !== undefined) places.push([config.addresses.tunnel, ['addresses', 'tunnel']])
-  config.peers.forEach((p, i) => {
-    places.push([p.address, ['peers', i, 'address']])
-    if (p.tunnel !== undefined) places.push([p.tunnel, ['peers', i, 'tunnel']])
-  })
+  const places = nodeAddressesOf(config)
+  problems.push(...tunnel6Problems(config.addresses))
   const vips = config.services.map((s, i): [string, Path] => [s.vip, ['services', i, 'vip']])
   for (const [ip, path] of [...places, ...vips]) {
     const fault = addressFault(ip)
     if (fault !== undefined) problems.push({ path, message: `${ip} ${fault}` })
   }
   return new Map(places)
+}
+
+/** Where packets come back from one family's tunnel is where the other's do: on a node that has both addresses. */
+export const tunnel6Problems = ({ cluster6, tunnel6 }: NodeConfig['addresses']): Problem[] =>
+  tunnel6 === undefined || cluster6 !== undefined
+    ? []
+    : [{ path: ['addresses', 'tunnel6'], message: "needs cluster6 beside it, this node's own IPv6 address" }]
+
+const ipv6Problems = ({ vip, hosts }: ServiceConfig, path: Path, config: NodeConfig): Problem[] => {
+  const { cluster6, tunnel6 } = config.addresses
+  const self = { name: config.node.name, roles: config.roles, address6: cluster6, tunnel6 }
+  const names = hosts.map(({ name }) => name)
+  return ipv6Lacks(vip, names, [self, ...config.peers]).map(({ name, role, field }) => {
+    const place =
+      name === self.name
+        ? `addresses.${field === 'address6' ? 'cluster6' : field}`
+        : `${field} among the peers`
+    return {
+      path,
+      message: `${vip} is of IPv6, and ${name}, a ${role}, has no IPv6 address for it: give ${place}`,
+    }
+  })
 }
 
 const checkServiceHosts = (
@@ -154,7 +181,7 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
   config.services.forEach((service, i) => {
     const path = ['services', i]
     serviceOnce(service.name, [...path, 'name'])
-    endpointOnce(`${service.vip}:${service.port}/${service.protocol}`, path)
+    endpointOnce(`${addressPort(service.vip, service.port)}/${service.protocol}`, path)
     const taken = nodeAddresses.get(service.vip)
     if (taken !== undefined)
       problems.push({
@@ -162,6 +189,7 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
         message: `${service.vip} is the address of a node (${pathText(taken)}); a virtual IP must be its own`,
       })
     checkServiceHosts(service, path, nodes, problems)
+    problems.push(...ipv6Problems(service, [...path, 'vip'], config))
     problems.push(...serviceHealthProblems(service, path))
   })
   return [...problems, ...overloadProblems(config.overload), ...leaseProblems(config.timeouts)]

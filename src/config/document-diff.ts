@@ -1,4 +1,5 @@
 /** What one cluster document changes in another: by what it means, not by how it is written. Pure. */
+import { addressPort } from '../address-port.ts'
 import type { ClusterDocument } from './document.ts'
 import { choice, groups, health, overload, slowStartOf, whenFailingOf } from './health-fields.ts'
 
@@ -43,7 +44,7 @@ const compare = <T>(
 const byName = <T extends { name: string }>(list: readonly T[]): Map<string, T> =>
   new Map(list.map(each => [each.name, each]))
 
-const endpointOf = (s: Service): string => `${s.vip}:${s.port}/${s.protocol}`
+const endpointOf = (s: Service): string => `${addressPort(s.vip, s.port)}/${s.protocol}`
 
 /** What is left out means its default, so only what has another meaning is a change. */
 const valuesOf = (sections: Record<string, object>): Map<string, string> =>

@@ -1,6 +1,7 @@
 /** What a cluster document says that does not fit the members of the moment. Pure. */
 import type { Problem } from './checks.ts'
 import type { ClusterDocument } from './document.ts'
+import { type Ipv6Lack, ipv6Lacks } from './ipv6-needs.ts'
 import type { Role } from './schema.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -9,30 +10,46 @@ export interface DocumentMember {
   readonly name: string
   readonly address: string
   readonly tunnel?: string | null | undefined
+  readonly address6?: string | null | undefined
+  readonly tunnel6?: string | null | undefined
   readonly roles: readonly string[]
 }
 
 /**
  * What is wrong with these members: a virtual IP that is an address of a node, whose control links and tunnels would
- * end at whoever takes the virtual IP.
+ * end at whoever takes the virtual IP; one of IPv6 that some of them could not carry.
  */
 export const documentProblems = (doc: ClusterDocument, members: readonly DocumentMember[]): Problem[] => {
   const owners = new Map<string, string>()
-  for (const { name, address, tunnel } of members) {
-    owners.set(address, `the address of ${name}`)
-    if (tunnel !== undefined && tunnel !== null) owners.set(tunnel, `the tunnel address of ${name}`)
+  for (const { name, address, tunnel, address6, tunnel6 } of members) {
+    for (const ip of [address, address6]) if (ip) owners.set(ip, `the address of ${name}`)
+    for (const ip of [tunnel, tunnel6]) if (ip) owners.set(ip, `the tunnel address of ${name}`)
   }
+  const pools = new Map(doc.pools.map(pool => [pool.name, pool.hosts.map(({ name }) => name)]))
   return doc.services.flatMap((service, i) => {
+    const path = ['services', i, 'vip']
     const owner = owners.get(service.vip)
-    return owner === undefined
-      ? []
-      : [
-          {
-            path: ['services', i, 'vip'],
-            message: `${service.vip} is ${owner}; a virtual IP must be its own`,
-          },
-        ]
+    const lacks = ipv6Lacks(service.vip, pools.get(service.pool) ?? [], members)
+    return [
+      ...(owner === undefined
+        ? []
+        : [{ path, message: `${service.vip} is ${owner}; a virtual IP must be its own` }]),
+      ...(lacks.length === 0 ? [] : [{ path, message: lackText(service.vip, lacks) }]),
+    ]
   })
+}
+
+const lackText = (vip: string, lacks: readonly Ipv6Lack[]): string => {
+  const of = (role: Ipv6Lack['role'], what: string, flags: string): string[] => {
+    const names = lacks.filter(lack => lack.role === role).map(({ name }) => name)
+    return names.length === 0
+      ? []
+      : [`${names.join(', ')} (${role}) ${what}, which ${flags} of shunt join gives`]
+  }
+  return `${vip} is of IPv6, but ${[
+    ...of('host', 'without an IPv6 address in the cluster', '--address6'),
+    ...of('forwarder', 'without an IPv6 tunnel address', '--tunnel6'),
+  ].join('; ')}: let these nodes leave and join again with it, or take hosts out of the pool`
 }
 
 /** More than these are only counted: a document can have thousands. */

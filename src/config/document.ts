@@ -4,6 +4,7 @@
  * same signed text, so what it means depends on nothing else: rules that need the members are in document-members.ts.
  */
 import { z } from 'zod'
+import { addressPort } from '../address-port.ts'
 import { ShuntError } from '../errors.ts'
 import { addressFault } from './address-fault.ts'
 import { leaseProblems, type Problem, unique } from './checks.ts'
@@ -102,7 +103,7 @@ const checkServices = (doc: ClusterDocument, problems: Problem[]): void => {
   doc.services.forEach((service, i) => {
     const path = ['services', i]
     serviceOnce(service.name, [...path, 'name'])
-    endpointOnce(`${service.vip}:${service.port}/${service.protocol}`, path)
+    endpointOnce(`${addressPort(service.vip, service.port)}/${service.protocol}`, path)
     const fault = addressFault(service.vip)
     if (fault !== undefined) problems.push({ path: [...path, 'vip'], message: `${service.vip} ${fault}` })
     if (!pools.includes(service.pool))

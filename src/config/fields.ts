@@ -8,17 +8,24 @@ export const name = (what: string) =>
     .regex(/^[a-z0-9-]{1,63}$/, { error: 'must be 1 to 63 of a-z, 0-9 and -' })
     .describe(what)
 
-export const address = (what: string, ipv6: string) =>
+const ZONE = 'must have no zone (% and what follows), which means nothing to other machines'
+const hasZone = (input: unknown): boolean => typeof input === 'string' && input.includes('%') && isIPv6(input)
+
+/** That of control links, liveness and mapping datagrams, which are of IPv4. */
+export const nodeAddress = (what: string) =>
   z
     .ipv4({
       error: issue =>
         typeof issue.input === 'string' && isIPv6(issue.input)
-          ? ipv6
+          ? 'must be an IPv4 address, also where services are of IPv6; an IPv6 one goes beside it (cluster6 and tunnel6 of addresses, address6 and tunnel6 of a peer)'
           : 'must be an IPv4 address such as 10.10.0.11',
     })
     .describe(what)
-export const nodeAddress = (what: string) =>
-  address(what, 'an IPv6 node address is not carried yet; give an IPv4 address')
+
+export const nodeAddress6 = (what: string) =>
+  z
+    .ipv6({ error: issue => (hasZone(issue.input) ? ZONE : 'must be an IPv6 address such as fd00::11') })
+    .describe(what)
 
 export const file = (what: string) =>
   z
@@ -48,10 +55,12 @@ export const roles = z.array(z.enum(ROLES)).min(1).max(ROLES.length)
 /** Fields of a service that say where clients find it. */
 export const endpoint = {
   name: name('Name of the service, unique.'),
-  vip: address(
-    'The virtual IP that clients address.',
-    'an IPv6 virtual IP is not carried by the nftables data plane yet; give an IPv4 address',
-  ),
+  vip: z
+    .union([z.ipv4(), z.ipv6()], {
+      error: issue =>
+        hasZone(issue.input) ? ZONE : 'must be an IP address such as 192.0.2.10 or 2001:db8::10',
+    })
+    .describe('The virtual IP that clients address: IPv4, or IPv6 as RFC 5952 writes it.'),
   port: port('Port that clients address.'),
   protocol: z.enum(PROTOCOLS).describe('Transport protocol.'),
 }

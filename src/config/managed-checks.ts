@@ -1,6 +1,6 @@
 /** Rules of the node file of a managed cluster, whose nodes agree on everything else. */
 import { addressFault } from './address-fault.ts'
-import { leaseProblems, type Problem, unique } from './checks.ts'
+import { leaseProblems, type Problem, tunnel6Problems, unique } from './checks.ts'
 import type { NodeFile } from './schema.ts'
 
 /** What must not stand in a managed node's file, where one copy of it would differ from what the cluster agreed on. */
@@ -28,6 +28,11 @@ export const checkManagedFile = (file: NodeFile): Problem[] => {
   const once = unique(problems, 'address')
   once(cluster, ['addresses', 'cluster'])
   if (tunnel !== undefined) once(tunnel, ['addresses', 'tunnel'])
+  for (const key of ['cluster6', 'tunnel6'] as const) {
+    const ip = file.addresses[key]
+    if (ip !== undefined) once(ip, ['addresses', key])
+  }
+  problems.push(...tunnel6Problems(file.addresses))
   for (const [key, ip] of Object.entries(file.addresses)) {
     const fault = ip === undefined ? undefined : addressFault(ip)
     if (fault !== undefined) problems.push({ path: ['addresses', key], message: `${ip} ${fault}` })

@@ -15,6 +15,7 @@ import {
   MAX_SERVICES,
   name,
   nodeAddress,
+  nodeAddress6,
   type PROTOCOLS,
   port,
   type ROLES,
@@ -73,6 +74,12 @@ const addresses = z
     tunnel: nodeAddress(
       'Forwarders only: the source of tunnelled packets, used for nothing else.',
     ).optional(),
+    cluster6: nodeAddress6(
+      'IPv6 address to which tunnelled packets of IPv6 services go; hosts of such services need it. Control links and mapping datagrams stay on the IPv4 address.',
+    ).optional(),
+    tunnel6: nodeAddress6(
+      'Forwarders only: the source of tunnelled packets of IPv6 services, used for nothing else; needs cluster6.',
+    ).optional(),
   })
   .describe("This node's own addresses.")
 
@@ -105,6 +112,12 @@ const peer = z.strictObject({
   roles: roles.describe('What the node is trusted to do: messages that need another role are refused.'),
   address: nodeAddress("The node's cluster address."),
   tunnel: nodeAddress("The node's tunnel address; needed for a forwarder.").optional(),
+  address6: nodeAddress6(
+    "The node's IPv6 address in the cluster; needed for a host of IPv6 services.",
+  ).optional(),
+  tunnel6: nodeAddress6(
+    "The node's IPv6 tunnel address; needed for a forwarder of IPv6 services.",
+  ).optional(),
 })
 
 const serviceHost = z.strictObject({

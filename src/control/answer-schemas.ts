@@ -157,6 +157,8 @@ const nodes = describes<NodesData>()(
         id: text.describe('Peer id.'),
         address: text,
         tunnel: text.nullable(),
+        address6: text.nullable().describe('Of IPv6; null: the node has none, and carries no IPv6 services.'),
+        tunnel6: text.nullable(),
         roles: z.array(text).describe('As the operator has given them; in a static cluster, as configured.'),
         retiring: z
           .array(text)

@@ -12,6 +12,9 @@ export interface NodeRow {
   id: string
   address: string
   tunnel: string | null
+  /** Of IPv6; null: it has none, and carries no IPv6 services. */
+  address6: string | null
+  tunnel6: string | null
   /** As the operator has given them; in a static cluster, as configured. */
   roles: string[]
   /** Taken from it, but still carried out for the flows that run, at most for the drain time-out. */

@@ -20,6 +20,8 @@ export const linkLines = (place: PlacePlan): string[] =>
 export const addressLines = (place: PlacePlan): string[] => [
   'link set lo up',
   ...(place.kind === 'switch' ? [] : ['link set eth0 up']),
-  ...place.addresses.map(([device, cidr]) => `addr add ${cidr} dev ${device}`),
+  ...place.addresses.map(
+    ([device, cidr]) => `addr add ${cidr} dev ${device}${cidr.includes(':') ? ' nodad' : ''}`,
+  ),
   ...place.routes.map(route => `route add ${route}`),
 ]

@@ -12,7 +12,7 @@ import type { Statement, StatementBody } from '../cluster/types.ts'
 import type { ClusterDocumentInput } from '../config/document.ts'
 import type { NodeFileInput } from '../config/schema.ts'
 import { createIdentity } from '../gossip/identity.ts'
-import { managedNodeFile, operatorKeyFile, placeFiles } from './node-config.ts'
+import { managedNodeFile, operatorKeyFile, placeFiles, present } from './node-config.ts'
 import { type LabState, labDir } from './state.ts'
 import { hostsOf, type LabPlan, nodesOf, type PlacePlan } from './topology.ts'
 
@@ -53,7 +53,7 @@ const bodies = (plan: LabPlan, ids: ReadonlyMap<string, string>, text: string): 
           id: ids.get(node.name)!,
           name: node.name,
           address: node.address!,
-          ...(node.tunnel === null ? {} : { tunnel: node.tunnel }),
+          ...present({ tunnel: node.tunnel, address6: node.address6, tunnel6: node.tunnel6 }),
           roles: node.roles,
         },
         atMs,

@@ -49,9 +49,20 @@ export const managedNodeFile = (labDir: string, node: PlacePlan): NodeFileInput 
       cgroup: 'own',
     },
     interfaces: { uplink: ['eth0'], cluster: ['eth0'] },
-    addresses: { cluster: node.address!, ...(node.tunnel === null ? {} : { tunnel: node.tunnel }) },
+    addresses: {
+      cluster: node.address!,
+      ...present({ tunnel: node.tunnel, cluster6: node.address6, tunnel6: node.tunnel6 }),
+    },
   }
 }
+
+/** What is there of what may be null. */
+export const present = <K extends string>(
+  values: { readonly [key in K]: string | null },
+): {
+  [key in K]?: string
+} =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null)) as { [key in K]?: string }
 
 /**
  * The node file of a node in a static cluster.
@@ -73,7 +84,7 @@ export const nodeConfig = (
       id: ids.get(peer.name)!,
       roles: peer.roles,
       address: peer.address!,
-      ...(peer.tunnel === null ? {} : { tunnel: peer.tunnel }),
+      ...present({ tunnel: peer.tunnel, address6: peer.address6, tunnel6: peer.tunnel6 }),
     })),
   services: plan.services.map(service => ({
     ...service,

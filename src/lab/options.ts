@@ -36,6 +36,8 @@ export interface TopologyOptions {
   clients: number
   combine: Combine
   services: LabService[]
+  /** Addresses of IPv6 beside those of IPv4 (default: if a service has one). */
+  ipv6?: boolean
   /** Capacity of each host (R-B1, 0 to 99), repeated when there are more hosts than values. */
   capacities: number[]
 }

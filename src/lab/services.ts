@@ -36,7 +36,13 @@ export const webPorts = (plan: LabPlan): number[] => [
 ]
 
 /** @param prefix nginx's directory: configuration, logs, uploads and spool are below it. */
-export const nginxConfig = (host: string, ports: number[], files: string, prefix: string): string => `
+export const nginxConfig = (
+  host: string,
+  ports: number[],
+  files: string,
+  prefix: string,
+  ipv6 = false,
+): string => `
 daemon off;
 user root;
 worker_processes 1;
@@ -53,7 +59,9 @@ http {
   log_format lab '$remote_addr $status $request_method $request_uri $remote_port $server_addr $connection';
   client_max_body_size 0;
   server {
-${ports.map(port => `    listen 0.0.0.0:${port} backlog=4096;`).join('\n')}
+${ports
+  .flatMap(port => ['0.0.0.0', ...(ipv6 ? ['[::]'] : [])].map(at => `    listen ${at}:${port} backlog=4096;`))
+  .join('\n')}
     access_log ${prefix}/access.log lab;
     add_header X-Host ${host} always;
     root ${files};
@@ -85,7 +93,10 @@ export const startWeb = (state: LabState, host: PlacePlan): LabProcess => {
   const prefix = placeFiles(labDir(state.name), host.name).web
   mkdirSync(`${prefix}/uploads`, { recursive: true })
   const file = `${prefix}/nginx.conf`
-  writeFileSync(file, nginxConfig(host.name, webPorts(state.plan), filesDir(state), prefix))
+  writeFileSync(
+    file,
+    nginxConfig(host.name, webPorts(state.plan), filesDir(state), prefix, host.address6 !== null),
+  )
   const argv = [nginx, '-p', prefix, '-c', file, '-e', `${prefix}/error.log`]
   return startInside(state, host, 'web', argv, `${prefix}/error.log`)
 }

@@ -7,7 +7,8 @@
  *       10.20.0.0/24                        └─ h1 (host)           10.10.0.0/24, tunnel 10.10.1.0/24
  *
  * Clients know only the router; the router sends a virtual IP to all forwarders by ECMP; hosts answer straight
- * to the router. Everything is inside namespaces of the lab's own, so labs may stand side by side.
+ * to the router. Where a service is of IPv6, or `ipv6` asks for it, all of it has IPv6 beside: fd10:20:: clients, fd10:10:: cluster,
+ * fd10:11:: tunnel, with the same last part. Everything is inside namespaces of the lab's own, so labs may stand side by side.
  */
 import type { Role } from '../config/schema.ts'
 import { ShuntError } from '../errors.ts'
@@ -25,6 +26,9 @@ export interface PlacePlan {
   /** Cluster address of a node, address of a client; null for the switch. */
   address: string | null
   tunnel: string | null
+  /** The same by IPv6; null where the lab has none. */
+  address6: string | null
+  tunnel6: string | null
   /** 0 to 99 for hosts, null for others. */
   capacity: number | null
   links: LinkPlan[]
@@ -52,6 +56,10 @@ const TUNNEL_NET = '10.10.1'
 const CLIENT_NET = '10.20.0'
 /** Every address of it goes to the forwarders: a document may have more virtual IPs than the lab began with. */
 const VIP_NET = '10.99.0.0/24'
+const CLUSTER_NET6 = 'fd10:10::'
+const TUNNEL_NET6 = 'fd10:11::'
+const CLIENT_NET6 = 'fd10:20::'
+const VIP_NET6 = 'fd10:99::/64'
 export const ROUTER_CLUSTER_ADDRESS = `${CLUSTER_NET}.1`
 const ROUTER_CLIENT_ADDRESS = `${CLIENT_NET}.1`
 
@@ -60,15 +68,24 @@ const FIRST = { f: 10, c: 40, h: 70, n: 150, client: 10 } as const
 
 /** A prefix route to the tunnel addresses, which share the rack's L2. */
 const TUNNEL_ROUTE = `${TUNNEL_NET}.0/24 dev eth0`
+const TUNNEL_ROUTE6 = `${TUNNEL_NET6}/64 dev eth0`
 
 const QUIET = {
-  // Labs carry IPv4 only for now; neighbour discovery would be noise in every counter and capture.
+  // Neighbour discovery would be noise in every counter and capture.
   'net.ipv6.conf.all.disable_ipv6': '1',
   'net.ipv6.conf.default.disable_ipv6': '1',
 }
 
+/** IPv6 without what comes by itself: router advertisements, and waiting for an address to be nobody else's. */
+const WITH_IPV6 = {
+  'net.ipv6.conf.all.disable_ipv6': '0',
+  'net.ipv6.conf.default.disable_ipv6': '0',
+  'net.ipv6.conf.default.accept_ra': '0',
+  'net.ipv6.conf.default.accept_dad': '0',
+  'net.ipv6.conf.default.accept_redirects': '0',
+}
+
 const CLIENT_SYSCTLS = {
-  ...QUIET,
   // veth hands the socket's own hash to the router, which takes it for the packet's: without this a retransmission would
   // change a flow's path, as no router on a wire does.
   'net.core.txrehash': '0',
@@ -97,10 +114,16 @@ const members = (o: TopologyOptions): Member[] => {
 /** @throws ShuntError SHUNT_ERR_LAB when an option is out of range. */
 export const planLab = (options: TopologyOptions): LabPlan => {
   checkOptions(options)
+  const ipv6 = (options.ipv6 ?? false) || options.services.some(({ vip }) => vip.includes(':'))
+  const quiet = ipv6 ? WITH_IPV6 : QUIET
+  const six = (value: string): string | null => (ipv6 ? value : null)
+  const only6 = <T>(...values: T[]): T[] => (ipv6 ? values : [])
   const netns = (place: string) => `${options.name}-${place}`
   let hostNumber = 0
   const nodes = members(options).map(({ name, roles, last }): PlacePlan => {
     const tunnel = roles.includes('forwarder') ? `${TUNNEL_NET}.${last}` : null
+    const address6 = `${CLUSTER_NET6}${last}`
+    const tunnel6 = roles.includes('forwarder') ? six(`${TUNNEL_NET6}${last}`) : null
     return {
       name,
       netns: netns(name),
@@ -108,19 +131,27 @@ export const planLab = (options: TopologyOptions): LabPlan => {
       roles,
       address: `${CLUSTER_NET}.${last}`,
       tunnel,
+      address6: six(address6),
+      tunnel6,
       capacity: roles.includes('host') ? options.capacities[hostNumber++ % options.capacities.length] : null,
       links: [],
       addresses: [
         ['eth0', `${CLUSTER_NET}.${last}/24`],
         ...(tunnel === null ? [] : [['eth0', `${tunnel}/32`] as [string, string]]),
+        ...only6<[string, string]>(['eth0', `${address6}/64`]),
+        ...(tunnel6 === null ? [] : [['eth0', `${tunnel6}/128`] as [string, string]]),
       ],
-      routes: [TUNNEL_ROUTE, `default via ${ROUTER_CLUSTER_ADDRESS}`],
+      routes: [
+        ...[TUNNEL_ROUTE, `default via ${ROUTER_CLUSTER_ADDRESS}`],
+        ...only6(TUNNEL_ROUTE6, `default via ${CLUSTER_NET6}1`),
+      ],
       // What a real host or forwarder needs beyond this (rp_filter, arp_ignore, ip_forward) its agent sets.
-      sysctls: QUIET,
+      sysctls: quiet,
     }
   })
   const clients = Array.from({ length: options.clients }, (_, i): PlacePlan => {
     const address = `${CLIENT_NET}.${FIRST.client + i + 1}`
+    const address6 = `${CLIENT_NET6}${FIRST.client + i + 1}`
     return {
       name: `client${i + 1}`,
       netns: netns(`client${i + 1}`),
@@ -128,11 +159,13 @@ export const planLab = (options: TopologyOptions): LabPlan => {
       roles: [],
       address,
       tunnel: null,
+      address6: six(address6),
+      tunnel6: null,
       capacity: null,
       links: [],
-      addresses: [['eth0', `${address}/24`]],
-      routes: [`default via ${ROUTER_CLIENT_ADDRESS}`],
-      sysctls: CLIENT_SYSCTLS,
+      addresses: [['eth0', `${address}/24`], ...only6<[string, string]>(['eth0', `${address6}/64`])],
+      routes: [`default via ${ROUTER_CLIENT_ADDRESS}`, ...only6(`default via ${CLIENT_NET6}1`)],
+      sysctls: { ...quiet, ...CLIENT_SYSCTLS },
     }
   })
   const plan: LabPlan = {
@@ -141,7 +174,7 @@ export const planLab = (options: TopologyOptions): LabPlan => {
     services: options.services,
     places: [],
   }
-  const forwarders = nodes.filter(n => n.roles.includes('forwarder')).map(n => n.address!)
+  const forwarders = nodes.filter(n => n.roles.includes('forwarder'))
   const router: PlacePlan = {
     name: 'router',
     netns: netns('router'),
@@ -149,19 +182,23 @@ export const planLab = (options: TopologyOptions): LabPlan => {
     roles: [],
     address: ROUTER_CLUSTER_ADDRESS,
     tunnel: null,
+    address6: six(`${CLUSTER_NET6}1`),
+    tunnel6: null,
     capacity: null,
     links: [{ kind: 'bridge', device: 'br1' }, ...clients.map(cable('br1'))],
     addresses: [
       ['eth0', `${ROUTER_CLUSTER_ADDRESS}/24`],
       ['br1', `${ROUTER_CLIENT_ADDRESS}/24`],
+      ...only6<[string, string]>(['eth0', `${CLUSTER_NET6}1/64`], ['br1', `${CLIENT_NET6}1/64`]),
     ],
     routes: [
-      TUNNEL_ROUTE,
-      wayTo(VIP_NET, forwarders),
-      ...vips(options.services).map(vip => vipRoute(vip, forwarders)),
+      ...[TUNNEL_ROUTE, wayTo(VIP_NET, hopsOf(VIP_NET, forwarders))],
+      ...only6(TUNNEL_ROUTE6, wayTo(VIP_NET6, hopsOf(VIP_NET6, forwarders))),
+      ...vips(options.services).map(vip => vipRoute(vip, hopsOf(vip, forwarders))),
     ],
     sysctls: {
-      ...QUIET,
+      ...quiet,
+      ...(ipv6 && { 'net.ipv6.conf.all.forwarding': '1', 'net.ipv6.fib_multipath_hash_policy': '1' }),
       'net.ipv4.ip_forward': '1',
       // The default hashes addresses only: all connections of one client would go to one forwarder.
       'net.ipv4.fib_multipath_hash_policy': '1',
@@ -180,6 +217,8 @@ export const planLab = (options: TopologyOptions): LabPlan => {
     roles: [],
     address: null,
     tunnel: null,
+    address6: null,
+    tunnel6: null,
     capacity: null,
     links: [{ kind: 'bridge', device: 'br0' }, ...[router, ...nodes].map(cable('br0'))],
     addresses: [],
@@ -204,7 +243,12 @@ const cable =
 export const vips = (services: LabService[]): string[] => [...new Set(services.map(s => s.vip))]
 
 /** The router's way to a virtual IP, as arguments of `ip route add|replace`. */
-export const vipRoute = (vip: string, forwarders: string[]): string => wayTo(`${vip}/32`, forwarders)
+export const vipRoute = (vip: string, forwarders: string[]): string =>
+  wayTo(`${vip}/${vip.includes(':') ? 128 : 32}`, forwarders)
+
+/** The forwarders' addresses of the family of `ip`. */
+const hopsOf = (ip: string, forwarders: readonly PlacePlan[]): string[] =>
+  forwarders.map(({ address, address6 }) => (ip.includes(':') ? address6! : address!))
 
 const wayTo = (prefix: string, forwarders: string[]): string => {
   if (forwarders.length === 0) return `unreachable ${prefix}`

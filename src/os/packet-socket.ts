@@ -12,13 +12,14 @@ const PACKET_VERSION = 10
 const PACKET_VNET_HDR = 15
 const TPACKET_V2 = 1
 const ETH_P_IP = 0x0800
+export const ETH_P_IPV6 = 0x86dd
 
 const BLOCK_BYTES = 65536
 /** Room for what does not fit a frame: about 50 packets of 64 kB. */
 const OVERSIZE_QUEUE_BYTES = 8 << 20
 
 export interface PacketRingOptions {
-  /** One ring an interface. */
+  /** One ring an interface and protocol. */
   interfaceIndex: number
   /** Only packets with `(skb mark & markMask) === (mark & markMask)` come in. */
   mark: number

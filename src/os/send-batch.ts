@@ -1,6 +1,9 @@
 import { EINTR, errno, libc } from './ffi.ts'
 import { MessageVector } from './message-vector.ts'
 
+const IPV6_HEADER_BYTES = 40
+const IPV6_DESTINATION = 24
+
 const copy = Buffer.prototype.copy
 
 /**
@@ -17,9 +20,10 @@ export class SendBatch {
   /** Messages the kernel took. */
   sent = 0
 
-  constructor(fd: number, count: number, slotSize: number) {
+  /** @param family of where messages go */
+  constructor(fd: number, count: number, slotSize: number, family: 4 | 6 = 4) {
     this.#fd = fd
-    this.#vector = new MessageVector(count, slotSize)
+    this.#vector = new MessageVector(count, slotSize, family)
   }
 
   /** How many messages wait for `flush`. */
@@ -51,6 +55,17 @@ export class SendBatch {
     copy.call(head, bytes, at, headOffset, headOffset + headLength)
     if (tail !== null) copy.call(tail, bytes, at + headLength, tailOffset, tailOffset + tailLength)
     this.#vector.setOutgoing(this.#queued, length, destination, port)
+    this.#queued++
+  }
+
+  /** Of a batch of IPv6: the same for a whole packet, which goes to its own destination. */
+  queuePacket6(packet: Uint8Array, offset: number, length: number): void {
+    const { slotSize, bytes } = this.#vector
+    if (length > slotSize || length < IPV6_HEADER_BYTES)
+      throw new RangeError(`a packet of ${length} bytes is none of ${IPV6_HEADER_BYTES} to ${slotSize}`)
+    if (this.#queued === this.#vector.count) this.flush()
+    copy.call(packet, bytes, this.#queued * slotSize, offset, offset + length)
+    this.#vector.setOutgoing6(this.#queued, length, IPV6_DESTINATION)
     this.#queued++
   }
 

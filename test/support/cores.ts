@@ -35,7 +35,7 @@ export const directory = (self = ''): DirectoryIndex => {
       {
         index: 0,
         name: 'web',
-        vipIpv4: ip(VIP),
+        vip: words(VIP),
         port: 80,
         protocol: 6,
         hosts: HOSTS.map((_, i) => ({ index: i + 1, capacity: 50 })),

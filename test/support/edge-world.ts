@@ -68,7 +68,7 @@ export class EdgeWorld {
       links: [{ name: 'u0', index: at, program: 'edge_both' }],
       exits: [{ name: 'u0', index: at, kind: 'veth' }],
     }
-    const service = { index: serviceIndex, name: 'web', vipIpv4: word(VIP), port: 80, protocol: 6, hosts: [] }
+    const service = { index: serviceIndex, name: 'web', vip: addressWords(VIP), port: 80, protocol: 6, hosts: [] }
     const plan = {
       directory: {
         hosts: [hostEntry(1, 'own', OWN, true), hostEntry(HOST_INDEX, 'far', FAR, false)],

@@ -229,6 +229,8 @@ export const APPS: AppsData = {
 }
 
 const nodeRow = {
+  address6: null,
+  tunnel6: null,
   tunnel: null,
   retiring: [] as string[],
   self: false,

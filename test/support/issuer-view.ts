@@ -35,6 +35,8 @@ export class IssuerView extends FakeView {
         id: m.id,
         address: m.address,
         tunnel: m.tunnel ?? null,
+        address6: m.address6 ?? null,
+        tunnel6: m.tunnel6 ?? null,
         roles: m.roles,
         retiring: [],
         rolesRevision: m.rolesRevision,

@@ -110,7 +110,7 @@ export class SimCluster {
       .filter(({ ipv4 }) => !this.#gone.has(ipv4))
     const previous = this.#directories.get(own)
     const hostKey = (host: { name: string; ipv4: number }): string => `${host.name} ${host.ipv4}`
-    const serviceKey = (vip: number, port: number): string => `${vip} ${port}`
+    const serviceKey = (vip: Uint32Array, port: number): string => `${vip} ${port}`
     const book = assignIndexes(
       all.map(hostKey),
       new Map((previous?.hosts ?? []).map(host => [hostKey(host), host.index])),
@@ -119,9 +119,9 @@ export class SimCluster {
     )
     const hosts = all.filter(host => book.indexes.has(hostKey(host)))
     const services = assignIndexes(
-      this.services.map(service => serviceKey(service.vip, service.port)),
+      this.services.map(service => serviceKey(words(service.vip), service.port)),
       new Map(
-        (previous?.services ?? []).map(service => [serviceKey(service.vipIpv4, service.port), service.index]),
+        (previous?.services ?? []).map(service => [serviceKey(service.vip, service.port), service.index]),
       ),
       previous?.serviceIndexes ?? emptyBook(0),
       1000,
@@ -151,9 +151,9 @@ export class SimCluster {
         ? [{ name: 'c1', ipv4: ip(10, 10, 0, 50), live: true }]
         : [],
       services: this.services.map(service => ({
-        index: services.indexes.get(serviceKey(service.vip, service.port))!,
+        index: services.indexes.get(serviceKey(words(service.vip), service.port))!,
         name: service.name,
-        vipIpv4: service.vip,
+        vip: words(service.vip),
         port: service.port,
         protocol: 6,
         hosts: hosts

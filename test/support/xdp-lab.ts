@@ -43,7 +43,7 @@ import { addressBytes, addressWords, join } from './packets.ts'
 import { testSecret } from './routes.ts'
 
 /** Interface and subnet of each exit; the n-th has 10.5n.0.1/16 and fd00:5n::1/64. */
-const LINKS: Readonly<Record<Exit, { name: string; net: number; mtu: number; mac: number }>> = {
+export const LINKS: Readonly<Record<Exit, { name: string; net: number; mtu: number; mac: number }>> = {
   uplink: { name: 'u0', net: 50, mtu: JUMBO_MTU, mac: 0x50 },
   cluster: { name: 'c0', net: 51, mtu: JUMBO_MTU, mac: 0x51 },
   narrow: { name: 'n0', net: 52, mtu: NARROW_MTU, mac: 0x52 },
@@ -62,7 +62,7 @@ export const sourceOf = ({ exit }: WorldHost): Uint8Array => {
   return mac(LINKS[exit].mac)
 }
 
-const makeWorld = async (): Promise<TestNetns> => {
+export const makeWorld = async (): Promise<TestNetns> => {
   const netns = await makeNetns()
   netns.run(() => {
     writeSysctl('net.ipv6.conf.default.accept_dad', 0)

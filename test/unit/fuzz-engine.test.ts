@@ -74,7 +74,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
       {
         index: 0,
         name: 'web',
-        vipIpv4: ipv4Of('10.99.0.1'),
+        vip: addressWords('10.99.0.1'),
         port: 80,
         protocol: 6,
         hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })),
@@ -82,7 +82,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
       {
         index: 1,
         name: 'dns',
-        vipIpv4: ipv4Of('10.99.0.1'),
+        vip: addressWords('10.99.0.1'),
         port: 53,
         protocol: 17,
         hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })),

@@ -61,7 +61,7 @@ export class ClassifierCore {
     const forwarder = this.#directory.forwarderAt(ipv4Word(header.node, 0))
     if (forwarder === undefined || forwarder.ipv4 !== sourceIpv4)
       return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
-    const service = this.#directory.service(ipv4Word(header.vip, 0), header.ports & 0xffff, header.protocol)
+    const service = this.#directory.service(header.vip, 0, header.ports & 0xffff, header.protocol)
     if (service === undefined) return this.#ports.drop(DROP.NOT_A_SERVICE)
     const key = this.#key
     key.set(header.client, 0)
@@ -117,8 +117,7 @@ export class ClassifierCore {
     const { inventory } = this
     const { keys } = inventory
     const gone = inventory.select(slot => {
-      const at = slot * 10
-      const service = this.#directory.service(ipv4Word(keys, at + 4), keys[at + 8] & 0xffff, keys[at + 9])
+      const service = this.#directory.serviceOf(keys, slot * 10)
       return service === undefined || this.#directory.host(this.host[slot]) === undefined
     })
     for (const slot of gone) inventory.remove(slot)

@@ -76,6 +76,8 @@ export class ClusterApi {
       id: links.id,
       address: config.addresses.cluster,
       tunnel: config.addresses.tunnel ?? null,
+      address6: config.addresses.cluster6 ?? null,
+      tunnel6: config.addresses.tunnel6 ?? null,
       ...rolesOf(config.roles, self),
       self: true,
       node: 'alive',
@@ -100,11 +102,14 @@ export class ClusterApi {
     const { managed } = this.#parts
     const machine = this.#parts.machine(peer.name)
     const alive = peer.state === 'alive'
+    const known = config.peers.find(({ name }) => name === peer.name)
     return {
       name: peer.name,
       id: peer.id,
       address: peer.address,
-      tunnel: config.peers.find(({ name }) => name === peer.name)?.tunnel ?? null,
+      tunnel: known?.tunnel ?? null,
+      address6: known?.address6 ?? null,
+      tunnel6: known?.tunnel6 ?? null,
       ...rolesOf(peer.roles, member),
       self: false,
       node: machine.state,

@@ -1,4 +1,6 @@
 /** What an agent of a managed cluster starts from: the statements on its disk, and a node file that agrees with them. */
+
+import { moreAddresses } from '../../cluster/fact-addresses.ts'
 import { Ledger } from '../../cluster/ledger.ts'
 import { loadCluster } from '../../cluster/store.ts'
 import type { ClusterView, Member } from '../../cluster/types.ts'
@@ -44,11 +46,13 @@ export const checkFile = ({ node, addresses }: NodeFile, self: Member): void => 
   says('node.name', node.name, self.name)
   says('addresses.cluster', addresses.cluster, self.address)
   says('addresses.tunnel', addresses.tunnel, self.tunnel)
+  says('addresses.cluster6', addresses.cluster6, self.address6)
+  says('addresses.tunnel6', addresses.tunnel6, self.tunnel6)
 }
 
 /** A node by its file, without roles: while it is no member nobody sends it packets. */
 export const memberOfFile = ({ node, addresses }: NodeFile, id: string): Member => ({
   ...{ id, name: node.name, address: addresses.cluster },
-  ...(addresses.tunnel === undefined ? {} : { tunnel: addresses.tunnel }),
+  ...moreAddresses({ ...addresses, address6: addresses.cluster6 }),
   ...{ roles: [], joinedMs: 0, rolesRevision: 0, directives: [] },
 })

@@ -3,6 +3,7 @@
  * (settling.ts, rotation.ts) and on its way out (retention.ts). Pure: the shell (managed.ts) calls `step` when the view,
  * the peers or the time have changed.
  */
+import { moreAddresses } from '../../cluster/fact-addresses.ts'
 import type { ClusterSecret, ClusterView, DirectiveOrder, Member } from '../../cluster/types.ts'
 import { composeConfig } from '../../config/compose.ts'
 import { servicesOf } from '../../config/document.ts'
@@ -41,7 +42,7 @@ const withRoles = (member: Member, roles: readonly Role[]): PeerConfig => ({
   id: member.id,
   roles: [...new Set([...member.roles, ...roles])],
   address: member.address,
-  ...(member.tunnel === undefined ? {} : { tunnel: member.tunnel }),
+  ...moreAddresses(member),
 })
 
 export class Situations {

@@ -3,6 +3,7 @@
  * its place of a token) goes on: an issuer that lies can bring that about for those that joined at it or after its token was made, and the
  * node must be there when the operator's eviction of the other one arrives. Pure.
  */
+import { addressesOf } from '../../cluster/fact-addresses.ts'
 import type { ClusterView, Member } from '../../cluster/types.ts'
 
 export type Standing =
@@ -38,8 +39,8 @@ export const standingOf = (view: ClusterView, ownId: string): Standing => {
 
 /** The members as this node goes on with them while it is none: itself as it was, without those that have its name or addresses. */
 export const despiteConflict = (view: ClusterView, self: Member): ClusterView => {
-  const own = new Set([self.address, ...(self.tunnel === undefined ? [] : [self.tunnel])])
-  const clashes = ({ id, name, address, tunnel }: Member): boolean =>
-    id === self.id || name === self.name || own.has(address) || (tunnel !== undefined && own.has(tunnel))
+  const own = new Set(addressesOf(self))
+  const clashes = (other: Member): boolean =>
+    other.id === self.id || other.name === self.name || addressesOf(other).some(ip => own.has(ip))
   return { ...view, members: [...view.members.filter(member => !clashes(member)), self] }
 }

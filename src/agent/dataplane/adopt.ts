@@ -1,6 +1,5 @@
 /** What an agent takes over of the one before: flows and mappings, from the tables' columns and from the kernel's tables. Pure. */
 import type { DirectoryIndex } from './directory.ts'
-import { ipv4Word } from './flow-key.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { MAPPING_LIST, type MappingTable } from './mappings.ts'
@@ -56,7 +55,7 @@ const clear = (flows: FlowTable, slot: number): void => {
 const fits = (flows: FlowTable, directory: DirectoryIndex, slot: number): boolean => {
   const { keys } = flows.table
   const at = slot * 10
-  const service = directory.service(ipv4Word(keys, at + 4), keys[at + 8] & 0xffff, keys[at + 9])
+  const service = directory.serviceOf(keys, at)
   const host = directory.host(flows.host[slot])
   const identifier = flows.identifier[slot]
   const whole =
@@ -95,7 +94,7 @@ export const adoptRoute = (
   const { flows, directory } = tables
   const { key, usedMs } = route
   const host = directory.host(route.identifier >>> 24)
-  const service = directory.service(ipv4Word(key, 4), key[8] & 0xffff, key[9])
+  const service = directory.serviceOf(key, 0)
   if (host === undefined || service === undefined) return false
   const identifier = (route.identifier & LOW_BITS) === 0 ? 0 : route.identifier
   if ((identifier === 0) !== host.self) return false

@@ -1,4 +1,5 @@
 import { PacketRing } from '../../os/packet-ring.ts'
+import { ETH_P_IPV6 } from '../../os/packet-socket.ts'
 import { RawSender } from '../../os/raw-socket.ts'
 import { Tun } from '../../os/tun.ts'
 import { UdpBatchSocket } from '../../os/udp-socket.ts'
@@ -14,16 +15,30 @@ const RING_BYTES = 4 << 20
 export interface PreparedDevices {
   readonly raw: RawSender | null
   readonly tun: Tun | null
-  /** Interface indexes of the plan. */
+  /** Rings of the plan, by what they are for (`ringKey`). */
   readonly links: ReadonlySet<number>
-  /** Those of them that had no ring. */
+  /** Those of them that were not there. */
   readonly newRings: ReadonlyMap<number, PacketRing>
 }
 
-/** Where packets come from and go to: a ring an interface, the mapping socket, and by role the raw and TUN output. */
+interface RingPlace {
+  readonly key: number
+  readonly link: LinkRef
+  readonly six: boolean
+}
+
+/** A ring has one protocol: with ETH_P_ALL it would see packets before the rules do. */
+const ringPlaces = ({ links, clusterWords6 }: DataplanePlan): RingPlace[] =>
+  (clusterWords6 === undefined ? [false] : [false, true]).flatMap(six =>
+    links.map(link => ({ key: ringKey(link.index, six), link, six })),
+  )
+
+const ringKey = (index: number, six: boolean): number => index * 2 + (six ? 1 : 0)
+
+/** Where packets come from and go to: a ring an interface and family, the mapping socket, and by role the raw and TUN output. */
 export class Devices {
   readonly socket: UdpBatchSocket
-  /** By interface index. */
+  /** By `ringKey`. */
   readonly #rings = new Map<number, PacketRing>()
   /** Bytes of a frame and of a slot, for life; what is larger is refused and counted (DROP.TOO_BIG). */
   readonly frameSize: number
@@ -36,19 +51,24 @@ export class Devices {
     // Jumbo frames need a larger frame; a super-packet (GRO) takes the ring's slower way.
     this.frameSize = plan.mtuBytes <= FRAME_MTU_BYTES ? SMALL_FRAME : LARGE_FRAME
     const slotSize = this.frameSize
-    for (const link of plan.links) this.#rings.set(link.index, this.#openRing(link))
+    for (const place of ringPlaces(plan)) this.#rings.set(place.key, this.#openRing(place))
     this.socket = UdpBatchSocket.open({ address: plan.clusterAddress, port: plan.mappingPort, slotSize })
-    this.#raw = plan.forwarder === null ? null : RawSender.open({ slotSize })
+    this.#raw = plan.forwarder === null ? null : this.#openRaw(plan)
     this.#tun = plan.host === null ? null : Tun.open(plan.host.tun)
   }
 
-  #openRing(link: LinkRef): PacketRing {
+  #openRaw({ clusterWords6 }: DataplanePlan): RawSender {
+    return RawSender.open({ slotSize: this.frameSize, ipv6: clusterWords6 !== undefined })
+  }
+
+  #openRing({ link, six }: RingPlace): PacketRing {
     return PacketRing.open({
       interfaceIndex: link.index,
       mark: SLOW_MARK,
       markMask: 0xffffffff,
       frameSize: this.frameSize,
       frames: RING_BYTES / this.frameSize,
+      ...(six && { etherType: ETH_P_IPV6 }),
     })
   }
 
@@ -73,11 +93,12 @@ export class Devices {
     let raw: RawSender | null = null
     let tun: Tun | null = null
     try {
-      for (const link of plan.links)
-        if (!this.#rings.has(link.index)) newRings.set(link.index, this.#openRing(link))
-      if (plan.forwarder !== null) raw = this.#raw ?? RawSender.open({ slotSize: this.frameSize })
+      const places = ringPlaces(plan)
+      for (const place of places)
+        if (!this.#rings.has(place.key)) newRings.set(place.key, this.#openRing(place))
+      if (plan.forwarder !== null) raw = this.#raw ?? this.#openRaw(plan)
       if (plan.host !== null) tun = this.#tun ?? Tun.open(plan.host.tun)
-      return { raw, tun, newRings, links: new Set(plan.links.map(link => link.index)) }
+      return { raw, tun, newRings, links: new Set(places.map(({ key }) => key)) }
     } catch (error) {
       for (const ring of newRings.values()) ring.close()
       if (raw !== this.#raw) raw?.close()

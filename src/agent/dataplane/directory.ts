@@ -1,3 +1,5 @@
+import { AddressMap } from './address-map.ts'
+import { KEY_PORTS, KEY_PROTOCOL, KEY_VIP } from './flow-key.ts'
 import type { IndexBook } from './index-book.ts'
 
 /**
@@ -11,8 +13,10 @@ export interface HostEntry {
   readonly name: string
   /** Cluster address, four words (IPv4 as v4-mapped). */
   readonly words: Uint32Array
-  /** Cluster address as a host-order 32-bit number. */
+  /** Cluster address as a host-order 32-bit number: datagrams and control links go there, whatever family its packets are of. */
   readonly ipv4: number
+  /** Where tunnelled IPv6 packets go; without it the host takes none. */
+  readonly words6?: Uint32Array | undefined
   /** This very node: packets go to the own stack untouched. */
   readonly self: boolean
   /** Stable over the whole cluster: feeds the deterministic choice. */
@@ -26,7 +30,10 @@ export interface HostEntry {
 export interface ForwarderEntry {
   readonly name: string
   readonly tunnelWords: Uint32Array
+  /** Who the forwarder is, in mappings and their keys, of IPv6 flows too. */
   readonly tunnelIpv4: number
+  /** Source of its tunnelled IPv6 packets; without it there are none. */
+  readonly tunnelWords6?: Uint32Array | undefined
   readonly ipv4: number
 }
 
@@ -39,7 +46,8 @@ export interface ClassifierEntry {
 export interface ServiceEntry {
   readonly index: number
   readonly name: string
-  readonly vipIpv4: number
+  /** Four words (IPv4 as v4-mapped). */
+  readonly vip: Uint32Array
   readonly port: number
   readonly protocol: number
   /** Host indexes with their configured capacity, 0..99 (R-B1). */
@@ -70,8 +78,10 @@ export class DirectoryIndex {
   #hostByIndex: (HostEntry | undefined)[] = []
   #hostByAddress = new Map<number, HostEntry>()
   #forwarderByTunnel = new Map<number, ForwarderEntry>()
+  #forwarderByTunnel6 = new AddressMap<ForwarderEntry>()
   #serviceByIndex: (ServiceEntry | undefined)[] = []
-  #services = new Map<number, Map<number, ServiceEntry>>()
+  /** By VIP, then by protocol and port. */
+  #services = new AddressMap<Map<number, ServiceEntry>>()
   /** Null until there was an allotment. */
   readiness: Readiness | null = null
 
@@ -104,18 +114,23 @@ export class DirectoryIndex {
     this.#serviceByIndex = []
     this.#hostByAddress = new Map()
     this.#forwarderByTunnel = new Map()
-    this.#services = new Map()
+    this.#forwarderByTunnel6 = new AddressMap()
+    this.#services = new AddressMap()
     for (const host of hosts) {
       this.#hostByIndex[host.index] = host
       // An address may have been taken over by a node of another name.
       if (!host.leaving || !this.#hostByAddress.has(host.ipv4)) this.#hostByAddress.set(host.ipv4, host)
     }
-    for (const forwarder of forwarders) this.#forwarderByTunnel.set(forwarder.tunnelIpv4, forwarder)
+    for (const forwarder of forwarders) {
+      this.#forwarderByTunnel.set(forwarder.tunnelIpv4, forwarder)
+      if (forwarder.tunnelWords6 !== undefined)
+        this.#forwarderByTunnel6.set(forwarder.tunnelWords6, 0, forwarder)
+    }
     for (const service of services) {
       this.#serviceByIndex[service.index] = service
-      const ports = this.#services.get(service.vipIpv4) ?? new Map<number, ServiceEntry>()
+      const ports = this.#services.get(service.vip) ?? new Map<number, ServiceEntry>()
       ports.set(service.protocol * 65536 + service.port, service)
-      this.#services.set(service.vipIpv4, ports)
+      this.#services.set(service.vip, 0, ports)
     }
   }
 
@@ -131,8 +146,19 @@ export class DirectoryIndex {
     return this.#forwarderByTunnel.get(tunnelIpv4)
   }
 
-  service(vipIpv4: number, port: number, protocol: number): ServiceEntry | undefined {
-    return this.#services.get(vipIpv4)?.get(protocol * 65536 + port)
+  /** By a tunnel address of IPv6: four words from `at`. */
+  forwarderAt6(words: Uint32Array, at: number): ForwarderEntry | undefined {
+    return this.#forwarderByTunnel6.get(words, at)
+  }
+
+  /** @param vip four words from `at` */
+  service(vip: Uint32Array, at: number, port: number, protocol: number): ServiceEntry | undefined {
+    return this.#services.get(vip, at)?.get(protocol * 65536 + port)
+  }
+
+  /** Of a flow key, from `at`. */
+  serviceOf(key: Uint32Array, at: number): ServiceEntry | undefined {
+    return this.service(key, at + KEY_VIP, key[at + KEY_PORTS] & 0xffff, key[at + KEY_PROTOCOL])
   }
 
   serviceAt(index: number): ServiceEntry | undefined {

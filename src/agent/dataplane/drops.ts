@@ -41,6 +41,7 @@ export const DROP = {
   MAPPING_BAD_FLAGS: 35,
   TOO_BIG: 36,
   INACTIVE: 37,
+  NO_IPV6: 38,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -161,6 +162,10 @@ const TEXT: Record<DropName, DropText> = {
   INACTIVE: {
     reason: 'its flow is on a host that is inactive for the service',
     hint: 'shunt hosts -o wide: find why it is inactive; its flows go on as soon as it is active again',
+  },
+  NO_IPV6: {
+    reason: 'the forwarder or its host has no IPv6 address in the cluster',
+    hint: 'give every forwarder addresses.tunnel6 and every host addresses.cluster6 (shunt doctor names them)',
   },
 }
 

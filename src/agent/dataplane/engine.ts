@@ -2,10 +2,10 @@ import { ClassifierCore } from '../classify/classifier-core.ts'
 import { HealthAllotment } from '../classify/health-allotment.ts'
 import type { AllotmentUpdate } from '../classify/update.ts'
 import { RouteBatch } from './batch.ts'
-import { DirectoryIndex } from './directory.ts'
+import { DirectoryIndex, type ForwarderEntry } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
 import type { EngineParts, Mutable } from './engine-parts.ts'
-import { ipv4Word } from './flow-key.ts'
+import { addressEquals, ipv4Word, readIpv6 } from './flow-key.ts'
 import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
@@ -15,7 +15,7 @@ import { makeForwarder } from './make-forwarder.ts'
 import { hostSettings, makeHost } from './make-host.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
-import { createPacketRef } from './packet-ref.ts'
+import { createPacketRef, type PacketRef } from './packet-ref.ts'
 import { readRingPacket } from './slow-path.ts'
 
 /** Ends of quarantine looked for in a tick while no forwarder is there to do so. */
@@ -46,6 +46,8 @@ export class Engine {
   readonly ended = new RouteBatch()
   readonly #parts: EngineParts
   readonly #packet = createPacketRef()
+  /** Source and destination. */
+  readonly #ends = new Uint32Array(8)
   #forwarderSettings: Mutable<ForwarderSettings> | null = null
   #hostSettings: Mutable<HostSettings> | null = null
   /** Of a forwarder role that went: hosts may still hold mappings of it. */
@@ -91,7 +93,7 @@ export class Engine {
 
   #loseRoles(before: DataplanePlan, nowMs: number): void {
     const { plan } = this
-    if (this.forwarder !== null && plan.forwarder?.tunnelIpv4 !== before.forwarder?.tunnelIpv4) {
+    if (this.forwarder !== null && !sameTunnels(plan.forwarder, before.forwarder)) {
       // Another tunnel address leaves the rules of the role in place; with the role the kernel has lost its routes as well.
       if (plan.forwarder !== null) this.forwarder.unplumbAll(nowMs)
       else {
@@ -262,16 +264,25 @@ export class Engine {
     const reason = readRingPacket(packet, buf, offset, length, vnet)
     if (reason !== DROP.NONE) return this.drops.add(reason)
     if (this.host !== null) {
-      const source = readU32(buf, offset + 12)
-      if (
-        this.directory.forwarderAt(source) !== undefined &&
-        readU32(buf, offset + 16) === this.plan.clusterIpv4
-      ) {
-        return this.host.tunnelled(packet, source, this.#nowMs)
-      }
+      const forwarder = this.#tunnelledBy(packet)
+      if (forwarder !== undefined) return this.host.tunnelled(packet, forwarder.tunnelIpv4, this.#nowMs)
     }
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
     this.forwarder.packet(packet, this.#nowMs)
+  }
+
+  /** Of a packet from a tunnel address to this node. */
+  #tunnelledBy({ buf, offset, view }: PacketRef): ForwarderEntry | undefined {
+    if (view.family === 4) {
+      const forwarder = this.directory.forwarderAt(readU32(buf, offset + 12))
+      return readU32(buf, offset + 16) === this.plan.clusterIpv4 ? forwarder : undefined
+    }
+    const ends = this.#ends
+    readIpv6(buf, offset + 8, ends, 0)
+    readIpv6(buf, offset + 24, ends, 4)
+    const own = this.plan.clusterWords6
+    if (own === undefined || !addressEquals(ends, 4, own, 0)) return undefined
+    return this.directory.forwarderAt6(ends, 0)
   }
 
   tick(nowMs: number): void {
@@ -292,6 +303,11 @@ export class Engine {
     return this.heldByForwarder.size > 0 || this.heldByHost.size > 0
   }
 }
+
+type OwnForwarder = DataplanePlan['forwarder']
+
+const sameTunnels = (a: OwnForwarder, b: OwnForwarder): boolean =>
+  a?.tunnelIpv4 === b?.tunnelIpv4 && String(a?.tunnelWords6) === String(b?.tunnelWords6)
 
 const readU32 = (buf: Uint8Array, at: number): number =>
   ((buf[at] << 24) | (buf[at + 1] << 16) | (buf[at + 2] << 8) | buf[at + 3]) >>> 0

@@ -8,7 +8,7 @@ import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
-import { MAPPING_OVERHEAD_IPV4, type MappingHeader } from './mapping-header.ts'
+import { type MappingHeader, mappingOverhead } from './mapping-header.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
 import { decrementTtl } from './rewrite.ts'
@@ -78,7 +78,7 @@ export class ForwarderCore {
   /** A new entry in the embryonic list; -1 when the packet is for no service. */
   #open(key: Uint32Array, tcpFlags: number, nowMs: number): number {
     const protocol = key[9]
-    const service = this.#directory.service(ipv4Word(key, 4), key[8] & 0xffff, protocol)
+    const service = this.#directory.serviceOf(key, 0)
     if (service === undefined) {
       this.#ports.drop(DROP.NOT_A_SERVICE)
       return -1
@@ -189,7 +189,9 @@ export class ForwarderCore {
 
   /** Behind a mapping header, within the MTU. */
   #fits(packet: PacketRef): boolean {
-    return packet.gsoSize === 0 && packet.length + MAPPING_OVERHEAD_IPV4 <= this.#settings.mtuBytes
+    return (
+      packet.gsoSize === 0 && packet.length + mappingOverhead(packet.view.family) <= this.#settings.mtuBytes
+    )
   }
 
   /** The classifier's answer by datagram, with the packet when it travelled (R-A3). */

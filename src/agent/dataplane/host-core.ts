@@ -1,6 +1,6 @@
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
-import { ipv4Word } from './flow-key.ts'
+import { addressEquals, ipv4Word, isIpv4 } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
 import { MAPPING_LIST, type MappingTable, TUPLE_WORDS } from './mappings.ts'
@@ -46,6 +46,7 @@ export interface HostSettings {
 interface ForwarderState {
   epoch: number
   readonly ipv4: number
+  readonly tunnelWords6: Uint32Array | undefined
 }
 
 /**
@@ -204,20 +205,19 @@ export class HostCore {
     this.#ports.datagram(answer, destination)
   }
 
-  /** A packet in tunnelled form that the kernel did not restore; `packet.view` is of the tunnelled form. */
-  tunnelled(packet: PacketRef, sourceIpv4: number, nowMs: number): void {
+  /**
+   * A packet in tunnelled form that the kernel did not restore; `packet.view` is of the tunnelled form.
+   * @param tunnel the forwarder's tunnel address of IPv4, of whatever family the packet is
+   */
+  tunnelled(packet: PacketRef, tunnel: number, nowMs: number): void {
     this.counters.slowPackets++
-    const forwarder = this.#forwarders.get(sourceIpv4)
+    const forwarder = this.#forwarders.get(tunnel)
     if (forwarder === undefined) return this.#ports.drop(DROP.MAPPING_NOT_A_PEER)
     const identifier = ((packet.view.sourcePort << 16) | packet.view.destinationPort) >>> 0
-    this.#tunnelKey(sourceIpv4, identifier)
+    this.#tunnelKey(tunnel, identifier)
     const slot = this.mappings.table.find(this.#key)
-    if (slot >= 0 && this.mappings.epoch[slot] === forwarder.epoch) {
-      if (this.mappings.tuples[slot * 10 + 9] !== packet.view.protocol)
-        return this.#ports.drop(DROP.MAPPING_TUPLE_MISMATCH)
-      return this.#restore(slot, packet, nowMs)
-    }
-    this.#unknown.wait(sourceIpv4, identifier, packet, nowMs)
+    if (slot >= 0 && this.mappings.epoch[slot] === forwarder.epoch) return this.#restore(slot, packet, nowMs)
+    this.#unknown.wait(tunnel, identifier, packet, nowMs)
   }
 
   #tunnelKey(tunnel: number, identifier: number): void {
@@ -230,11 +230,15 @@ export class HostCore {
   }
 
   #restore(slot: number, packet: PacketRef, nowMs: number): void {
+    const { tuples } = this.mappings
+    const { family, protocol } = packet.view
+    if (tuples[slot * TUPLE_WORDS + 9] !== protocol || isIpv4(tuples, slot * TUPLE_WORDS) !== (family === 4))
+      return this.#ports.drop(DROP.MAPPING_TUPLE_MISMATCH)
     const flags = packet.view.tcpFlags
     this.#life(slot, flags, true, nowMs)
     this.counters.injected++
     this.#ports.restore(packet, slot)
-    this.#maybeCommit(slot, packet.view.protocol === 6 ? flags : 0, nowMs)
+    this.#maybeCommit(slot, protocol === 6 ? flags : 0, nowMs)
   }
 
   #inject(slot: number, inner: PacketRef, nowMs: number): void {
@@ -306,23 +310,26 @@ export class HostCore {
   reconfigured(nowMs: number): void {
     const { forwarders } = this.#directory.directory
     const gone = new Set<number>()
-    for (const [tunnel, { ipv4 }] of this.#forwarders) {
-      if (this.#directory.forwarderAt(tunnel)?.ipv4 !== ipv4) gone.add(tunnel)
+    for (const [tunnel, state] of this.#forwarders) {
+      const now = this.#directory.forwarderAt(tunnel)
+      if (now?.ipv4 !== state.ipv4 || !sameWords(now.tunnelWords6, state.tunnelWords6)) gone.add(tunnel)
     }
     for (const tunnel of gone) {
       this.#forwarders.delete(tunnel)
       this.#unknown.forgetTunnel(tunnel)
     }
     const { table, tuples } = this.mappings
-    const isService = (at: number): boolean =>
-      this.#directory.service(ipv4Word(tuples, at + 4), tuples[at + 8] & 0xffff, tuples[at + 9]) !== undefined
     this.#removeAll(
-      table.select(slot => gone.has(table.keyWord(slot, 3)) || !isService(slot * TUPLE_WORDS)),
+      table.select(
+        slot =>
+          gone.has(table.keyWord(slot, 3)) ||
+          this.#directory.serviceOf(tuples, slot * TUPLE_WORDS) === undefined,
+      ),
       nowMs,
     )
-    for (const { tunnelIpv4, ipv4 } of forwarders) {
-      if (!this.#forwarders.has(tunnelIpv4)) this.#forwarders.set(tunnelIpv4, { epoch: 0, ipv4 })
-    }
+    for (const { tunnelIpv4, ipv4, tunnelWords6 } of forwarders)
+      if (!this.#forwarders.has(tunnelIpv4))
+        this.#forwarders.set(tunnelIpv4, { epoch: 0, ipv4, tunnelWords6 })
   }
 
   /**
@@ -332,14 +339,12 @@ export class HostCore {
   adopt(laterMs: number): void {
     const { mappings } = this
     const { table, tuples, epoch } = mappings
-    mappings.adopt(laterMs, slot => {
-      const at = slot * TUPLE_WORDS
-      const [vip, port, protocol] = [ipv4Word(tuples, at + 4), tuples[at + 8] & 0xffff, tuples[at + 9]]
-      return (
+    mappings.adopt(
+      laterMs,
+      slot =>
         this.#forwarders.has(table.keyWord(slot, 3)) &&
-        this.#directory.service(vip, port, protocol) !== undefined
-      )
-    })
+        this.#directory.serviceOf(tuples, slot * TUPLE_WORDS) !== undefined,
+    )
     for (const slot of table.select(() => true)) {
       mappings.committedUntilMs[slot] = 0
       const forwarder = this.#forwarders.get(table.keyWord(slot, 3))!
@@ -369,3 +374,6 @@ export class HostCore {
     return work
   }
 }
+
+const sameWords = (a: Uint32Array | undefined, b: Uint32Array | undefined): boolean =>
+  a === undefined || b === undefined ? a === b : addressEquals(a, 0, b, 0)

@@ -2,6 +2,7 @@ import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
 import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
+import { DROP } from './drops.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
@@ -74,8 +75,14 @@ export const makeForwarder = (
     allotment: kept.allotment,
     settings,
     ports: {
-      tunnel: (packet, identifier, index) =>
-        output.tunnel(packet, own.tunnelWords, directory.host(index)!.words, identifier),
+      tunnel: (packet, identifier, index) => {
+        const six = packet.view.family === 6
+        const from = six ? own.tunnelWords6 : own.tunnelWords
+        const host = directory.host(index)!
+        const to = six ? host.words6 : host.words
+        if (from === undefined || to === undefined) return drops.add(DROP.NO_IPV6)
+        output.tunnel(packet, from, to, identifier)
+      },
       deliverLocal: packet => output.inject(packet),
       datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
       plumb: slot => {

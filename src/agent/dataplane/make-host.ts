@@ -1,7 +1,7 @@
 import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
-import { ipv4Word } from './flow-key.ts'
+import { ipv4Word, isIpv4 } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { HostCore, type HostSettings } from './host-core.ts'
 import { isNeutral } from './identifiers.ts'
@@ -54,6 +54,7 @@ export const makeHost = (
       tunnel: keys[slot * 5 + 3],
       identifier,
       protocol: mappings.tuples[slot * TUPLE_WORDS + 9],
+      family: isIpv4(mappings.tuples, slot * TUPLE_WORDS) ? (4 as const) : (6 as const),
       neutral: isNeutral(identifier, mappings.tuples[slot * TUPLE_WORDS + 8]),
     }
   }

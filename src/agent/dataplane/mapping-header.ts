@@ -72,9 +72,12 @@ export const MAPPING_FLAG_INNER = 0x02
 export const MAPPING_HEADER_IPV4 = FIXED_LENGTH + 3 * 4 + TAG_LENGTH
 export const MAPPING_HEADER_IPV6 = FIXED_LENGTH + 3 * 16 + TAG_LENGTH
 
-/** Bytes that a packet grows by when it travels behind a mapping header: outer IP and UDP headers included. */
-export const MAPPING_OVERHEAD_IPV4 = 20 + 8 + MAPPING_HEADER_IPV4
-export const MAPPING_OVERHEAD_IPV6 = 40 + 8 + MAPPING_HEADER_IPV6
+/** Of the datagrams, which go between cluster addresses: outer IPv4 and UDP headers, whatever family is inside. */
+const OUTER_HEADERS = 20 + 8
+
+/** Bytes that a packet of that family grows by when it travels behind a mapping header. */
+export const mappingOverhead = (family: 4 | 6): number =>
+  OUTER_HEADERS + (family === 4 ? MAPPING_HEADER_IPV4 : MAPPING_HEADER_IPV6)
 
 /** One mapping header; reused. Addresses are four words each (IPv4 v4-mapped). */
 export interface MappingHeader {

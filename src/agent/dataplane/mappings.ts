@@ -1,3 +1,4 @@
+import { AddressMap } from './address-map.ts'
 import { type Columns, HEAP } from './columns.ts'
 import { SlotTable } from './slot-table.ts'
 
@@ -30,8 +31,8 @@ export class MappingTable {
   readonly slowPackets: Uint32Array
   /** Milliseconds until which the kernel may hold the mapping; 0 = not committed. */
   readonly committedUntilMs: Float64Array
-  /** Mappings by VIP (IPv4, host order); none without any. */
-  readonly vips = new Map<number, number>()
+  /** Mappings by VIP; none without any. */
+  readonly vips = new AddressMap<number>()
 
   constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number, columns: Columns = HEAP) {
     const total = capacity + embryonicCapacity
@@ -92,17 +93,16 @@ export class MappingTable {
     for (let i = 0; i < TUPLE_WORDS; i++) this.tuples[at + i] = tuple[i]
   }
 
-  /** Takes in what an earlier process left in the columns, as far as `keep` wants it. @param laterMs see SlotTable.adopt */
+  /** Of an empty table: takes in what an earlier process left in the columns, as far as `keep` wants it. @param laterMs see SlotTable.adopt */
   adopt(laterMs: number, keep: (slot: number) => boolean): void {
-    this.vips.clear()
     this.table.adopt(laterMs, slot => this.tuples[slot * TUPLE_WORDS + PROTOCOL] !== 0 && keep(slot))
     for (const slot of this.table.select(() => true)) this.#count(slot, 1)
   }
 
   #count(slot: number, by: number): void {
-    const vip = this.tuples[slot * TUPLE_WORDS + 7]
-    const count = (this.vips.get(vip) ?? 0) + by
-    if (count > 0) this.vips.set(vip, count)
-    else this.vips.delete(vip)
+    const at = slot * TUPLE_WORDS + 4
+    const count = (this.vips.get(this.tuples, at) ?? 0) + by
+    if (count > 0) this.vips.set(this.tuples, at, count)
+    else this.vips.delete(this.tuples, at)
   }
 }

@@ -28,12 +28,15 @@ export interface DataplanePlan {
   readonly directory: Directory
   readonly clusterAddress: string
   readonly clusterIpv4: number
+  /** Where tunnelled IPv6 packets come to this node. */
+  readonly clusterWords6?: Uint32Array | undefined
   readonly mappingPort: number
   readonly links: readonly LinkRef[]
   readonly mtuBytes: number
   readonly forwarder: {
     readonly tunnelIpv4: number
     readonly tunnelWords: Uint32Array
+    readonly tunnelWords6?: Uint32Array | undefined
     readonly epoch: number
     readonly hasClassifier: boolean
   } | null

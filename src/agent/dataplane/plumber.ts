@@ -28,10 +28,12 @@ export interface RoutePlace {
 }
 
 export interface MappingPlace {
-  /** IPv4 address, host order. */
+  /** The forwarder's tunnel address of IPv4, host order, for mappings of both families. */
   readonly tunnel: number
   readonly identifier: number
   readonly protocol: number
+  /** Of its packets. */
+  readonly family: 4 | 6
   readonly neutral: boolean
 }
 

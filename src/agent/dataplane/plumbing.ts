@@ -28,7 +28,12 @@ export class Plumbing {
     this.#refused = 'refused' in opened ? opened.refused : null
     this.#xdp = null
     if (!('edge' in opened)) {
-      this.plumber = new NftPlumber(this.#elements, plan.table, failed)
+      this.plumber = new NftPlumber(
+        this.#elements,
+        plan.table,
+        failed,
+        tunnel => engine().directory.forwarderAt(tunnel)?.tunnelWords6,
+      )
       return
     }
     const plumber = new XdpPlumber(opened.edge.tables, failed, toldOf(engine), tickNow)

@@ -149,10 +149,7 @@ export const workerStatus = (
     serviceFlows: forwarder?.tally.serviceFlows ?? [],
     serviceConnections: forwarder?.tally.serviceConnections ?? [],
     hostVips: Object.fromEntries(
-      [...(host?.mappings.vips ?? [])].map(([vip, count]) => [
-        formatAddress(Uint32Array.of(0, 0, 0xffff, vip), 0),
-        count,
-      ]),
+      [...(host?.mappings.vips.entries() ?? [])].map(([vip, count]) => [formatAddress(vip, 0), count]),
     ),
   }
 }

@@ -1,10 +1,11 @@
 /** What is known of each host's applications now, and which are missing: asked for by the document, the host's agent lives, nothing listens. Pure. */
+
+import { addressPort } from '../../address-port.ts'
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import type { AbsentRow } from '../../control/health-types.ts'
 import type { Row } from '../../health/types.ts'
 import type { CachedHost } from '../../health/unit/types.ts'
-import { addressPort } from './address-port.ts'
 
 /** A host's rows, by service: of each the one at the service's own port, which is the one that counts. */
 export interface KnownTable {

@@ -1,4 +1,6 @@
 /** What the control API shows of health and load (control/health-types.ts). Pure but for what it is given. */
+
+import { addressPort } from '../../address-port.ts'
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import { whenFailingOf } from '../../config/health-fields.ts'
 import type { NodeConfig } from '../../config/schema.ts'
@@ -15,7 +17,6 @@ import { appKey } from '../../health/app-id.ts'
 import type { HealthNode } from '../../health/node.ts'
 import type { Row, ServerState } from '../../health/types.ts'
 import { absentRows, type KnownTable, knownTables } from './absent.ts'
-import { addressPort } from './address-port.ts'
 import type { OwnApps } from './own-apps.ts'
 import { type RowFact, rowFacts } from './row-facts.ts'
 import { serviceOf } from './services.ts'

@@ -2,6 +2,7 @@
  * What this host knows of its own applications (R-B2): which endpoints of services are listened on, by whom, how healthy and how
  * busy they are. The table (src/health/host) is told; nothing is asked of the applications.
  */
+import { addressPort } from '../../address-port.ts'
 import { whenFailingOf } from '../../config/health-fields.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
 import type { AppsData, ServiceConnections } from '../../control/types.ts'
@@ -148,8 +149,7 @@ export class OwnApps {
     for (const [service, listeners] of servedEndpoints(this.#asked(), sockets))
       for (const listener of listeners)
         served.set(listener, [...(served.get(listener) ?? []), service.service.name])
-    const at = (address: string, port: number): string =>
-      address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+    const at = (address: string, port: number): string => addressPort(address, port)
     return {
       server: this.#sample?.server ?? null,
       services: await this.#counting.ask(() => ownConnections(this.#asked(), this.#watch.listeners())),

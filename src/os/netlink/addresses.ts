@@ -11,6 +11,8 @@ const RTM_GETADDR = 22
 const HEADER_BYTES = 8
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
+/** IPv6: in force at once, without asking whether somebody else has it (RFC 4862, section 5.4). */
+const IFA_F_NODAD = 2
 
 export interface InterfaceAddress {
   interfaceIndex: number
@@ -24,7 +26,7 @@ export const addresses = (): InterfaceAddress[] =>
     .filter(reply => reply.type === RTM_NEWADDR)
     .map(readAddress)
 
-/** Adds `10.0.0.1/24` to an interface. False if it was there already. Throws OsError, RangeError for a bad text. */
+/** Adds `10.0.0.1/24` or `fd00::1/64` to an interface. False if it was there already. Throws OsError, RangeError for a bad text. */
 export const addAddress = (interfaceIndex: number, cidr: string): boolean =>
   change('add', RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, interfaceIndex, cidr, constants.errno.EEXIST)
 
@@ -41,7 +43,10 @@ const change = (
   alreadySo: number,
 ): boolean => {
   const { address, prefixLength } = parseCidr(cidr)
-  const header = Buffer.from([familyOf(address), prefixLength, 0, 0, 0, 0, 0, 0])
+  const header = Buffer.from([
+    ...[familyOf(address), prefixLength],
+    ...[address.length === 16 && type === RTM_NEWADDR ? IFA_F_NODAD : 0, 0, 0, 0, 0, 0],
+  ])
   header.writeUInt32LE(interfaceIndex, 4)
   try {
     routeRequest(`${verb} address ${cidr}`, type, flags, header, writer => {

@@ -30,6 +30,8 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
     ['RTT agent', duration(node.agentRttMs)],
     ['address', node.address],
     ['tunnel', node.tunnel],
+    ['address6', node.address6],
+    ['tunnel6', node.tunnel6],
     ['revision', node.revision === null ? null : `${node.revision} (newest ${newestRevision(nodes.nodes)})`],
     ['in sync', node.synced ? 'yes' : 'no'],
     ['joined', node.joinedAt],

@@ -1,3 +1,4 @@
+import { addressPort } from '../../address-port.ts'
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
 import { cell, type Screen } from './screen.ts'
@@ -25,7 +26,7 @@ export const services: Screen = {
         key: row.service,
         cells: [
           cell(row.service),
-          cell(`${row.vip}:${row.port}`),
+          cell(addressPort(row.vip, row.port)),
           cell(row.protocol),
           cell(`${ready}/${row.hosts}`, { sort: ready, style }),
           cell(row.flows),

@@ -16,7 +16,14 @@ const it = suite('xdp-plumber')
 const VIP = 0x0a630001
 const TUNNEL = 0x0a0a0101
 const LEASE_MS = 60_000
-const SERVICE = { index: 4, name: 'web', vipIpv4: VIP, port: 80, protocol: 6, hosts: [] }
+const SERVICE = {
+  index: 4,
+  name: 'web',
+  vip: Uint32Array.of(0, 0, 0xffff, VIP),
+  port: 80,
+  protocol: 6,
+  hosts: [],
+}
 const NUMBER = SERVICE.index + 1
 
 /** The flow key of the n-th client. */
@@ -33,6 +40,7 @@ interface Told {
 const makeWorld = (buckets = 64) => {
   const routes = testTable(4, buckets).table
   const mappings = testMappings(4, buckets).table
+  const six = { routes6: testTable(6, buckets).table, mappings6: testMappings(6, buckets).table }
   const services = new ServiceNumbers()
   services.replace([SERVICE])
   const tunnels = new TunnelBook()
@@ -41,7 +49,7 @@ const makeWorld = (buckets = 64) => {
   const mappingsTold: Told = { used: [], gone: [], failed: [] }
   const clock = { tick: 0xfff0 }
   const plumber = new XdpPlumber(
-    { routes, mappings, services, tunnels, renewTunnel: tunnel => tunnels.renew(tunnel) },
+    { routes, mappings, ...six, services, tunnels, renewTunnel: tunnel => tunnels.renew(tunnel) },
     { route: slot => flowsTold.failed.push(slot), mapping: slot => mappingsTold.failed.push(slot) },
     {
       routeUsed: (key, usedMs) => {
@@ -80,7 +88,7 @@ const makeWorld = (buckets = 64) => {
     },
     put: (identifier: number, n: number) => plumber.mapping(n, TUNNEL, identifier, flow(n), 0),
     unmap: (identifier: number) =>
-      plumber.unmap([{ tunnel: TUNNEL, identifier, protocol: 6, neutral: false }]),
+      plumber.unmap([{ tunnel: TUNNEL, identifier, protocol: 6, family: 4, neutral: false }]),
   }
 }
 

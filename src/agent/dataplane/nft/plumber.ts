@@ -1,5 +1,7 @@
 import type { SetElements } from '../../../os/netlink/nftables-elements.ts'
+import { isIpv4 } from '../flow-key.ts'
 import type { MappingPlace, Plumber, PlumbFailures, RouteKind, RoutePlace } from '../plumber.ts'
+import { addressBytes, bytesOf, decKey, flowKeyBytes, portBytes } from './element-bytes.ts'
 
 /** The part of the netlink batch writer that the plumber needs; tests give their own. */
 export type ElementWriter = Pick<SetElements, 'add' | 'delete' | 'commit'>
@@ -11,7 +13,12 @@ interface Change {
   readonly undo: (writer: ElementWriter) => void
 }
 
+export type Tunnel6Of = (tunnel: number) => Uint32Array | undefined
+
 const TCP = 6
+/** Sets of IPv6 are named like those of IPv4. */
+const named = (set: string, family: 4 | 6): string => (family === 6 ? `${set}6` : set)
+const familyOf = (words: Uint32Array, at: number): 4 | 6 => (isIpv4(words, at) ? 4 : 6)
 /** Commits spent on finding what a refused batch failed by: the kernel takes milliseconds to abort one. */
 const RETRY_COMMITS = 24
 
@@ -20,32 +27,6 @@ const REMOVALS_PER_COMMIT = 256
 
 /** Slack by which the parts of a mapping outlive the look-up that leads to them, so no packet is half restored. */
 const PART_SLACK_MS = 10_000
-
-/** Network-order bytes of 32-bit words, for keys and data of kernel sets. */
-const bytesOf = (...parts: (readonly [value: number, order: 'net' | 'host'])[]): Uint8Array => {
-  const view = new DataView(new ArrayBuffer(parts.length * 4))
-  parts.forEach(([value, order], i) => {
-    view.setUint32(i * 4, value, order === 'host')
-  })
-  return new Uint8Array(view.buffer)
-}
-
-/** A 16-bit field in a concatenation or as data: two network-order bytes, padded to four in a key. */
-const portBytes = (port: number): Uint8Array => Uint8Array.of(port >> 8, port & 255)
-
-/** Tunnel address, identifier, protocol (one byte, padded). */
-const decKey = (tunnel: number, identifier: number, protocol: number): Uint8Array =>
-  bytesOf([tunnel, 'net'], [identifier, 'net'], [protocol << 24, 'net'])
-
-const flowKeyBytes = (key: Uint32Array, at: number): Uint8Array => {
-  const view = new DataView(new ArrayBuffer(20))
-  view.setUint32(0, key[at + 3])
-  view.setUint16(4, key[at + 8] >>> 16)
-  view.setUint32(8, key[at + 7])
-  view.setUint16(12, key[at + 8] & 0xffff)
-  view.setUint8(16, key[at + 9])
-  return new Uint8Array(view.buffer)
-}
 
 /**
  * Puts routes and mappings into the kernel in batches (decision 1): changes gather, `flush` commits them in one
@@ -58,12 +39,22 @@ export class NftPlumber implements Plumber {
   readonly #writer: ElementWriter
   readonly #table: string
   readonly #failed: PlumbFailures
+  readonly #tunnel6Of: Tunnel6Of
+  /** IPv6 tunnel addresses as they stand in elements, by the IPv4 one. */
+  readonly #tunnels6 = new Map<number, Uint8Array>()
   #budget = 0
   #pending: Change[] = []
   #mark = 0
   readonly counters = { batches: 0, changes: 0, batchFailures: 0, changeFailures: 0 }
 
-  constructor(writer: ElementWriter, table: string, failed: PlumbFailures) {
+  /** @param tunnel6Of a forwarder's IPv6 tunnel address, by its IPv4 one */
+  constructor(
+    writer: ElementWriter,
+    table: string,
+    failed: PlumbFailures,
+    tunnel6Of: Tunnel6Of = () => undefined,
+  ) {
+    this.#tunnel6Of = tunnel6Of
     this.#writer = writer
     this.#table = table
     this.#failed = failed
@@ -103,10 +94,11 @@ export class NftPlumber implements Plumber {
     // Never put into the kernel: see ruleset.ts on identifiers whose checksum must be fixed.
     if (!neutral && key[at + 9] !== TCP) return
     const flow = flowKeyBytes(key, at)
+    const family = familyOf(key, at)
     const failed = (): void => this.#failed.route(slot)
     if (neutral) {
       return this.#push(failed, [
-        { set: 'route', key: flow, data: bytesOf([identifier, 'net']), timeoutMs: leaseMs },
+        { set: named('route', family), key: flow, data: bytesOf([identifier, 'net']), timeoutMs: leaseMs },
       ])
     }
     const mark = bytesOf([identifier, 'host'])
@@ -114,7 +106,7 @@ export class NftPlumber implements Plumber {
     this.#push(failed, [
       { set: 'fixed_hi', key: mark, data: portBytes(identifier >>> 16), timeoutMs: longer },
       { set: 'fixed_lo', key: mark, data: portBytes(identifier & 0xffff), timeoutMs: longer },
-      { set: 'fixed', key: flow, data: mark, timeoutMs: leaseMs },
+      { set: named('fixed', family), key: flow, data: mark, timeoutMs: leaseMs },
     ])
   }
 
@@ -122,7 +114,7 @@ export class NftPlumber implements Plumber {
   local(slot: number, key: Uint32Array, at: number, leaseMs: number): void {
     this.#push(
       () => this.#failed.route(slot),
-      [{ set: 'local', key: flowKeyBytes(key, at), timeoutMs: leaseMs }],
+      [{ set: named('local', familyOf(key, at)), key: flowKeyBytes(key, at), timeoutMs: leaseMs }],
     )
   }
 
@@ -133,7 +125,12 @@ export class NftPlumber implements Plumber {
 
   /** Takes routes out at once; none of them is in the kernel when this returns. */
   unrouteAll(entries: readonly RoutePlace[]): void {
-    this.#takeOut(entries.map(({ key, at, kind }) => ({ set: kind, key: flowKeyBytes(key, at) })))
+    this.#takeOut(
+      entries.map(({ key, at, kind }) => ({
+        set: named(kind, familyOf(key, at)),
+        key: flowKeyBytes(key, at),
+      })),
+    )
   }
 
   #takeOut(elements: readonly { readonly set: string; readonly key: Uint8Array }[]): void {
@@ -163,6 +160,9 @@ export class NftPlumber implements Plumber {
     leaseMs: number,
   ): void {
     if (!neutral && tuple[at + 9] !== TCP) return
+    const family = familyOf(tuple, at)
+    const from = this.#tunnelBytes(tunnel, family)
+    if (from === undefined) return this.#failed.mapping(slot)
     this.#mark = this.#mark >= 0x40000000 ? 1 : this.#mark + 1
     const number = this.#mark
     const mark = bytesOf([number, 'host'])
@@ -171,8 +171,8 @@ export class NftPlumber implements Plumber {
     this.#push(
       () => this.#failed.mapping(slot),
       [
-        { set: 'client', key: mark, data: bytesOf([tuple[at + 3], 'net']), timeoutMs: longer },
-        { set: 'vip_of', key: mark, data: bytesOf([tuple[at + 7], 'net']), timeoutMs: longer },
+        { set: named('client', family), key: mark, data: addressBytes(tuple, at), timeoutMs: longer },
+        { set: named('vip_of', family), key: mark, data: addressBytes(tuple, at + 4), timeoutMs: longer },
         ...(neutral
           ? [{ set: 'ports', key: mark, data: bytesOf([ports, 'net']), timeoutMs: longer }]
           : [
@@ -180,8 +180,8 @@ export class NftPlumber implements Plumber {
               { set: 'ports_lo', key: mark, data: portBytes(ports & 0xffff), timeoutMs: longer },
             ]),
         {
-          set: neutral ? 'dec' : 'dec_fixed',
-          key: decKey(tunnel, identifier, tuple[at + 9]),
+          set: named(neutral ? 'dec' : 'dec_fixed', family),
+          key: decKey(from, identifier, tuple[at + 9]),
           data: mark,
           timeoutMs: leaseMs,
         },
@@ -192,11 +192,23 @@ export class NftPlumber implements Plumber {
   /** Host: takes mappings out; their look-up is gone from the kernel when this returns. */
   unmap(entries: readonly MappingPlace[]): void {
     this.#takeOut(
-      entries.map(({ tunnel, identifier, protocol, neutral }) => ({
-        set: neutral ? 'dec' : 'dec_fixed',
-        key: decKey(tunnel, identifier, protocol),
-      })),
+      entries.flatMap(({ tunnel, identifier, protocol, family, neutral }) => {
+        // One without an address was never put in.
+        const from = family === 4 ? bytesOf([tunnel, 'net']) : this.#tunnels6.get(tunnel)
+        const set = named(neutral ? 'dec' : 'dec_fixed', family)
+        return from === undefined ? [] : [{ set, key: decKey(from, identifier, protocol) }]
+      }),
     )
+  }
+
+  /** A forwarder that changes its address has its mappings taken out before others are put in: here stands what those in force have. */
+  #tunnelBytes(tunnel: number, family: 4 | 6): Uint8Array | undefined {
+    if (family === 4) return bytesOf([tunnel, 'net'])
+    const words = this.#tunnel6Of(tunnel)
+    if (words === undefined) return undefined
+    const bytes = addressBytes(words, 0)
+    this.#tunnels6.set(tunnel, bytes)
+    return bytes
   }
 
   unmapTunnel(): boolean {

@@ -21,21 +21,34 @@ export interface RulesetPlan {
   readonly uplink: readonly string[]
   readonly cluster: readonly string[]
   readonly clusterAddress: string
+  /** Where tunnelled IPv6 packets come to this node; left out: nowhere. */
+  readonly clusterAddress6?: string | undefined
   /** Source address of frames that XDP has done with (bpf/own-stack.h), which the own stack gets as they are; null: none are. */
   readonly doneBy?: string | null
   readonly forwarder: {
     readonly tunnelAddress: string
+    /** Left out: IPv6 services are not carried here. */
+    readonly tunnelAddress6?: string | undefined
     readonly services: readonly { readonly vip: string; readonly protocol: string; readonly port: number }[]
-    /** Hosts other than this node, with the next hop and interface that lead to them. */
-    readonly hosts: readonly {
-      readonly index: number
-      readonly address: string
-      readonly hop: string
-      readonly link: string
-    }[]
+    /** Hosts other than this node. */
+    readonly hosts: readonly HostHop[]
+    /** The same by IPv6. */
+    readonly hosts6?: readonly HostHop[] | undefined
     readonly routeCapacity: number
   } | null
-  readonly host: { readonly tunnels: readonly string[]; readonly mappingCapacity: number } | null
+  readonly host: {
+    readonly tunnels: readonly string[]
+    readonly tunnels6?: readonly string[] | undefined
+    readonly mappingCapacity: number
+  } | null
+}
+
+/** A host, with the next hop and interface that lead to its address. */
+export interface HostHop {
+  readonly index: number
+  readonly address: string
+  readonly hop: string
+  readonly link: string
 }
 
 /** "SH" and a version: the mark of packets that the agent must see. */
@@ -56,7 +69,40 @@ export const KERNEL_COUNTERS = [
 
 export const tableName = (node: string): string => `shunt_${node.replaceAll('-', '_')}`
 
-const KEY = 'ip saddr . th sport . ip daddr . th dport . ip protocol'
+/**
+ * What differs between the families: names, and how a packet that is not simple is told. Marks and what hangs on them are shared. With IPv6,
+ * what has extension headers goes the slow way, where they are followed; neighbours ask about an address by ICMPv6 (RFC 4861).
+ */
+interface Family {
+  /** At the end of names. */
+  readonly mark: '' | '6'
+  readonly ip: 'ip' | 'ip6'
+  readonly protocol: 'ip protocol' | 'meta l4proto'
+  readonly fragment: readonly string[]
+  readonly control: readonly string[]
+  readonly extended: readonly string[]
+}
+
+const IPV4: Family = {
+  mark: '',
+  ip: 'ip',
+  protocol: 'ip protocol',
+  fragment: ['ip frag-off & 0x3fff != 0'],
+  control: [],
+  extended: [],
+}
+const IPV6: Family = {
+  mark: '6',
+  ip: 'ip6',
+  protocol: 'meta l4proto',
+  // An atomic fragment is a whole packet (RFC 6946).
+  fragment: ['frag frag-off != 0', 'frag more-fragments 1'],
+  control: ['icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'],
+  extended: ['ip6 nexthdr != { tcp, udp }'],
+}
+
+const keyOf = ({ ip, protocol }: Family): string =>
+  `${ip} saddr . th sport . ${ip} daddr . th dport . ${protocol}`
 
 /** A set or map; `declaration` is what cannot change while it lives. */
 export interface SetPart {
@@ -80,6 +126,10 @@ export interface RulesetParts {
 const chainOf = (link: string): string =>
   /^[A-Za-z0-9_.-]+$/.test(link) ? `in_${link}` : `in_/${Buffer.from(link).toString('hex')}`
 
+const hasHost6 = ({ host, clusterAddress6 }: RulesetPlan): boolean =>
+  host?.tunnels6 !== undefined && clusterAddress6 !== undefined
+const hasForwarder6 = ({ forwarder }: RulesetPlan): boolean => forwarder?.tunnelAddress6 !== undefined
+
 /** What the netdev table holds. */
 export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
   const links = [
@@ -95,9 +145,16 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
       rules: [
         ...(plan.doneBy ? [`ether saddr ${plan.doneBy} accept`] : []),
         ...(plan.host !== null && plan.cluster.includes(link)
-          ? [`ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap`]
+          ? [
+              `ip saddr @tunnels ip daddr ${plan.clusterAddress} goto decap`,
+              ...(hasHost6(plan)
+                ? [`ip6 saddr @tunnels6 ip6 daddr ${plan.clusterAddress6} goto decap6`]
+                : []),
+            ]
           : []),
-        ...(plan.forwarder !== null && plan.uplink.includes(link) ? ['ip daddr @vips goto vip'] : []),
+        ...(plan.forwarder !== null && plan.uplink.includes(link)
+          ? ['ip daddr @vips goto vip', ...(hasForwarder6(plan) ? ['ip6 daddr @vips6 goto vip6'] : [])]
+          : []),
       ],
     },
   ])
@@ -105,11 +162,14 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
     counter,
     { hook: null, rules: [`counter name ${counter} meta mark set ${SLOW_MARK} accept`] },
   ]
-  const forwarder = plan.forwarder === null ? NOTHING : forwarderPart(plan.forwarder)
-  const host = plan.host === null ? NOTHING : hostPart(plan.host)
+  const roles = rolesOf(plan)
   return {
-    sets: new Map([...forwarder.sets, ...host.sets]),
-    chains: new Map([...forwarder.chains, ...host.chains, slow('slow_vip'), slow('slow_tunnel'), ...base]),
+    sets: new Map(roles.flatMap(({ sets }) => sets)),
+    chains: new Map([
+      ...roles.flatMap(({ chains }) => chains),
+      ...[slow('slow_vip'), slow('slow_tunnel')],
+      ...base,
+    ]),
   }
 }
 
@@ -141,7 +201,24 @@ interface RolePart {
   readonly sets: readonly [string, SetPart][]
   readonly chains: readonly [string, ChainPart][]
 }
-const NOTHING: RolePart = { sets: [], chains: [] }
+
+const rolesOf = (plan: RulesetPlan): RolePart[] => {
+  const { forwarder, host } = plan
+  const parts: RolePart[] = []
+  if (forwarder !== null) {
+    const { routeCapacity: capacity, services, tunnelAddress6 } = forwarder
+    const of = ({ ip }: Family) => services.filter(({ vip }) => vip.includes(':') === (ip === 'ip6'))
+    parts.push(forwarderPart(IPV4, forwarder.tunnelAddress, of(IPV4), forwarder.hosts, capacity))
+    if (tunnelAddress6 !== undefined)
+      parts.push(forwarderPart(IPV6, tunnelAddress6, of(IPV6), forwarder.hosts6 ?? [], capacity))
+  }
+  if (host !== null) {
+    const { mappingCapacity } = host
+    parts.push(hostPart(IPV4, host.tunnels, mappingCapacity))
+    if (hasHost6(plan)) parts.push(hostPart(IPV6, host.tunnels6!, mappingCapacity))
+  }
+  return parts
+}
 
 const declare = (
   kind: SetPart['kind'],
@@ -151,33 +228,44 @@ const declare = (
 ): [string, SetPart] => [name, { kind, declaration, elements }]
 const chain = (name: string, ...rules: string[]): [string, ChainPart] => [name, { hook: null, rules }]
 
-const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart => {
-  const { services, hosts } = plan
-  const leased = `flags timeout; size ${plan.routeCapacity};`
+const forwarderPart = (
+  family: Family,
+  tunnelAddress: string,
+  services: NonNullable<RulesetPlan['forwarder']>['services'],
+  hosts: readonly HostHop[],
+  capacity: number,
+): RolePart => {
+  const { mark, ip, protocol } = family
+  const key = keyOf(family)
+  const leased = `flags timeout; size ${capacity};`
   const byIndex = (name: string, type: string, items: string[]): [string, SetPart] =>
-    declare('map', name, `typeof @th,0,8 : ${type}; size 256;`, items)
+    declare('map', `${name}${mark}`, `typeof @th,0,8 : ${type}; size 256;`, items)
   return {
     sets: [
-      declare('set', 'vips', 'typeof ip daddr;', [...new Set(services.map(service => service.vip))]),
+      declare('set', `vips${mark}`, `typeof ${ip} daddr;`, [...new Set(services.map(({ vip }) => vip))]),
       declare(
         'set',
-        'services',
-        'typeof ip daddr . ip protocol . th dport;',
+        `services${mark}`,
+        `typeof ${ip} daddr . ${protocol} . th dport;`,
         services.map(s => `${s.vip} . ${s.protocol} . ${s.port}`),
       ),
-      declare('map', 'route', `typeof ${KEY} : @th,0,32; ${leased}`),
-      declare('map', 'fixed', `typeof ${KEY} : meta mark; ${leased}`),
-      declare('map', 'fixed_hi', `typeof meta mark : tcp sport; ${leased}`),
-      declare('map', 'fixed_lo', `typeof meta mark : tcp dport; ${leased}`),
-      declare('set', 'local', `typeof ${KEY}; ${leased}`),
+      declare('map', `route${mark}`, `typeof ${key} : @th,0,32; ${leased}`),
+      declare('map', `fixed${mark}`, `typeof ${key} : meta mark; ${leased}`),
+      ...(mark === ''
+        ? [
+            declare('map', 'fixed_hi', `typeof meta mark : tcp sport; ${leased}`),
+            declare('map', 'fixed_lo', `typeof meta mark : tcp dport; ${leased}`),
+          ]
+        : []),
+      declare('set', `local${mark}`, `typeof ${key}; ${leased}`),
       byIndex(
         'address',
-        'ip daddr',
+        `${ip} daddr`,
         hosts.map(h => `${h.index} : ${h.address}`),
       ),
       byIndex(
         'hop',
-        'ip daddr',
+        `${ip} daddr`,
         hosts.map(h => `${h.index} : ${h.hop}`),
       ),
       byIndex(
@@ -188,58 +276,69 @@ const forwarderPart = (plan: NonNullable<RulesetPlan['forwarder']>): RolePart =>
     ],
     chains: [
       chain(
-        'vip',
-        'ip frag-off & 0x3fff != 0 counter name fragment_vip drop',
-        'ip daddr . ip protocol . th dport != @services counter name not_a_service drop',
+        `vip${mark}`,
+        ...family.fragment.map(rule => `${rule} counter name fragment_vip drop`),
+        ...family.control,
+        `${ip} daddr . ${protocol} . th dport != @services${mark} counter name not_a_service drop`,
+        ...family.extended.map(rule => `${rule} goto slow_vip`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
-        `@th,0,32 set ${KEY} map @route goto encap`,
-        `meta mark set ${KEY} map @fixed goto fix`,
-        `${KEY} @local counter name route_hit accept`,
+        `@th,0,32 set ${key} map @route${mark} goto encap${mark}`,
+        `meta mark set ${key} map @fixed${mark} goto fix${mark}`,
+        `${key} @local${mark} counter name route_hit accept`,
         'goto slow_vip',
       ),
       chain(
-        'fix',
-        'tcp sport set meta mark map @fixed_hi tcp dport set meta mark map @fixed_lo meta mark set 0 goto encap',
+        `fix${mark}`,
+        `tcp sport set meta mark map @fixed_hi tcp dport set meta mark map @fixed_lo meta mark set 0 goto encap${mark}`,
         'counter name half_restored drop',
       ),
       chain(
-        'encap',
-        `ip daddr set @th,0,8 map @address ip saddr set ${plan.tunnelAddress} counter name route_hit fwd ip to @th,0,8 map @hop device @th,0,8 map @link`,
+        `encap${mark}`,
+        `${ip} daddr set @th,0,8 map @address${mark} ${ip} saddr set ${tunnelAddress} counter name route_hit fwd ${ip} to @th,0,8 map @hop${mark} device @th,0,8 map @link${mark}`,
         'counter name half_restored drop',
       ),
     ],
   }
 }
 
-const hostPart = (plan: NonNullable<RulesetPlan['host']>): RolePart => {
-  const leased = `flags timeout; size ${plan.mappingCapacity};`
-  const tunnelled = 'ip saddr . @th,0,32 . ip protocol'
-  const addresses =
-    'ip saddr set meta mark map @client ip daddr set meta mark map @vip_of meta mark set 0 counter name decap_hit accept'
+const hostPart = (family: Family, tunnels: readonly string[], capacity: number): RolePart => {
+  const { mark, ip, protocol } = family
+  const leased = `flags timeout; size ${capacity};`
+  const tunnelled = `${ip} saddr . @th,0,32 . ${protocol}`
+  const addresses = `${ip} saddr set meta mark map @client${mark} ${ip} daddr set meta mark map @vip_of${mark} meta mark set 0 counter name decap_hit accept`
   return {
     sets: [
-      declare('set', 'tunnels', 'typeof ip saddr;', plan.tunnels),
-      declare('map', 'dec', `typeof ${tunnelled} : meta mark; ${leased}`),
-      declare('map', 'dec_fixed', `typeof ${tunnelled} : meta mark; ${leased}`),
-      declare('map', 'ports', `typeof meta mark : @th,0,32; ${leased}`),
-      declare('map', 'ports_hi', `typeof meta mark : tcp sport; ${leased}`),
-      declare('map', 'ports_lo', `typeof meta mark : tcp dport; ${leased}`),
-      declare('map', 'client', `typeof meta mark : ip saddr; ${leased}`),
-      declare('map', 'vip_of', `typeof meta mark : ip daddr; ${leased}`),
+      declare('set', `tunnels${mark}`, `typeof ${ip} saddr;`, tunnels),
+      declare('map', `dec${mark}`, `typeof ${tunnelled} : meta mark; ${leased}`),
+      declare('map', `dec_fixed${mark}`, `typeof ${tunnelled} : meta mark; ${leased}`),
+      ...(mark === ''
+        ? [
+            declare('map', 'ports', `typeof meta mark : @th,0,32; ${leased}`),
+            declare('map', 'ports_hi', `typeof meta mark : tcp sport; ${leased}`),
+            declare('map', 'ports_lo', `typeof meta mark : tcp dport; ${leased}`),
+          ]
+        : []),
+      declare('map', `client${mark}`, `typeof meta mark : ${ip} saddr; ${leased}`),
+      declare('map', `vip_of${mark}`, `typeof meta mark : ${ip} daddr; ${leased}`),
     ],
     chains: [
       chain(
-        'decap',
-        'ip frag-off & 0x3fff != 0 counter name fragment_tunnel drop',
+        `decap${mark}`,
+        ...family.fragment.map(rule => `${rule} counter name fragment_tunnel drop`),
         'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
+        ...family.extended.map(rule => `${rule} goto slow_tunnel`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',
-        `meta mark set ${tunnelled} map @dec goto restore`,
-        `meta mark set ${tunnelled} map @dec_fixed goto restore_fixed`,
+        `meta mark set ${tunnelled} map @dec${mark} goto restore${mark}`,
+        `meta mark set ${tunnelled} map @dec_fixed${mark} goto restore_fixed${mark}`,
         'goto slow_tunnel',
       ),
-      chain('restore', `@th,0,32 set meta mark map @ports ${addresses}`, 'counter name half_restored drop'),
       chain(
-        'restore_fixed',
+        `restore${mark}`,
+        `@th,0,32 set meta mark map @ports ${addresses}`,
+        'counter name half_restored drop',
+      ),
+      chain(
+        `restore_fixed${mark}`,
         `tcp sport set meta mark map @ports_hi tcp dport set meta mark map @ports_lo ${addresses}`,
         'counter name half_restored drop',
       ),

@@ -1,19 +1,22 @@
 /** What the programs of edge.bpf.c know of a node's plan: services, hosts, tunnels, interfaces, and their configuration. */
 import type { BpfMap } from '../../../os/bpf/map.ts'
 import type { MappedArray } from '../../../os/bpf/mapped.ts'
-import type { ServiceEntry } from '../directory.ts'
+import { AddressMap } from '../address-map.ts'
+import type { HostEntry, ServiceEntry } from '../directory.ts'
+import { addressEquals, isIpv4 } from '../flow-key.ts'
 import type { DataplanePlan } from '../messages.ts'
 import { DEVICE, DEVICE_BYTES, EDGE_CONFIG, EDGE_GLOBALS, HOST, STACK_MARK } from './layout/edge.ts'
 import { numberOf, ServiceNumbers } from './service-numbers.ts'
 import { ServiceTable } from './service-table.ts'
 import { TargetTable } from './target-table.ts'
 import { TunnelBook } from './tunnel-book.ts'
-import { TunnelTable } from './tunnel-table.ts'
+import { type TunnelEnds, TunnelTable } from './tunnel-table.ts'
 import type { XdpPlan } from './xdp-plan.ts'
 
 /** Of bpf/config.h, hosts.h and services.h. */
 const ROLE = { forwarder: 1, host: 2 } as const
 const HOST_IPV4 = 1
+const HOST_IPV6 = 2
 const VIP_OPEN = 1
 /** Next hops are looked up as for what this node sends itself: by the loopback, whose `forwarding` is on (KernelSetup). */
 const LOOPBACK = 1
@@ -30,14 +33,13 @@ export class EdgeTables {
   readonly #bss: MappedArray
   readonly #vips: BpfMap
   readonly #devices: BpfMap
-  /** Host index -> IPv4 address. */
-  readonly #addresses = new Map<number, number>()
-  readonly #knownVips = new Set<number>()
+  readonly #forwardedHosts = new Map<number, HostEntry>()
+  readonly #knownVips = new AddressMap<true>()
   readonly #exits = new Set<number>()
   /** Numbers of services that have a target. */
   readonly #served = new Set<number>()
-  #ownIpv4 = 0
-  #tunnelIpv4 = 0
+  /** Tunnel by tunnel, one of each family that both ends have. */
+  #ends = new Map<number, readonly TunnelEnds[]>()
 
   constructor(maps: {
     readonly services: MappedArray
@@ -60,14 +62,16 @@ export class EdgeTables {
   /** Indexes of hosts that packets go to. */
   get hosts(): number[] {
     const local = this.#configured(EDGE_CONFIG.localHost)
-    return [...this.#addresses.keys(), ...(local === 0 ? [] : [local])]
+    return [...this.#forwardedHosts.keys(), ...(local === 0 ? [] : [local])]
   }
 
-  /** The index and generation of a tunnel in the table of an agent before, whose mappings go on. */
+  /** Tunnels keep the index and generation that an agent before gave them, so that their mappings go on. Comes before `apply`. */
   adoptTunnels(before: TunnelTable, plan: DataplanePlan): void {
-    const wanted = new Set(tunnelsOf(plan))
-    for (const { tunnel, own, index, generation } of before.entries())
-      if (own[3] === plan.clusterIpv4 && wanted.has(tunnel[3])) this.book.adopt(tunnel[3], index, generation)
+    for (const [tunnel, ends] of tunnelsOf(plan)) {
+      const [first, ...others] = ends.map(end => before.get(end))
+      if (first == null || others.some(other => other?.index !== first.index)) continue
+      this.book.adopt(tunnel, first.index, first.generation)
+    }
   }
 
   /** Source address of frames that are done with here. */
@@ -79,46 +83,53 @@ export class EdgeTables {
 
   withdraw(plan: DataplanePlan): void {
     this.#configure(EDGE_CONFIG.roles, this.#configured(EDGE_CONFIG.roles) & rolesOf(plan))
-    if ((plan.forwarder?.tunnelIpv4 ?? 0) !== this.#tunnelIpv4) this.#setTunnel(0)
+    for (const [at, words] of ownTunnels(plan))
+      if (!this.#isTunnel(at, words)) this.#setTunnel(at, NO_ADDRESS)
     const hosts = forwardedHosts(plan)
-    for (const [index, ipv4] of this.#addresses)
-      if (hosts.get(index) !== ipv4) {
+    for (const [index, host] of this.#forwardedHosts)
+      if (!sameAddresses(hosts.get(index), host)) {
         this.#hosts.view.setUint32(index * this.#hosts.stride + HOST.families, 0, true)
-        this.#addresses.delete(index)
+        this.#forwardedHosts.delete(index)
       }
     const services = new Map(plan.directory.services.map(service => [numberOf(service), service]))
-    const vips = new Set(plan.forwarder === null ? [] : plan.directory.services.map(({ vipIpv4 }) => vipIpv4))
+    const forwarded = new Set(forwardedServices(plan))
+    const vips = new AddressMap<true>()
+    for (const { vip } of forwarded) vips.set(vip, 0, true)
     for (const service of this.numbers.all) {
-      const same = sameService(services.get(numberOf(service)), service)
+      const now = services.get(numberOf(service))
+      const same = now !== undefined && sameService(now, service)
       if ((!same || plan.host === null) && this.#served.delete(numberOf(service)))
         this.#targets.delete(numberOf(service))
-      if (same && plan.forwarder !== null) continue
+      if (same && forwarded.has(now)) continue
       // Until `apply` has the whole of it.
-      if (vips.has(service.vipIpv4)) this.#setVip(service.vipIpv4, VIP_OPEN)
-      this.#services.delete(vipWords(service.vipIpv4), 0, service.port, service.protocol)
+      if (vips.get(service.vip)) this.#setVip(service.vip, VIP_OPEN)
+      this.#services.delete(service.vip, 0, service.port, service.protocol)
     }
-    for (const vip of this.#knownVips)
-      if (!vips.has(vip)) {
-        this.#vips.delete(vipKey(vip))
+    for (const [vip] of [...this.#knownVips.entries()])
+      if (!vips.get(vip)) {
+        this.#vips.delete(addressKey(vip))
         this.#knownVips.delete(vip)
       }
-    const tunnels = new Set(tunnelsOf(plan))
-    for (const tunnel of [...this.book.tunnels])
-      if (!tunnels.has(tunnel)) {
-        this.#tunnels.delete({ tunnel: vipWords(tunnel), own: vipWords(this.#ownIpv4) })
-        this.book.remove(tunnel)
-      }
+    const tunnels = tunnelsOf(plan)
+    for (const [tunnel, ends] of this.#ends) {
+      if (String(tunnels.get(tunnel)?.flatMap(wordsOf)) === String(ends.flatMap(wordsOf))) continue
+      for (const pair of ends) this.#tunnels.delete(pair)
+      this.#ends.delete(tunnel)
+      this.book.remove(tunnel)
+    }
   }
 
   apply(plan: DataplanePlan, { exits }: XdpPlan): void {
-    this.#ownIpv4 = plan.clusterIpv4
     this.numbers.replace(plan.directory.services)
     this.#setDevices(exits.map(({ index }) => index))
     this.#setHosts(plan)
     this.#setServices(plan)
-    for (const tunnel of tunnelsOf(plan)) this.#setTunnelIndex(tunnel, this.book.add(tunnel))
+    for (const [tunnel, ends] of tunnelsOf(plan)) {
+      this.#ends.set(tunnel, ends)
+      this.#setTunnelIndex(tunnel, this.book.add(tunnel))
+    }
     if (plan.host !== null) this.#setTargets(plan.directory.services)
-    this.#setTunnel(plan.forwarder?.tunnelIpv4 ?? 0)
+    for (const [at, words] of ownTunnels(plan)) this.#setTunnel(at, words)
     this.#configure(EDGE_CONFIG.fibInterface, LOOPBACK)
     this.#configure(EDGE_CONFIG.hopLifeNs, HOP_LIFE_NS)
     this.#configure(EDGE_CONFIG.hopGeneration, this.#configured(EDGE_CONFIG.hopGeneration) + 1)
@@ -130,19 +141,19 @@ export class EdgeTables {
   }
 
   #setTunnelIndex(tunnel: number, index: number): void {
-    const ends = { tunnel: vipWords(tunnel), own: vipWords(this.#ownIpv4) }
-    if (index !== 0) this.#tunnels.set(ends, index, this.book.generations[index])
+    if (index === 0) return
+    for (const ends of this.#ends.get(tunnel) ?? [])
+      this.#tunnels.set(ends, index, this.book.generations[index])
   }
 
-  #setServices({ forwarder, directory }: DataplanePlan): void {
-    if (forwarder === null) return
-    const open = new Map<number, number>()
-    for (const service of directory.services) {
-      const { vipIpv4, port, protocol } = service
-      const fits = this.#services.set(vipWords(vipIpv4), 0, port, protocol, numberOf(service))
-      open.set(vipIpv4, (open.get(vipIpv4) ?? 0) | (fits ? 0 : VIP_OPEN))
+  #setServices(plan: DataplanePlan): void {
+    const open = new AddressMap<number>()
+    for (const service of forwardedServices(plan)) {
+      const { vip, port, protocol } = service
+      const fits = this.#services.set(vip, 0, port, protocol, numberOf(service))
+      open.set(vip, 0, (open.get(vip) ?? 0) | (fits ? 0 : VIP_OPEN))
     }
-    for (const [vip, flags] of open) this.#setVip(vip, flags)
+    for (const [vip, flags] of open.entries()) this.#setVip(vip, flags)
   }
 
   #setTargets(services: readonly ServiceEntry[]): void {
@@ -150,21 +161,25 @@ export class EdgeTables {
       const number = numberOf(service)
       if (this.#served.has(number)) continue
       this.#served.add(number)
-      this.#targets.set(number, [vipWords(service.vipIpv4)], service.port, service.protocol)
+      this.#targets.set(number, [service.vip], service.port, service.protocol)
     }
   }
 
-  #setVip(vip: number, flags: number): void {
-    if (this.#vips.update(vipKey(vip), u32(flags))) this.#knownVips.add(vip)
+  #setVip(vip: Uint32Array, flags: number): void {
+    if (this.#vips.update(addressKey(vip), u32(flags))) this.#knownVips.set(vip, 0, true)
   }
 
   #setHosts(plan: DataplanePlan): void {
     const { view, stride } = this.#hosts
-    for (const [index, ipv4] of forwardedHosts(plan)) {
-      view.setUint32(index * stride + HOST.ipv4, ipv4)
+    for (const [index, host] of forwardedHosts(plan)) {
+      const at = index * stride
+      view.setUint32(at + HOST.ipv4, host.ipv4)
+      host.words6?.forEach((word, i) => {
+        view.setUint32(at + HOST.ipv6 + 4 * i, word)
+      })
       // Last: from here on packets go there.
-      view.setUint32(index * stride + HOST.families, HOST_IPV4, true)
-      this.#addresses.set(index, ipv4)
+      view.setUint32(at + HOST.families, HOST_IPV4 | (host.words6 === undefined ? 0 : HOST_IPV6), true)
+      this.#forwardedHosts.set(index, host)
     }
     this.#configure(EDGE_CONFIG.localHost, localHostOf(plan))
   }
@@ -183,16 +198,18 @@ export class EdgeTables {
       }
   }
 
-  /** 0: none. */
-  #setTunnel(ipv4: number): void {
-    if (ipv4 === this.#tunnelIpv4) return
-    const at = EDGE_GLOBALS.config.offset + EDGE_CONFIG.tunnel4W
-    const { view } = this.#bss
-    view.setUint32(at, 0)
-    view.setUint32(at + 4, 0)
-    view.setUint32(at + 8, ipv4 === 0 ? 0 : 0xffff)
-    view.setUint32(at + 12, ipv4)
-    this.#tunnelIpv4 = ipv4
+  /** @param place of the address in the configuration; all 0: there is none */
+  #setTunnel(place: number, words: Uint32Array): void {
+    if (this.#isTunnel(place, words)) return
+    const at = EDGE_GLOBALS.config.offset + place
+    words.forEach((word, i) => {
+      this.#bss.view.setUint32(at + 4 * i, word)
+    })
+  }
+
+  #isTunnel(place: number, words: Uint32Array): boolean {
+    const at = EDGE_GLOBALS.config.offset + place
+    return words.every((word, i) => this.#bss.view.getUint32(at + 4 * i) === word)
   }
 
   #configure(place: number, value: number): void {
@@ -211,30 +228,57 @@ export const localHostOf = ({ directory }: DataplanePlan): number =>
 const rolesOf = ({ forwarder, host }: DataplanePlan): number =>
   (forwarder === null ? 0 : ROLE.forwarder) | (host === null ? 0 : ROLE.host)
 
-/** Index -> address of the hosts that this node sends to. */
-const forwardedHosts = ({ forwarder, directory }: DataplanePlan): Map<number, number> =>
+/** By index: the hosts that this node sends to. */
+const forwardedHosts = ({ forwarder, directory }: DataplanePlan): Map<number, HostEntry> =>
   new Map(
-    forwarder === null
-      ? []
-      : directory.hosts.filter(({ self }) => !self).map(({ index, ipv4 }) => [index, ipv4]),
+    forwarder === null ? [] : directory.hosts.filter(({ self }) => !self).map(host => [host.index, host]),
   )
 
-/** Where tunnelled packets may come from: not from this node itself. */
-const tunnelsOf = ({ host, directory, clusterIpv4 }: DataplanePlan): number[] =>
-  host === null
+/** Those whose packets this node can send on: IPv6 needs a tunnel address of its own. */
+const forwardedServices = ({ forwarder, directory }: DataplanePlan): readonly ServiceEntry[] =>
+  forwarder === null
     ? []
-    : directory.forwarders.filter(({ ipv4 }) => ipv4 !== clusterIpv4).map(({ tunnelIpv4 }) => tunnelIpv4)
+    : directory.services.filter(({ vip }) => isIpv4(vip, 0) || forwarder.tunnelWords6 !== undefined)
 
-const sameService = (a: ServiceEntry | undefined, b: ServiceEntry): boolean =>
-  a !== undefined && a.vipIpv4 === b.vipIpv4 && a.port === b.port && a.protocol === b.protocol
+const NO_ADDRESS = new Uint32Array(4)
 
-const vipWords = (ipv4: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, ipv4)
+/** Place in the configuration, and address: of each family. */
+const ownTunnels = ({ forwarder }: DataplanePlan): readonly (readonly [number, Uint32Array])[] => [
+  [EDGE_CONFIG.tunnel4W, forwarder?.tunnelWords ?? NO_ADDRESS],
+  [EDGE_CONFIG.tunnel6W, forwarder?.tunnelWords6 ?? NO_ADDRESS],
+]
 
-const vipKey = (ipv4: number): Uint8Array => {
+/** Where tunnelled packets may come from: not from this node itself. */
+const tunnelsOf = (plan: DataplanePlan): Map<number, readonly TunnelEnds[]> => {
+  const { host, directory, clusterIpv4, clusterWords6: own6 } = plan
+  const others = host === null ? [] : directory.forwarders.filter(forwarder => forwarder.ipv4 !== clusterIpv4)
+  const own = Uint32Array.of(0, 0, 0xffff, clusterIpv4)
+  return new Map(
+    others.map(({ tunnelIpv4, tunnelWords, tunnelWords6: tunnel }) => [
+      tunnelIpv4,
+      [
+        { tunnel: tunnelWords, own },
+        ...(tunnel === undefined || own6 === undefined ? [] : [{ tunnel, own: own6 }]),
+      ],
+    ]),
+  )
+}
+
+const wordsOf = ({ tunnel, own }: TunnelEnds): number[] => [...tunnel, ...own]
+
+const sameAddresses = (a: HostEntry | undefined, b: HostEntry): boolean =>
+  a !== undefined && a.ipv4 === b.ipv4 && String(a.words6) === String(b.words6)
+
+const sameService = (a: ServiceEntry, b: ServiceEntry): boolean =>
+  addressEquals(a.vip, 0, b.vip, 0) && a.port === b.port && a.protocol === b.protocol
+
+/** As it stands in packets. */
+const addressKey = (words: Uint32Array): Uint8Array => {
   const key = new Uint8Array(16)
   const view = new DataView(key.buffer)
-  view.setUint16(10, 0xffff)
-  view.setUint32(12, ipv4)
+  words.forEach((word, i) => {
+    view.setUint32(4 * i, word)
+  })
   return key
 }
 

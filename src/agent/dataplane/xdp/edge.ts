@@ -22,7 +22,7 @@ import type { XdpTables } from './xdp-plumber.ts'
 
 /** Numbers of services go up to it. */
 const TARGETS = 8_193
-/** Of IPv6 there is nothing yet. */
+/** Of a family that the node has no addresses of. */
 const NONE = 1
 
 interface Tables {
@@ -58,6 +58,7 @@ export class Edge {
     const pins = plan.lasting?.pins ?? null
     this.#pins = pins === null ? null : new EdgePins(pins)
     const before = plan.lasting?.adopt ? (this.#pins?.maps() ?? new Map()) : new Map<string, PinnedMap>()
+    forgetNameless(before)
     const makers = makeTables(plan)
     const all = Object.values(makers)
     try {
@@ -79,9 +80,9 @@ export class Edge {
     this.#links = new EdgeLinks(this.#object, this.#pins)
     try {
       const routes = makers.routes4.make(map('routes4').bytes)
+      const routes6 = makers.routes6.make(map('routes6').bytes)
       const mappings = makers.mappings4.make(map('mappings4').bytes)
-      makers.routes6.make(map('routes6').bytes)
-      makers.mappings6.make(map('mappings6').bytes)
+      const mappings6 = makers.mappings6.make(map('mappings6').bytes)
       const lost = all.reduce((sum, { lost }) => sum + lost, 0)
       if (lost > 0) this.notes.push(`${lost} entries did not fit the tables of now`)
       this.#edge = new EdgeTables({
@@ -94,13 +95,13 @@ export class Edge {
         devices: this.#object.map('devices'),
       })
       this.tables = {
-        ...{ routes, mappings },
+        ...{ routes, routes6, mappings, mappings6 },
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
         renewTunnel: tunnel => this.#edge.renewTunnel(tunnel),
       }
       const tunnels = before.get('tunnels')
-      if (tunnels?.layout === EDGE_LAYOUTS.get('tunnels')) this.#adoptTunnels(tunnels, plan)
+      if (tunnels !== undefined) this.#adoptTunnels(tunnels, plan)
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
       this.#attach(xdp)
@@ -205,12 +206,24 @@ export class Edge {
   }
 }
 
-const makeTables = ({ limits }: DataplanePlan): Tables => ({
-  routes4: new RouteMaker('routes4', 4, limits.flows),
-  routes6: new RouteMaker('routes6', 6, NONE),
-  mappings4: new MappingMaker('mappings4', 4, limits.mappings),
-  mappings6: new MappingMaker('mappings6', 6, NONE),
-})
+/** Mappings go by the numbers of their tunnels: where those cannot be read, nobody knows whose they are. */
+const forgetNameless = (before: Map<string, PinnedMap>): void => {
+  if (before.get('tunnels')?.layout === EDGE_LAYOUTS.get('tunnels')) return
+  for (const name of ['tunnels', 'mappings4', 'mappings6']) {
+    before.get(name)?.map.close()
+    before.delete(name)
+  }
+}
+
+const makeTables = ({ limits: { flows, mappings }, clusterWords6 }: DataplanePlan): Tables => {
+  const six = clusterWords6 !== undefined
+  return {
+    routes4: new RouteMaker('routes4', 4, flows),
+    routes6: new RouteMaker('routes6', 6, six ? flows : NONE),
+    mappings4: new MappingMaker('mappings4', 4, mappings),
+    mappings6: new MappingMaker('mappings6', 6, six ? mappings : NONE),
+  }
+}
 
 const loadEdge = (file: BpfObjectFile, tables: Tables, { reuse, maxEntries }: CarryOver): LoadedObject =>
   loadObject(file, {

@@ -6,6 +6,7 @@ import { ageOf } from './route-buckets.ts'
 import type { RouteKey } from './route-key.ts'
 import { ROUTE_STATE } from './route-layout.ts'
 import { eachRoute } from './route-sweep.ts'
+import type { RouteTable } from './route-table.ts'
 import type { Route } from './route-value.ts'
 import { TICK_MS } from './tick.ts'
 import type { XdpTables } from './xdp-plumber.ts'
@@ -19,29 +20,32 @@ export interface Now {
 
 const usedMs = (stamp: number, { tick, ms }: Now): number => ms - ageOf(stamp, tick) * TICK_MS
 
-/** Offers each route of IPv4, the longest unused first; what is not wanted is taken out. Answers how many stay. */
-export const adoptRoutes = (tables: XdpTables, now: Now, wanted: (route: KernelRoute) => boolean): number => {
-  const { routes } = tables
-  const found: KernelRoute[] = []
-  const places = new Map<KernelRoute, bigint>()
-  const drop = routes.newKey()
-  const gone: bigint[] = []
-  for (const { key, route } of eachRoute(routes)) {
-    const left = read(tables, key, route, now)
-    if (left === null) gone.push(key.word)
-    else {
-      found.push(left)
-      places.set(left, key.word)
+/** Offers each route, the longest unused first; what is not wanted is taken out. Answers how many stay. */
+export const adoptRoutes = (
+  tables: XdpTables,
+  now: Now,
+  wanted: (route: KernelRoute) => boolean,
+): number => {
+  const found: Found[] = []
+  for (const table of [tables.routes, tables.routes6])
+    for (const { key, route } of eachRoute(table)) {
+      const { word, clientHigh, clientLow } = key
+      found.push({ table, stored: [word, clientHigh, clientLow], left: read(tables, key, route, now) })
     }
-  }
-  found.sort((a, b) => a.usedMs - b.usedMs)
+  found.sort((a, b) => (a.left?.usedMs ?? 0) - (b.left?.usedMs ?? 0))
   let stay = 0
-  for (const left of found) {
-    if (wanted(left)) stay++
-    else gone.push(places.get(left)!)
+  for (const { table, stored, left } of found) {
+    if (left !== null && wanted(left)) stay++
+    else table.remove(table.newKey().setStored(...stored))
   }
-  for (const word of gone) routes.remove(drop.setStored(word, 0n, 0n))
   return stay
+}
+
+interface Found {
+  readonly table: RouteTable
+  /** Its key, as it stands in a bucket. */
+  readonly stored: readonly [word: bigint, clientHigh: bigint, clientLow: bigint]
+  readonly left: KernelRoute | null
 }
 
 /** Null: its service is none of now. */
@@ -50,7 +54,7 @@ const read = ({ services }: XdpTables, key: RouteKey, route: Route, now: Now): K
   if (service === undefined) return null
   const words = new Uint32Array(10)
   key.client(words, 0)
-  words.set([0, 0, 0xffff, service.vipIpv4], 4)
+  words.set(service.vip, 4)
   words[8] = (key.port << 16) | service.port
   words[9] = service.protocol
   const { identifier, state, stamp } = route
@@ -63,14 +67,15 @@ export const adoptMappings = (
   now: Now,
   wanted: (mapping: KernelMapping) => boolean,
 ): number => {
-  const found = [...eachMapping(tables.mappings)].sort(
-    (a, b) => ageOf(b.stamp, now.tick) - ageOf(a.stamp, now.tick),
+  const found = [tables.mappings, tables.mappings6].flatMap(table =>
+    [...eachMapping(table)].map(mapping => ({ table, mapping })),
   )
+  found.sort((a, b) => ageOf(b.mapping.stamp, now.tick) - ageOf(a.mapping.stamp, now.tick))
   let stay = 0
-  for (const mapping of found) {
+  for (const { table, mapping } of found) {
     const left = readMapping(tables, mapping, now)
     if (left !== null && wanted(left)) stay++
-    else tables.mappings.remove(mapping.tunnel, mapping.identifier)
+    else table.remove(mapping.tunnel, mapping.identifier)
   }
   return stay
 }
@@ -87,7 +92,7 @@ const readMapping = (
     return null
   const tuple = new Uint32Array(10)
   tuple.set(client, 0)
-  tuple.set([0, 0, 0xffff, service.vipIpv4], 4)
+  tuple.set(service.vip, 4)
   tuple[8] = (port << 16) | service.port
   tuple[9] = service.protocol
   return { tunnel: address, identifier, tuple, usedMs: usedMs(stamp, now) }

@@ -1,20 +1,20 @@
+import { AddressMap } from '../address-map.ts'
 import type { ServiceEntry } from '../directory.ts'
-
-type Place = Pick<ServiceEntry, 'vipIpv4' | 'port' | 'protocol'>
+import { KEY_PORTS, KEY_PROTOCOL, KEY_VIP } from '../flow-key.ts'
 
 /** Numbers of services in the kernel's tables: 1..65535, 0 being none, so one more than their indexes. */
 export const numberOf = ({ index }: Pick<ServiceEntry, 'index'>): number => index + 1
 
-const keyOf = ({ vipIpv4, port, protocol }: Place): string => `${vipIpv4} ${port} ${protocol}`
-
 /** Services by number, and back. */
 export class ServiceNumbers {
-  #numbers = new Map<string, number>()
+  /** By VIP, then by protocol and port. */
+  #numbers = new AddressMap<Map<number, number>>()
   #services = new Map<number, ServiceEntry>()
 
-  /** 0: there is no such service. */
-  of(place: Place): number {
-    return this.#numbers.get(keyOf(place)) ?? 0
+  /** Of a flow key, from `at`; 0: there is no such service. */
+  ofKey(key: Uint32Array, at: number): number {
+    const place = key[at + KEY_PROTOCOL] * 65536 + (key[at + KEY_PORTS] & 0xffff)
+    return this.#numbers.get(key, at + KEY_VIP)?.get(place) ?? 0
   }
 
   at(number: number): ServiceEntry | undefined {
@@ -30,7 +30,12 @@ export class ServiceNumbers {
   }
 
   replace(services: readonly ServiceEntry[]): void {
-    this.#numbers = new Map(services.map(service => [keyOf(service), numberOf(service)]))
+    this.#numbers = new AddressMap()
+    for (const service of services) {
+      const places = this.#numbers.get(service.vip) ?? new Map<number, number>()
+      places.set(service.protocol * 65536 + service.port, numberOf(service))
+      this.#numbers.set(service.vip, 0, places)
+    }
     this.#services = new Map(services.map(service => [numberOf(service), service]))
   }
 }

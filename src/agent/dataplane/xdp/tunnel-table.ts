@@ -74,17 +74,6 @@ export class TunnelTable {
     return { index: word & 0xff, generation: (word >>> 8) & 0xff }
   }
 
-  /** Every tunnel that is there. */
-  *entries(): Generator<TunnelEnds & { readonly index: number; readonly generation: number }> {
-    for (let slot = 0; slot < TUNNEL_SLOTS * STRIDE; slot += STRIDE) {
-      const word = this.#halves[slot + WORD]
-      if (word >>> 24 !== USED) continue
-      const words = (at: number): Uint32Array =>
-        Uint32Array.from({ length: 4 }, (_, i) => swap32(this.#halves[slot + at + i]))
-      yield { tunnel: words(TUNNEL), own: words(OWN), index: word & 0xff, generation: (word >>> 8) & 0xff }
-    }
-  }
-
   #find(ends: TunnelEnds, family: number): number {
     const first = hashOf(ends, family)
     for (let i = 0; i < PROBES; i++) {

@@ -1,4 +1,4 @@
-import { isIpv4 } from '../flow-key.ts'
+import { FLOW_KEY_WORDS, isIpv4, KEY_PORTS, KEY_VIP } from '../flow-key.ts'
 import type { MappingPlace, Plumber, PlumbFailures, PlumbUse, RouteKind, RoutePlace } from '../plumber.ts'
 import type { Mapping } from './mapping-slots.ts'
 import { eachMapping, type MappingRules, MappingSweep } from './mapping-sweep.ts'
@@ -20,16 +20,35 @@ const TRIES = 4
 
 export interface XdpTables {
   readonly routes: RouteTable
+  readonly routes6: RouteTable
   readonly mappings: KernelMappings
+  readonly mappings6: KernelMappings
   readonly services: ServiceNumbers
   readonly tunnels: TunnelBook
   /** Gives the tunnel a new generation, in force when it returns (decision 5). */
   readonly renewTunnel: (tunnel: number) => void
 }
 
+/** Of one family. */
+interface RouteSide {
+  readonly table: RouteTable
+  readonly key: RouteKey
+  readonly keys: RouteKey[]
+  waiting: number
+  readonly sweep: RouteSweep
+  readonly pace: SweepPace
+}
+
+interface MappingSide {
+  readonly table: KernelMappings
+  readonly sweep: MappingSweep
+  readonly pace: SweepPace
+}
+
 /**
  * Puts routes and mappings into the tables that the programs of edge.bpf.c look up (decision 30). They stay until they are taken out, or
- * until no packet has followed them for a lease: a sweep tells which are used, and takes the others out. IPv4, like the agent's own tables.
+ * until no packet has followed them for a lease: a sweep tells which are used, and takes the others out. Each family has
+ * tables of its own.
  */
 export class XdpPlumber implements Plumber {
   readonly lasting = true
@@ -38,13 +57,10 @@ export class XdpPlumber implements Plumber {
   readonly #failed: PlumbFailures
   readonly #use: PlumbUse
   readonly #tick: () => number
-  readonly #key: RouteKey
   readonly #words = new Uint32Array(10)
   #pending: (() => boolean)[] = []
-  readonly #keys: RouteKey[] = []
-  #waiting = 0
-  readonly #routes: { readonly sweep: RouteSweep; readonly pace: SweepPace }
-  readonly #mappings: { readonly sweep: MappingSweep; readonly pace: SweepPace }
+  readonly #routes: readonly RouteSide[]
+  readonly #mappings: readonly MappingSide[]
 
   /** @param tick the current one, of the tables' stamps */
   constructor(tables: XdpTables, failed: PlumbFailures, use: PlumbUse, tick: () => number) {
@@ -52,9 +68,13 @@ export class XdpPlumber implements Plumber {
     this.#failed = failed
     this.#use = use
     this.#tick = tick
-    this.#key = tables.routes.newKey()
-    this.#routes = { sweep: new RouteSweep(tables.routes, ORPHAN_TICKS), pace: new SweepPace(tick()) }
-    this.#mappings = { sweep: new MappingSweep(tables.mappings), pace: new SweepPace(tick()) }
+    this.#routes = [tables.routes, tables.routes6].map(table => ({
+      ...{ table, key: table.newKey(), keys: [], waiting: 0 },
+      ...{ sweep: new RouteSweep(table, ORPHAN_TICKS), pace: new SweepPace(tick()) },
+    }))
+    this.#mappings = [tables.mappings, tables.mappings6].map(table => ({
+      ...{ table, sweep: new MappingSweep(table), pace: new SweepPace(tick()) },
+    }))
   }
 
   route(slot: number, key: Uint32Array, at: number, identifier: number): void {
@@ -67,29 +87,30 @@ export class XdpPlumber implements Plumber {
 
   /** @param identifier 0: this node is the host */
   #push(slot: number, key: Uint32Array, at: number, identifier: number): void {
-    const route = this.#keyOf(this.#waitingKey(), key, at)
+    const side = this.#routesOf(key, at)
+    const route = this.#keyOf(waitingKey(side), key, at)
     this.#pending.push(() => {
-      if (route !== null && this.#insert(route, identifier)) return true
+      if (route !== null && this.#insert(side.table, route, identifier)) return true
       this.#failed.route(slot)
       return false
     })
   }
 
-  /** Made once, for as many as wait at a time. */
-  #waitingKey(): RouteKey {
-    this.#keys[this.#waiting] ??= this.#tables.routes.newKey()
-    return this.#keys[this.#waiting++]
+  #routesOf(client: Uint32Array, at: number): RouteSide {
+    return this.#routes[isIpv4(client, at) ? 0 : 1]
+  }
+
+  #mappingsOf(family: 4 | 6): KernelMappings {
+    return this.#mappings[family === 4 ? 0 : 1].table
   }
 
   /** Null: the table has no place for such a flow. */
   #keyOf(out: RouteKey, key: Uint32Array, at: number): RouteKey | null {
-    const place = { vipIpv4: key[at + 7], port: key[at + 8] & 0xffff, protocol: key[at + 9] }
-    const number = this.#tables.services.of(place)
-    return number === 0 || !isIpv4(key, at) ? null : out.set(key, at, key[at + 8] >>> 16, number)
+    const number = this.#tables.services.ofKey(key, at)
+    return number === 0 ? null : out.set(key, at, key[at + 8] >>> 16, number)
   }
 
-  #insert(key: RouteKey, identifier: number): boolean {
-    const { routes } = this.#tables
+  #insert(routes: RouteTable, key: RouteKey, identifier: number): boolean {
     const content = {
       identifier: identifier === 0 ? this.localHost * 2 ** 24 : identifier,
       ...{ state: ROUTE_STATE.ESTABLISHED, generation: 0, mapped: true, pinned: false },
@@ -119,24 +140,18 @@ export class XdpPlumber implements Plumber {
   unrouteAll(places: readonly RoutePlace[]): void {
     this.flush()
     for (const { key, at } of places) {
-      const route = this.#keyOf(this.#key, key, at)
-      if (route !== null) this.#tables.routes.remove(route)
+      const side = this.#routesOf(key, at)
+      const route = this.#keyOf(side.key, key, at)
+      if (route !== null) side.table.remove(route)
     }
   }
 
   mapping(slot: number, tunnel: number, identifier: number, tuple: Uint32Array, at: number): void {
-    const client = tuple.slice(at, at + 4)
-    const ports = tuple[at + 8]
-    const place = { vipIpv4: tuple[at + 7], port: ports & 0xffff, protocol: tuple[at + 9] }
+    const flow = tuple.slice(at, at + FLOW_KEY_WORDS)
     this.#pending.push(() => {
-      if (
-        this.#put(tunnel, identifier, {
-          client,
-          port: ports >>> 16,
-          service: this.#tables.services.of(place),
-        })
-      )
-        return true
+      const service = this.#tables.services.ofKey(flow, 0)
+      const content = { client: flow.subarray(0, 4), port: flow[KEY_PORTS] >>> 16, service }
+      if (this.#put(tunnel, identifier, content)) return true
       this.#failed.mapping(slot)
       return false
     })
@@ -147,9 +162,10 @@ export class XdpPlumber implements Plumber {
     identifier: number,
     content: { readonly client: Uint32Array; readonly port: number; readonly service: number },
   ): boolean {
-    const { tunnels, mappings } = this.#tables
+    const { tunnels } = this.#tables
     const index = tunnels.indexOf(tunnel)
-    if (index === 0 || content.service === 0 || !isIpv4(content.client, 0)) return false
+    if (index === 0 || content.service === 0) return false
+    const mappings = this.#mappingsOf(isIpv4(content.client, 0) ? 4 : 6)
     const key = { tunnel: index, generation: tunnels.generations[index], identifier }
     const { victim } = mappings.put(key, content, this.#tick())
     if (victim !== null) {
@@ -161,11 +177,11 @@ export class XdpPlumber implements Plumber {
 
   unmap(places: readonly MappingPlace[]): void {
     this.flush()
-    const { tunnels, mappings } = this.#tables
-    for (const { tunnel, identifier } of places) {
+    const { tunnels } = this.#tables
+    for (const { tunnel, identifier, family } of places) {
       const index = tunnels.indexOf(tunnel)
       // A tunnel that has gone took its mappings along.
-      if (index !== 0) mappings.remove(index, identifier)
+      if (index !== 0) this.#mappingsOf(family).remove(index, identifier)
     }
   }
 
@@ -183,16 +199,15 @@ export class XdpPlumber implements Plumber {
     this.counters.batches++
     this.counters.changes += pending.length
     for (const apply of pending) if (!apply()) this.counters.changeFailures++
-    this.#waiting = 0
+    for (const side of this.#routes) side.waiting = 0
   }
 
   sweep(nowMs: number, leaseMs: number): void {
-    this.#sweepRoutes(nowMs, leaseMs)
-    this.#sweepMappings(nowMs, leaseMs)
+    for (const side of this.#routes) this.#sweepRoutes(side, nowMs, leaseMs)
+    for (const side of this.#mappings) this.#sweepMappings(side, nowMs, leaseMs)
   }
 
-  #sweepRoutes(nowMs: number, leaseMs: number): void {
-    const { sweep, pace } = this.#routes
+  #sweepRoutes({ table, sweep, pace }: RouteSide, nowMs: number, leaseMs: number): void {
     const now = this.#tick()
     const lifetime = ticksOf(leaseMs)
     const rules: SweepRules = {
@@ -204,13 +219,12 @@ export class XdpPlumber implements Plumber {
         if (this.#read(key)) this.#use.routeUsed(this.#words, usedMs(stamp, now, nowMs))
       },
     }
-    const { buckets } = this.#tables.routes.buckets.memory
+    const { buckets } = table.buckets.memory
     if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) pace.passed(now)
   }
 
-  #sweepMappings(nowMs: number, leaseMs: number): void {
-    const { sweep, pace } = this.#mappings
-    const { tunnels, mappings } = this.#tables
+  #sweepMappings({ table, sweep, pace }: MappingSide, nowMs: number, leaseMs: number): void {
+    const { tunnels } = this.#tables
     const now = this.#tick()
     const lifetime = ticksOf(leaseMs)
     const rules: MappingRules = {
@@ -224,7 +238,7 @@ export class XdpPlumber implements Plumber {
         if (address !== undefined) this.#use.mappingUsed(address, identifier, usedMs(stamp, now, nowMs))
       },
     }
-    const { buckets } = mappings.slots.memory
+    const { buckets } = table.slots.memory
     if (sweep.slice(pace.step(buckets, nowMs, leaseMs), now, rules)) pace.passed(now)
   }
 
@@ -238,7 +252,7 @@ export class XdpPlumber implements Plumber {
     if (service === undefined) return false
     const words = this.#words
     key.client(words, 0)
-    words.set([0, 0, 0xffff, service.vipIpv4], 4)
+    words.set(service.vip, KEY_VIP)
     words[8] = (key.port << 16) | service.port
     words[9] = service.protocol
     return true
@@ -253,15 +267,20 @@ export class XdpPlumber implements Plumber {
 
   clearRoutes(): void {
     this.flush()
-    const { routes } = this.#tables
-    for (const { key } of eachRoute(routes)) routes.remove(key)
+    for (const { table } of this.#routes) for (const { key } of eachRoute(table)) table.remove(key)
   }
 
   clearMappings(): void {
     this.flush()
-    const { mappings } = this.#tables
-    for (const { tunnel, identifier } of eachMapping(mappings)) mappings.remove(tunnel, identifier)
+    for (const { table } of this.#mappings)
+      for (const { tunnel, identifier } of eachMapping(table)) table.remove(tunnel, identifier)
   }
+}
+
+/** Made once, for as many as wait at a time. */
+const waitingKey = (side: RouteSide): RouteKey => {
+  side.keys[side.waiting] ??= side.table.newKey()
+  return side.keys[side.waiting++]
 }
 
 /** Not before the packet: a stamp tells when its tick began. */

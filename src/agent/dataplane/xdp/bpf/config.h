@@ -3,6 +3,7 @@
 #ifndef SHUNT_CONFIG_H
 #define SHUNT_CONFIG_H
 
+#include "clock.h"
 #include "rewrite.h"
 
 #define ROLE_FORWARDER 1
@@ -30,10 +31,9 @@ static __always_inline __u16 tick_of(__u64 now)
 	return now >> (tick_shift & 63);
 }
 
-/* The current tick. The coarse clock is some milliseconds late and costs little. */
 static __always_inline __u16 tick_now(void)
 {
-	return tick_of(bpf_ktime_get_coarse_ns());
+	return tick_of(time_now());
 }
 
 #endif

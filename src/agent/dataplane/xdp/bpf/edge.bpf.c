@@ -5,6 +5,7 @@
  */
 #include "forwarder.h"
 #include "host.h"
+#include "packet-plain.h"
 
 static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 {
@@ -14,7 +15,7 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	roles &= config.roles;
 	if (!roles)
 		return pass(COUNT_ROLE_OFF);
-	parsed = parse_frame(ctx, &p);
+	parsed = parse_any(ctx, &p);
 	if (roles & ROLE_HOST) {
 		verdict = host_packet(ctx, &p, parsed);
 		if (verdict >= 0)

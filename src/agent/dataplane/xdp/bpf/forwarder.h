@@ -176,7 +176,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 	}
 	if (p->tcp_flags & TCP_CONTROL)
 		return pass(COUNT_TCP_CONTROL);
-	now = bpf_ktime_get_coarse_ns();
+	now = time_now();
 	value = forwarder_route(ctx, p, service, now);
 	if (!value)
 		return pass(COUNT_NO_ROUTE);

@@ -1,7 +1,14 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '3773e2d0577ff37e'
+export const EDGE_LAYOUT = '57a8cde8869fccc6'
+
+export const COARSE_TIME_BYTES = 16
+/** Offsets in `struct coarse_time`. */
+export const COARSE_TIME = {
+  jiffies: 0, // u64
+  now: 8, // u64
+} as const
 
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
@@ -203,8 +210,9 @@ export const EDGE_MAPS = {
 
 /** Global variables; `section` is the map they lie in. */
 export const EDGE_GLOBALS = {
-  config: { section: 'bss', offset: 8, bytes: 64 }, // struct edge_config
-  stackMark: { section: 'bss', offset: 72, bytes: 8 }, // struct stack_mark
+  coarseTime: { section: 'bss', offset: 0, bytes: 16 }, // struct coarse_time
+  config: { section: 'bss', offset: 24, bytes: 64 }, // struct edge_config
+  stackMark: { section: 'bss', offset: 88, bytes: 8 }, // struct stack_mark
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32

@@ -1,0 +1,244 @@
+/**
+ * What the nftables back-end does with the cases of dataplane-cases.ts: the same as XDP, but for what stands in DIFFERENCES. Where XDP leaves
+ * a packet to what is behind it, these rules are what is behind: they then have to say more than XDP.
+ */
+import type { DataplaneCase } from './dataplane-case.ts'
+import { expectedFrame } from './dataplane-expected.ts'
+import { type Exit, HOSTS, OPEN_VIP, TUNNEL, VIP, type WorldHost } from './dataplane-world.ts'
+import { buildFrame, mac, packetOffset } from './ethernet.ts'
+import { addressBytes, join } from './packets.ts'
+import { sourceOf } from './xdp-lab.ts'
+
+/**
+ * `slow`: to the agent, as it came. `stack`: past the rules, as it came. `dropped`: by a rule, which counts. `ended`: by the kernel, before
+ * or behind the rules.
+ */
+export type NftFate = 'forwarded' | 'slow' | 'stack' | 'dropped' | 'ended'
+
+export interface NftExpectation {
+  readonly fate: NftFate
+  /** Of the rules; null: none of them. */
+  readonly counter: string | null
+  /** What leaves by `exit`. */
+  readonly frame?: Uint8Array
+  readonly exit?: Exit
+  readonly tagged?: boolean
+  /** Which difference says so; null: as XDP. */
+  readonly why: string | null
+}
+
+type Answer = Pick<NftExpectation, 'fate' | 'counter' | 'frame' | 'exit'>
+interface Difference {
+  readonly why: string
+  readonly when: (one: DataplaneCase) => boolean
+  readonly answer: (one: DataplaneCase) => Answer
+}
+
+const always =
+  (fate: NftFate, counter: string | null = null) =>
+  (): Answer => ({ fate, counter })
+const reason =
+  (...reasons: readonly string[]) =>
+  (one: DataplaneCase): boolean =>
+    reasons.includes(one.reason)
+
+const hostOf = ({ route }: DataplaneCase): WorldHost => {
+  const host = Object.values<WorldHost>(HOSTS).find(({ index }) => index === (route?.identifier ?? 0) >>> 24)
+  if (host === undefined) throw new Error('no such host')
+  return host
+}
+
+const word = (bytes: Uint8Array, at: number): number => (bytes[at] << 8) | bytes[at + 1]
+const fold = (sum: number): number => (sum === 0 ? 0 : sum % 65535 === 0 ? 65535 : sum % 65535)
+
+/** Of one that the parser refuses: addresses, ports and TTL anew, and both checksums as far off as they were (RFC 1624). */
+const rewrittenAnyway = (one: DataplaneCase): Answer => {
+  const host = hostOf(one)
+  const was = one.frame.slice(packetOffset(one.tags))
+  const now = was.slice()
+  const l4 = (was[0] & 15) * 4
+  const identifier = one.route?.identifier ?? 0
+  now[8]--
+  now.set(addressBytes(TUNNEL[4]), 12)
+  now.set(addressBytes(host.address[4]!), 16)
+  now.set([identifier >>> 24, (identifier >>> 16) & 255, (identifier >>> 8) & 255, identifier & 255], l4)
+  const moved = (...at: readonly number[]): number =>
+    at.reduce((sum, place) => sum + (0xffff - word(was, place)) + word(now, place), 0)
+  const correct = (at: number, change: number): void => {
+    const check = 0xffff - fold(0xffff - word(was, at) + change)
+    now.set([check >>> 8, check & 255], at)
+  }
+  const addresses = [12, 14, 16, 18]
+  correct(10, moved(8, ...addresses))
+  const check = l4 + (was[9] === 6 ? 16 : 6)
+  if (check + 2 <= was.length && (was[9] === 6 || word(was, check) !== 0))
+    correct(check, moved(...addresses, l4, l4 + 2))
+  const frame = buildFrame(now, { source: sourceOf(host), destination: mac(host.neighbour!), type: 0x0800 })
+  return { fate: 'forwarded', counter: 'route_hit', exit: host.exit, frame }
+}
+
+const forwarded = (one: DataplaneCase): Answer => {
+  const host = hostOf(one)
+  const frame = expectedFrame({ ...one, host }, sourceOf)
+  return {
+    ...{ fate: 'forwarded', counter: 'route_hit', exit: host.exit },
+    // The VLAN device itself puts its tag on.
+    frame: host.exit === 'vlan' ? join(frame.subarray(0, 12), frame.subarray(16)) : frame,
+  }
+}
+
+const isNeutral = ({ route, frame, tags }: DataplaneCase): boolean => {
+  const l4 = packetOffset(tags) + (frame[packetOffset(tags)] & 15) * 4
+  const ports = word(frame, l4) + word(frame, l4 + 2)
+  const { identifier } = route!
+  return ((identifier >>> 16) + (identifier & 0xffff)) % 65535 === ports % 65535
+}
+const protocolOf = ({ frame, tags }: DataplaneCase): number => frame[packetOffset(tags) + 9]
+const destinationOf = ({ frame, tags }: DataplaneCase): string =>
+  frame.slice(packetOffset(tags) + 16, packetOffset(tags) + 20).join('.')
+const isVip = (one: DataplaneCase): boolean => [VIP[4], OPEN_VIP[4]].some(vip => vip === destinationOf(one))
+
+/** The first that fits counts. */
+export const DIFFERENCES: readonly Difference[] = [
+  {
+    why: 'the kernel drops a frame that ends within its VLAN tag',
+    when: ({ frame }) => frame.length < 20 && isTagged(frame),
+    answer: always('ended'),
+  },
+  {
+    why: 'the rules know no IPv6',
+    when: ({ family }) => family === 6,
+    answer: always('stack'),
+  },
+  {
+    why: 'the kernel shows the rules what is behind the first tag alone: two tags are not IP to them',
+    when: ({ tags }) => tags > 1,
+    answer: always('stack'),
+  },
+  {
+    why: 'the rules look at addresses wherever there are some, at ports only in a packet whose headers are whole',
+    when: ({ reason: why, frame, tags }) => why === 'TRUNCATED' && frame.length < packetOffset(tags) + 20,
+    answer: always('stack'),
+  },
+  {
+    why: 'a destination that is damaged is none of a VIP',
+    when: one => one.reason === 'BAD_CHECKSUM' && !isVip(one),
+    answer: always('stack'),
+  },
+  {
+    why: "another family's packet is looked at as what the frame says that it is: it has no VIP there",
+    when: ({ reason: why, frame }) => why === 'BAD_VERSION' && word(frame, 12) !== 0x0800,
+    answer: always('stack'),
+  },
+  {
+    why: 'the rules look at no header checksum: of another protocol it is no service',
+    when: one => one.reason === 'BAD_CHECKSUM' && protocolOf(one) !== 6 && protocolOf(one) !== 17,
+    answer: always('dropped', 'not_a_service'),
+  },
+  {
+    why: 'the rules look at no header checksum; it stays wrong, and whoever comes next refuses the packet',
+    when: one =>
+      one.reason === 'BAD_CHECKSUM' && !['byte 12', 'byte 15'].some(byte => one.name.includes(byte)),
+    answer: rewrittenAnyway,
+  },
+  {
+    why: 'the rules look neither at the length of a TCP header nor at that of a datagram; the host does',
+    when: one =>
+      (one.reason === 'BAD_HEADER_LENGTH' && one.name.includes('TCP header')) ||
+      (one.reason === 'BAD_HEADER_LENGTH' && one.name.includes('too short a packet')) ||
+      (one.reason === 'BAD_TOTAL_LENGTH' && /UDP: length/.test(one.name)),
+    answer: rewrittenAnyway,
+  },
+  {
+    why: 'ports are read where they would be, whatever the packet says its length is; the host refuses it',
+    when: one => one.reason === 'TRUNCATED' && /total length 2[07]$/.test(one.name),
+    answer: rewrittenAnyway,
+  },
+  {
+    why: 'behind XDP somebody has to drop fragments, for no forwarder puts them together',
+    when: reason('FRAGMENT'),
+    answer: always('dropped', 'fragment_vip'),
+  },
+  {
+    why: 'a UDP checksum may be none, which nftables would not see when it corrects one: only neutral identifiers are in the kernel',
+    when: one => one.fate === 'forwarded' && protocolOf(one) === 17 && !isNeutral(one),
+    answer: always('slow', 'slow_vip'),
+  },
+  {
+    why: 'nftables writes 0xffff for a TCP checksum of 0, which means the same',
+    when: one => one.name === 'IPv4 TCP: a new checksum of 0',
+    answer: one => {
+      const answer = forwarded(one)
+      const frame = answer.frame!.slice()
+      frame.set([0xff, 0xff], 14 + 20 + 16)
+      return { ...answer, frame }
+    },
+  },
+  {
+    why: 'to the rules every service of a VIP is known',
+    when: one => one.reason === 'NO_ROUTE' && one.name.includes('open VIP'),
+    answer: always('dropped', 'not_a_service'),
+  },
+  {
+    why: 'what is neither TCP nor UDP is no service',
+    when: reason('UNSUPPORTED_PROTOCOL'),
+    answer: always('dropped', 'not_a_service'),
+  },
+  {
+    why: 'the agent gives no route to a host that it knows no way to; one that is there is dropped, not half rewritten',
+    when: reason('NO_HOST', 'NO_NEXT_HOP'),
+    answer: always('dropped', 'half_restored'),
+  },
+  {
+    why: 'the kernel keeps the packet until it knows the neighbour',
+    when: reason('NO_NEIGHBOUR'),
+    answer: always('ended', 'route_hit'),
+  },
+  {
+    why: 'the kernel ends what has used its TTL up; nobody is told',
+    when: reason('TTL_EXPIRED'),
+    answer: always('ended', 'route_hit'),
+  },
+  {
+    why: 'any interface can be sent by',
+    when: reason('OTHER_INTERFACE'),
+    answer: forwarded,
+  },
+  {
+    why: 'the rules do not look who else a frame is to',
+    when: reason('LINK_MULTICAST'),
+    answer: forwarded,
+  },
+  {
+    why: 'the link itself takes a few bytes more than it says (room for a tag)',
+    when: one => one.reason === 'TOO_BIG' && /^\S+ \S+ (1 bytes|one byte) more/.test(one.name),
+    answer: forwarded,
+  },
+  {
+    why: 'the link drops what is too big',
+    when: reason('TOO_BIG'),
+    answer: always('ended', 'route_hit'),
+  },
+  {
+    why: 'the tag of a VLAN device is not the rules to write',
+    when: ({ host }) => host?.exit === 'vlan',
+    answer: forwarded,
+  },
+]
+
+const isTagged = (frame: Uint8Array): boolean => [0x8100, 0x88a8].includes(word(frame, 12))
+
+const likeXdp = (one: DataplaneCase): Answer => {
+  if (one.fate === 'forwarded') return forwarded(one)
+  if (one.fate === 'dropped') return { fate: 'dropped', counter: 'not_a_service' }
+  if (one.reason === 'LOCAL') return { fate: 'stack', counter: 'route_hit' }
+  const ofNobody = ['NOT_IP', 'VLAN_TAGS', 'NOT_A_VIP'].includes(one.reason)
+  return ofNobody ? { fate: 'stack', counter: null } : { fate: 'slow', counter: 'slow_vip' }
+}
+
+export const nftExpectation = (one: DataplaneCase): NftExpectation => {
+  const difference = DIFFERENCES.find(({ when }) => when(one))
+  const answer = difference?.answer(one) ?? likeXdp(one)
+  // A frame keeps its tag: what cannot be seen by the rules is not rewritten by them.
+  return { ...answer, tagged: isTagged(one.frame), why: difference?.why ?? null }
+}
