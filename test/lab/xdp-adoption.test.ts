@@ -8,6 +8,7 @@ import type { MigrationTable } from '../../src/agent/dataplane/xdp/migrations.ts
 import { EdgePins } from '../../src/agent/dataplane/xdp/pins.ts'
 import { ROUTE_STATE } from '../../src/agent/dataplane/xdp/route-layout.ts'
 import { tickNow } from '../../src/agent/dataplane/xdp/tick.ts'
+import { attachTcx } from '../../src/os/bpf/link.ts'
 import { BpfMap, createMap } from '../../src/os/bpf/map.ts'
 import { MappedArray } from '../../src/os/bpf/mapped.ts'
 import { XDP } from '../../src/os/bpf/program.ts'
@@ -228,6 +229,28 @@ test('what is none of ours under a name of ours is refused, and nothing is lost'
   assert.is(world.packet(1), tx)
   second.close()
   for (const object of [hash, zeros, probe]) object.close()
+})
+
+test('when one link does not take the new program, all go on with the one before', world => {
+  const first = world.edge({ adopt: false })
+  addRoute(first, 1)
+  first.leave()
+  const [listing, attached] = [world.listing, world.attached]
+  using probe = loadProbe()
+  // Looks like one of ours, on the same interface, and is of another kind; it comes after ours.
+  using other = world.netns.run(() => attachTcx(probe.program('probe_tc'), world.interface, 'ingress'))
+  const path = join(world.pins.folder, `link_${world.interface}_native`)
+  other.pin(path)
+  assert.throws(() => world.edge({ sends: false }), /EINVAL/)
+  rmSync(path)
+  assert.equal(world.listing, listing)
+  assert.is(world.attached, attached)
+  assert.is(world.packet(1), tx)
+  const second = world.edge()
+  assert.is.not(world.attached, attached)
+  assert.ok(hasRoute(second, 1))
+  second.close()
+  for (const object of [other, probe]) object.close()
 })
 
 test('an agent that died in the middle of taking over is taken over itself', world => {

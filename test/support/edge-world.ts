@@ -36,11 +36,11 @@ const hostEntry = (at: number, name: string, address: string, self: boolean) => 
 export class EdgeWorld {
   readonly netns: TestNetns
   readonly pins = testPins()
-  readonly #interface: number
+  readonly interface: number
 
   private constructor(netns: TestNetns) {
     this.netns = netns
-    this.#interface = netns.run(() => link('u0').index)
+    this.interface = netns.run(() => link('u0').index)
   }
 
   static async open(): Promise<EdgeWorld> {
@@ -57,18 +57,23 @@ export class EdgeWorld {
     return new EdgeWorld(netns)
   }
 
-  plan({ adopt = true, flows = 1000, mappings = 1000, serviceIndex = 0 } = {}): {
+  plan({
+    adopt = true,
+    flows = 1000,
+    mappings = 1000,
+    sends = true,
+  } = {}): {
     plan: DataplanePlan
     xdp: XdpPlan
   } {
-    const at = this.#interface
+    const at = this.interface
     const xdp: XdpPlan = {
       asked: 'xdp',
       mark: Uint8Array.of(2, 1, 2, 3, 4, 5),
       links: [{ name: 'u0', index: at, program: 'edge_both' }],
-      exits: [{ name: 'u0', index: at, kind: 'veth' }],
+      exits: sends ? [{ name: 'u0', index: at, kind: 'veth' }] : [],
     }
-    const service = { index: serviceIndex, name: 'web', vip: addressWords(VIP), port: 80, protocol: 6, hosts: [] }
+    const service = { index: 0, name: 'web', vip: addressWords(VIP), port: 80, protocol: 6, hosts: [] }
     const plan = {
       directory: {
         hosts: [hostEntry(1, 'own', OWN, true), hostEntry(HOST_INDEX, 'far', FAR, false)],
@@ -133,7 +138,7 @@ export class EdgeWorld {
     if (program.info().id !== this.attached) throw new Error('another program is attached than is pinned')
     const data = frame(buildTcp4({ source: clientOf(n), destination: VIP, sourcePort: 2000 + n }))
     return this.netns.run(
-      () => program.testRun({ data, ingress: { interfaceIndex: this.#interface } }).verdict,
+      () => program.testRun({ data, ingress: { interfaceIndex: this.interface } }).verdict,
     )
   }
 

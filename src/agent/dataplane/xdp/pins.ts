@@ -108,7 +108,7 @@ export class EdgePins {
   links(): PinnedLink[] {
     const found: PinnedLink[] = []
     try {
-      for (const name of readdirSync(this.folder)) {
+      for (const name of readdirSync(this.folder).sort()) {
         const parts = LINK.exec(name)
         if (parts === null) continue
         const link = new BpfLink(openAs(this.#at(name), 'bpf-link'))
