@@ -1,5 +1,6 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isIpv6Vip } from '../config/ipv6-needs.ts'
 import type { NodeConfig } from '../config/schema.ts'
 import { ShuntError } from '../errors.ts'
 import {
@@ -193,9 +194,12 @@ export class KernelSetup {
   }
 
   #wantedAddresses(config: NodeConfig, keepVips: ReadonlySet<string>): OwnedAddress[] {
-    const { tunnel, tunnel6 } = config.addresses
+    const { tunnel, tunnel6, cluster6 } = config.addresses
     const { name } = config.node
-    const mine = config.services.filter(service => service.hosts.some(host => host.name === name))
+    const mine = config.services.filter(
+      ({ vip, hosts }) =>
+        hosts.some(host => host.name === name) && (!isIpv6Vip(vip) || cluster6 !== undefined),
+    )
     const vips = new Set([
       ...keepVips,
       ...(config.roles.includes('host') ? mine.map(service => service.vip) : []),

@@ -60,6 +60,8 @@ const said = (file: NodeFile): Record<string, string> => ({
   name: file.node.name,
   address: file.addresses.cluster,
   tunnel: file.addresses.tunnel ?? 'none',
+  address6: file.addresses.cluster6 ?? 'none',
+  tunnel6: file.addresses.tunnel6 ?? 'none',
   uplink: file.interfaces.uplink.join(',') || 'none',
   'cluster-interface': file.interfaces.cluster.join(','),
   identity: resolve(file.node.identityFile),

@@ -1,6 +1,7 @@
 /** Facts of a node that asks to join: the shape, and what stands against them in a cluster. Pure. */
 import { z } from 'zod'
 import { addressFault } from '../config/address-fault.ts'
+import { isIpv6Vip } from '../config/ipv6-needs.ts'
 import { ROLES } from '../config/schema.ts'
 import { addressesOf, sameAddresses } from './fact-addresses.ts'
 import type { ClusterView, NodeFacts, TokenBody } from './types.ts'
@@ -44,6 +45,17 @@ export const factsFault = (facts: NodeFacts): string | undefined => {
 const sameFacts = (a: NodeFacts, b: NodeFacts): boolean =>
   a.id === b.id && a.name === b.name && sameAddresses(a, b)
 
+/** Why a node cannot be a forwarder of this cluster's services, or undefined: clients' packets come to every forwarder alike. */
+export const forwarder6Fault = (
+  { document }: Pick<ClusterView, 'document'>,
+  { name, tunnel6 }: Pick<NodeFacts, 'name' | 'tunnel6'>,
+): string | undefined => {
+  const service = document?.services.find(({ vip }) => isIpv6Vip(vip))
+  return service === undefined || tunnel6 !== undefined
+    ? undefined
+    : `the service ${service.name} is of IPv6, which ${name} without an IPv6 tunnel address could not carry as a forwarder: join with --address6 and --tunnel6, or without the role forwarder`
+}
+
 export type Standing =
   /** Asks again, or lost its state: it is told what there is, and needs no place. */
   { kind: 'member' } | { kind: 'free' } | { kind: 'refused'; why: string }
@@ -74,6 +86,8 @@ export const standingOf = (view: ClusterView, token: TokenBody, facts: NodeFacts
       if (addressesOf(other).includes(claim))
         return refused(`the address ${claim} is that of ${other.name}; give another`)
   }
+  const lacks = facts.roles.includes('forwarder') ? forwarder6Fault(view, facts) : undefined
+  if (lacks !== undefined) return refused(lacks)
   const service = view.document?.services.find(s => claims.includes(s.vip))
   if (service !== undefined)
     return refused(

@@ -176,6 +176,11 @@ export const timeoutFields = {
     DAY_MS,
     'Life of a route in the kernel without renewal; at most half of tcpIdle.',
   ).default(60_000),
+  unattended: whole(
+    0,
+    DAY_MS,
+    'With XDP: how long the kernel goes on choosing hosts for new connections while no agent is there.',
+  ).default(30_000),
   drain: whole(0, DAY_MS, 'How long a stopping agent lets work in flight end.').default(10_000),
 }
 const timeouts = z.strictObject(timeoutFields).prefault({}).describe('Times in milliseconds.')

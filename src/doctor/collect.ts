@@ -111,13 +111,19 @@ const checkRuleset = async (): Promise<true> => {
     uplink: ['lo'],
     cluster: ['lo'],
     clusterAddress: '192.0.2.1',
+    clusterAddress6: '2001:db8::1',
     forwarder: {
       tunnelAddress: '192.0.2.2',
-      services: [{ vip: '192.0.2.3', protocol: 'tcp', port: 80 }],
+      tunnelAddress6: '2001:db8::2',
+      services: [
+        { vip: '192.0.2.3', protocol: 'tcp', port: 80 },
+        { vip: '2001:db8::3', protocol: 'tcp', port: 80 },
+      ],
       hosts: [{ index: 1, address: '192.0.2.4', hop: '192.0.2.4', link: 'lo' }],
+      hosts6: [{ index: 1, address: '2001:db8::4', hop: '2001:db8::4', link: 'lo' }],
       routeCapacity: 16,
     },
-    host: { tunnels: ['192.0.2.2'], mappingCapacity: 16 },
+    host: { tunnels: ['192.0.2.2'], tunnels6: ['2001:db8::2'], mappingCapacity: 16 },
   })
   const child = spawn('nft', ['--check', '-f', '-'], {
     stdio: ['pipe', 'ignore', 'pipe'],

@@ -16,8 +16,13 @@ export const nameOption = (lab: string): string => (lab === DEFAULT_OPTIONS.name
 /** Enough to see how it goes on. */
 const MAX_JOINS = 8
 
-const facts = (node: PlacePlan): string =>
-  `--name ${node.name} --roles ${node.roles.join(',')}${node.tunnel === null ? '' : ` --tunnel ${node.tunnel}`}`
+const facts = ({ name, roles, tunnel, address6, tunnel6 }: PlacePlan): string =>
+  [
+    `--name ${name} --roles ${roles.join(',')}`,
+    ...Object.entries({ tunnel, address6, tunnel6 }).flatMap(([flag, ip]) =>
+      ip === null ? [] : [`--${flag} ${ip}`],
+    ),
+  ].join(' ')
 
 /** From a bare lab to a cluster that answers: init, token, join, apply. */
 export const bareHints = (lab: HintedLab): string[] => {

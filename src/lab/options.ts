@@ -42,6 +42,9 @@ export interface TopologyOptions {
   capacities: number[]
 }
 
+/** That of `shunt lab up --ipv6`. */
+export const IPV6_SERVICE: LabService = { name: 'web6', vip: 'fd10:99::1', port: 80, protocol: 'tcp' }
+
 export const DEFAULT_OPTIONS: TopologyOptions = {
   name: 'lab',
   forwarders: 2,

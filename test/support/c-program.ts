@@ -24,7 +24,18 @@ export const compileC = (
   const directory = mkdtempSync(join(tmpdir(), 'shunt-c-'))
   for (const [name, text] of Object.entries(headers)) writeFileSync(join(directory, name), text)
   const program = join(directory, 'program')
-  const flags = ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-I', directory, '-I', include]
+  const flags = [
+    '-O2',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-Wno-unknown-pragmas',
+    '-pthread',
+    '-I',
+    directory,
+    '-I',
+    include,
+  ]
   const { status, stderr } = spawnSync(compiler() ?? 'cc', [...flags, source, '-o', program])
   if (status !== 0) {
     rmSync(directory, { recursive: true })

@@ -53,6 +53,7 @@ const TIMEOUTS = {
   linger: 2000,
   quarantine: 8000,
   routeLease: 4000,
+  unattended: 30_000,
   drain: 0,
 }
 const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64 }

@@ -133,10 +133,15 @@ export class SimNode {
       plan.clusterIpv4,
       this.drops,
     )
-    this.#plumber = new NftPlumber(this.kernel, plan.table, {
-      route: slot => this.engine.forwarder?.plumbFailed(slot),
-      mapping: slot => this.engine.host?.commitFailed(slot),
-    })
+    this.#plumber = new NftPlumber(
+      this.kernel,
+      plan.table,
+      {
+        route: slot => this.engine.forwarder?.plumbFailed(slot),
+        mapping: slot => this.engine.host?.commitFailed(slot),
+      },
+      tunnel => this.engine.directory.forwarderAt(tunnel)?.tunnelWords6,
+    )
     this.engine = new Engine({
       plan,
       output: this.#output,

@@ -114,9 +114,11 @@ export interface Program {
   readonly globals: Globals
   /** Further globals. */
   readonly set?: LoadOptions['set']
+  /** Other sizes of maps. */
+  readonly maxEntries?: LoadOptions['maxEntries']
 }
 
-const edgeProgram = (): Program => {
+export const edgeProgram = (): Program => {
   const file = decodeObject(bpfObject('edge'))
   if (file.layout !== EDGE_LAYOUT) throw new Error('edge.bpf.c was not built since it changed: make bpf')
   return { file, globals: EDGE_GLOBALS }
@@ -136,7 +138,7 @@ export class XdpLab {
 
   readonly #globals: Globals
 
-  private constructor(netns: TestNetns, routes: number, { file, globals, set = [] }: Program) {
+  private constructor(netns: TestNetns, routes: number, { file, globals, set = [], maxEntries }: Program) {
     this.netns = netns
     this.#globals = globals
     const secret = testSecret(5)
@@ -152,7 +154,7 @@ export class XdpLab {
         [globals.tickShift, 30],
         ...set,
       ],
-      maxEntries: { routes4: four.entries, routes6: six.entries },
+      maxEntries: { routes4: four.entries, routes6: six.entries, ...maxEntries },
     })
     const map = (name: string): MappedArray => new MappedArray(this.object.map(name))
     const [routes4, routes6, services, hosts, config] = [

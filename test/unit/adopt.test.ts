@@ -77,16 +77,20 @@ it('identifiers that rest go on resting, and those whose flow is not taken over 
   before.flows.host[0] = 0
   before.flows.table.remove(0)
   const gone = before.flows.identifier[addFlow(before, 1, 2, LIST.TCP)]
+  const reserved = before.identifiers.reserve(1, 0)
   // Killed between the allocator and the flow.
   const torn = before.identifiers.allocate(1, 12345, 7, 0)
   const index = directory()
   const without = { ...index.directory, hosts: index.directory.hosts.filter(host => host.index !== 2) }
   const after = next(new DirectoryIndex(without))
   assert.is(adoptFlows(after, 0, 5000), 0)
-  assert.equal([after.identifiers.inUse, after.identifiers.quarantined], [0, 3])
+  assert.equal([after.identifiers.inUse, after.identifiers.quarantined], [1, 3])
+  assert.ok(after.identifiers.isReserved(reserved), 'the kernel may have given it to a flow')
+  after.identifiers.restReserved(5000)
+  assert.equal([after.identifiers.inUse, after.identifiers.quarantined], [0, 4])
   for (const identifier of [freed, gone, torn]) assert.not(after.identifiers.claim(identifier, 0, 5000))
   after.identifiers.expire(1000 + QUARANTINE_MS, 10)
-  assert.is(after.identifiers.quarantined, 2, 'the first one has rested since it was freed')
+  assert.is(after.identifiers.quarantined, 3, 'the first one has rested since it was freed')
   after.identifiers.expire(5000 + QUARANTINE_MS, 10)
   assert.is(after.identifiers.quarantined, 0)
 })
@@ -110,7 +114,7 @@ it('a flow that was cut short is none', () => {
 })
 
 const route = (n: number, identifier: number, more = {}) => ({
-  ...{ key: keyOf(n), identifier, closing: false, usedMs: 500 },
+  ...{ key: keyOf(n), identifier, closing: false, young: false, usedMs: 500 },
   ...more,
 })
 
@@ -134,6 +138,20 @@ it('a route in the kernel is its flow; one that no flow has becomes a flow', () 
   assert.is(tables.flows.table.listOf(made), LIST.TCP)
   assert.ok(adoptRoute(tables, route(2, 0x02000124, { closing: true }), true, 8))
   assert.is(tables.flows.table.listOf(tables.flows.table.find(keyOf(2))), LIST.CLOSING_PLUMBED)
+})
+
+it('a route that the kernel made by itself is an unproven flow, with the identifier that was put ready for it', () => {
+  const next = makeAgents()
+  const identifier = next().identifiers.reserve(2, 0)
+  const tables = next()
+  adoptFlows(tables, 0, 10)
+  assert.ok(adoptRoute(tables, route(1, identifier, { young: true }), true, 8))
+  const slot = tables.flows.table.find(keyOf(1))
+  assert.is(tables.identifiers.owner(identifier), slot)
+  assert.is(tables.flows.table.listOf(slot), LIST.TCP_YOUNG)
+  assert.ok(tables.flows.has(slot, FLOW_FLAG.UNPROVEN))
+  tables.identifiers.restReserved(20)
+  assert.is(tables.identifiers.quarantined, 0)
 })
 
 it('a route that contradicts what is known, or leads nowhere, leaves the kernel', () => {

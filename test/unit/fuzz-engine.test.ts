@@ -121,6 +121,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
       linger: 2000,
       quarantine: 8000,
       routeLease: 4000,
+      unattended: 30_000,
       drain: 0,
     },
   }

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { RulesetPlan } from '../../src/agent/dataplane/nft/ruleset.ts'
+import { describeRuleset, type RulesetPlan } from '../../src/agent/dataplane/nft/ruleset.ts'
 import { changeRuleset } from '../../src/agent/dataplane/nft/ruleset-change.ts'
 
 const it = suite('changes of the ruleset')
@@ -18,6 +18,64 @@ const plan = (change: Partial<RulesetPlan> = {}): RulesetPlan => ({
 })
 const lines = (before: RulesetPlan, after: RulesetPlan, renewed?: ReadonlySet<string>): string[] =>
   changeRuleset(before, after, renewed).trimEnd().split('\n')
+
+const six = {
+  clusterAddress6: 'fd00::11',
+  forwarder: {
+    ...forwarder,
+    tunnelAddress6: 'fd01::11',
+    services: [...forwarder.services, { vip: 'fd99::1', protocol: 'udp', port: 53 }],
+    hosts6: [{ index: 1, address: 'fd00::71', hop: 'fe80::71', link: 'c0' }],
+  },
+  host: { ...host, tunnels6: ['fd01::12'] },
+}
+
+it('IPv6 has sets and chains of its own, and what IPv4 has stays as it is', () => {
+  const [four, both] = [describeRuleset(plan()), describeRuleset(plan(six))]
+  for (const [name, part] of four.sets) assert.equal(both.sets.get(name), part)
+  for (const [name, { rules }] of four.chains)
+    assert.equal(
+      both.chains.get(name)!.rules.filter(rule => !rule.startsWith('ip6')),
+      rules,
+    )
+  const elements = (name: string) => both.sets.get(name)!.elements
+  assert.equal(['vips6', 'services6', 'address6', 'hop6', 'link6', 'tunnels6'].map(elements), [
+    ['fd99::1'],
+    ['fd99::1 . udp . 53'],
+    ['1 : fd00::71'],
+    ['1 : fe80::71'],
+    ['1 : "c0"'],
+    ['fd01::12'],
+  ])
+  assert.equal(both.chains.get('in_u0')!.rules, ['ip daddr @vips goto vip', 'ip6 daddr @vips6 goto vip6'])
+  assert.ok(both.chains.get('in_c0')!.rules.includes('ip6 saddr @tunnels6 ip6 daddr fd00::11 goto decap6'))
+  assert.equal(both.chains.get('vip6')!.rules, [
+    'frag frag-off != 0 counter name fragment_vip drop',
+    'frag more-fragments 1 counter name fragment_vip drop',
+    'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept',
+    'ip6 daddr . meta l4proto . th dport != @services6 counter name not_a_service drop',
+    'ip6 nexthdr != { tcp, udp } goto slow_vip',
+    'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
+    '@th,0,32 set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @route6 goto encap6',
+    'meta mark set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @fixed6 goto fix6',
+    'ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto @local6 counter name route_hit accept',
+    'goto slow_vip',
+  ])
+  assert.equal(both.chains.get('encap6')!.rules, [
+    'ip6 daddr set @th,0,8 map @address6 ip6 saddr set fd01::11 counter name route_hit fwd ip6 to @th,0,8 map @hop6 device @th,0,8 map @link6',
+    'counter name half_restored drop',
+  ])
+  assert.equal(both.chains.get('restore6')!.rules, [
+    '@th,0,32 set meta mark map @ports ip6 saddr set meta mark map @client6 ip6 daddr set meta mark map @vip_of6 meta mark set 0 counter name decap_hit accept',
+    'counter name half_restored drop',
+  ])
+  // A forwarder that has no IPv6 tunnel address leaves packets for the VIP alone.
+  const without = describeRuleset(
+    plan({ ...six, forwarder: { ...six.forwarder, tunnelAddress6: undefined } }),
+  )
+  assert.not.ok(without.sets.has('vips6'))
+  assert.equal(without.sets.get('vips')!.elements, ['10.99.0.1'])
+})
 
 it('nothing for the same', () => assert.is(changeRuleset(plan(), plan()), ''))
 
@@ -41,13 +99,14 @@ it('no change ever flushes what the plumber put in, nor makes a base chain of a 
     plan({ host: null }),
     plan({ forwarder: null }),
     plan({ forwarder: null, host: null }),
+    plan(six),
   ]
   for (const before of plans) {
     for (const after of plans) {
       const text = changeRuleset(before, after)
       assert.not.match(
         text,
-        /flush (map|set|table) netdev shunt_n1( |$)(route|fixed|local|dec|ports|client|vip_of)?$/m,
+        /flush (map|set|table) netdev shunt_n1( |$)((route|fixed|local|dec|ports|client|vip_of)6?)?$/m,
       )
       for (const link of ['u0', 'c0']) {
         const had = (p: RulesetPlan): boolean => (link === 'u0' ? p.forwarder !== null : p.host !== null)

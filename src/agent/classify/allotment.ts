@@ -1,4 +1,5 @@
 import type { DirectoryIndex, ServiceEntry } from '../dataplane/directory.ts'
+import type { ChoiceHost } from './choice-table.ts'
 import { Rendezvous } from './rendezvous.ts'
 
 /** What a classifier asks for a host (R-B10). */
@@ -25,11 +26,23 @@ export class CapacityAllotment implements Allotment {
     const rendezvous = this.#rendezvous
     rendezvous.begin(key, at)
     for (const member of service.hosts) {
-      if (member.capacity === 0) continue
-      const host = this.#directory.host(member.index)
-      if (host === undefined || !host.live || host.draining) continue
-      rendezvous.offer(member.index, host.hash, member.capacity)
+      const hash = this.#hashOf(member)
+      if (hash !== null) rendezvous.offer(member.index, hash, member.capacity)
     }
     return rendezvous.best
+  }
+
+  /** Those that it chooses among, in its order. */
+  hosts(service: ServiceEntry): ChoiceHost[] {
+    return service.hosts.flatMap(member => {
+      const hash = this.#hashOf(member)
+      return hash === null ? [] : [{ index: member.index, hash, weight: member.capacity }]
+    })
+  }
+
+  /** Null: nothing new goes there. */
+  #hashOf({ index, capacity }: ServiceEntry['hosts'][number]): number | null {
+    const host = capacity === 0 ? undefined : this.#directory.host(index)
+    return host === undefined || !host.live || host.draining ? null : host.hash
   }
 }

@@ -1,6 +1,7 @@
 import type { DirectiveState } from '../../health/types.ts'
 import type { DirectoryIndex, Readiness, ServiceEntry } from '../dataplane/directory.ts'
 import { type Allotment, CapacityAllotment } from './allotment.ts'
+import type { ChoiceHost } from './choice-table.ts'
 import { Deal } from './deal.ts'
 import { Rendezvous } from './rendezvous.ts'
 import type { AllotmentUpdate, HostLease, ServiceAllotment } from './update.ts'
@@ -158,6 +159,27 @@ export class HealthAllotment implements Allotment, Readiness {
       if (usable(index)) this.#rendezvous.offer(index, this.#directory.host(index)!.hash, deal.weights[i])
     }
     return this.#rendezvous.best
+  }
+
+  /**
+   * The hosts of a service as a choice by hash goes among them, in its order; null: each new flow is to be chosen for by itself, because of
+   * another scheme, or because some host must get no packet at all.
+   */
+  hashed(service: ServiceEntry): ChoiceHost[] | null {
+    const held = this.#services.get(service.index)
+    // Half of an allotment: what the others' leases are is not known yet.
+    if (held === undefined)
+      return this.#isComplete || this.#services.size > 0 ? null : this.#before.hosts(service)
+    const { deal, usable } = held
+    if (deal.scheme !== 'hash' || held.states.includes(STATE.inactive)) return null
+    return [...deal.hosts].flatMap((index, i) =>
+      usable(index) ? [{ index, hash: this.#directory.host(index)!.hash, weight: deal.weights[i] }] : [],
+    )
+  }
+
+  /** Until when (ms) something new may go to the host; without any allotment there are no leases. */
+  leaseOf(host: number): number {
+    return this.#isComplete || this.#services.size > 0 ? this.#leases[host] : Number.POSITIVE_INFINITY
   }
 
   /** Among the hosts that may have flows: the one that most probably was chosen when this one began. */

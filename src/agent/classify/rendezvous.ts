@@ -1,14 +1,32 @@
 import { halfSipHash13 } from '../dataplane/half-siphash.ts'
 
+/** Parts that the flows of a service fall into; of bpf/class-maps.h too. */
+export const CHOICES = 16_384
+const CHOICE_SHIFT = 18
+
+/** The part of a flow, by its key (ten words at `at`). `k0`, `k1`: see Rendezvous. */
+export const choiceOf = (k0: number, k1: number, key: Uint32Array, at: number): number =>
+  halfSipHash13(k0, k1, key, at, 10) >>> CHOICE_SHIFT
+
+const words = new Uint32Array(2)
+
+/** How little the host suits a part, before its weight: the smallest of a part gets it. `hash`: the host's, stable over the cluster. */
+export const reluctance = (k0: number, k1: number, part: number, hash: number): number => {
+  words[0] = part
+  words[1] = hash
+  return -Math.log((halfSipHash13(k0, k1, words, 0, 2) + 0.5) / 4294967296)
+}
+
 /**
- * Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights by -ln(u)/w). The choice depends on the flow, the
- * hosts and their weights alone, so every classifier, and every later moment with the same hosts, gives a flow the same host
- * (decision 6), and a host that goes moves only its own flows. Costs one hash and one logarithm a host.
+ * Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights by -ln(u)/w) of the parts that flows fall into. The choice depends on
+ * the flow, the hosts and their weights alone, so every classifier, the kernel's programs among them (choice-table.ts), and every later moment
+ * with the same hosts, gives a flow the same host (decision 9), and a host that goes moves only its own flows. Costs one hash and one logarithm
+ * a host.
  */
 export class Rendezvous {
   readonly #k0: number
   readonly #k1: number
-  readonly #words = new Uint32Array(2)
+  #part = 0
   #best = 0
   #bestScore = Number.POSITIVE_INFINITY
 
@@ -20,16 +38,14 @@ export class Rendezvous {
 
   /** For a flow key (ten words at `at`); then `offer` each host, and take `best`. */
   begin(key: Uint32Array, at: number): void {
-    this.#words[0] = halfSipHash13(this.#k0, this.#k1, key, at, 10)
+    this.#part = choiceOf(this.#k0, this.#k1, key, at)
     this.#best = 0
     this.#bestScore = Number.POSITIVE_INFINITY
   }
 
   /** `hash`: stable over the cluster; `weight`: above 0. */
   offer(index: number, hash: number, weight: number): void {
-    this.#words[1] = hash
-    const u = (halfSipHash13(this.#k0, this.#k1, this.#words, 0, 2) + 0.5) / 4294967296
-    const score = -Math.log(u) / weight
+    const score = reluctance(this.#k0, this.#k1, this.#part, hash) / weight
     if (score >= this.#bestScore) return
     this.#bestScore = score
     this.#best = index

@@ -2,6 +2,7 @@
  * Compare-and-set for an operator's statements (decision 13): each names what it was made against, and is taken only if
  * that is still what this node holds. All or none. Pure.
  */
+import { forwarder6Fault } from '../../cluster/join-facts.ts'
 import { verifyStatement } from '../../cluster/statement.ts'
 import type { ClusterView, Statement, StatementBody } from '../../cluster/types.ts'
 import { parseDocument } from '../../config/document.ts'
@@ -50,6 +51,10 @@ const checkBody = (view: ClusterView, statement: Statement): void => {
         refuse(
           `${member.name} has no tunnel address and cannot be a forwarder; it must join again with --tunnel`,
         )
+      if (body.roles.includes('forwarder') && !member.roles.includes('forwarder')) {
+        const why = forwarder6Fault(view, member)
+        if (why !== undefined) refuse(why)
+      }
       return
     }
     case 'directive': {

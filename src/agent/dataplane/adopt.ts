@@ -76,6 +76,8 @@ export interface KernelRoute {
   readonly identifier: number
   /** FIN or RST passed. */
   readonly closing: boolean
+  /** The kernel made it by itself, and it is not proven. */
+  readonly young: boolean
   /** Time of its last packet, ms. */
   readonly usedMs: number
 }
@@ -102,7 +104,7 @@ export const adoptRoute = (
   if (slot < 0) {
     slot = rebuild(tables, route, identifier, service.index, inForce)
     if (slot < 0) return false
-    flows.slowPackets[slot] = provenPackets
+    flows.slowPackets[slot] = route.young ? 0 : provenPackets
   } else if (flows.host[slot] !== host.index || flows.identifier[slot] !== identifier) return false
   else if (usedMs > flows.table.lastUse[slot]) flows.table.touch(slot, usedMs)
   if (inForce) flows.plumbedUntilMs[slot] = Number.POSITIVE_INFINITY
@@ -111,7 +113,7 @@ export const adoptRoute = (
 
 const rebuild = (
   { flows, identifiers, tally }: ForwarderTables,
-  { key, identifier: named, closing, usedMs }: KernelRoute,
+  { key, identifier: named, closing, young, usedMs }: KernelRoute,
   identifier: number,
   service: number,
   inForce: boolean,
@@ -123,11 +125,13 @@ const rebuild = (
     flows.table.remove(slot)
     return -1
   }
-  const list = closing ? LIST.CLOSING_PLUMBED : key[9] === UDP ? LIST.UDP : LIST.TCP
+  const [unproven, proven] = key[9] === UDP ? [LIST.UDP_YOUNG, LIST.UDP] : [LIST.TCP_YOUNG, LIST.TCP]
+  const list = closing ? LIST.CLOSING_PLUMBED : young ? unproven : proven
   flows.table.move(slot, list, usedMs)
   flows.host[slot] = named >>> 24
   flows.identifier[slot] = identifier
   if (inForce) flows.set(slot, FLOW_FLAG.MAPPED | FLOW_FLAG.TUNNELLED)
+  if (young) flows.set(slot, FLOW_FLAG.UNPROVEN)
   if (!closing) tally.open(flows.host[slot], service, 1)
   return slot
 }

@@ -126,6 +126,11 @@ export class Datagrams {
     this.#offsets.set(ipv4, peerTimeS - nowS)
   }
 
+  /** Seconds that the clock of a peer is ahead of ours. */
+  offsetOf(ipv4: number): number {
+    return this.#offsets.get(ipv4) ?? 0
+  }
+
   /** Sends what is queued. */
   flush(): void {
     for (let refused = this.#socket.flush(); refused > 0; refused--) this.#drops.add(DROP.SEND_FAILED)

@@ -1,6 +1,7 @@
 import type { Columns } from './columns.ts'
 import type { Datagrams } from './datagrams.ts'
 import type { DropCounters } from './drops.ts'
+import type { KernelTable } from './kernel-table.ts'
 import type { DataplanePlan } from './messages.ts'
 import type { Plumber } from './plumber.ts'
 import type { PacketOutput } from './slow-path.ts'
@@ -14,6 +15,8 @@ export interface EngineParts {
   readonly output: PacketOutput
   readonly datagrams: Datagrams
   readonly plumber: Plumber
+  /** The kernel's tables of flows, if it opens some by itself. */
+  readonly kernel?: KernelTable
   readonly drops: DropCounters
   /** Unix time in whole seconds, as of the current turn. */
   readonly nowS: () => number

@@ -52,6 +52,7 @@ export class Engine {
   #hostSettings: Mutable<HostSettings> | null = null
   /** Of a forwarder role that went: hosts may still hold mappings of it. */
   #lastEpoch: number | null = null
+  #keepForwarder: () => void = () => {}
   #nowMs = 0
 
   constructor(parts: EngineParts) {
@@ -156,7 +157,7 @@ export class Engine {
   }
 
   #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>): void {
-    const { core, settings, identifiers } = makeForwarder(this.#parts, this.plan, own, {
+    const { core, settings, identifiers, keep } = makeForwarder(this.#parts, this.plan, own, {
       directory: this.directory,
       allotment: this.allotment,
       held: this.heldByForwarder,
@@ -166,6 +167,7 @@ export class Engine {
     })
     this.forwarder = core
     this.#forwarderSettings = settings
+    this.#keepForwarder = keep
     this.identifiers = identifiers
   }
 
@@ -245,6 +247,8 @@ export class Engine {
   /** What the health and load handler allots. In force as soon as `isWithdrawing` is false. */
   allot(update: AllotmentUpdate, nowMs: number): void {
     this.allotment.take(update)
+    this.#parts.kernel?.changed(nowMs)
+    if (this.allotment.anyInactive) this.forwarder?.kernel.withdrawEmbryonic()
     // Else there is nothing to look for among all flows.
     if (this.allotment.anyInactive || this.isWithdrawing) this.forwarder?.directed(nowMs)
   }
@@ -287,6 +291,7 @@ export class Engine {
 
   tick(nowMs: number): void {
     this.forwarder?.tick(nowMs)
+    if (this.forwarder !== null) this.#keepForwarder()
     this.host?.tick(nowMs)
     this.classifier?.tick(nowMs)
     this.allotment.tick()

@@ -4,6 +4,7 @@ import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import type { ForwarderCounters, ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
+import type { KernelFlow } from './kernel-flows.ts'
 import { isSyn, TCP_ACK, TCP_FIN, TCP_RST } from './packet-ref.ts'
 import { Tally } from './tally.ts'
 
@@ -66,14 +67,14 @@ export class FlowLife {
     const list = table.listOf(slot)
     if (protocol === UDP) {
       if (list === LIST.EMBRYONIC && flows.slowPackets[slot] > 1)
-        return this.#promote(slot, LIST.UDP_YOUNG, nowMs)
+        return this.promoted(slot, LIST.UDP_YOUNG, nowMs)
       return table.move(slot, list === LIST.UDP_YOUNG && this.isProven(slot) ? LIST.UDP : list, nowMs)
     }
     const closes = tcpFlags & (TCP_FIN | TCP_RST)
     if (list === LIST.EMBRYONIC) {
       if (closes === 0 && !isSyn(tcpFlags) && (tcpFlags & TCP_ACK) !== 0) {
         if (!flows.has(slot, FLOW_FLAG.ADOPTED) || flows.slowPackets[slot] > 1) {
-          return this.#promote(slot, LIST.TCP_YOUNG, nowMs)
+          return this.promoted(slot, LIST.TCP_YOUNG, nowMs)
         }
       }
       return table.touch(slot, nowMs)
@@ -107,7 +108,7 @@ export class FlowLife {
   isProven(slot: number): boolean {
     return (
       this.flows.slowPackets[slot] >= this.#settings.plumbAfterPackets ||
-      this.flows.plumbedUntilMs[slot] !== 0
+      (this.flows.plumbedUntilMs[slot] !== 0 && !this.flows.has(slot, FLOW_FLAG.UNPROVEN))
     )
   }
 
@@ -115,7 +116,8 @@ export class FlowLife {
     return this.flows.plumbedUntilMs[slot] > nowMs ? LIST.CLOSING_PLUMBED : LIST.CLOSING
   }
 
-  #promote(slot: number, list: number, nowMs: number): void {
+  /** The flow is more than a first packet: `list` is that of young ones. */
+  promoted(slot: number, list: number, nowMs: number): void {
     const { flows } = this
     while (flows.routes >= flows.routeCapacity) {
       const victim = flows.victim()
@@ -127,27 +129,68 @@ export class FlowLife {
     flows.table.move(slot, list, nowMs)
   }
 
+  /** Another embryonic flow is about to come. */
+  makeRoom(nowMs: number): void {
+    if (this.flows.embryonic < this.flows.embryonicCapacity) return
+    this.purge(this.flows.table.oldest(LIST.EMBRYONIC), nowMs)
+    this.counters.evictedEmbryonic++
+  }
+
+  /** The flow has the host and the identifier that the kernel gave it. */
+  adopt(slot: number, { host, identifier }: KernelFlow, firstSequence: number, nowMs: number): void {
+    const { flows } = this
+    this.#release(slot, nowMs)
+    flows.clear(slot, FLOW_FLAG.MAPPED | FLOW_FLAG.TUNNELLED | FLOW_FLAG.UNPROVEN)
+    flows.set(slot, FLOW_FLAG.KERNEL)
+    if (identifier !== 0) this.#identifiers.rehome(identifier, slot)
+    flows.identifier[slot] = identifier
+    flows.firstSequence[slot] = firstSequence
+    this.#settle(slot, host)
+  }
+
+  #settle(slot: number, host: number): void {
+    const { flows } = this
+    flows.host[slot] = host
+    this.tally.assigned(host, flows.service[slot])
+    if (this.#isOpen(slot)) this.tally.open(host, flows.service[slot], 1)
+  }
+
+  /** The kernel no longer has it among its embryonic flows. */
+  unembryo(slot: number): void {
+    const { flows } = this
+    if (!flows.has(slot, FLOW_FLAG.KERNEL)) return
+    flows.clear(slot, FLOW_FLAG.KERNEL)
+    // It may have sent packets by that route.
+    if (this.#ports.unembryo?.(slot)) flows.set(slot, FLOW_FLAG.TUNNELLED)
+  }
+
+  /** The host holds the mapping: packets may go in tunnelled form from here on. */
+  acknowledged(slot: number): void {
+    this.counters.mappingsAcknowledged++
+    this.flows.set(slot, FLOW_FLAG.MAPPED)
+  }
+
   /** Gives the flow a host and a fresh identifier; an old one is taken out of the kernel and quarantined. */
   assign(slot: number, hostIndex: number, firstSequence: number, nowMs: number): boolean {
     const { flows } = this
     this.#release(slot, nowMs)
     const host = this.#directory.host(hostIndex)
     if (host === undefined) return false
-    flows.clear(slot, FLOW_FLAG.MAPPED | FLOW_FLAG.TUNNELLED)
+    flows.clear(slot, FLOW_FLAG.MAPPED | FLOW_FLAG.TUNNELLED | FLOW_FLAG.UNPROVEN)
     if (!host.self) {
       const identifier = this.#identifiers.allocate(hostIndex, flows.table.keyWord(slot, 8), slot, nowMs)
       if (identifier === 0) return false
       flows.identifier[slot] = identifier
       flows.firstSequence[slot] = firstSequence
     }
-    flows.host[slot] = hostIndex
-    this.tally.assigned(hostIndex, flows.service[slot])
-    if (this.#isOpen(slot)) this.tally.open(hostIndex, flows.service[slot], 1)
+    this.#settle(slot, hostIndex)
+    if (this.#ports.embryo?.(slot)) flows.set(slot, FLOW_FLAG.KERNEL)
     return true
   }
 
   #release(slot: number, nowMs: number): void {
     const { flows } = this
+    this.unembryo(slot)
     if (flows.plumbedUntilMs[slot] > nowMs) this.#ports.unplumb(slot)
     flows.plumbedUntilMs[slot] = 0
     if (flows.identifier[slot] !== 0) {

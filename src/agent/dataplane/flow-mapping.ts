@@ -7,10 +7,37 @@ import type { PacketRef } from './packet-ref.ts'
 /** Answers to one of the last so many messages are taken for answers to ours. */
 const RECENT = 65_536
 
+/** Numbers of a forwarder's messages: each is used once, by whoever sends. */
+export interface SequenceCounter {
+  /** The last one that was taken. */
+  readonly last: number
+  /** Takes the next one. */
+  next(): number
+  /** So many have been taken by an agent before. */
+  goOn(last: number): void
+}
+
+/** For a forwarder that alone sends under its tunnel address. */
+export const ownSequence = (): SequenceCounter => {
+  let last = 0
+  return {
+    get last() {
+      return last
+    },
+    next: () => {
+      last = (last + 1) >>> 0
+      return last
+    },
+    goOn: taken => {
+      last = taken
+    },
+  }
+}
+
 /** The mapping datagrams that a forwarder sends (decision 3): epoch, sequence, and the headers of its flows. */
 export class FlowMapping {
-  /** Epoch, and last sequence: the next agent goes on from there (settings.cell). */
-  readonly #cell: Uint32Array
+  epoch: number
+  readonly #sequence: SequenceCounter
   readonly #flows: FlowTable
   readonly #directory: DirectoryIndex
   readonly #ports: ForwarderPorts
@@ -24,11 +51,12 @@ export class FlowMapping {
       directory: DirectoryIndex
       ports: ForwarderPorts
       settings: ForwarderSettings
+      sequence?: SequenceCounter
     },
     counters: ForwarderCounters,
   ) {
-    this.#cell = parts.settings.cell ?? new Uint32Array(2)
-    this.#cell[0] = parts.settings.epoch
+    this.epoch = parts.settings.epoch
+    this.#sequence = parts.sequence ?? ownSequence()
     this.#flows = parts.flows
     this.#directory = parts.directory
     this.#ports = parts.ports
@@ -36,22 +64,14 @@ export class FlowMapping {
     this.#counters = counters
   }
 
-  get epoch(): number {
-    return this.#cell[0]
-  }
-
-  set epoch(epoch: number) {
-    this.#cell[0] = epoch
-  }
-
-  /** The sequence that the next message will have. */
+  /** The sequence that the next message will have at least. */
   get nextSequence(): number {
-    return (this.#cell[1] + 1) >>> 0
+    return (this.#sequence.last + 1) >>> 0
   }
 
   /** The sequence is one of the last that we sent: bounds what a replayed answer can do. */
   isRecent(sequence: number): boolean {
-    return (this.#cell[1] - sequence) >>> 0 <= RECENT
+    return (this.#sequence.last - sequence) >>> 0 <= RECENT
   }
 
   /** MAP for the flow of `slot`, to its host, with the packet behind it when given. */
@@ -73,7 +93,7 @@ export class FlowMapping {
   /** UNKNOWN: the identifier is nobody's. */
   sendUnknown(identifier: number, hostIpv4: number): void {
     const header = this.#header
-    fillWithoutFlow(header, KIND.UNKNOWN, this.epoch, this.#cell[1], identifier)
+    fillWithoutFlow(header, KIND.UNKNOWN, this.epoch, this.#sequence.last, identifier)
     header.node.set(this.#tunnelWords)
     this.#ports.datagram(header, hostIpv4, null)
   }
@@ -82,10 +102,9 @@ export class FlowMapping {
     const header = this.#header
     const { keys } = this.#flows.table
     const at = slot * 10
-    this.#cell[1] = this.nextSequence
     header.kind = kind
     header.epoch = this.epoch
-    header.sequence = this.#cell[1]
+    header.sequence = this.#sequence.next()
     header.identifier = 0
     header.hostIndex = 0
     header.protocol = keys[at + 9]
@@ -97,4 +116,14 @@ export class FlowMapping {
     }
     return header
   }
+}
+
+/** The flow key of a header, into ten words. */
+export const headerKey = (header: MappingHeader, key: Uint32Array): void => {
+  for (let i = 0; i < 4; i++) {
+    key[i] = header.client[i]
+    key[4 + i] = header.vip[i]
+  }
+  key[8] = header.ports
+  key[9] = header.protocol
 }

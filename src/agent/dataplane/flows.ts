@@ -29,6 +29,10 @@ export const FLOW_FLAG = {
   SYN_AGAIN: 16,
   /** Some packet went in tunnelled form: the identifier needs quarantine when freed. */
   TUNNELLED: 32,
+  /** The kernel has it in its table of embryonic flows. */
+  KERNEL: 64,
+  /** The kernel made its route, after one packet from the client's end: it is no proof yet. */
+  UNPROVEN: 128,
 } as const
 
 export const FLOW_KEY_WORDS = 10

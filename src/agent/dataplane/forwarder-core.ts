@@ -3,11 +3,12 @@ import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
-import { FlowMapping } from './flow-mapping.ts'
+import { FlowMapping, headerKey, type SequenceCounter } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
+import { KernelFlows } from './kernel-flows.ts'
 import { type MappingHeader, mappingOverhead } from './mapping-header.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
@@ -27,6 +28,8 @@ const RETRIES = 12
 export class ForwarderCore {
   readonly counters = forwarderCounters()
   readonly flows: FlowTable
+  /** What the kernel does by itself. */
+  readonly kernel: KernelFlows
   readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
@@ -39,10 +42,11 @@ export class ForwarderCore {
   readonly #key = new Uint32Array(10)
   readonly #replay = createPacketRef()
 
-  constructor(parts: FlowLifeParts & { readonly allotment: Allotment }) {
+  constructor(parts: FlowLifeParts & { readonly allotment: Allotment; readonly sequence?: SequenceCounter }) {
     this.flows = parts.flows
     this.#withdrawal = new Withdrawal(parts)
     this.#life = new FlowLife(parts, this.counters)
+    this.kernel = new KernelFlows({ ...parts, life: this.#life })
     this.#mapping = new FlowMapping(parts, this.counters)
     this.#identifiers = parts.identifiers
     this.#held = parts.held
@@ -71,6 +75,7 @@ export class ForwarderCore {
     this.counters.slowPackets++
     readFlowKey(packet.buf, packet.offset, packet.view, this.#key)
     let slot = this.flows.table.find(this.#key)
+    if (slot < 0) slot = this.kernel.search(this.#key, this.#mapping.nextSequence, nowMs)
     if (slot < 0) slot = this.#open(this.#key, packet.view.tcpFlags, nowMs)
     if (slot >= 0) this.#forward(slot, packet, nowMs)
   }
@@ -83,10 +88,7 @@ export class ForwarderCore {
       this.#ports.drop(DROP.NOT_A_SERVICE)
       return -1
     }
-    if (this.flows.embryonic >= this.flows.embryonicCapacity) {
-      this.#life.purge(this.flows.table.oldest(LIST.EMBRYONIC), nowMs)
-      this.counters.evictedEmbryonic++
-    }
+    this.#life.makeRoom(nowMs)
     const slot = this.flows.insert(key, service.index, nowMs)
     if (slot < 0) {
       this.#ports.drop(DROP.TABLE_FULL)
@@ -253,8 +255,7 @@ export class ForwarderCore {
     if ((header.sequence - this.flows.firstSequence[slot]) >> 0 < 0) {
       return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
     }
-    this.counters.mappingsAcknowledged++
-    this.flows.set(slot, FLOW_FLAG.MAPPED)
+    this.#life.acknowledged(slot)
     if (this.#held.has(slot)) this.#flushHeld(slot, nowMs)
   }
 
@@ -296,6 +297,7 @@ export class ForwarderCore {
     flows.plumbedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
     if (list === LIST.CLOSING) flows.table.move(slot, LIST.CLOSING_PLUMBED, nowMs)
     this.counters.plumbs++
+    this.#life.unembryo(slot)
     this.#ports.plumb(slot)
   }
 
@@ -390,13 +392,4 @@ export class ForwarderCore {
       else if (classifier !== undefined) this.#mapping.askClassifier(slot, classifier.ipv4, null)
     }
   }
-}
-
-const headerKey = (header: MappingHeader, key: Uint32Array): void => {
-  for (let i = 0; i < 4; i++) {
-    key[i] = header.client[i]
-    key[4 + i] = header.vip[i]
-  }
-  key[8] = header.ports
-  key[9] = header.protocol
 }

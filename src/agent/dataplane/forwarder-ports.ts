@@ -1,3 +1,4 @@
+import type { KernelFlow } from './kernel-flows.ts'
 import type { MappingHeader } from './mapping-header.ts'
 import type { PacketRef } from './packet-ref.ts'
 
@@ -18,6 +19,14 @@ export interface ForwarderPorts {
   /** The flow was purged: its classifier's inventory forgets it (R-D4). */
   ended(slot: number): void
   drop(reason: number): void
+  /** Shows the flow of a slot, which has a host, to the kernel, so that it goes on there; false: that is not the kernel's to do. */
+  embryo?(slot: number): boolean
+  /** The kernel forgets it; true: it has given it a route meanwhile, which is gone too. */
+  unembryo?(slot: number): boolean
+  /** The kernel forgets a flow by its key, if it has this identifier there (0: whatever it has). */
+  forget?(key: Uint32Array, identifier: number): void
+  /** What the kernel knows of a flow by its key. */
+  search?(key: Uint32Array): (KernelFlow & { readonly isRoute: boolean }) | null
 }
 
 /** One object for all parts of a forwarder core; its owner may assign new values while packets flow, but for `tunnelWords`, `epoch`. */
@@ -37,8 +46,6 @@ export interface ForwarderSettings {
   readonly hasClassifier: boolean
   /** Routes stay in the kernel until they are taken out, or said to be gone (Plumber); else for one lease. */
   readonly lasting?: boolean
-  /** Two words that outlive the process: epoch, and the last sequence, which goes on from what is there. */
-  readonly cell?: Uint32Array
 }
 
 export interface ForwarderCounters {

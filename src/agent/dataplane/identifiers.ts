@@ -18,6 +18,7 @@ export interface IdentifierSettings {
 
 const IN_USE = 0
 const QUARANTINE = 1
+const NOBODY = -1
 
 /** Each allocation may lay one to rest later, and lets up to this many out: the quarantine cannot fall behind. */
 const EXPIRE_PER_ALLOCATION = 2
@@ -103,24 +104,59 @@ export class IdentifierAllocator {
     return 0
   }
 
+  /**
+   * An identifier that nobody owns yet: put ready for whoever opens a flow to the host, and given an owner by `rehome`. Neutral for no ports.
+   * @returns 0: none is free
+   */
+  reserve(hostIndex: number, nowMs: number): number {
+    this.expire(nowMs, EXPIRE_PER_ALLOCATION)
+    const table = this.#table
+    if (table.size >= table.capacity) return 0
+    this.#seed[0] = 0
+    this.#seed[1] = hostIndex
+    this.#seed[2]++
+    const identifier = this.#probeAny(hostIndex, halfSipHash13(this.#k0, this.#k1, this.#seed, 0, 3))
+    if (identifier === 0) return 0
+    this.#key[0] = identifier
+    this.#owners[table.insert(this.#key, 0, IN_USE, nowMs)] = NOBODY
+    return identifier
+  }
+
+  /** In use, and owned by nobody. */
+  isReserved(identifier: number): boolean {
+    const slot = this.#find(identifier)
+    return slot >= 0 && this.#table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
+  }
+
   /** Whether the identifier leaves the L4 checksum as it is for packets with these ports. */
   isNeutral(identifier: number, ports: number): boolean {
     return isNeutral(identifier, ports)
   }
 
   /**
-   * Takes in what an earlier process left in the columns. One that is in use and whose owner does not hold it (any more) rests from now on.
+   * Takes in what an earlier process left in the columns. One that is in use and whose owner does not hold it (any more) rests from now on;
+   * those that nobody owns are the kernel's to give away until `restReserved`.
    * @param laterMs see SlotTable.adopt
    */
   adopt(laterMs: number, holds: (owner: number, identifier: number) => boolean, nowMs: number): void {
     const table = this.#table
     table.adopt(laterMs, slot => table.keys[slot] !== 0)
     for (const slot of table.select(slot => table.listOf(slot) === IN_USE))
-      if (!holds(this.#owners[slot], table.keys[slot])) table.move(slot, QUARANTINE, nowMs)
+      if (this.#owners[slot] !== NOBODY && !holds(this.#owners[slot], table.keys[slot]))
+        table.move(slot, QUARANTINE, nowMs)
   }
 
-  /** Takes an identifier in use that an earlier process allocated; false: it is taken, or there is no room. */
+  /** No flow of the kernel's is to be found any more: what it may have taken all the same rests. */
+  restReserved(nowMs: number): void {
+    const table = this.#table
+    const reserved = (slot: number): boolean =>
+      table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
+    for (const slot of table.select(reserved)) table.move(slot, QUARANTINE, nowMs)
+  }
+
+  /** Takes an identifier in use that an earlier process allocated, or the kernel gave away; false: it is taken, or there is no room. */
   claim(identifier: number, owner: number, nowMs: number): boolean {
+    if (this.isReserved(identifier)) return this.rehome(identifier, owner)
     if (this.#find(identifier) >= 0 || this.#table.size >= this.capacity) return false
     this.#owners[this.#table.insert(this.#key, 0, IN_USE, nowMs)] = owner
     return true

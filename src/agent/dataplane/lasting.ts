@@ -6,7 +6,10 @@ import type { Engine } from './engine.ts'
 import { PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import type { Adopted } from './lasting-plan.ts'
 import type { DataplanePlan } from './messages.ts'
-import { adoptMappings, adoptRoutes } from './xdp/left-entries.ts'
+import { FLOW_FLAG, FLOW_KEY_WORDS } from './flows.ts'
+import type { Plumbing } from './plumbing.ts'
+import { adoptEmbryos, adoptMappings, adoptRoutes, clearRoutes } from './xdp/left-entries.ts'
+import type { RouteTable } from './xdp/route-table.ts'
 import { tickNow } from './xdp/tick.ts'
 import type { XdpTables } from './xdp/xdp-plumber.ts'
 
@@ -43,6 +46,27 @@ const readHead = (folder: string, plan: DataplanePlan): Head | null => {
   }
 }
 
+/** Flows that the kernel has begun by itself, and those of the agent before that are half-open there. */
+const adoptKernelFlows = (
+  { forwarder }: Engine,
+  embryos: RouteTable,
+  { services }: XdpTables,
+  continued: boolean,
+  nowMs: number,
+): void => {
+  // Of an earlier epoch, or of nobody: their next packet begins anew.
+  if (!continued || forwarder === null)
+    clearRoutes(embryos)
+  if (forwarder === null) return
+  const { flows, kernel } = forwarder
+  adoptEmbryos(embryos, services, key => kernel.search(key, 0, nowMs))
+  const { table } = flows
+  for (const slot of table.select(slot => flows.has(slot, FLOW_FLAG.KERNEL))) {
+    const key = table.keys.slice(slot * FLOW_KEY_WORDS, (slot + 1) * FLOW_KEY_WORDS)
+    if (kernel.search(key, 0, nowMs) < 0 && table.listOf(slot) >= 0) flows.clear(slot, FLOW_FLAG.KERNEL)
+  }
+}
+
 export class Lasting {
   readonly columns: SharedColumns
   /** What is in the columns is an earlier agent's. */
@@ -72,8 +96,12 @@ export class Lasting {
     }
   }
 
-  /** Takes in what there is, before the first packet. @param tables of XDP; null: nftables, whose routes the rules' replacement ended */
-  adopt(engine: Engine, tables: XdpTables | null, notes: readonly string[]): Adopted | null {
+  /** Takes in what there is, before the first packet; what nftables had, the rules' replacement ended. */
+  adopt(
+    engine: Engine,
+    { tables, embryos }: Pick<Plumbing, 'tables' | 'embryos'>,
+    notes: readonly string[],
+  ): Adopted | null {
     const nowMs = performance.now()
     const { forwarder, host, identifiers, directory } = engine
     const mine: ForwarderTables | null =
@@ -98,6 +126,8 @@ export class Lasting {
         mapping => host !== null && adoptMapping(host.mappings, mapping),
       )
     }
+    if (tables !== null && embryos !== null) adoptKernelFlows(engine, embryos, tables, this.continued, nowMs)
+    identifiers?.restReserved(nowMs)
     this.columns.settled()
     this.columns.seal(JSON.stringify(headOf(this.#plan)))
     if (!this.#plan.lasting?.adopt) return null

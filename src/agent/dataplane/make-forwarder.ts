@@ -4,6 +4,7 @@ import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
+import { ownSequence } from './flow-mapping.ts'
 import { FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
@@ -14,6 +15,9 @@ import type { RouteKind } from './plumber.ts'
 
 /** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
 const IDENTIFIERS_PER_FLOW = 4
+
+/** More than the kernel can take after an agent's last word (timeouts.unattended), and so few that the count does not come round. */
+const UNSEEN_SEQUENCES = 2 ** 26
 
 /** What outlives the role, or is shared with others. */
 export interface ForwarderSurroundings {
@@ -37,9 +41,11 @@ export const makeForwarder = (
   core: ForwarderCore
   settings: Mutable<ForwarderSettings>
   identifiers: IdentifierAllocator
+  /** Several times a second: what the next agent goes on from. */
+  keep: () => void
 } => {
   const { directory } = kept
-  const { output, datagrams, plumber, drops, nowS } = parts
+  const { output, datagrams, plumber, drops, kernel, nowS } = parts
   const { limits, timeouts, mtuBytes, tableKey } = plan
   const [k0, k1] = tableKey
   const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
@@ -49,13 +55,16 @@ export const makeForwarder = (
     kept.identifiers ??
     new IdentifierAllocator({ capacity, quarantineMs, k0, k1, columns: within('identifiers', columns) })
   const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1, within('flows', columns))
+  // Epoch, and last sequence.
   const cell = columns.u32('forwarder', 2)
+  const goesOn = continued && cell[0] !== 0
+  const sequence = kernel?.sequence ?? ownSequence()
+  if (goesOn) sequence.goOn((cell[1] + UNSEEN_SEQUENCES) >>> 0)
   const { keys } = flows.table
   const settings: Mutable<ForwarderSettings> = {
     tunnelWords: own.tunnelWords,
     // Hosts keep the mappings of an epoch that goes on.
-    epoch: continued && cell[0] !== 0 ? cell[0] : kept.epoch,
-    cell,
+    epoch: goesOn ? cell[0] : kept.epoch,
     mtuBytes,
     timeouts,
     plumbAfterPackets: PLUMB_AFTER_PACKETS,
@@ -69,6 +78,7 @@ export const makeForwarder = (
   }
   const core = new ForwarderCore({
     flows,
+    sequence,
     identifiers,
     held: kept.held,
     directory,
@@ -98,7 +108,21 @@ export const makeForwarder = (
         if (!settings.hasClassifier) kept.ended.add(keys, slot * 10, null)
       },
       drop: reason => drops.add(reason),
+      embryo: slot =>
+        kernel?.put(keys, slot * 10, flows.service[slot], {
+          host: flows.host[slot],
+          identifier: flows.identifier[slot],
+          mapped: false,
+        }) ?? false,
+      unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
+      forget: (key, identifier) => kernel?.take(key, 0, identifier),
+      search: key => kernel?.search(key) ?? null,
     },
   })
-  return { core, settings, identifiers }
+  const keep = (): void => {
+    cell[0] = core.epoch
+    cell[1] = sequence.last
+  }
+  keep()
+  return { core, settings, identifiers, keep }
 }

@@ -13,7 +13,7 @@ export interface PlumbFailures {
 /** Told by a sweep, of a plumber that is `lasting`. Keys are good until the call returns. */
 export interface PlumbUse {
   /** Packets follow the route (flow key, ten words); the last one about at `usedMs`. */
-  readonly routeUsed: (key: Uint32Array, usedMs: number) => void
+  readonly routeUsed: (key: Uint32Array, usedMs: number, identifier: number) => void
   /** The route has left the kernel by itself: its lease is over, or it gave way to another. */
   readonly routeGone: (key: Uint32Array) => void
   readonly mappingUsed: (tunnel: number, identifier: number, usedMs: number) => void

@@ -6,8 +6,11 @@ import type { DataplanePlan, XdpState } from './messages.ts'
 import { NftPlumber } from './nft/plumber.ts'
 import type { Plumber, PlumbFailures, PlumbUse } from './plumber.ts'
 import { mappingGone, mappingUsed, routeGone, routeUsed } from './route-use.ts'
+import { kernelFlow } from './xdp/class-events.ts'
 import { Edge, type EdgeStatus } from './xdp/edge.ts'
 import { localHostOf } from './xdp/edge-tables.ts'
+import { FirstPackets } from './xdp/first-packets.ts'
+import type { RouteTable } from './xdp/route-table.ts'
 import { tickNow } from './xdp/tick.ts'
 import { XdpPlumber, type XdpTables } from './xdp/xdp-plumber.ts'
 
@@ -15,11 +18,13 @@ export class Plumbing {
   readonly plumber: Plumber
   readonly #elements = new SetElements()
   readonly #xdp: { readonly edge: Edge; readonly plumber: XdpPlumber } | null
+  /** The kernel's own choices for first packets; null: there is no XDP. */
+  readonly first: FirstPackets | null
   /** Why XDP is not in force though the plan has it. */
   readonly #refused: string | null
 
   /** @param engine that is told; it is asked for when there is something to tell. Throws when the plan has XDP at all costs, and it cannot be */
-  constructor(plan: DataplanePlan, engine: () => Engine) {
+  constructor(plan: DataplanePlan, engine: () => Engine, clockOf: (ipv4: number) => number) {
     const failed: PlumbFailures = {
       route: slot => engine().forwarder?.plumbFailed(slot),
       mapping: slot => engine().host?.commitFailed(slot),
@@ -27,6 +32,7 @@ export class Plumbing {
     const opened = openEdge(plan)
     this.#refused = 'refused' in opened ? opened.refused : null
     this.#xdp = null
+    this.first = null
     if (!('edge' in opened)) {
       this.plumber = new NftPlumber(
         this.#elements,
@@ -39,11 +45,14 @@ export class Plumbing {
     const plumber = new XdpPlumber(opened.edge.tables, failed, toldOf(engine), tickNow)
     plumber.localHost = localHostOf(plan)
     this.#xdp = { edge: opened.edge, plumber }
+    const { tables, classMaps } = opened.edge
+    this.first = new FirstPackets(classMaps, plan, tables.services, engine, clockOf, tickNow)
     this.plumber = plumber
   }
 
   /** Before the engine follows another plan. */
   withdraw(plan: DataplanePlan): void {
+    this.first?.withdraw(plan)
     this.#xdp?.edge.withdraw(plan)
   }
 
@@ -52,6 +61,7 @@ export class Plumbing {
     if (this.#xdp === null || !plan.xdp) return
     this.#xdp.edge.apply(plan, plan.xdp)
     this.#xdp.plumber.localHost = localHostOf(plan)
+    this.first?.apply(plan)
   }
 
   get state(): XdpState {
@@ -69,6 +79,11 @@ export class Plumbing {
     return this.#xdp?.edge.tables ?? null
   }
 
+  /** Half-open flows of the kernel's own; null: it has none. */
+  get embryos(): RouteTable | null {
+    return this.#xdp?.edge.classMaps.embryos ?? null
+  }
+
   /** What an agent before had and this one begins anew; a sentence each. */
   get notes(): readonly string[] {
     return this.#xdp?.edge.notes ?? []
@@ -76,6 +91,7 @@ export class Plumbing {
 
   /** @param keep the programs stay at work */
   close(keep: boolean): void {
+    this.first?.close()
     if (keep) this.#xdp?.edge.leave()
     else this.#xdp?.edge.close()
     this.#elements.close()
@@ -95,9 +111,12 @@ const openEdge = (plan: DataplanePlan): { edge: Edge } | { refused: string } | R
 }
 
 const toldOf = (engine: () => Engine): PlumbUse => ({
-  routeUsed: (key, usedMs) => {
-    const flows = engine().forwarder?.flows
-    if (flows !== undefined) routeUsed(flows, key, usedMs)
+  routeUsed: (key, usedMs, identifier) => {
+    const { forwarder } = engine()
+    if (forwarder === null) return
+    const slot = routeUsed(forwarder.flows, key, usedMs)
+    if (slot >= 0) return forwarder.kernel.used(slot, usedMs)
+    forwarder.kernel.found(key, kernelFlow({ identifier, mapped: true }), performance.now())
   },
   routeGone: key => {
     const flows = engine().forwarder?.flows

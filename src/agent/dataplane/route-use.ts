@@ -8,9 +8,12 @@ const used = (table: SlotTable, slot: number, usedMs: number): void => {
   if (slot >= 0 && usedMs > table.lastUse[slot]) table.touch(slot, usedMs)
 }
 
-/** Packets of the flow (ten words) pass by its route. */
-export const routeUsed = ({ table }: FlowTable, key: Uint32Array, usedMs: number): void =>
-  used(table, table.find(key), usedMs)
+/** Packets of the flow (ten words) pass by its route. Answers its slot, or -1: it is not known. */
+export const routeUsed = ({ table }: FlowTable, key: Uint32Array, usedMs: number): number => {
+  const slot = table.find(key)
+  used(table, slot, usedMs)
+  return slot
+}
 
 /** The flow goes on by the slow path; its next packet may plumb it again. */
 export const routeGone = (flows: FlowTable, key: Uint32Array, nowMs: number): void => {

@@ -92,6 +92,7 @@ export const workerStatus = (
       counters[`${role}_${snake(name)}`] = value as number
   }
   add('forwarder', forwarder?.counters)
+  Object.assign(counters, forwarder?.kernel.counters)
   add('classifier', classifier?.counters)
   add('host', host?.counters)
   add('host', host?.unknownCounters)

@@ -81,7 +81,11 @@ class Worker {
       plan.clusterIpv4,
       this.#drops,
     )
-    this.#plumbing = new Plumbing(plan, () => this.#engine)
+    this.#plumbing = new Plumbing(
+      plan,
+      () => this.#engine,
+      ipv4 => this.#datagrams.offsetOf(ipv4),
+    )
     const notes: string[] = []
     this.#lasting = Lasting.open(plan, notes)
     this.#engine = new Engine({
@@ -89,6 +93,7 @@ class Worker {
       output: this.#output,
       datagrams: this.#datagrams,
       plumber: this.#plumbing.plumber,
+      kernel: this.#plumbing.first ?? undefined,
       drops: this.#drops,
       nowS: () => this.#nowS,
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
@@ -96,7 +101,8 @@ class Worker {
       continued: this.#lasting?.continued,
     })
     notes.push(...this.#plumbing.notes)
-    this.#adopted = this.#lasting?.adopt(this.#engine, this.#plumbing.tables, notes) ?? null
+    this.#adopted = this.#lasting?.adopt(this.#engine, this.#plumbing, notes) ?? null
+    this.#plumbing.first?.apply(plan)
   }
 
   #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
@@ -113,7 +119,8 @@ class Worker {
   /** A new poller for what there is to wait for now. */
   #watch(): void {
     const { rings, socket } = this.#devices
-    const poller = new Poller(rings.size + 3)
+    const poller = new Poller(rings.size + 4)
+    if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
     this.#poller = poller
     this.#watched = {
@@ -178,6 +185,7 @@ class Worker {
       let busy = true
       for (let round = 0; busy && round < 32; round++) {
         // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
+        this.#plumbing.first?.drain()
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
         packets += taken
@@ -191,6 +199,8 @@ class Worker {
       this.#timers(nowMs)
       this.#send()
       this.#turnAllotments(nowMs)
+      this.#plumbing.first?.turn(nowMs)
+      this.#plumbing.first?.refill(nowMs)
     }
     this.#close()
   }
@@ -236,6 +246,7 @@ class Worker {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
       this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
+      this.#plumbing.first?.tick(nowMs)
     }
     if (nowMs < this.#batchAtMs) return
     this.#batchAtMs = nowMs + BATCH_MS
@@ -314,6 +325,7 @@ class Worker {
   }
 
   #status(): unknown {
+    this.#plumbing.first?.drain()
     const { packets, drops: ringDrops } = this.#devices.ringStats()
     for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
     const { batches, changes, batchFailures, changeFailures } = this.#plumbing.plumber.counters

@@ -4,6 +4,7 @@
  */
 import { addressPort } from '../../address-port.ts'
 import { whenFailingOf } from '../../config/health-fields.ts'
+import { isIpv6Vip } from '../../config/ipv6-needs.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
 import type { AppsData, ServiceConnections } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
@@ -149,13 +150,12 @@ export class OwnApps {
     for (const [service, listeners] of servedEndpoints(this.#asked(), sockets))
       for (const listener of listeners)
         served.set(listener, [...(served.get(listener) ?? []), service.service.name])
-    const at = (address: string, port: number): string => addressPort(address, port)
     return {
       server: this.#sample?.server ?? null,
       services: await this.#counting.ask(() => ownConnections(this.#asked(), this.#watch.listeners())),
       listeners: sockets.map(socket => ({
         protocol: socket.protocol,
-        address: at(socket.address, socket.port),
+        address: addressPort(socket.address, socket.port),
         services: served.get(socket) ?? [],
         namespace: socket.namespace ?? '',
         queue: socket.queue,
@@ -175,20 +175,26 @@ export class OwnApps {
   }
 
   #services(): ServiceConfig[] {
-    const { node, services } = this.#config
-    return services.filter(service => service.hosts.some(({ name }) => name === node.name))
+    const { node, addresses, services } = this.#config
+    return services.filter(
+      service =>
+        service.hosts.some(({ name }) => name === node.name) &&
+        // Nobody could send its packets here.
+        (!isIpv6Vip(service.vip) || addresses.cluster6 !== undefined),
+    )
   }
 
   #asked() {
     const { node, addresses } = this.#config
+    const own = ({ vip }: ServiceConfig): string => (isIpv6Vip(vip) ? addresses.cluster6! : addresses.cluster)
     return this.#services().map(service => ({
       service,
-      app: appOf(service, addresses.cluster),
+      app: appOf(service, own(service)),
       capacity: service.hosts.find(({ name }) => name === node.name)!.capacity,
       vip: service.vip,
       port: service.port,
       protocol: service.protocol,
-      physical: addresses.cluster,
+      physical: own(service),
       physicalPort: service.port,
     }))
   }

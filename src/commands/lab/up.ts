@@ -4,7 +4,7 @@ import { labNameFlag } from '../../cli/lab-flags.ts'
 import { json, localEnvelope, note, print } from '../../cli/output.ts'
 import { ShuntError } from '../../errors.ts'
 import { bareHints, nameOption } from '../../lab/hints.ts'
-import { COMBINE, DEFAULT_OPTIONS, MODES } from '../../lab/options.ts'
+import { COMBINE, DEFAULT_OPTIONS, IPV6_SERVICE, MODES } from '../../lab/options.ts'
 
 const count = (what: string, value: number) =>
   Flags.integer({ description: what, default: value, helpValue: 'N' })
@@ -50,6 +50,10 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
       default: DEFAULT_OPTIONS.capacities.join(','),
       helpValue: 'N,N…',
     }),
+    ipv6: Flags.boolean({
+      description: `Addresses of IPv6 beside those of IPv4, and a second service at ${IPV6_SERVICE.vip}.`,
+      default: false,
+    }),
     mode: Flags.option({
       description:
         'managed (a cluster with an operator key and a document), static (all in the node files), or bare (no keys, no agents: to try init, token and join).',
@@ -68,7 +72,13 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
     const capacities = capacitiesOf(flags.capacities)
     const { Lab } = await import('../../lab/lab.ts')
     const startedMs = performance.now()
-    const lab = await Lab.up({ ...flags, capacities, keep: true, onProgress: note })
+    const lab = await Lab.up({
+      ...flags,
+      capacities,
+      ...(flags.ipv6 && { services: [...DEFAULT_OPTIONS.services, IPV6_SERVICE] }),
+      keep: true,
+      onProgress: note,
+    })
     note(`lab ${lab.name} is up after ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
     if (flags.json) {
       const { describeLab } = await import('../../lab/describe.ts')
@@ -83,6 +93,9 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
       ...(bare ? bareHints(lab) : []),
       `shunt lab status${name}`,
       `shunt lab exec${name} ${lab.client()} -- curl -s http://${target}/`,
+      ...(flags.ipv6 && flags.agents
+        ? [`shunt lab exec${name} ${lab.client()} -- curl -sg http://[${IPV6_SERVICE.vip}]/`]
+        : []),
       ...(flags.agents ? [`shunt lab exec${name} ${lab.forwarders[0]!.name} -- shunt flows`] : []),
       `shunt lab down${name}`,
     ]

@@ -2,6 +2,7 @@
 import { TUN_NAME } from '../../agent/plan.ts'
 import type { NodeFile } from '../../config/schema.ts'
 import {
+  type AddressFact,
   type Check,
   type Facts,
   type Finding,
@@ -59,13 +60,26 @@ const mtu: WithFile = ({ links }, file) => {
 
 const address: WithFile = ({ addresses }, file) => {
   if ('error' in addresses) return [skip(`The addresses cannot be listed: ${addresses.error}`)]
-  const { cluster } = file.addresses
-  const held = addresses.value.filter(entry => entry.address === cluster)
+  const { cluster, cluster6 } = file.addresses
+  return [
+    ...placeOf(addresses.value, file, 'cluster', cluster, 24),
+    ...(cluster6 === undefined ? [] : placeOf(addresses.value, file, 'cluster6', cluster6, 64)),
+  ]
+}
+
+const placeOf = (
+  all: readonly AddressFact[],
+  file: NodeFile,
+  key: string,
+  cluster: string,
+  prefixLength: number,
+): Finding[] => {
+  const held = all.filter(entry => entry.address === cluster)
   if (held.length === 0)
     return [
       fail(
         `${cluster} is not an address of this machine.`,
-        `correct addresses.cluster in the node file, or ip address add ${cluster}/24 dev ${file.interfaces.cluster[0]}`,
+        `correct addresses.${key} in the node file, or ip address add ${cluster}/${prefixLength} dev ${file.interfaces.cluster[0]}`,
       ),
     ]
   // Besides, the agent gives its TUN device this address, which does not count.
@@ -81,14 +95,28 @@ const address: WithFile = ({ addresses }, file) => {
 }
 
 const tunnel: WithFile = (facts, file) => {
-  const { tunnel: own, cluster } = file.addresses
-  if (own === undefined) return [skip('No tunnel address is configured (only forwarders need one).')]
-  const rule = 'a tunnel address must be used for nothing else: choose another one for addresses.tunnel'
+  const { tunnel: four, tunnel6: six, cluster, cluster6 } = file.addresses
+  const all = [
+    ...(four === undefined ? [] : tunnelOf(facts, file, 'tunnel', four, cluster)),
+    ...(six === undefined ? [] : tunnelOf(facts, file, 'tunnel6', six, cluster6)),
+  ]
+  return all.length > 0 ? all : [skip('No tunnel address is configured (only forwarders need one).')]
+}
+
+const tunnelOf = (
+  facts: Facts,
+  file: NodeFile,
+  key: string,
+  own: string,
+  cluster: string | undefined,
+): Finding[] => {
+  const rule = `a tunnel address must be used for nothing else: choose another one for addresses.${key}`
+  const whole = own.includes(':') ? 128 : 32
   if (own === cluster) return [fail(`The tunnel address ${own} is the cluster address too.`, rule)]
-  // The agent puts it on the first cluster interface, as a /32.
+  // The agent puts it on the first cluster interface, with nothing around it.
   const stranger = (valueIn(facts.addresses) ?? []).find(
     entry =>
-      entry.address === own && (entry.prefixLength !== 32 || entry.link !== file.interfaces.cluster[0]),
+      entry.address === own && (entry.prefixLength !== whole || entry.link !== file.interfaces.cluster[0]),
   )
   if (stranger !== undefined)
     return [

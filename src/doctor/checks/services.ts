@@ -4,6 +4,7 @@ import { count } from '../../cli/format.ts'
 import { allOverloadedText, failOpenText, hasNone, noneText } from '../../cli/ready.ts'
 import { addressFault } from '../../config/address-fault.ts'
 import { parseDocument, servicesOf } from '../../config/document.ts'
+import { ipv6Lacks, isIpv6Vip } from '../../config/ipv6-needs.ts'
 import type { ConfigData, HealthData } from '../../control/types.ts'
 import {
   type AddressFact,
@@ -92,12 +93,13 @@ const applications: WithAgent = ({ health }) =>
 
 /** An address with a network around it is one by which the machine itself is reached: nobody is told to delete it. */
 const isOwn = ({ address, prefixLength }: AddressFact): boolean =>
-  prefixLength !== 32 || addressFault(address) !== undefined
+  prefixLength !== wholeOf(address) || addressFault(address) !== undefined
+const wholeOf = (address: string): number => (isIpv6Vip(address) ? 128 : 32)
 
 const wayOut = (held: readonly AddressFact[], { link, address }: AddressFact): string =>
   held.some(entry => entry.address === address && isOwn(entry))
     ? `it is an address of this machine's own: give the service another virtual IP`
-    : `ip address del ${address}/32 dev ${link}`
+    : `ip address del ${address}/${wholeOf(address)} dev ${link}`
 
 /** A host holds its services' virtual IPs on lo; any other node must not hold them, or its stack would answer clients. */
 const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
@@ -113,7 +115,7 @@ const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
             return [
               fail(
                 `Virtual IP ${vip} is not on lo, so this host refuses its clients.`,
-                `restart the agent, or ip address add ${vip}/32 dev lo`,
+                `restart the agent, or ip address add ${vip}/${wholeOf(vip)} dev lo`,
               ),
             ]
           if (place !== undefined && !wanted.has(vip) && !isHost)
@@ -140,8 +142,34 @@ const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
     ),
   )
 
+/** A node that joined after the document, or whose address was not asked for then: IPv6 services go on without it. */
+const ipv6: WithAgent = ({ hosts, nodes, vips }) =>
+  from(vips, ({ vips: rows }) =>
+    from(hosts, ({ hosts: all }) =>
+      from(nodes, ({ nodes: members }) => {
+        const six = rows.filter(({ vip }) => isIpv6Vip(vip))
+        const bad = six.flatMap(({ service, vip }) => {
+          const pool = all.filter(host => host.services.includes(service)).map(({ name }) => name)
+          return ipv6Lacks(vip, pool, members).map(({ name, role, field }) =>
+            warn(
+              `${name} has no IPv6 ${field === 'tunnel6' ? 'tunnel address' : 'address in the cluster'}, so as a ${role} it carries nothing of ${service}.`,
+              field === 'tunnel6'
+                ? 'let it leave and join again with --address6 and --tunnel6 (in a static cluster: tunnel6 in the node files)'
+                : 'let it leave and join again with --address6 (in a static cluster: cluster6 and address6 in the node files), or take it out of the pool',
+            ),
+          )
+        })
+        if (bad.length > 0) return bad
+        return six.length === 0
+          ? [skip('There are no IPv6 services.')]
+          : [pass('Every host and forwarder of IPv6 services has IPv6 addresses.')]
+      }),
+    ),
+  )
+
 export const SERVICE_CHECKS: readonly Check[] = [
   { id: 'services', run: withAgent(services) },
   { id: 'applications', run: withAgent(applications) },
   { id: 'virtual-ips', run: withAgent(vipAddresses) },
+  { id: 'ipv6', run: withAgent(ipv6) },
 ]

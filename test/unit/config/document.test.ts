@@ -230,6 +230,27 @@ it('a virtual IP that is an address of a node is an error, with its place', () =
   assert.equal(documentProblems(parseDocument(GOOD, 'c.yaml'), MEMBERS), [])
 })
 
+it('an IPv6 virtual IP needs IPv6 addresses of its hosts and of all forwarders', () => {
+  const text = changed('10.99.0.1', 'fd99::1')
+  assert.equal(errorsOf(text), [], 'by itself it is right')
+  const six = (m: DocumentMember, ...fields: ('address6' | 'tunnel6')[]): DocumentMember => ({
+    ...m,
+    ...Object.fromEntries(fields.map(field => [field, `fd00:${field === 'tunnel6' ? 1 : 0}::${m.name}`])),
+  })
+  const [f1, h1, h2] = MEMBERS as [DocumentMember, DocumentMember, DocumentMember]
+  const all = [six(f1, 'address6', 'tunnel6'), six(h1, 'address6'), six(h2, 'address6')]
+  assert.equal(errorsOf(text, all), [])
+  const end = 'let these nodes leave and join again with it, or take hosts out of the pool'
+  assert.equal(errorsOf(text, [all[0]!, h1, h2]), [
+    `c.yaml:6:24 services[0].vip: fd99::1 is of IPv6, but h1, h2 (host) without an IPv6 address in the cluster, which --address6 of shunt join gives: ${end}`,
+  ])
+  assert.equal(errorsOf(text, [six(f1, 'address6'), ...all.slice(1)]), [
+    `c.yaml:6:24 services[0].vip: fd99::1 is of IPv6, but f1 (forwarder) without an IPv6 tunnel address, which --tunnel6 of shunt join gives: ${end}`,
+  ])
+  const outside = { ...h2, name: 'h3' }
+  assert.equal(errorsOf(text, [...all, outside]), [], 'a host of no pool of it is not asked')
+})
+
 it('warnings: hosts that cannot take connections, and pools of no use', () => {
   const warningsOf = (text: string, members = MEMBERS): string[] =>
     documentWarnings(parseDocument(text, 'c.yaml'), members)

@@ -112,7 +112,9 @@ it('every single error, with its place', () => {
     [
       'cluster: 10.10.0.11',
       'cluster: fd00::1',
-      ['n.yaml:8:12 addresses.cluster: an IPv6 node address is not carried yet; give an IPv4 address'],
+      [
+        'n.yaml:8:12 addresses.cluster: must be an IPv4 address, also where services are of IPv6; an IPv6 one goes beside it (cluster6 and tunnel6 of addresses, address6 and tunnel6 of a peer)',
+      ],
     ],
     ['number: 1', 'number: 256', ['n.yaml:11:23 cluster.secrets[0].number: must be at most 255']],
     [
@@ -134,10 +136,20 @@ it('every single error, with its place', () => {
     ],
     [
       'vip: 10.99.0.1',
-      'vip: fd00::1',
+      'vip: fe80::1%eth0',
       [
-        'n.yaml:17:10 services[0].vip: an IPv6 virtual IP is not carried by the nftables data plane yet; give an IPv4 address',
+        'n.yaml:17:10 services[0].vip: must have no zone (% and what follows), which means nothing to other machines',
       ],
+    ],
+    [
+      'vip: 10.99.0.1',
+      'vip: fd00:1',
+      ['n.yaml:17:10 services[0].vip: must be an IP address such as 192.0.2.10 or 2001:db8::10'],
+    ],
+    [
+      'tunnel: 10.10.1.11',
+      'tunnel: 10.10.1.11\n  cluster6: 10.10.2.11',
+      ['n.yaml:10:13 addresses.cluster6: must be an IPv6 address such as fd00::11'],
     ],
     ['port: 80', 'port: 0', ['n.yaml:18:11 services[0].port: must be at least 1']],
     [
@@ -243,6 +255,37 @@ it('every broken rule between places, with its place', () => {
     ],
   ]
   for (const [from, to, expected] of cases) assert.equal(errorsOf(changed(from, to)), expected)
+})
+
+it('IPv6: addresses that nobody can reach, and nodes without one, with their places', () => {
+  const six = changed('tunnel: 10.10.1.11', 'tunnel: 10.10.1.11\n  cluster6: fd00::11\n  tunnel6: fd01::11')
+    .replace('10.10.0.31 }', '10.10.0.31, address6: fd00::31 }')
+    .replace('10.10.1.12 }', '10.10.1.12, address6: fd00::12, tunnel6: fd01::12 }')
+    .replace('vip: 10.99.0.1', 'vip: fd99::1')
+  assert.equal(errorsOf(six), [])
+  const place = 'n.yaml:19:10 services[0].vip:'
+  for (const [vip, why] of [
+    ['::1', '::1 is a loopback address, which other machines cannot reach'],
+    ['fe80::1', 'fe80::1 is a link-local address, which no router carries'],
+    ['ff02::1', 'ff02::1 is not a unicast address'],
+    ['"::"', ':: is not a unicast address'],
+    ['::ffff:10.0.0.1', '::ffff:10.0.0.1 is an IPv4 address in IPv6 clothes; write 10.0.0.1'],
+    ['FD99::1', 'FD99::1 is not in its usual form; write fd99::1'],
+    ['fd99:0:0::1', 'fd99:0:0::1 is not in its usual form; write fd99::1'],
+    ['fd00::31', 'fd00::31 is the address of a node (peers[0].address6); a virtual IP must be its own'],
+  ])
+    assert.equal(errorsOf(six.replace('fd99::1', vip!)), [`${place} ${why}`], vip!)
+  for (const [gone, why] of [
+    [', address6: fd00::31', 'h1, a host, has no IPv6 address for it: give address6 among the peers'],
+    [', tunnel6: fd01::12', 'f2, a forwarder, has no IPv6 address for it: give tunnel6 among the peers'],
+  ])
+    assert.equal(errorsOf(six.replace(gone!, '')), [`${place} fd99::1 is of IPv6, and ${why}`])
+  assert.equal(errorsOf(six.replace('\n  tunnel6: fd01::11', '')), [
+    'n.yaml:18:10 services[0].vip: fd99::1 is of IPv6, and f1, a forwarder, has no IPv6 address for it: give addresses.tunnel6',
+  ])
+  assert.equal(errorsOf(six.replace('\n  cluster6: fd00::11', '')), [
+    "n.yaml:10:12 addresses.tunnel6: needs cluster6 beside it, this node's own IPv6 address",
+  ])
 })
 
 it('same VIP and port with another protocol, and a lease of exactly half, are fine', () => {

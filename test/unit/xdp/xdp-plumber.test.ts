@@ -24,6 +24,9 @@ const SERVICE = {
   protocol: 6,
   hosts: [],
 }
+const VIP6 = Uint32Array.of(0xfd990000, 0, 0, 1)
+const KEY6 = Uint32Array.of(0x20010db8, 0, 0, 5, ...VIP6, (2005 << 16) | 80, 6)
+const SERVICE6 = { ...SERVICE, index: 5, name: 'web6', vip: VIP6 }
 const NUMBER = SERVICE.index + 1
 
 /** The flow key of the n-th client. */
@@ -42,7 +45,7 @@ const makeWorld = (buckets = 64) => {
   const mappings = testMappings(4, buckets).table
   const six = { routes6: testTable(6, buckets).table, mappings6: testMappings(6, buckets).table }
   const services = new ServiceNumbers()
-  services.replace([SERVICE])
+  services.replace([SERVICE, SERVICE6])
   const tunnels = new TunnelBook()
   tunnels.add(TUNNEL)
   const flowsTold: Told = { used: [], gone: [], failed: [] }
@@ -53,10 +56,14 @@ const makeWorld = (buckets = 64) => {
     { route: slot => flowsTold.failed.push(slot), mapping: slot => mappingsTold.failed.push(slot) },
     {
       routeUsed: (key, usedMs) => {
-        assert.equal(key, flow(nameOf(key)), 'the whole flow key')
+        const whole = key[2] === 0xffff ? flow(nameOf(key)) : KEY6
+        assert.equal(key, whole, 'the whole flow key')
         flowsTold.used.push([nameOf(key), usedMs])
       },
-      routeGone: key => flowsTold.gone.push(nameOf(key)),
+      routeGone: key => {
+        if (key[2] !== 0xffff) assert.equal(key, KEY6)
+        flowsTold.gone.push(nameOf(key))
+      },
       mappingUsed: (tunnel, identifier, usedMs) => {
         assert.is(tunnel, TUNNEL)
         mappingsTold.used.push([identifier, usedMs])
@@ -70,6 +77,7 @@ const makeWorld = (buckets = 64) => {
   let nowMs = 1_000_000
   plumber.sweep(nowMs, LEASE_MS) // time begins to count
   return {
+    ...six,
     ...{ plumber, routes, mappings, services, tunnels, flowsTold, mappingsTold, clock },
     routeOf: (n: number) => routes.get(routeKey(n)),
     /** A packet of the flow passes in the kernel. */
@@ -91,6 +99,32 @@ const makeWorld = (buckets = 64) => {
       plumber.unmap([{ tunnel: TUNNEL, identifier, protocol: 6, family: 4, neutral: false }]),
   }
 }
+
+it('IPv6 flows are in tables of their own, under the same tunnel, and swept like the others', () => {
+  const { plumber, routes, routes6, mappings, mappings6, flowsTold, mappingsTold, pass } = makeWorld()
+  plumber.route(1, KEY6, 0, 0x02000006)
+  plumber.mapping(2, TUNNEL, 0x02000006, KEY6, 0)
+  plumber.flush()
+  assert.equal([[...eachRoute(routes)].length, [...eachMapping(mappings)].length], [0, 0])
+  const route = routes6.get(routes6.newKey().set(KEY6, 0, 2005, NUMBER + 1))
+  assert.is(route!.identifier, 0x02000006)
+  const [mapping] = eachMapping(mappings6)
+  assert.equal(
+    [mapping!.tunnel, mapping!.identifier, [...mapping!.client], mapping!.port, mapping!.service],
+    [1, 0x02000006, [...KEY6.subarray(0, 4)], 2005, NUMBER + 1],
+  )
+  plumber.unmap([{ tunnel: TUNNEL, identifier: 0x02000006, protocol: 6, family: 4, neutral: false }])
+  assert.is([...eachMapping(mappings6)].length, 1, 'one of the other family is not this one')
+  const lifetime = ticksOf(LEASE_MS)
+  for (let ticks = 0; ticks <= lifetime + 1; ticks += lifetime / 4) pass(lifetime / 4)
+  assert.equal([[...eachRoute(routes6)].length, [...eachMapping(mappings6)].length], [0, 0])
+  assert.equal(mappingsTold.gone, [0x02000006])
+  assert.equal(flowsTold.gone, [5 - 0x0a140001], 'its key is told whole')
+  // A flow of IPv6 to a service of IPv4, which cannot be, has no place.
+  plumber.route(9, Uint32Array.of(0x20010db8, 0, 0, 5, 0, 0, 0xffff, VIP + 1, 80, 6), 0, 0x02000007)
+  plumber.flush()
+  assert.equal(flowsTold.failed, [9])
+})
 
 it('a route is in force after flush, with its identifier, and out when unroute returns', () => {
   const { plumber, routeOf, flowsTold } = makeWorld()
@@ -238,7 +272,7 @@ it('what the tables cannot hold is told of by its slot', () => {
   services.replace([])
   plumber.route(11, flow(1), 0, 0x02000001)
   plumber.mapping(12, TUNNEL, 5, flow(1), 0)
-  services.replace([SERVICE])
+  services.replace([SERVICE, SERVICE6])
   plumber.mapping(13, TUNNEL + 1, 6, flow(1), 0)
   plumber.flush()
   assert.equal(flowsTold.failed, [11])

@@ -19,6 +19,10 @@ const FROM_PLAN: ReadonlySet<string> = new Set([
   'vips',
   'devices',
   'known_hops',
+  'class_services',
+  'class_choices',
+  'class_pools',
+  'class_events',
 ])
 
 /** Fingerprints of the maps that are pinned, by name. */

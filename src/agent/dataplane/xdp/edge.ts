@@ -11,6 +11,7 @@ import { type CarryOver, carryOver, EDGE_LAYOUTS } from './carry-over.ts'
 import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
 import { EDGE_PROGRAMS, EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
+import type { ClassMaps } from './first-packets.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
 import { MIGRATIONS, type MigrationTable } from './migrations.ts'
 import { EdgePins, type PinnedMap } from './pins.ts'
@@ -22,6 +23,8 @@ import type { XdpTables } from './xdp-plumber.ts'
 
 /** Numbers of services go up to it. */
 const TARGETS = 8_193
+/** Tables of choices (16 kB each): for the services that there are, and some that may come; those of others are chosen for by the agent. */
+const choiceTables = (services: number): number => Math.min(1_024, 2 * services + 32)
 /** Of a family that the node has no addresses of. */
 const NONE = 1
 
@@ -30,6 +33,7 @@ interface Tables {
   readonly routes6: RouteMaker
   readonly mappings4: MappingMaker
   readonly mappings6: MappingMaker
+  readonly embryos4: RouteMaker
 }
 
 export interface EdgeStatus {
@@ -42,6 +46,7 @@ export interface EdgeStatus {
 
 export class Edge {
   readonly tables: XdpTables
+  readonly classMaps: ClassMaps
   /** What was begun anew though an agent before had it; a sentence each. */
   readonly notes: string[]
   readonly #pins: EdgePins | null
@@ -63,7 +68,7 @@ export class Edge {
     const all = Object.values(makers)
     try {
       const file = decodeObject(bpfObject('edge'))
-      const carried = carryOver(file.maps, before, all, { targets: TARGETS }, migrations)
+      const carried = carryOver(file.maps, before, all, sizesOf(plan), migrations)
       this.notes = carried.notes
       this.#object = loadEdge(file, makers, carried)
     } catch (error) {
@@ -102,6 +107,15 @@ export class Edge {
       }
       const tunnels = before.get('tunnels')
       if (tunnels !== undefined) this.#adoptTunnels(tunnels, plan)
+      this.classMaps = {
+        bss: map('bss').bytes,
+        services: map('class_services').bytes,
+        choices: map('class_choices').bytes,
+        pools: map('class_pools').bytes,
+        embryos: makers.embryos4.make(map('embryos4').bytes),
+        routes: this.tables.routes,
+        events: this.#object.map('class_events'),
+      }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
       this.#attach(xdp)
@@ -215,13 +229,22 @@ const forgetNameless = (before: Map<string, PinnedMap>): void => {
   }
 }
 
-const makeTables = ({ limits: { flows, mappings }, clusterWords6 }: DataplanePlan): Tables => {
+const sizesOf = ({ directory }: DataplanePlan): Record<string, number> => ({
+  targets: TARGETS,
+  class_services: TARGETS,
+  class_choices: choiceTables(directory.services.length),
+})
+
+const makeTables = ({ limits, clusterWords6 }: DataplanePlan): Tables => {
+  const { flows, mappings, embryonicFlows } = limits
   const six = clusterWords6 !== undefined
+  const routes4 = new RouteMaker('routes4', 4, flows)
   return {
-    routes4: new RouteMaker('routes4', 4, flows),
+    routes4,
     routes6: new RouteMaker('routes6', 6, six ? flows : NONE),
     mappings4: new MappingMaker('mappings4', 4, mappings),
     mappings6: new MappingMaker('mappings6', 6, six ? mappings : NONE),
+    embryos4: new RouteMaker('embryos4', 4, embryonicFlows, routes4),
   }
 }
 
@@ -232,6 +255,7 @@ const loadEdge = (file: BpfObjectFile, tables: Tables, { reuse, maxEntries }: Ca
       [EDGE_GLOBALS.tickShift, TICK_SHIFT],
       [EDGE_GLOBALS.routes4Buckets, tables.routes4.buckets],
       [EDGE_GLOBALS.routes6Buckets, tables.routes6.buckets],
+      [EDGE_GLOBALS.embryos4Buckets, tables.embryos4.buckets],
       [EDGE_GLOBALS.routes4Secret, tables.routes4.secretBytes],
       [EDGE_GLOBALS.routes6Secret, tables.routes6.secretBytes],
       [EDGE_GLOBALS.mappings4Buckets, tables.mappings4.buckets],

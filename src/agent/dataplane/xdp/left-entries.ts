@@ -8,6 +8,7 @@ import { ROUTE_STATE } from './route-layout.ts'
 import { eachRoute } from './route-sweep.ts'
 import type { RouteTable } from './route-table.ts'
 import type { Route } from './route-value.ts'
+import type { ServiceNumbers } from './service-numbers.ts'
 import { TICK_MS } from './tick.ts'
 import type { XdpTables } from './xdp-plumber.ts'
 
@@ -50,6 +51,14 @@ interface Found {
 
 /** Null: its service is none of now. */
 const read = ({ services }: XdpTables, key: RouteKey, route: Route, now: Now): KernelRoute | null => {
+  const words = wordsOf(services, key)
+  if (words === null) return null
+  const { identifier, state, stamp } = route
+  const young = state === ROUTE_STATE.YOUNG
+  return { key: words, identifier, closing: CLOSING.has(state), young, usedMs: usedMs(stamp, now) }
+}
+
+const wordsOf = (services: ServiceNumbers, key: RouteKey): Uint32Array | null => {
   const service = services.at(key.service)
   if (service === undefined) return null
   const words = new Uint32Array(10)
@@ -57,8 +66,25 @@ const read = ({ services }: XdpTables, key: RouteKey, route: Route, now: Now): K
   words.set(service.vip, 4)
   words[8] = (key.port << 16) | service.port
   words[9] = service.protocol
-  const { identifier, state, stamp } = route
-  return { key: words, identifier, closing: CLOSING.has(state), usedMs: usedMs(stamp, now) }
+  return words
+}
+
+export const clearRoutes = (table: RouteTable): void => {
+  for (const { key } of eachRoute(table)) table.remove(key)
+}
+
+/** Offers the keys of flows that the kernel has begun by itself (ten words each). */
+export const adoptEmbryos = (
+  embryos: RouteTable,
+  services: ServiceNumbers,
+  offer: (key: Uint32Array) => void,
+): void => {
+  const found: Uint32Array[] = []
+  for (const { key } of eachRoute(embryos)) {
+    const words = wordsOf(services, key)
+    if (words !== null) found.push(words)
+  }
+  found.forEach(offer)
 }
 
 /** The same for mappings. */

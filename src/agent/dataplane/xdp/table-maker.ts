@@ -21,16 +21,23 @@ export abstract class TableMaker {
   readonly family: Family
   abstract entries: number
   abstract buckets: number
-  secret = newRouteSecret()
   /** The map of the agent before, that goes on. */
   reused: BpfMap | null = null
+  /** Whose secret this one has too; it is taken over first. */
+  readonly #like: TableMaker | null
+  #secret = newRouteSecret()
   /** How many entries did not fit. */
   lost = 0
   protected before: MappedArray | null = null
 
-  constructor(name: string, family: Family) {
+  constructor(name: string, family: Family, like: TableMaker | null = null) {
     this.name = name
     this.family = family
+    this.#like = like
+  }
+
+  get secret(): BigUint64Array {
+    return this.#like?.secret ?? this.#secret
   }
 
   get secretBytes(): Uint8Array {
@@ -42,10 +49,9 @@ export abstract class TableMaker {
     this.before = new MappedArray(map)
     const { buckets, secret, family } = this.open(this.before.bytes)
     if (family !== this.family) throw cannot(this.name, `it is of IPv${family}`)
-    if (map.info.maxEntries === this.entries && buckets === this.buckets) {
-      this.reused = map
-      this.secret = secret.slice()
-    }
+    if (map.info.maxEntries !== this.entries || buckets !== this.buckets) return
+    if (this.#like === null) this.#secret = secret.slice()
+    if (String(secret) === String(this.secret)) this.reused = map
   }
 
   /** A map of another form. */
@@ -62,8 +68,9 @@ export class RouteMaker extends TableMaker {
   buckets: number
   #read: (() => Iterable<OldRoute>) | null = null
 
-  constructor(name: string, family: Family, routes: number) {
-    super(name, family)
+  /** @param like another table, with the same secret */
+  constructor(name: string, family: Family, routes: number, like: TableMaker | null = null) {
+    super(name, family, like)
     const size = routeMapSize(family, routes)
     this.entries = size.entries
     this.buckets = size.buckets

@@ -215,8 +215,8 @@ export class XdpPlumber implements Plumber {
       lifetime: () => lifetime,
       expired: key => this.#routeGone(key),
       recent: pace.ticksSince(now),
-      used: (key, { stamp }) => {
-        if (this.#read(key)) this.#use.routeUsed(this.#words, usedMs(stamp, now, nowMs))
+      used: (key, { stamp, identifier }) => {
+        if (this.#read(key)) this.#use.routeUsed(this.#words, usedMs(stamp, now, nowMs), identifier)
       },
     }
     const { buckets } = table.buckets.memory

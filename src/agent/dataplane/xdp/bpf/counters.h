@@ -49,6 +49,15 @@ enum counter {
 	COUNT_ROLE_OFF = 29, /* neither role is on */
 	COUNT_NOT_TUNNELLED = 30, /* on a cluster interface only: not from a tunnel to this node, so not ours either */
 	COUNT_LINK_MULTICAST = 31, /* a unicast packet in a frame to several: not forwarded (RFC 1812, section 5.3.4) */
+
+	/* First packets (classify.h). */
+	COUNT_CLASSIFIED = 32,   /* forwarded: it opens a flow, whose host was chosen here */
+	COUNT_WITH_MAPPING = 33, /* forwarded: a later one of a flow whose host has not acknowledged */
+	COUNT_NO_IDENTIFIER = 34, /* to the slow path: none is ready for the host */
+	COUNT_LEASE_OVER = 35,    /* to the slow path: nobody vouches for the host now */
+	COUNT_GRACE_OVER = 36,    /* to the slow path, if there is one: no agent was there for too long */
+	COUNT_MAPPING_ACK = 37,   /* taken: a host's acknowledgement */
+	COUNT_NO_ROOM = 38,       /* to the slow path: others were faster, or the tables are full of pinned entries */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);

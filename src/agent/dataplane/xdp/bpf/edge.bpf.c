@@ -5,6 +5,7 @@
  */
 #include "forwarder.h"
 #include "host.h"
+#include "mapping-ack.h"
 #include "packet-plain.h"
 
 static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
@@ -13,9 +14,11 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	int parsed, verdict;
 
 	roles &= config.roles;
-	if (!roles)
+	if (!roles && !class_config.on)
 		return pass(COUNT_ROLE_OFF);
 	parsed = parse_any(ctx, &p);
+	if (is_mapping_message(&p, parsed) && (verdict = mapping_ack(ctx, &p)) >= 0)
+		return verdict;
 	if (roles & ROLE_HOST) {
 		verdict = host_packet(ctx, &p, parsed);
 		if (verdict >= 0)

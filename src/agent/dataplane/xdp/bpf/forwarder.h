@@ -4,8 +4,8 @@
  * its addresses, and goes on. Whatever is not that simple passes, unchanged, to the slow path behind (docs/ARCHITECTURE.md, decision 1).
  *
  *  1. Not to a VIP: passes. To a VIP, but none of its services: dropped.
- *  2. Fragments, and TCP's SYN, FIN and RST: pass.
- *  3. No route, or one that the agent holds: passes.
+ *  2. Fragments pass. So do TCP's SYN, FIN and RST, unless the service's flows are left to the kernel (classify.h).
+ *  3. No route, or one that the agent holds: passes, unless the kernel may make one.
  *  4. This node is the host: passes, marked as done for what is behind (own-stack.h). But for that nothing is changed before 6.
  *  5. TTL used up, a frame to several receivers, no address of the host or of this forwarder, no known way there, or too small a one: passes.
  *  6. Rewritten, and sent.
@@ -147,6 +147,28 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 	return bpf_redirect(hop.device.link, 0);
 }
 
+/* What the end of a flow takes; classify.h. */
+struct class_closing {
+	__u64 value; /* of its route */
+	__be32 client;
+	__u32 service;
+};
+
+__u64 classify_packet(struct xdp_md *ctx, struct packet *p, __u32 service);
+int class_ends(struct packet *p, struct class_closing *c);
+
+/* The flow's end, or its return after a RST. Answers whether the packet is forwarded. */
+static __always_inline int forwarder_ends(struct xdp_md *ctx, struct packet *p, __u16 service, __u64 value)
+{
+	struct iphdr *ip = packet_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+	struct class_closing c = { .value = value, .service = service };
+
+	if (!ip)
+		return 0;
+	c.client = ip->saddr;
+	return class_ends(p, &c);
+}
+
 /* `parsed`: what parse_frame answered. Answers the verdict, which is counted. */
 static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p, int parsed)
 {
@@ -174,14 +196,18 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 		count(COUNT_NOT_A_SERVICE);
 		return XDP_DROP;
 	}
-	if (p->tcp_flags & TCP_CONTROL)
-		return pass(COUNT_TCP_CONTROL);
 	now = time_now();
 	value = forwarder_route(ctx, p, service, now);
-	if (!value)
-		return pass(COUNT_NO_ROUTE);
-	if (route_state(value) == ROUTE_HELD)
+	if (!value) {
+		value = classify_packet(ctx, p, service);
+		if (!(value & ROUTE_USED))
+			return value;
+	} else if (p->tcp_flags & TCP_CONTROL || route_state(value) == ROUTE_RESET) {
+		if (route_state(value) == ROUTE_HELD || (!forwarder_ends(ctx, p, service, value) && p->tcp_flags & TCP_CONTROL))
+			return pass(COUNT_TCP_CONTROL);
+	} else if (route_state(value) == ROUTE_HELD) {
 		return pass(COUNT_NOT_MAPPED);
+	}
 	if (config.local_host && route_host(value) == config.local_host) {
 		count_traffic(&service_traffic, service, p);
 		count_traffic(&host_traffic, config.local_host, p);
@@ -192,5 +218,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 		return pass(COUNT_NOT_MAPPED);
 	return forwarder_send(ctx, p, service, route_identifier(value), now);
 }
+
+#include "classify.h"
 
 #endif

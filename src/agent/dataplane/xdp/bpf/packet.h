@@ -21,6 +21,7 @@
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
+#define TCP_ACK 0x10
 #define TCP_CONTROL (TCP_FIN | TCP_SYN | TCP_RST)
 
 #define FRAGMENT_MORE4 0x2000

@@ -1,7 +1,123 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '57a8cde8869fccc6'
+export const EDGE_LAYOUT = '9a104dcf532800d8'
+
+export const CLASS_CHOICES_BYTES = 16384
+/** Offsets in `struct class_choices`. */
+export const CLASS_CHOICES = {
+  hosts: 0, // u8[16384]
+} as const
+
+export const CLASS_CONFIG_BYTES = 152
+/** Offsets in `struct class_config`. */
+export const CLASS_CONFIG = {
+  vouchedUntil: 0, // u64
+  wallNs: 8, // u64
+  on: 16, // u32
+  epoch: 20, // u32
+  sequence: 24, // u32
+  own4: 28, // u32
+  port: 32, // u16
+  reserved: 34, // u16
+  tunnelYoung: 36, // u32
+  choiceKey: 40, // u32[2]
+  reserved2: 48, // u32[2]
+  answers: 56, // struct class_key[4]
+} as const
+
+export const CLASS_EVENT_BYTES = 40
+/** Offsets in `struct class_event`. */
+export const CLASS_EVENT = {
+  key: 0, // u64
+  high: 8, // u64
+  low: 16, // u64
+  value: 24, // u64
+  type: 32, // u32
+  sequence: 36, // u32
+} as const
+
+export const CLASS_KEY_BYTES = 24
+/** Offsets in `struct class_key`. */
+export const CLASS_KEY = {
+  keyLow: 0, // u64
+  keyHigh: 8, // u64
+  number: 16, // u32
+  used: 20, // u32
+} as const
+
+export const CLASS_POOL_BYTES = 4160
+/** Offsets in `struct class_pool`. */
+export const CLASS_POOL = {
+  leaseUntil: 0, // u64
+  head: 8, // u32
+  tail: 12, // u32
+  keyLow: 16, // u64
+  keyHigh: 24, // u64
+  keyNumber: 32, // u32
+  clockS: 36, // i32
+  reserved: 40, // u32[6]
+  identifiers: 64, // u32[1024]
+} as const
+
+export const CLASS_SCRATCH_BYTES = 264
+/** Offsets in `struct class_scratch`. */
+export const CLASS_SCRATCH = {
+  eventKey: 0, // u64
+  eventHigh: 8, // u64
+  eventLow: 16, // u64
+  eventValue: 24, // u64
+  eventType: 32, // u32
+  eventSequence: 36, // u32
+  outcomeExisting: 40, // u64
+  outcomeVictimKey: 48, // u64
+  outcomeVictimValue: 56, // u64
+  outcomeVictimClientHigh: 64, // u64
+  outcomeVictimClientLow: 72, // u64
+  keyKey: 80, // u64
+  keyClientHigh: 88, // u64
+  keyClientLow: 96, // u64
+  keyFirst: 104, // u32
+  keySecond: 108, // u32
+  headerFixedMagic: 112, // u8
+  headerFixedVersionKind: 113, // u8
+  headerFixedKeyNumber: 114, // u8
+  headerFixedFlags: 115, // u8
+  headerFixedEpoch: 116, // u32
+  headerFixedSequence: 120, // u32
+  headerFixedTime: 124, // u32
+  headerFixedIdentifier: 128, // u32
+  headerFixedProtocol: 132, // u8
+  headerFixedHost: 133, // u8
+  headerFixedInnerLength: 134, // u16
+  headerFixedPorts: 136, // u16[2]
+  headerClient: 140, // u32
+  headerVip: 144, // u32
+  headerNode: 148, // u32
+  headerTag: 152, // u32[2]
+  headerWords: 112, // u64[6]
+  words: 160, // u32[10]
+  srcW: 200, // u32[4]
+  srcMapped: 200, // u32[3]
+  srcV4: 212, // u32[1]
+  dstW: 216, // u32[4]
+  dstMapped: 216, // u32[3]
+  dstV4: 228, // u32[1]
+  hopDeviceLink: 232, // u32
+  hopDeviceVlanType: 236, // u16
+  hopDeviceVlanTci: 238, // u16
+  hopSource: 240, // u8[6]
+  hopDestination: 246, // u8[6]
+  lost: 256, // u64
+} as const
+
+export const CLASS_SERVICE_BYTES = 16
+/** Offsets in `struct class_service`. */
+export const CLASS_SERVICE = {
+  until: 0, // u64
+  choices: 8, // u32
+  reserved: 12, // u32
+} as const
 
 export const COARSE_TIME_BYTES = 16
 /** Offsets in `struct coarse_time`. */
@@ -63,6 +179,23 @@ export const KNOWN_HOP = {
   hopDestination: 30, // u8[6]
 } as const
 
+export const MAPPING_FIXED_BYTES = 28
+/** Offsets in `struct mapping_fixed`. */
+export const MAPPING_FIXED = {
+  magic: 0, // u8
+  versionKind: 1, // u8
+  keyNumber: 2, // u8
+  flags: 3, // u8
+  epoch: 4, // u32
+  sequence: 8, // u32
+  time: 12, // u32
+  identifier: 16, // u32
+  protocol: 20, // u8
+  host: 21, // u8
+  innerLength: 22, // u16
+  ports: 24, // u16[2]
+} as const
+
 export const NEXT_HOP_BYTES = 20
 /** Offsets in `struct next_hop`. */
 export const NEXT_HOP = {
@@ -100,6 +233,26 @@ export const ROUTE_ENTRY = {
   value: 8, // u64
 } as const
 
+export const ROUTE_KEY_BYTES = 32
+/** Offsets in `struct route_key`. */
+export const ROUTE_KEY = {
+  key: 0, // u64
+  clientHigh: 8, // u64
+  clientLow: 16, // u64
+  first: 24, // u32
+  second: 28, // u32
+} as const
+
+export const ROUTE_OUTCOME_BYTES = 40
+/** Offsets in `struct route_outcome`. */
+export const ROUTE_OUTCOME = {
+  existing: 0, // u64
+  victimKey: 8, // u64
+  victimValue: 16, // u64
+  victimClientHigh: 24, // u64
+  victimClientLow: 32, // u64
+} as const
+
 export const ROUTE_SECRET_BYTES = 64
 /** Offsets in `struct route_secret`. */
 export const ROUTE_SECRET = {
@@ -119,6 +272,13 @@ export const SERVICE_SLOT = {
   vip: 0, // u32[4]
   word: 16, // u64
   reserved: 24, // u64
+} as const
+
+export const SIPHASH_KEY_BYTES = 16
+/** Offsets in `struct siphash_key`. */
+export const SIPHASH_KEY = {
+  low: 0, // u64
+  high: 8, // u64
 } as const
 
 export const STACK_MARK_BYTES = 8
@@ -151,6 +311,18 @@ export const TUNNEL_SLOT = {
   own: 16, // u32[4]
   word: 32, // u32
   reserved: 36, // u32[7]
+} as const
+
+/** `enum class_event_type`. */
+export const CLASS_EVENT_TYPE = {
+  CLASS_OPENED: 1,
+  CLASS_MAPPED: 2,
+  CLASS_PROMOTED: 3,
+  CLASS_CLOSING: 4,
+  CLASS_REOPENED: 5,
+  CLASS_GONE: 6,
+  CLASS_ROUTE_GONE: 7,
+  CLASS_UNUSED: 8,
 } as const
 
 /** `enum counter`. */
@@ -187,13 +359,26 @@ export const COUNTER = {
   COUNT_ROLE_OFF: 29,
   COUNT_NOT_TUNNELLED: 30,
   COUNT_LINK_MULTICAST: 31,
+  COUNT_CLASSIFIED: 32,
+  COUNT_WITH_MAPPING: 33,
+  COUNT_NO_IDENTIFIER: 34,
+  COUNT_LEASE_OVER: 35,
+  COUNT_GRACE_OVER: 36,
+  COUNT_MAPPING_ACK: 37,
+  COUNT_NO_ROOM: 38,
   COUNTERS: 64,
 } as const
 
 /** Maps; `layout` names what keys and values are made of. */
 export const EDGE_MAPS = {
+  classChoices: { name: 'class_choices', keyBytes: 4, valueBytes: 16384, layout: 'a34c3bac' }, // u32 to struct class_choices
+  classEvents: { name: 'class_events', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
+  classPools: { name: 'class_pools', keyBytes: 4, valueBytes: 4160, layout: 'a459ee18' }, // u32 to struct class_pool
+  classScratch: { name: 'class_scratch', keyBytes: 4, valueBytes: 264, layout: '489ac87c' }, // u32 to struct class_scratch
+  classServices: { name: 'class_services', keyBytes: 4, valueBytes: 16, layout: 'c0cd0d75' }, // u32 to struct class_service
   counters: { name: 'counters', keyBytes: 4, valueBytes: 512, layout: 'cb6eacb5' }, // u32 to struct counts
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
+  embryos4: { name: 'embryos4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
   knownHops: { name: 'known_hops', keyBytes: 4, valueBytes: 40, layout: 'a884e965' }, // u32 to struct known_hop
@@ -210,16 +395,18 @@ export const EDGE_MAPS = {
 
 /** Global variables; `section` is the map they lie in. */
 export const EDGE_GLOBALS = {
-  coarseTime: { section: 'bss', offset: 0, bytes: 16 }, // struct coarse_time
-  config: { section: 'bss', offset: 24, bytes: 64 }, // struct edge_config
-  stackMark: { section: 'bss', offset: 88, bytes: 8 }, // struct stack_mark
+  classConfig: { section: 'bss', offset: 0, bytes: 152 }, // struct class_config
+  config: { section: 'bss', offset: 152, bytes: 64 }, // struct edge_config
+  coarseTime: { section: 'bss', offset: 256, bytes: 16 }, // struct coarse_time
+  stackMark: { section: 'bss', offset: 280, bytes: 8 }, // struct stack_mark
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32
   routes4Secret: { section: 'rodata', offset: 16, bytes: 64 }, // struct route_secret
   routes6Secret: { section: 'rodata', offset: 80, bytes: 64 }, // struct route_secret
-  mappings4Buckets: { section: 'rodata', offset: 144, bytes: 4 }, // u32
-  mappings6Buckets: { section: 'rodata', offset: 148, bytes: 4 }, // u32
-  mappings4Secret: { section: 'rodata', offset: 152, bytes: 64 }, // struct route_secret
-  mappings6Secret: { section: 'rodata', offset: 216, bytes: 64 }, // struct route_secret
+  embryos4Buckets: { section: 'rodata', offset: 144, bytes: 4 }, // u32
+  mappings4Buckets: { section: 'rodata', offset: 148, bytes: 4 }, // u32
+  mappings6Buckets: { section: 'rodata', offset: 152, bytes: 4 }, // u32
+  mappings4Secret: { section: 'rodata', offset: 160, bytes: 64 }, // struct route_secret
+  mappings6Secret: { section: 'rodata', offset: 224, bytes: 64 }, // struct route_secret
 } as const

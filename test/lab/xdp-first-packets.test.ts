@@ -1,0 +1,106 @@
+/** New connections that the kernel gives to hosts by itself (R-G3): the agent hears of them, and does everything else. */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { HostsData, StatusData } from '../../src/control/types.ts'
+import type { Lab } from '../../src/lab/lab.ts'
+import { missingRoot, testIf } from '../support/skip.ts'
+import { accessLog, assertWhole, counters, flowsOf, grown, load, until, withLab } from '../support/traffic.ts'
+
+const it = suite('xdp-first-packets')
+const test = (name: string, body: () => Promise<void>): void => testIf(missingRoot(), it, name, body)
+const CAPACITIES = [20, 30, 50]
+const CONNECTIONS = 2_000
+const GRACE_MS = 6_000
+
+const limitOf = async (lab: Lab, name: string): Promise<number> =>
+  (await lab.api<StatusData>('f1', '/v1/status')).limits.find(limit => limit.name === name)!.used
+const own = async (lab: Lab): Promise<Record<string, Record<string, number>>> => ({
+  f1: (await lab.api<StatusData>('f1', '/v1/status')).counters,
+})
+const requests = (lab: Lab): number[] => lab.hosts.map(({ name }) => accessLog(lab, name).length)
+
+test('2,000 connections: none fails, shares are right, the slow path sees hardly any packet', () =>
+  withLab({ combine: 'fc', forwarders: 1, hosts: 3, capacities: CAPACITIES, dataplane: 'xdp' }, async lab => {
+    const before = await counters(lab)
+    const result = await load(lab, lab.client(), {
+      concurrency: 50,
+      jobs: [{ kind: 'small', count: CONNECTIONS }],
+    })
+    assertWhole(lab, result)
+    const after = await counters(lab)
+    const of = (counter: string): number => grown(before, after, counter, ['f1'])
+    assert.ok(of('xdp_classified') >= CONNECTIONS * 0.99, `${of('xdp_classified')} first packets`)
+    // What the first connections meet: neighbours that are not known yet, next hops.
+    assert.ok(of('forwarder_slow_packets') < CONNECTIONS / 20, `${of('forwarder_slow_packets')} packets`)
+    assert.ok(Math.abs(of('forwarder_new_flows') + of('forwarder_reused_flows') - CONNECTIONS) < 20)
+    const { hosts } = await lab.api<HostsData>('f1', '/v1/hosts')
+    const got = requests(lab)
+    CAPACITIES.forEach((capacity, i) => {
+      const p = capacity / 100
+      const bound = 5 * Math.sqrt(CONNECTIONS * p * (1 - p))
+      assert.ok(Math.abs(got[i]! - CONNECTIONS * p) < bound, `${lab.hosts[i]!.name} got ${got[i]}`)
+      const shown = hosts.find(({ name }) => name === lab.hosts[i]!.name)!.connections
+      assert.ok(Math.abs(shown - got[i]!) < 20, `${shown} connections shown, ${got[i]} requests`)
+    })
+    // Each one has ended, which the agent knows.
+    await until('the end of all flows', async () =>
+      (await flowsOf(lab, 'f1')).every(({ state }) => state === 'closing') ? true : undefined,
+    )
+    assert.ok((await limitOf(lab, 'flows')) >= CONNECTIONS * 0.95)
+  }))
+
+test('a host that dies or drains gets nothing new; with the agent held up, connections go on for as long as it was said', () =>
+  withLab(
+    {
+      ...{ combine: 'fc', forwarders: 1, hosts: 3, dataplane: 'xdp' },
+      configure: config => {
+        config.timeouts = { ...config.timeouts, unattended: GRACE_MS }
+      },
+    },
+    async lab => {
+      const small = (count: number, timeoutMs?: number): ReturnType<typeof load> =>
+        load(lab, lab.client(), { concurrency: 10, jobs: [{ kind: 'small', count }], timeoutMs })
+      assertWhole(lab, await small(100))
+      lab.kill('h1', 'SIGTERM')
+      await until('the end of h1', async () =>
+        (await lab.agentState('h1')) === 'stopped' ? true : undefined,
+      )
+      const { failed, byHost } = await small(200)
+      assert.equal([failed, byHost.h1 ?? 0], [0, 0])
+
+      const before = await own(lab)
+      lab.kill('f1', 'SIGSTOP')
+      try {
+        const stoppedAtMs = performance.now()
+        const alone = await small(300)
+        // On a machine that is busy enough the grace may be over by then.
+        if (performance.now() - stoppedAtMs < GRACE_MS - 1000) assertWhole(lab, alone)
+        await until(
+          'the end of the grace',
+          async () => {
+            const { failed } = await small(1, 1_000)
+            return failed === 1 ? true : undefined
+          },
+          4 * GRACE_MS,
+        )
+        assert.ok(performance.now() - stoppedAtMs > GRACE_MS - 1000, 'not before its end')
+      } finally {
+        lab.kill('f1', 'SIGCONT')
+      }
+      await until('an agent', async () => ((await lab.agentState('f1')) === 'running' ? true : undefined))
+      await until(
+        'new connections',
+        async () => {
+          const { failed } = await small(20, 3_000)
+          return failed === 0 ? true : undefined
+        },
+        30_000,
+      )
+      const after = await own(lab)
+      assert.ok(grown(before, after, 'xdp_classified', ['f1']) >= 300)
+      assert.ok(grown(before, after, 'kernel_opened', ['f1']) >= 300, 'the agent knows of them')
+      assert.ok(grown(before, after, 'xdp_grace_over', ['f1']) > 0)
+    },
+  ))
+
+it.run()
