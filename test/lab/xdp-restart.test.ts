@@ -66,10 +66,10 @@ it.before(async () => {
   for (let n = 0; n < 5; n++) await allGood(`round ${n}`)
   const { path, sha256 } = webFile(lab, '/10m')
   load = startLoad(lab, lab.client(), {
-    concurrency: 4,
+    ...{ concurrency: 3, gapMs: 100 },
     jobs: [
       { kind: 'get', count: 2, path, sha256 },
-      { kind: 'put', count: 2, bytes: 4 * 1024 * 1024 },
+      { kind: 'put', count: 1, bytes: 4 * 1024 * 1024 },
     ],
   })
 })

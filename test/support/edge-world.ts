@@ -57,12 +57,7 @@ export class EdgeWorld {
     return new EdgeWorld(netns)
   }
 
-  plan({
-    adopt = true,
-    flows = 1000,
-    mappings = 1000,
-    sends = true,
-  } = {}): {
+  plan({ adopt = true, flows = 1000, mappings = 1000, sends = true } = {}): {
     plan: DataplanePlan
     xdp: XdpPlan
   } {

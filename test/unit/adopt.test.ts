@@ -1,7 +1,12 @@
 /** What an agent takes over of the one before (R-G4): flows and mappings, by the tables' columns and by what the kernel has. */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { adoptFlows, adoptMapping, adoptRoute, type ForwarderTables } from '../../src/agent/dataplane/adopt.ts'
+import {
+  adoptFlows,
+  adoptMapping,
+  adoptRoute,
+  type ForwarderTables,
+} from '../../src/agent/dataplane/adopt.ts'
 import { within } from '../../src/agent/dataplane/columns.ts'
 import { DirectoryIndex } from '../../src/agent/dataplane/directory.ts'
 import { FLOW_FLAG, FlowTable, LIST } from '../../src/agent/dataplane/flows.ts'
@@ -179,7 +184,10 @@ it('in another epoch a route keeps its flow at its host, and the host is told of
   const tables = makeAgents()()
   assert.not(adoptRoute(tables, route(1, 0x02000123), false, 8), 'it leaves the kernel')
   const slot = tables.flows.table.find(keyOf(1))
-  assert.equal([tables.flows.host[slot], tables.flows.flags[slot], tables.flows.plumbedUntilMs[slot]], [2, 0, 0])
+  assert.equal(
+    [tables.flows.host[slot], tables.flows.flags[slot], tables.flows.plumbedUntilMs[slot]],
+    [2, 0, 0],
+  )
 })
 
 const makeHosts = () => {
@@ -202,7 +210,15 @@ const makeHosts = () => {
     })
     const map = (identifier: number, port: number, epoch: number, sequence: number): string | undefined => {
       const header = createMappingHeader()
-      Object.assign(header, { kind: KIND.MAP, epoch, sequence, timeS: 1000, identifier, protocol: 6, hostIndex: 1 })
+      Object.assign(header, {
+        kind: KIND.MAP,
+        epoch,
+        sequence,
+        timeS: 1000,
+        identifier,
+        protocol: 6,
+        hostIndex: 1,
+      })
       header.ports = ((port << 16) | 80) >>> 0
       header.client.set(words('10.20.0.5'))
       header.vip.set(words(VIP))
@@ -225,7 +241,9 @@ it('mappings go on, in the epoch of their forwarder', () => {
   core.adopt(50)
   assert.is(mappings.table.size, 2)
   assert.is(mappings.vips.get(words(VIP)), 2)
-  assert.ok(adoptMapping(mappings, { tunnel: ip(TUNNEL), identifier: 0x01000001, tuple: tuple(4001), usedMs: 60 }))
+  assert.ok(
+    adoptMapping(mappings, { tunnel: ip(TUNNEL), identifier: 0x01000001, tuple: tuple(4001), usedMs: 60 }),
+  )
   assert.is(map(0x01000003, 4003, 6, 9), 'REFUSED', 'an epoch that is over is known to be')
   assert.is(map(0x01000002, 5002, 7, 1), undefined, 'older than what is known: replayed')
   assert.is(map(0x01000002, 5002, 7, 3), 'MAP_ACK')

@@ -1,11 +1,19 @@
 /** What an agent writes down for the next one, and columns that outlive it (R-G4). */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Directory } from '../../src/agent/dataplane/directory.ts'
 import { adoptedText } from '../../src/agent/adopted-text.ts'
+import type { Directory } from '../../src/agent/dataplane/directory.ts'
 import {
   leftBehind,
   leftDirectory,
@@ -35,7 +43,12 @@ const config = (hosts: readonly number[], ports: readonly number[], roles = ['fo
     addresses: { cluster: '10.0.0.1', tunnel: '10.0.1.1', cluster6: 'fd00::1', tunnel6: 'fd00:1::1' },
     cluster: { secrets: [{ number: 1, file: '/x/secret' }] },
     peers: hosts.map(n => ({
-      ...{ name: `h${n}`, id: `12D3KooW${String.fromCharCode(65 + (n % 8)).repeat(44)}`, roles: ['host'], address: `10.0.0.${n}` },
+      ...{
+        name: `h${n}`,
+        id: `12D3KooW${String.fromCharCode(65 + (n % 8)).repeat(44)}`,
+        roles: ['host'],
+        address: `10.0.0.${n}`,
+      },
       ...(n % 2 === 0 ? { address6: `fd00::${n}` } : {}),
     })),
     services: ports.map(port => ({
@@ -61,7 +74,11 @@ it('hosts and services keep their indexes over an agent, and none gets one that 
   const was = indexes(directory)
   assert.equal([then.hosts.h12, then.hosts.h13], [was.hosts.h12, was.hosts.h13])
   assert.equal([then.services.s80, then.services.s81], [was.services.s80, was.services.s81])
-  assert.equal([then.hosts.h10, then.hosts.h105, then.services.s79], [5, 6, 2], 'numbers that were never used')
+  assert.equal(
+    [then.hosts.h10, then.hosts.h105, then.services.s79],
+    [5, 6, 2],
+    'numbers that were never used',
+  )
   assert.is.not(indexes(buildDirectory(now)).hosts.h12, was.hosts.h12, 'else they would be others')
 })
 
@@ -96,7 +113,10 @@ it('a damaged file is refused with what to do, and left as it is', () => {
   ]
   for (const spoilt of wrong) {
     writeFileSync(path, spoilt)
-    assert.throws(() => readLeft(folder), /cannot be read .*goes on as it is; give it up with `shunt agent --flush`/s)
+    assert.throws(
+      () => readLeft(folder),
+      /cannot be read .*goes on as it is; give it up with `shunt agent --flush`/s,
+    )
     assert.is(readFileSync(path, 'utf8'), spoilt)
   }
   writeFileSync(path, text.replace('"version":1', '"version":2'))
@@ -143,7 +163,14 @@ it('columns are there for the next process, once they are sealed', () => {
 })
 
 it('tells people what was taken over', () => {
-  const told = { flows: 4812, mappings: 0, routesInKernel: 4700, mappingsInKernel: 0, sameEpoch: true, notes: [] }
+  const told = {
+    flows: 4812,
+    mappings: 0,
+    routesInKernel: 4700,
+    mappingsInKernel: 0,
+    sameEpoch: true,
+    notes: [],
+  }
   assert.is(
     adoptedText(told),
     'went on with 4,812 flows (4,700 in the kernel all the time) of the agent before',

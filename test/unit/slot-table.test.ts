@@ -133,7 +133,10 @@ it('takes over what is wanted, at later times, and nothing that is torn', () => 
   columns.u32('keys', 8)[3] = 1 // twice the same key: the one that was used last
   const table = new SlotTable({ ...settings, k0: 3, k1: 4 })
   table.adopt(-1000, slot => slot !== 2)
-  assert.equal([0, 1, 2, 3, 4, 5].map(key => table.find(Uint32Array.of(key))), [0, 1, -1, -1, -1, -1])
+  assert.equal(
+    [0, 1, 2, 3, 4, 5].map(key => table.find(Uint32Array.of(key))),
+    [0, 1, -1, -1, -1, -1],
+  )
   assert.equal([table.size, table.lastUse[0], table.lastUse[1]], [2, -1000, -990])
   for (let key = 10; key < 16; key++) assert.ok(table.insert(Uint32Array.of(key), 0, 0, 1) >= 0)
   assert.is(table.insert(Uint32Array.of(99), 0, 0, 1), -1, 'every place is used again, once')

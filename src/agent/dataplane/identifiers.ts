@@ -149,8 +149,7 @@ export class IdentifierAllocator {
   /** No flow of the kernel's is to be found any more: what it may have taken all the same rests. */
   restReserved(nowMs: number): void {
     const table = this.#table
-    const reserved = (slot: number): boolean =>
-      table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
+    const reserved = (slot: number): boolean => table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
     for (const slot of table.select(reserved)) table.move(slot, QUARANTINE, nowMs)
   }
 

@@ -4,9 +4,9 @@ import { readColumnsHead, SharedColumns } from '../../os/shared-columns.ts'
 import { adoptFlows, adoptMapping, adoptRoute, type ForwarderTables } from './adopt.ts'
 import type { Engine } from './engine.ts'
 import { PLUMB_AFTER_PACKETS } from './engine-parts.ts'
+import { FLOW_FLAG, FLOW_KEY_WORDS } from './flows.ts'
 import type { Adopted } from './lasting-plan.ts'
 import type { DataplanePlan } from './messages.ts'
-import { FLOW_FLAG, FLOW_KEY_WORDS } from './flows.ts'
 import type { Plumbing } from './plumbing.ts'
 import { adoptEmbryos, adoptMappings, adoptRoutes, clearRoutes } from './xdp/left-entries.ts'
 import type { RouteTable } from './xdp/route-table.ts'
@@ -55,8 +55,7 @@ const adoptKernelFlows = (
   nowMs: number,
 ): void => {
   // Of an earlier epoch, or of nobody: their next packet begins anew.
-  if (!continued || forwarder === null)
-    clearRoutes(embryos)
+  if (!continued || forwarder === null) clearRoutes(embryos)
   if (forwarder === null) return
   const { flows, kernel } = forwarder
   adoptEmbryos(embryos, services, key => kernel.search(key, 0, nowMs))

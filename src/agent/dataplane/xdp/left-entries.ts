@@ -22,11 +22,7 @@ export interface Now {
 const usedMs = (stamp: number, { tick, ms }: Now): number => ms - ageOf(stamp, tick) * TICK_MS
 
 /** Offers each route, the longest unused first; what is not wanted is taken out. Answers how many stay. */
-export const adoptRoutes = (
-  tables: XdpTables,
-  now: Now,
-  wanted: (route: KernelRoute) => boolean,
-): number => {
+export const adoptRoutes = (tables: XdpTables, now: Now, wanted: (route: KernelRoute) => boolean): number => {
   const found: Found[] = []
   for (const table of [tables.routes, tables.routes6])
     for (const { key, route } of eachRoute(table)) {
