@@ -11,10 +11,10 @@ BPF_SOURCES := $(BPF_DIR)/bpf $(wildcard $(BPF_DIR)/bpf/* $(BPF_DIR)/layout/*) s
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench bench-scale typecheck lint format coverage schema man install uninstall clean
+.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench bench-scale bench-dataplane mutate typecheck lint format coverage schema man install uninstall clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing (packages as root, npm packages); does nothing when all is there
 	@scripts/setup.sh
@@ -58,6 +58,12 @@ bench: build ## the benchmarks
 bench-scale: build ## what control traffic costs with 10, 100 and 1,000 hosts (needs root)
 	@$(RUN) bench/framing.ts
 	@$(RUN) bench/health-scale.ts
+
+bench-dataplane: build ## what a packet costs the data plane, beside what is used in its place (needs root)
+	@$(RUN) bench/dataplane.ts
+
+mutate: bpf ## damaged packets through the XDP data plane: PACKETS=1000000 (needs root)
+	@SHUNT_MUTATIONS=$(or $(PACKETS),1000000) $(RUN) scripts/test.ts test/lab/xdp-mutations.test.ts
 
 typecheck: setup ## check the types
 	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json

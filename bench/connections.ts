@@ -4,10 +4,11 @@ import type { Lab } from '../src/lab/lab.ts'
 import { VIP } from './lib/balancers.ts'
 import { BALANCER_CPU, CLIENT_CPU, CpuMeter, type CpuUse } from './lib/cpu.ts'
 import { wakeups } from './lib/interrupts.ts'
-import { FORWARDER, VIP_SHUNT } from './lib/setup.ts'
+import { AGENT_PORT, FORWARDER, VIP_SHUNT } from './lib/setup.ts'
 import { wrk } from './lib/wrk.ts'
 
-export type Target = 'direct' | 'nft' | 'haproxy' | 'shunt'
+/** `agent`: a service of shunt's whose first packets the kernel leaves to the agent. */
+export type Target = 'direct' | 'nft' | 'haproxy' | 'shunt' | 'agent'
 export const TARGETS: readonly Target[] = ['direct', 'nft', 'shunt', 'haproxy']
 
 export const PARALLEL = 32
@@ -16,7 +17,15 @@ const IDLE_MS = 700
 const QUIET = 0.15
 
 export const targetAddress = (lab: Lab, target: Target): string =>
-  target === 'shunt' ? VIP_SHUNT : target === 'direct' ? lab.hosts[0].address! : VIP[target]
+  target === 'shunt'
+    ? VIP_SHUNT
+    : target === 'agent'
+      ? `${VIP_SHUNT}:${AGENT_PORT}`
+      : target === 'direct'
+        ? lab.hosts[0].address!
+        : VIP[target]
+
+const isShunt = (target: Target): boolean => target === 'shunt' || target === 'agent'
 
 export interface ConnectionRun {
   round: number
@@ -75,7 +84,7 @@ const one = async (
   budget: Budget,
 ): Promise<ConnectionRun> => {
   const base = await baseline(meter, budget)
-  const before = target === 'shunt' ? await forwarderCounters(lab) : {}
+  const before = isShunt(target) ? await forwarderCounters(lab) : {}
   const hostsBefore = hostsUs(lab)
   const wakeupsBefore = allWakeups()
   const { result, cpu } = await meter.during(() =>
@@ -83,7 +92,7 @@ const one = async (
   )
   const woken = allWakeups() - wakeupsBefore
   const hostsAfter = hostsUs(lab)
-  const after = target === 'shunt' ? await forwarderCounters(lab) : {}
+  const after = isShunt(target) ? await forwarderCounters(lab) : {}
   const { connections } = result
   return {
     ...{ round, target, connections, failed: result.failed },
@@ -119,7 +128,7 @@ export const measureConnections = async (
   // Caches, neighbours and compiled code are warm before anything counts.
   for (const target of targets) {
     const url = `http://${targetAddress(lab, target)}/`
-    await wrk(lab, lab.client(rounds + 1), url, PARALLEL, target === 'shunt' ? 3 : 1)
+    await wrk(lab, lab.client(rounds + 1), url, PARALLEL, isShunt(target) ? 3 : 1)
   }
   const budget: Budget = { waitMs: rounds * 12_000, repeats: rounds * 2 }
   for (let round = 0; round < rounds; round++)

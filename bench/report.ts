@@ -11,6 +11,7 @@ const NAMES = {
   nft: 'nft DNAT with conntrack',
   haproxy: 'HAProxy, TCP mode',
   shunt: 'shunt (forwarder + classifier)',
+  agent: 'shunt, first packets by the agent',
   routed: 'plain routing by a node',
 }
 

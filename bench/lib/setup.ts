@@ -8,6 +8,8 @@ import { pinBalancers, startBalancers } from './balancers.ts'
 import { CLIENT_CPU } from './cpu.ts'
 
 export const VIP_SHUNT = '10.99.0.1'
+/** Of a service that the agent chooses for. */
+export const AGENT_PORT = 81
 export const IPERF_PORT = 5201
 export const FORWARDER = 'f1'
 

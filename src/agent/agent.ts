@@ -18,6 +18,7 @@ import { Machines } from './machines.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
+import { TrafficMeter } from './traffic-meter.ts'
 import { type AgentState, View } from './view.ts'
 
 /** After the start, when the code that only starting needs will not be needed again soon. */
@@ -76,6 +77,7 @@ class Agent {
   #health: HealthSide | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
+  #traffic: TrafficMeter | null = null
   #follower: Follower | null = null
   #settled: NodeJS.Timeout | null = null
   #stopping: Promise<void> | null = null
@@ -210,12 +212,16 @@ class Agent {
       registerToken: registration => this.#side?.registerToken(registration),
       leave: () => this.#leave(),
     })
+    const traffic = new TrafficMeter(packets, this.#log)
+    this.#traffic = traffic
+    traffic.start()
     const view = new View({
       packets,
       links,
       cluster,
       events: this.#events,
       health,
+      traffic,
       state: () => this.#state,
     })
     serveRemote(links, view, node.name, this.#log)
@@ -268,6 +274,7 @@ class Agent {
     const wasRunning = this.#state === 'running'
     this.#state = 'draining'
     this.#packets?.pause()
+    this.#traffic?.stop()
     this.#follower?.stop()
     if (this.#settled !== null) clearTimeout(this.#settled)
     if (wasRunning && !this.#keep) {

@@ -13,8 +13,12 @@ export const kernelCounters = (rules: KernelCounters, edge: EdgeStatus | null): 
   })
   return {
     ...rules,
-    route_hit: plus('route_hit', ['xdp_sent_back', 'xdp_redirected', 'xdp_local'], forwardedBytes),
-    decap_hit: plus('decap_hit', ['xdp_restored'], restoredBytes),
+    route_hit: plus(
+      'route_hit',
+      ['xdp_sent_back', 'xdp_redirected', 'xdp_encapsulated', 'xdp_local'],
+      forwardedBytes,
+    ),
+    decap_hit: plus('decap_hit', ['xdp_restored', 'xdp_decapsulated'], restoredBytes),
     not_a_service: plus('not_a_service', ['xdp_not_a_service'], 0),
   }
 }

@@ -12,7 +12,9 @@ import { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import type { Adopted } from './dataplane/lasting-plan.ts'
 import type { DataplanePlan, XdpState } from './dataplane/messages.ts'
+import { Endpoints } from './endpoints.ts'
 import { nextEpoch, saveEpoch } from './epoch.ts'
+import { vipsInUse } from './held-vips.ts'
 import { KernelSetup } from './kernel-setup.ts'
 import { LastingState } from './lasting-state.ts'
 import { buildDirectory, buildPlan, ipv4Of, TUN_NAME } from './plan.ts'
@@ -33,6 +35,7 @@ export class PacketSide {
   readonly #events: PacketSideEvents
   readonly #tableKey: readonly [number, number]
   readonly #kernel: KernelSetup
+  readonly #endpoints = new Endpoints()
   readonly #xdp: XdpChoice | null
   /** Why the rules of nftables do it all. */
   #notXdp: string
@@ -46,6 +49,8 @@ export class PacketSide {
   #refresh: NodeJS.Timeout | null = null
   /** VIPs of services that no longer choose this host, which its running connections still need. */
   #kept: ReadonlySet<string> = new Set()
+  /** Some service is delivered by full encapsulation, or was: its connections have no mappings. */
+  #encapsulated = false
   /** End of the change that was asked for last: changes come one after another. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -127,6 +132,7 @@ export class PacketSide {
     if (dataplane.epoch !== null && dataplane.epoch !== this.#epoch) this.#keepEpoch(dataplane.epoch)
     this.#sayDataplane(dataplane)
     if (this.config.roles.includes('host')) this.#kernel.tunReady(TUN_NAME)
+    this.#endpoints.follow(this.config, TUN_NAME)
     exchange.attach(dataplane)
     this.#probe()
     this.#refresh = setInterval(() => void this.#inTurn(() => this.#keepUp()), REFRESH_MS)
@@ -141,7 +147,10 @@ export class PacketSide {
 
   /** For people, of what the worker says now: `xdp native on eth0`, `nftables: REASON`. */
   dataplaneText({ text }: XdpState): string {
-    return text ?? (this.#notXdp === '' ? 'nftables' : `nftables: ${this.#notXdp}`)
+    if (text !== null) return text
+    const encapsulates = this.config.services.some(({ delivery }) => delivery === 'encapsulate')
+    const by = encapsulates ? 'nftables, full encapsulation by user space' : 'nftables'
+    return this.#notXdp === '' ? by : `${by}: ${this.#notXdp}`
   }
 
   machinesDead(names: ReadonlySet<string>): void {
@@ -191,6 +200,16 @@ export class PacketSide {
     this.#exchange?.update(this.#directory, course.config.peers)
     this.#probe()
     this.#revision = course.revision
+    this.#followEndpoints()
+  }
+
+  /** Tried again by #keepUp: connections to these services are refused meanwhile, all others go on. */
+  #followEndpoints(): void {
+    try {
+      this.#endpoints.follow(this.config, TUN_NAME)
+    } catch (error) {
+      this.#log.error({ error: errorText(error) }, "connections cannot be given to services' endpoints")
+    }
   }
 
   /** Before anything goes by it. */
@@ -236,12 +255,16 @@ export class PacketSide {
   /** Of those, the ones with connections here, as long as some service has the address. */
   async #stillNeeded(held: ReadonlySet<string>, { services }: NodeConfig): Promise<Set<string>> {
     const served = new Set(services.map(({ vip }) => vip))
-    if (held.size === 0) return new Set()
+    const known = [...this.config.services, ...services]
+    this.#encapsulated ||= known.some(({ delivery }) => delivery === 'encapsulate')
+    const asked = new Set([...held].filter(vip => served.has(vip)))
+    if (asked.size === 0) return asked
     const { hostVips } = await this.dataplane.status()
-    return new Set([...held].filter(vip => served.has(vip) && (hostVips[vip] ?? 0) > 0))
+    return vipsInUse(asked, hostVips, this.#encapsulated, new Set(known.map(({ port }) => port)))
   }
 
   async #keepUp(): Promise<void> {
+    this.#followEndpoints()
     try {
       if (await this.#kernel.refreshHops()) this.#log.info('next hops to hosts changed')
       if (this.#kept.size === 0) return
@@ -262,6 +285,7 @@ export class PacketSide {
   /** Stops; `undo` comes after it, unless what the kernel does is to go on without this agent (`keep`). Each step is tried. */
   async stop(keep: boolean): Promise<void> {
     this.pause()
+    this.#endpoints.close()
     try {
       await this.#dataplane?.stop(keep)
     } catch (error) {

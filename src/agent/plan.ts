@@ -107,6 +107,7 @@ const serviceEntries = (
         ? []
         : [{ index: host.index, capacity: member.capacity }]
     }),
+    ...(service.delivery === undefined ? {} : { delivery: service.delivery }),
   }))
   return { services, book: assigned.book }
 }

@@ -17,6 +17,7 @@ import type {
   ShareRow,
   StatusData,
   SubmitData,
+  TraceData,
   VipStatus,
   VipsData,
 } from '../control/types.ts'
@@ -25,6 +26,7 @@ import type { PeerLinks } from '../gossip/links.ts'
 import { readCounters } from '../os/netlink/nftables-counters.ts'
 import { VERSION } from '../version.ts'
 import { adoptedText } from './adopted-text.ts'
+import { CaptureSession } from './capture-session.ts'
 import type { ClusterApi } from './cluster/api.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
@@ -35,7 +37,10 @@ import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
 import type { PacketSide } from './packet-side.ts'
+import { sumOfRates } from './rates.ts'
 import { askRemote } from './remote.ts'
+import { traceHere } from './trace-here.ts'
+import type { TrafficMeter } from './traffic-meter.ts'
 import { scalingAdvice } from './usage.ts'
 import { UseMeter } from './use-meter.ts'
 
@@ -53,10 +58,12 @@ export type AgentState = StatusData['state']
 /** What the control API shows of a running agent. */
 export class View implements AgentView {
   readonly #packets: PacketSide
+  readonly #captures: CaptureSession
   readonly #links: PeerLinks
   readonly #cluster: ClusterApi
   readonly #events: EventLog
   readonly #health: HealthSide
+  readonly #traffic: TrafficMeter
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
@@ -68,13 +75,16 @@ export class View implements AgentView {
     cluster: ClusterApi
     events: EventLog
     health: HealthSide
+    traffic: TrafficMeter
     state: () => AgentState
   }) {
     this.#packets = parts.packets
+    this.#captures = new CaptureSession(parts.packets)
     this.#links = parts.links
     this.#cluster = parts.cluster
     this.#events = parts.events
     this.#health = parts.health
+    this.#traffic = parts.traffic
     this.#state = parts.state
   }
 
@@ -127,6 +137,7 @@ export class View implements AgentView {
       })),
       group: this.#health.group(),
       limits: [...worker.limits],
+      rates: sumOfRates(this.#config.services.map(({ name }) => this.#traffic.ofService(name))),
       counters: {
         ...worker.counters,
         ...kernel,
@@ -165,6 +176,7 @@ export class View implements AgentView {
           capacities,
           flows: worker.hostFlows[host.index] ?? 0,
           connections: worker.hostConnections[host.index] ?? 0,
+          rates: this.#traffic.ofHost(host.name),
         }
       }),
     }
@@ -184,6 +196,7 @@ export class View implements AgentView {
         ...readyOf(shares.get(service.name)),
         flows: worker.serviceFlows[this.#directory.services[i].index] ?? 0,
         connections: worker.serviceConnections[this.#directory.services[i].index] ?? 0,
+        rates: this.#traffic.ofService(service.name),
       })),
     }
   }
@@ -229,6 +242,14 @@ export class View implements AgentView {
       if (count > 0) rows.push({ number, ...text(number), where: 'kernel', count })
     }
     return { drops: rows.sort((a, b) => a.number - b.number) }
+  }
+
+  capture(...given: Parameters<AgentView['capture']>): ReturnType<AgentView['capture']> {
+    return this.#captures.begin(...given)
+  }
+
+  trace(query: Parameters<AgentView['trace']>[0]): Promise<TraceData> {
+    return traceHere(this.#packets, query)
   }
 
   async nodes(): Promise<NodesData> {

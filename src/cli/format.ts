@@ -31,3 +31,19 @@ export const percent = (used: number, capacity: number): string =>
 
 /** `1 peer`, `3 peers` */
 export const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
+
+/** `0`, `3.4`, `120`, `12.3k`, `4.5M`: at most five cells. */
+export const compact = (value: number): string => {
+  if (value < 10 && !Number.isInteger(value)) return value.toFixed(1)
+  if (value < 9_999.5) return String(Math.round(value))
+  for (const [unit, size] of [
+    ['k', 1e3],
+    ['M', 1e6],
+    ['G', 1e9],
+  ] as const) {
+    const scaled = value / size
+    if (scaled < 99.95) return `${scaled.toFixed(1)}${unit}`
+    if (scaled < 999.5) return `${Math.round(scaled)}${unit}`
+  }
+  return `${(value / 1e12).toFixed(1)}T`
+}

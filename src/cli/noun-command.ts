@@ -5,7 +5,8 @@ import type { Envelope } from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
 import { BaseCommand } from './base-command.ts'
 import { EXIT } from './exit-codes.ts'
-import { isInteractive, json, note, paint, print, warn } from './output.ts'
+import { json, note, print, warn } from './output.ts'
+import { redraw } from './redraw.ts'
 import { watchUntilStopped } from './watching.ts'
 
 export const nounFlags = {
@@ -48,8 +49,6 @@ export const pathAt = (path: string, node: string | undefined): string =>
 /** No agent answers: the one here, or that of another node, for which it is asked. */
 export const isUnreachable = (error: unknown): boolean =>
   error instanceof ShuntError && ['SHUNT_ERR_CONTROL_UNREACHABLE', 'SHUNT_ERR_PEER'].includes(error.code)
-
-const CLEAR = '\x1b[H\x1b[2J\x1b[3J'
 
 export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends BaseCommand {
   static override flags = nounFlags
@@ -112,16 +111,8 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
       print(json(envelope, false))
       return
     }
-    const text = this.render(envelope.data, flags)
-    if (!isInteractive()) {
-      print(first ? text : `\n${text}`)
-      return
-    }
-    const head = paint(
-      'dim',
-      `${envelope.node} at ${envelope.time}, every ${flags.interval} ms; Ctrl-C stops watching`,
-    )
-    print(`${CLEAR}${head}\n\n${text}`)
+    const head = `${envelope.node} at ${envelope.time}, every ${flags.interval} ms; Ctrl-C stops watching`
+    redraw(head, this.render(envelope.data, flags), first)
   }
 
   /** An agent that is not there at first is an error; one that goes away later may come back. */

@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core'
 import { orderRemarks, renderWide, wideRemarks, wideTroubles } from '../cli/host-rows.ts'
 import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
+import { rateColumns } from '../cli/rate-columns.ts'
 import { capacityText } from '../cli/row-text.ts'
 import { paintState } from '../cli/state.ts'
 import { table } from '../cli/table.ts'
@@ -17,6 +18,7 @@ export default class Hosts extends NounCommand<HostsData | HealthData, HostsFlag
   static override description =
     `CAPACITY is one number when it is the same in all services of the host, else the service stands before each. FLOWS, without
 those that are closing, and CONNECTIONS, since its agent started, are those through the node that is asked; shunt drain HOST counts those of the whole cluster.
+PKT/S, BYTE/S (of IP packets) and CONN/S (new connections) are what that node sends there, over the last 5 seconds; nodes that are no forwarders tell none.
 With -o wide a line for each application of each host: its health and load, what the host wants the load balancing units to do with it
 (TARGET) and what all of them are known to do (CURRENT), why, by way of which other host its heartbeats come (VIA: the leader of its group, or direct), how long it may be used without a further heartbeat (LEASE), and what
 part of the new connections this node gives it (SHARE). LOAD is what is used of what the host can do: 100% is all the CPU time that it may use (of the machine, or of its node.cgroup), or an accept queue of the
@@ -61,6 +63,7 @@ where it is neither drained nor of capacity 0, the lease of its host is over, or
         { head: 'CAPACITY', cell: h => capacityText(h), right: true },
         { head: 'FLOWS', cell: h => h.flows, right: true },
         { head: 'CONNECTIONS', cell: h => h.connections, right: true },
+        ...rateColumns<HostsData['hosts'][number]>(),
         { head: 'SERVICES', cell: h => h.services.join(',') },
       ],
       data.hosts,

@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core'
 import { bytes, duration, percent } from '../cli/format.ts'
 import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
 import { isInteractive } from '../cli/output.ts'
+import { trafficText } from '../cli/rate-columns.ts'
 import { paintState } from '../cli/state.ts'
 import { pairs, table } from '../cli/table.ts'
 import type { StatusData } from '../control/types.ts'
@@ -82,6 +83,7 @@ node's CPU, or of a table, it says what to scale.`
       ...(data.adopted === null ? [] : [['taken over', data.adopted] as const]),
       ['epoch', data.epoch],
       ['memory', bytes(data.memory.rssBytes)],
+      ...(data.rates ? [['traffic', trafficText(data.rates)] as const] : []),
     ])
     const peers = table(
       [

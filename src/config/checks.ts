@@ -5,6 +5,7 @@ import { MAX_HOSTS } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import { ipv6Lacks } from './ipv6-needs.ts'
 import type { NodeConfig, Role, ServiceConfig } from './schema.ts'
+import { endpointProblems, hostAddressProblem } from './service-endpoint.ts'
 import { didYouMean } from './suggest.ts'
 
 export type Path = readonly (string | number)[]
@@ -126,7 +127,12 @@ const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Pa
 export const tunnel6Problems = ({ cluster6, tunnel6 }: NodeConfig['addresses']): Problem[] =>
   tunnel6 === undefined || cluster6 !== undefined
     ? []
-    : [{ path: ['addresses', 'tunnel6'], message: "needs cluster6 beside it, this node's own IPv6 address" }]
+    : [
+        {
+          path: ['addresses', 'tunnel6'],
+          message: "needs this node's own IPv6 address beside it (addresses.cluster6, or --address6)",
+        },
+      ]
 
 const ipv6Problems = ({ vip, hosts }: ServiceConfig, path: Path, config: NodeConfig): Problem[] => {
   const { cluster6, tunnel6 } = config.addresses
@@ -190,7 +196,11 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
       })
     checkServiceHosts(service, path, nodes, problems)
     problems.push(...ipv6Problems(service, [...path, 'vip'], config))
-    problems.push(...serviceHealthProblems(service, path))
+    problems.push(...serviceHealthProblems(service, path), ...endpointProblems(service, path))
+    service.hosts.forEach(({ address }, j) => {
+      const wrong = address === undefined ? null : hostAddressProblem(address, service.vip)
+      if (wrong !== null) problems.push({ path: [...path, 'hosts', j, 'address'], message: wrong })
+    })
   })
   return [...problems, ...overloadProblems(config.overload), ...leaseProblems(config.timeouts)]
 }

@@ -46,6 +46,10 @@ const byName = <T extends { name: string }>(list: readonly T[]): Map<string, T> 
 
 const endpointOf = (s: Service): string => `${addressPort(s.vip, s.port)}/${s.protocol}`
 
+/** Where the application itself listens. */
+const ownOf = ({ endpoint, port }: Service): string =>
+  endpoint === undefined ? '-' : `${endpoint.address ?? 'own address'}:${endpoint.port ?? port}`
+
 /** What is left out means its default, so only what has another meaning is a change. */
 const valuesOf = (sections: Record<string, object>): Map<string, string> =>
   new Map(
@@ -77,10 +81,13 @@ const serviceDifference = (from: Service, to: Service): string =>
   [
     endpointOf(from) === endpointOf(to) ? '' : `${endpointOf(from)} -> ${endpointOf(to)}`,
     from.pool === to.pool ? '' : `pool ${from.pool} -> ${to.pool}`,
+    ownOf(from) === ownOf(to) ? '' : `endpoint ${ownOf(from)} -> ${ownOf(to)}`,
     ...valueDifferences(checksOf(from), checksOf(to)),
   ]
     .filter(Boolean)
     .join(', ')
+
+const deliveryOf = ({ delivery = 'tunnel' }: Pool): string => delivery
 
 const hostsOf = (pool: Pool | undefined): Map<string, Pool['hosts'][number]> => byName(pool?.hosts ?? [])
 
@@ -90,15 +97,22 @@ const poolChanges = (before: ReadonlyMap<string, Pool>, after: ReadonlyMap<strin
       'pool',
       new Map([...before].filter(([n]) => n === name)),
       new Map([...after].filter(([n]) => n === name)),
-      () => '',
-      () => '',
+      pool => (deliveryOf(pool) === 'tunnel' ? '' : `delivery ${deliveryOf(pool)}`),
+      (from, to) =>
+        deliveryOf(from) === deliveryOf(to) ? '' : `delivery ${deliveryOf(from)} -> ${deliveryOf(to)}`,
     ),
     ...compare(
       'host',
       hostsOf(before.get(name)),
       hostsOf(after.get(name)),
-      host => `capacity ${host.capacity}`,
-      (from, to) => (from.capacity === to.capacity ? '' : `capacity ${from.capacity} -> ${to.capacity}`),
+      ({ capacity, address }) => `capacity ${capacity}${address === undefined ? '' : `, address ${address}`}`,
+      (from, to) =>
+        [
+          from.capacity === to.capacity ? '' : `capacity ${from.capacity} -> ${to.capacity}`,
+          from.address === to.address ? '' : `address ${from.address ?? '-'} -> ${to.address ?? '-'}`,
+        ]
+          .filter(Boolean)
+          .join(', '),
       `${name}/`,
     ),
   ])

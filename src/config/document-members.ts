@@ -40,16 +40,15 @@ export const documentProblems = (doc: ClusterDocument, members: readonly Documen
 }
 
 const lackText = (vip: string, lacks: readonly Ipv6Lack[]): string => {
-  const of = (role: Ipv6Lack['role'], what: string, flags: string): string[] => {
+  const of = (role: Ipv6Lack['role'], what: string): string[] => {
     const names = lacks.filter(lack => lack.role === role).map(({ name }) => name)
-    return names.length === 0
-      ? []
-      : [`${names.join(', ')} (${role}) ${what}, which ${flags} of shunt join gives`]
+    return names.length === 0 ? [] : [`${names.join(', ')} ${names.length === 1 ? 'has' : 'have'} no ${what}`]
   }
-  return `${vip} is of IPv6, but ${[
-    ...of('host', 'without an IPv6 address in the cluster', '--address6'),
-    ...of('forwarder', 'without an IPv6 tunnel address', '--tunnel6'),
-  ].join('; ')}: let these nodes leave and join again with it, or take hosts out of the pool`
+  const missing = [
+    ...of('host', 'IPv6 address in the cluster (--address6 of shunt join)'),
+    ...of('forwarder', 'IPv6 tunnel address (--tunnel6 of shunt join)'),
+  ]
+  return `${vip} is of IPv6, but ${missing.join('; ')}: let them leave and join again with one, or take hosts out of the pool`
 }
 
 /** More than these are only counted: a document can have thousands. */

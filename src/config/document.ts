@@ -9,10 +9,11 @@ import { ShuntError } from '../errors.ts'
 import { addressFault } from './address-fault.ts'
 import { leaseProblems, type Problem, unique } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
-import { capacity, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
+import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
 import { type ServiceConfig, timeoutFields } from './schema.ts'
+import { endpointProblems, hostAddress, hostAddressProblem, ownEndpoint } from './service-endpoint.ts'
 import { didYouMean } from './suggest.ts'
 import { parseFile, readText } from './yaml-file.ts'
 
@@ -25,6 +26,7 @@ export const MAX_POOLS = 256
 const poolHost = z.strictObject({
   name: name('A node that has the role host; it may join later.'),
   capacity,
+  address: hostAddress,
 })
 
 const pool = z.strictObject({
@@ -34,11 +36,13 @@ const pool = z.strictObject({
     .min(1)
     .max(MAX_HOSTS)
     .describe("Hosts that run the application of the pool's services."),
+  delivery,
 })
 
 const service = z.strictObject({
   ...endpoint,
   pool: name('Pool whose hosts run the application.'),
+  endpoint: ownEndpoint,
   ...serviceHealth,
 })
 
@@ -111,7 +115,13 @@ const checkServices = (doc: ClusterDocument, problems: Problem[]): void => {
         path: [...path, 'pool'],
         message: `there is no pool ${service.pool}${didYouMean(service.pool, pools)}`,
       })
-    problems.push(...serviceHealthProblems(service, path))
+    problems.push(...serviceHealthProblems(service, path), ...endpointProblems(service, path))
+    if (service.endpoint === undefined) return
+    const at = pools.indexOf(service.pool)
+    doc.pools[at]?.hosts.forEach(({ address }, j) => {
+      const wrong = address === undefined ? null : hostAddressProblem(address, service.vip)
+      if (wrong !== null) problems.push({ path: ['pools', at, 'hosts', j, 'address'], message: wrong })
+    })
   })
 }
 
@@ -174,9 +184,13 @@ export const loadDocument = (
 
 /** The services with their hosts, as the node configuration has them. */
 export const servicesOf = (doc: ClusterDocument): ServiceConfig[] => {
-  const pools = new Map(doc.pools.map(p => [p.name, p.hosts]))
-  return doc.services.map(({ pool, ...service }) => ({
-    ...service,
-    hosts: (pools.get(pool) ?? []).map(host => ({ ...host })),
-  }))
+  const pools = new Map(doc.pools.map(p => [p.name, p]))
+  return doc.services.map(({ pool: name, ...service }) => {
+    const pool = pools.get(name)
+    return {
+      ...service,
+      hosts: (pool?.hosts ?? []).map(host => ({ ...host })),
+      ...(pool?.delivery === undefined ? {} : { delivery: pool.delivery }),
+    }
+  })
 }

@@ -42,6 +42,17 @@ export const port = (what: string) => whole(1, 65_535, what)
 /** A function that a node carries (R-A2). */
 export const ROLES = ['forwarder', 'classifier', 'host'] as const
 export const PROTOCOLS = ['tcp', 'udp'] as const
+export type Protocol = (typeof PROTOCOLS)[number]
+
+/** How packets go from forwarder to host (R-A4). */
+export const DELIVERIES = ['tunnel', 'encapsulate'] as const
+export type Delivery = (typeof DELIVERIES)[number]
+export const delivery = z
+  .enum(DELIVERIES)
+  .optional()
+  .describe(
+    'How packets go to hosts: tunnel (a flow identifier in the place of the ports, no byte more), or encapsulate (whole, in another IP packet, for paths where real ports must be seen; the largest packet is 20 bytes smaller, with IPv6 40). Default: tunnel.',
+  )
 
 /** Host indexes are one byte and 0 is not used, so a cluster carries at most this many hosts. */
 export const MAX_HOSTS = 255

@@ -8,6 +8,7 @@ import { z } from 'zod'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
 import {
   capacity,
+  delivery,
   endpoint,
   file,
   linkName,
@@ -23,6 +24,7 @@ import {
   whole,
 } from './fields.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
+import { hostAddress, ownEndpoint } from './service-endpoint.ts'
 
 export { MAX_HOSTS, PROTOCOLS, ROLES } from './fields.ts'
 
@@ -123,11 +125,14 @@ const peer = z.strictObject({
 const serviceHost = z.strictObject({
   name: name('A peer, or this node, that has the role host.'),
   capacity,
+  address: hostAddress,
 })
 
 const service = z.strictObject({
   ...endpoint,
   hosts: z.array(serviceHost).min(1).max(MAX_HOSTS).describe('Hosts that run the application.'),
+  delivery,
+  endpoint: ownEndpoint,
   ...serviceHealth,
 })
 

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { apps, directive, group, health } from './answer-schemas-health.ts'
+import { capture, trace } from './answer-schemas-trace.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
 import { count, describes, ms, text } from './describes.ts'
 import type {
@@ -26,6 +27,15 @@ const mode = z
 const time = z.iso.datetime().describe('ISO 8601, UTC.')
 const liveness = z.enum(['alive', 'dead', 'connecting'])
 const revisionState = z.enum(['current', 'past', 'lost'])
+
+const rates = z
+  .object({
+    packets: ms.describe('Packets that the kernel merged count once.'),
+    bytes: ms.describe('Of IP packets.'),
+    connections: ms.describe('New ones.'),
+  })
+  .nullable()
+  .describe('A second, over the last five; null where the node does not count it, or not yet.')
 
 const status = describes<StatusData>()(
   z.object({
@@ -53,6 +63,7 @@ const status = describes<StatusData>()(
     limits: z
       .array(z.object({ name: text, used: count, capacity: count, evicted: count }))
       .describe('Tables and queues of fixed capacity.'),
+    rates,
     counters: z.record(text, z.number()),
     memory: z.object({ rssBytes: count }),
     functions: z
@@ -83,6 +94,7 @@ const hosts = describes<HostsData>()(
           .describe('In each of its services.'),
         flows: count,
         connections: count,
+        rates,
       }),
     ),
   }),
@@ -109,6 +121,7 @@ const vips = describes<VipsData>()(
           .describe('Why hosts that are not well are used all the same: no other is left.'),
         flows: count,
         connections: count,
+        rates,
       }),
     ),
   }),
@@ -327,6 +340,8 @@ export const ANSWER_DATA = {
   'shunt.vips/1': vips,
   'shunt.flows/1': flows,
   'shunt.drops/1': drops,
+  'shunt.trace/1': trace,
+  'shunt.capture/1': capture,
   'shunt.nodes/1': nodes,
   'shunt.cluster/1': cluster,
   'shunt.config/1': config,

@@ -3,6 +3,7 @@ import { errorText, ShuntError } from '../errors.ts'
 import { type Asked, parseRequest, type Request } from './query.ts'
 import {
   type AgentView,
+  type CaptureData,
   type ControlErrorCode,
   type Envelope,
   ERROR_SCHEMA,
@@ -44,6 +45,8 @@ const envelope = (node: string, schema: string, data: unknown): string =>
 /** A line of a stream of events. */
 export const eventsLine = (node: string, data: EventsData): string => envelope(node, SCHEMAS.events, data)
 
+export const captureLine = (node: string, data: CaptureData): string => envelope(node, SCHEMAS.capture, data)
+
 /** Errors of the view that are the asker's to know; any other is a defect and is logged. */
 const BY_ERROR: Partial<Record<ShuntError['code'], [number, ControlErrorCode]>> = {
   // The view knows which services, hosts and nodes exist.
@@ -55,7 +58,7 @@ const BY_ERROR: Partial<Record<ShuntError['code'], [number, ControlErrorCode]>> 
   SHUNT_ERR_PEER: [502, 'unreachable'],
 }
 
-const failure = (error: unknown, answerer: Answerer, path: string): Answer => {
+export const failure = (error: unknown, answerer: Answerer, path: string): Answer => {
   const known = error instanceof ShuntError ? BY_ERROR[error.code] : undefined
   if (known !== undefined) return refusal(known[0], known[1], errorText(error))
   answerer.log.error({ err: errorText(error), path }, 'control request failed')
@@ -66,6 +69,7 @@ const askView = (view: AgentView, asked: Exclude<Asked, { ask: 'openapi' }>): Pr
   if (asked.ask === 'flows') return view.flows(asked.query)
   if (asked.ask === 'config') return view.config(asked.query)
   if (asked.ask === 'events') return view.events(asked.query)
+  if (asked.ask === 'trace') return view.trace(asked.query)
   return view[asked.ask]()
 }
 
@@ -114,7 +118,7 @@ const withTimeout = async <T>(answer: Promise<T>): Promise<T> => {
 /** Never rejects. `body` is that of an order, already parsed as JSON. `path` is only for the log. */
 export const answerRequest = async (
   answerer: Answerer,
-  request: Exclude<Request, { ask: 'follow' }>,
+  request: Exclude<Request, { ask: 'follow' | 'capture' }>,
   path: string,
   body?: unknown,
 ): Promise<Answer> => {
@@ -137,7 +141,12 @@ export const answerRequest = async (
 export const answerGet = async (answerer: Answerer, path: string): Promise<Answer> => {
   const request = parseRequest('GET', path)
   if ('status' in request) return refusal(request.status, request.code, request.message)
-  if (request.ask === 'remote' || request.ask === 'follow' || request.ask === 'order')
+  if (
+    request.ask === 'remote' ||
+    request.ask === 'follow' ||
+    request.ask === 'capture' ||
+    request.ask === 'order'
+  )
     return refusal(400, 'bad_query', 'another node is asked only for what it knows of itself')
   return answerRequest(answerer, request, path)
 }

@@ -3,7 +3,20 @@ import { z } from 'zod'
 import { VERSION } from '../version.ts'
 import { ANSWER_DATA, envelopeOf, errorEnvelope } from './answer-schemas.ts'
 import { ORDER_BODIES } from './schemas.ts'
-import { DEFAULT_EVENTS, DEFAULT_FLOWS, MAX_EVENTS, MAX_FLOWS, ORDER_SCHEMAS, type Order } from './types.ts'
+import {
+  DEFAULT_CAPTURE_COUNT,
+  DEFAULT_CAPTURE_SECONDS,
+  DEFAULT_EVENTS,
+  DEFAULT_FLOWS,
+  MAX_CAPTURE_COUNT,
+  MAX_CAPTURE_SECONDS,
+  MAX_EVENTS,
+  MAX_FLOWS,
+  MAX_SNAPLEN,
+  MIN_SNAPLEN,
+  ORDER_SCHEMAS,
+  type Order,
+} from './types.ts'
 
 type Json = Record<string, unknown>
 type SchemaName = keyof typeof ANSWER_DATA
@@ -62,6 +75,16 @@ const LOOKS: readonly Look[] = [
     ],
   },
   { path: 'drops', schema: 'shunt.drops/1', summary: 'Dropped packets, by reason.' },
+  {
+    path: 'trace',
+    schema: 'shunt.trace/1',
+    summary: 'What would become of a packet of a flow now. Sends nothing, changes nothing.',
+    parameters: [
+      parameter('protocol', 'Of the flow.', { enum: ['tcp', 'udp'], default: 'tcp' }),
+      { ...parameter('client', 'Where it comes from: address:port.', { type: 'string' }), required: true },
+      { ...parameter('vip', 'Where it goes: address:port.', { type: 'string' }), required: true },
+    ],
+  },
   {
     path: 'health',
     schema: 'shunt.health/1',
@@ -129,6 +152,35 @@ const followable = (): Json => {
   }
 }
 
+const CAPTURE: Look = {
+  path: 'capture',
+  schema: 'shunt.capture/1',
+  summary: 'Heads of packets to a VIP as they come, an envelope a line, until count or time are up.',
+  parameters: [
+    { ...parameter('vip', 'Address of the service.', { type: 'string' }), required: true },
+    parameter('port', 'Of the VIP; any if left out.', { type: 'integer', minimum: 1, maximum: 65_535 }),
+    parameter('client', 'Only of this client: address, or address/bits.', { type: 'string' }),
+    parameter('count', 'Packets.', whole(1, MAX_CAPTURE_COUNT, DEFAULT_CAPTURE_COUNT)),
+    parameter('seconds', 'Time.', whole(1, MAX_CAPTURE_SECONDS, DEFAULT_CAPTURE_SECONDS)),
+    parameter('snaplen', 'Bytes of each packet.', whole(MIN_SNAPLEN, MAX_SNAPLEN, MAX_SNAPLEN)),
+    parameter(
+      'at',
+      'client: as it came to a forwarder; stack: as the own stack of a host gets it. Left out: the former where the node is a forwarder.',
+      { enum: ['client', 'stack'] },
+    ),
+  ],
+}
+
+/** One at a time; it ends when the reader goes. */
+const captureItem = (): Json => ({
+  get: {
+    summary: CAPTURE.summary,
+    description: 'One at a time on a node (409). It ends when the reader goes away.',
+    parameters: CAPTURE.parameters,
+    responses: answers(CAPTURE.schema, 'application/x-ndjson'),
+  },
+})
+
 const orderItem = (order: Order): Json => ({
   post: {
     summary: ORDERS[order],
@@ -148,6 +200,7 @@ const NODE_PARAMETER: Json = {
 const paths = (): Json => {
   const entries: [string, Json][] = LOOKS.map(look => [`/v1/${look.path}`, lookItem(look)])
   entries.push(['/v1/events', followable()])
+  entries.push(['/v1/capture', captureItem()])
   for (const look of [...LOOKS, EVENTS])
     entries.push([`/v1/nodes/{node}/${look.path}`, lookItem(look, [NODE_PARAMETER])])
   for (const order of Object.keys(ORDERS) as Order[]) entries.push([`/v1/${order}`, orderItem(order)])

@@ -1,29 +1,40 @@
 /** Routes and queries of the control API, as pure functions. */
 import { isIP } from 'node:net'
 import {
+  type CaptureQuery,
   type ConfigQuery,
+  DEFAULT_CAPTURE_COUNT,
+  DEFAULT_CAPTURE_SECONDS,
   DEFAULT_EVENTS,
   DEFAULT_FLOWS,
   type EventsQuery,
   type FlowsQuery,
+  MAX_CAPTURE_COUNT,
+  MAX_CAPTURE_SECONDS,
   MAX_EVENTS,
   MAX_FLOWS,
+  MAX_SNAPLEN,
+  MIN_SNAPLEN,
   type Noun,
   ORDER_SCHEMAS,
   type Order,
+  type TraceQuery,
 } from './types.ts'
 
 export type Asked =
-  | { ask: Exclude<Noun, 'flows' | 'config' | 'events'> }
+  | { ask: Exclude<Noun, 'flows' | 'config' | 'events' | 'trace' | 'capture'> }
   | { ask: 'flows'; query: FlowsQuery }
   | { ask: 'config'; query: ConfigQuery }
   | { ask: 'events'; query: EventsQuery }
+  | { ask: 'trace'; query: TraceQuery }
   | { ask: 'openapi' }
 
 export type Request =
   | Asked
   /** Events as they happen, after those that the query matches. */
   | { ask: 'follow'; query: EventsQuery }
+  /** Packets as they come. */
+  | { ask: 'capture'; query: CaptureQuery }
   /** A GET that another node answers; `path` has its query and was found acceptable here. */
   | { ask: 'remote'; node: string; path: string }
   | { ask: 'order'; order: Order }
@@ -46,6 +57,8 @@ const NOUNS: Record<string, { ask: Noun | 'openapi'; keys: readonly string[] }> 
   vips: { ask: 'vips', keys: [] },
   flows: { ask: 'flows', keys: ['limit', 'service', 'host', 'client'] },
   drops: { ask: 'drops', keys: [] },
+  trace: { ask: 'trace', keys: ['protocol', 'client', 'vip'] },
+  capture: { ask: 'capture', keys: ['vip', 'port', 'client', 'count', 'seconds', 'snaplen', 'at'] },
   nodes: { ask: 'nodes', keys: [] },
   cluster: { ask: 'cluster', keys: [] },
   config: { ask: 'config', keys: ['revision'] },
@@ -92,6 +105,26 @@ const flowsQuery = (params: URLSearchParams): Request | Refused => {
   return { ask: 'flows', query }
 }
 
+/** Family of `address:port`, the port not 0; 0: it is none. */
+const endFamily = (text: string): number => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port < 1 || port > 65_535 || text.includes('%')) return 0
+  const family = isIP(match[1] ?? match[2] ?? '')
+  // Brackets are for IPv6.
+  return family === (match[1] === undefined ? 4 : 6) ? family : 0
+}
+
+const traceQuery = (params: URLSearchParams): Request | Refused => {
+  const protocol = params.get('protocol') ?? 'tcp'
+  if (protocol !== 'tcp' && protocol !== 'udp') return bad('protocol must be tcp or udp')
+  const [client, vip] = [params.get('client') ?? '', params.get('vip') ?? '']
+  const family = endFamily(client)
+  if (family === 0 || endFamily(vip) !== family)
+    return bad('client and vip must be given, as address:port of one family (IPv6 in brackets)')
+  return { ask: 'trace', query: { protocol, client, vip } }
+}
+
 const configQuery = (params: URLSearchParams): Request | Refused => {
   const revision = params.get('revision')
   if (revision === null) return { ask: 'config', query: {} }
@@ -108,6 +141,36 @@ const eventsQuery = (params: URLSearchParams): Request | Refused => {
   const follow = params.get('follow') ?? '0'
   if (follow !== '0' && follow !== '1') return bad('follow must be 1, or left out')
   return { ask: follow === '1' ? 'follow' : 'events', query: { after, limit } }
+}
+
+/** An address, or a prefix of one. */
+const isPrefix = (text: string): boolean => {
+  const [address = '', bits, ...more] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || address.includes('%') || more.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+const captureQuery = (params: URLSearchParams): Request | Refused => {
+  const count = whole(params, 'count', DEFAULT_CAPTURE_COUNT, 1, MAX_CAPTURE_COUNT)
+  if (typeof count !== 'number') return count
+  const seconds = whole(params, 'seconds', DEFAULT_CAPTURE_SECONDS, 1, MAX_CAPTURE_SECONDS)
+  if (typeof seconds !== 'number') return seconds
+  const snaplen = whole(params, 'snaplen', MAX_SNAPLEN, MIN_SNAPLEN, MAX_SNAPLEN)
+  if (typeof snaplen !== 'number') return snaplen
+  const port = whole(params, 'port', 0, 1, 65_535)
+  if (typeof port !== 'number') return port
+  const vip = params.get('vip') ?? ''
+  if (isIP(vip) === 0 || vip.includes('%')) return bad('vip must be given, as an address')
+  const client = params.get('client')
+  if (client !== null && !isPrefix(client)) return bad('client must be an address, or address/bits')
+  const at = params.get('at')
+  if (at !== null && at !== 'client' && at !== 'stack') return bad('at must be client or stack')
+  const query: CaptureQuery = { vip, count, seconds, snaplen }
+  if (port !== 0) query.port = port
+  if (client !== null) query.client = client
+  if (at !== null) query.at = at
+  return { ask: 'capture', query }
 }
 
 /** Refuses parameters that the path does not take, and those that come twice. */
@@ -130,6 +193,7 @@ const remoteRequest = (method: string, node: string, rest: string): Request | Re
   const inner = parseRequest(method, path)
   if (isRefused(inner)) return inner
   if (inner.ask === 'remote') return bad('a node is asked about itself; give one node')
+  if (inner.ask === 'capture') return bad('a capture runs on the node that sees the packets: ask there')
   if (inner.ask === 'follow') return bad('events of another node cannot be followed; ask for them with after')
   if (inner.ask === 'order') return bad('another node takes no orders this way; give the order to this node')
   return { ask: 'remote', node, path }
@@ -167,5 +231,7 @@ export const parseRequest = (method: string, target: string): Request | Refused 
   if (ask === 'flows') return flowsQuery(params)
   if (ask === 'config') return configQuery(params)
   if (ask === 'events') return eventsQuery(params)
+  if (ask === 'trace') return traceQuery(params)
+  if (ask === 'capture') return captureQuery(params)
   return { ask }
 }

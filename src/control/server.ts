@@ -6,11 +6,12 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { errorText } from '../errors.ts'
-import { type Answerer, answerRequest, refusal } from './answer.ts'
+import { type Answerer, answerRequest, failure, refusal } from './answer.ts'
 import { readBody } from './body.ts'
 import { closeServer, createBoundedServer, hasBody, sendAnswer } from './http.ts'
 import { parseRequest, type Request } from './query.ts'
 import { streamEvents } from './stream.ts'
+import { streamCapture } from './stream-capture.ts'
 import { listenOn } from './unix-socket.ts'
 
 /** Connections at a time; more are turned away. */
@@ -74,6 +75,18 @@ const handler = (options: ControlServerOptions) => {
     await streamEvents(options, request.query, req, res)
   }
 
+  const capture = async (
+    request: Extract<Request, { ask: 'capture' }>,
+    req: IncomingMessage,
+    res: ServerResponse,
+  ): Promise<void> => {
+    try {
+      await streamCapture(options, request.query, req, res)
+    } catch (error) {
+      if (!res.destroyed && !res.headersSent) sendAnswer(res, failure(error, options, req.url ?? ''))
+    }
+  }
+
   const handle = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const request = parseRequest(req.method ?? '', req.url ?? '')
     if ('status' in request)
@@ -84,6 +97,7 @@ const handler = (options: ControlServerOptions) => {
     if (request.ask === 'order') return order(request, req, res)
     if (hasBody(req)) return sendAnswer(res, refusal(413, 'too_large', 'a request has no body here'))
     if (request.ask === 'follow') return follow(request, req, res)
+    if (request.ask === 'capture') return capture(request, req, res)
     sendAnswer(res, await answerRequest(options, request, req.url ?? ''))
   }
 

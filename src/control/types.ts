@@ -3,6 +3,7 @@
  * other readers share these types. Additions keep the version; a changed meaning or a removed field raises it.
  */
 import type { ErrorCode } from '../errors.ts'
+import type { CaptureData, CaptureQuery } from './capture-types.ts'
 import type {
   ClusterData,
   ConfigData,
@@ -16,11 +17,13 @@ import type {
   SubmitData,
   TokenRegistration,
 } from './cluster-types.ts'
-
 import type { AppsData, GroupData, HealthData } from './health-types.ts'
+import type { TraceData, TraceQuery } from './trace-types.ts'
 
+export * from './capture-types.ts'
 export * from './cluster-types.ts'
 export * from './health-types.ts'
+export * from './trace-types.ts'
 
 export type NodeState = 'alive' | 'dead' | 'connecting'
 
@@ -32,6 +35,14 @@ export interface PeerStatus {
   /** `null` when nothing was heard yet. */
   lastHeardMs: number | null
   rttMs: number | null
+}
+
+/** A second, over the last five. `bytes`: of IP packets. */
+export interface Rates {
+  packets: number
+  bytes: number
+  /** New ones. */
+  connections: number
 }
 
 /** A table or queue of fixed capacity: flows, embryonic, mappings, identifiers, quarantine, held packets. */
@@ -62,6 +73,8 @@ export interface StatusData {
   /** The group of this node; `null` where it is no host, or where hosts are so few that they have no leaders. */
   group: GroupData | null
   limits: LimitStatus[]
+  /** Of all services; `null` until there is something to tell. */
+  rates: Rates | null
   counters: Record<string, number>
   memory: { rssBytes: number }
   /** What each function of the node uses (R-A5), since the look before, at least a second ago. */
@@ -95,6 +108,8 @@ export interface HostStatus {
   capacities: { service: string; capacity: number }[]
   flows: number
   connections: number
+  /** What this node sends there; `null` where it is no forwarder. */
+  rates: Rates | null
 }
 export interface HostsData {
   hosts: HostStatus[]
@@ -114,6 +129,8 @@ export interface VipStatus {
   fallback: 'failing' | 'overload' | null
   flows: number
   connections: number
+  /** What comes to this node for it; `null` where the node does not count it by service. */
+  rates: Rates | null
 }
 export interface VipsData {
   vips: VipStatus[]
@@ -167,6 +184,13 @@ export interface AgentView {
   vips(): Promise<VipsData>
   flows(query: FlowsQuery): Promise<FlowsData>
   drops(): Promise<DropsData>
+  /**
+   * Begins a capture, one at a time (SHUNT_ERR_CONFLICT); calls back until a batch has an `end`. The returned function ends it
+   * before; then nothing more comes.
+   */
+  capture(query: CaptureQuery, deliver: (data: CaptureData) => void): Promise<() => void>
+  /** What would become of a packet of the flow; looks only. */
+  trace(query: TraceQuery): Promise<TraceData>
   nodes(): Promise<NodesData>
   cluster(): Promise<ClusterData>
   config(query: ConfigQuery): Promise<ConfigData>
@@ -199,6 +223,8 @@ export const SCHEMAS = {
   vips: 'shunt.vips/1',
   flows: 'shunt.flows/1',
   drops: 'shunt.drops/1',
+  trace: 'shunt.trace/1',
+  capture: 'shunt.capture/1',
   nodes: 'shunt.nodes/1',
   cluster: 'shunt.cluster/1',
   config: 'shunt.config/1',

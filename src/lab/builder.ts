@@ -49,7 +49,8 @@ export const buildNetwork = async (plan: LabPlan): Promise<void> => {
   )
   // Before there are devices: they take the defaults over when they are made.
   await settleAll(plan.places.map(sysctls))
-  for (const place of plan.places) if (place.links.length > 0) await batch(place.netns, linkLines(place))
+  for (const place of plan.places)
+    if (place.links.length > 0) await batch(place.netns, linkLines(place, plan.mtu))
   await settleAll(places.map(offloads))
   await settleAll(plan.places.map(p => batch(p.netns, addressLines(p))))
 }

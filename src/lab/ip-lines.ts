@@ -2,7 +2,7 @@
 import type { PlacePlan } from './topology.ts'
 
 /** `ip -batch` lines that make the bridges and cables of a place, inside its namespace. */
-export const linkLines = (place: PlacePlan): string[] =>
+export const linkLines = (place: PlacePlan, mtu = 1500): string[] =>
   place.links.flatMap(link =>
     link.kind === 'bridge'
       ? // No spanning tree and no snooping: a rack switch that forwards from the first frame on.
@@ -11,7 +11,7 @@ export const linkLines = (place: PlacePlan): string[] =>
           `link set ${link.device} up`,
         ]
       : [
-          `link add ${link.device} mtu 1500 type veth peer name ${link.peerDevice} mtu 1500 netns ${link.peerNetns}`,
+          `link add ${link.device} mtu ${mtu} type veth peer name ${link.peerDevice} mtu ${mtu} netns ${link.peerNetns}`,
           `link set ${link.device} master ${link.bridge} up`,
         ],
   )

@@ -40,6 +40,8 @@ export interface TopologyOptions {
   ipv6?: boolean
   /** Capacity of each host (R-B1, 0 to 99), repeated when there are more hosts than values. */
   capacities: number[]
+  /** Of all links, in bytes; 1280 to 9000. */
+  mtu: number
 }
 
 /** That of `shunt lab up --ipv6`. */
@@ -54,6 +56,7 @@ export const DEFAULT_OPTIONS: TopologyOptions = {
   combine: 'none',
   services: [{ name: 'web', vip: '10.99.0.1', port: 80, protocol: 'tcp' }],
   capacities: [50],
+  mtu: 1500,
 }
 
 const refuse = (message: string): never => {
@@ -75,6 +78,8 @@ export const checkOptions = (o: TopologyOptions): void => {
   inRange('clients', o.clients, 30)
   if (o.services.length === 0) refuse('a lab needs at least one service')
   if (o.capacities.length === 0) refuse('a lab needs the capacity of at least one host (0 to 99)')
+  if (!Number.isInteger(o.mtu) || o.mtu < 1280 || o.mtu > 9000)
+    refuse(`the links of a lab carry packets of 1280 to 9000 bytes, not ${o.mtu}`)
   for (const c of o.capacities)
     if (!Number.isInteger(c) || c < 0 || c > 99) refuse(`a capacity is a whole number of 0 to 99, not ${c}`)
 }

@@ -45,6 +45,8 @@ export type LinkPlan =
   | { kind: 'cable'; device: string; bridge: string; peerNetns: string; peerDevice: string }
 
 export interface LabPlan {
+  /** Of all links, in bytes; missing in labs of older versions: 1500. */
+  mtu?: number
   name: string
   combine: Combine
   services: LabService[]
@@ -172,6 +174,7 @@ export const planLab = (options: TopologyOptions): LabPlan => {
     name: options.name,
     combine: options.combine,
     services: options.services,
+    mtu: options.mtu,
     places: [],
   }
   const forwarders = nodes.filter(n => n.roles.includes('forwarder'))

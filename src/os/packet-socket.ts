@@ -72,14 +72,14 @@ export const openPacketSocket = (options: PacketRingOptions): PacketSocket => {
   }
 }
 
-const mapRing = (fd: number, bytes: number): bigint => {
+export const mapRing = (fd: number, bytes: number): bigint => {
   const address = libc.mmap(null, BigInt(bytes), 3, 1, fd, 0n) // PROT_READ | PROT_WRITE, MAP_SHARED
   if (address === 0xffffffffffffffffn) check('mmap(PACKET_RX_RING)', -1)
   if (address === 0n) throw new ShuntError('SHUNT_ERR_OS', 'mmap(PACKET_RX_RING) answered the null address')
   return address
 }
 
-const bindTo = (fd: number, interfaceIndex: number, etherType: number): void => {
+export const bindTo = (fd: number, interfaceIndex: number, etherType: number): void => {
   const address = pinned(20) // struct sockaddr_ll
   address.writeUInt16LE(AF_PACKET, 0)
   address.writeUInt16BE(etherType, 2)

@@ -1,6 +1,8 @@
 /** Text in cells of a terminal: what is shown never moves the cursor, wraps or shifts its neighbours. */
 import { stripVTControlCharacters } from 'node:util'
 
+export { compact as short } from '../cli/format.ts'
+
 /** Most cells are like this: tables of a thousand rows are drawn many times a second. */
 const PLAIN = /^[!-~]*(?: [!-~]+)*$/
 
@@ -38,22 +40,6 @@ export const wrap = (text: string, width: number): string[] => {
     }
   }
   return [...lines, line]
-}
-
-/** `0`, `3.4`, `120`, `12.3k`, `4.5M`: at most five cells. */
-export const short = (value: number): string => {
-  if (value < 10 && !Number.isInteger(value)) return value.toFixed(1)
-  if (value < 9_999.5) return String(Math.round(value))
-  for (const [unit, size] of [
-    ['k', 1e3],
-    ['M', 1e6],
-    ['G', 1e9],
-  ] as const) {
-    const scaled = value / size
-    if (scaled < 99.95) return `${scaled.toFixed(1)}${unit}`
-    if (scaled < 999.5) return `${Math.round(scaled)}${unit}`
-  }
-  return `${(value / 1e12).toFixed(1)}T`
 }
 
 const BARS = { unicode: '▁▂▃▄▅▆▇█', ascii: '_.-:=+*#' } as const

@@ -15,13 +15,11 @@ import {
 } from '../support/dataplane-case.ts'
 import { dataplaneCases } from '../support/dataplane-cases.ts'
 import { expectedFrame } from '../support/dataplane-expected.ts'
-import { judge } from '../support/dataplane-model.ts'
-import { mutate, mutationSources } from '../support/dataplane-mutations.ts'
 import { FAMILIES, HOSTS, type HostName } from '../support/dataplane-world.ts'
 import { mac } from '../support/ethernet.ts'
 import { removeNetns } from '../support/netns.ts'
 import { checksumFaults, FLAG, pattern } from '../support/packets.ts'
-import { integers, runSeeds, seeded } from '../support/random.ts'
+import { runSeeds } from '../support/random.ts'
 import { testIf } from '../support/skip.ts'
 import { sourceOf, XdpLab } from '../support/xdp-lab.ts'
 
@@ -218,41 +216,5 @@ testIf(
     )
   },
 )
-
-testIf(noBpf, it, "100,000 mutated packets: the agent's verdicts and bytes, and each is counted", () => {
-  const [packets, batch] = [100_000, 2000]
-  const random = integers(seeded(runSeeds()[0]))
-  const sources = mutationSources()
-  const routes = sources.flatMap(({ route }) => (route === null ? [] : [route]))
-  for (const { family, route } of sources) if (route !== null) lab.addRoute(family, route)
-  const fates = { forwarded: 0, passed: 0, dropped: 0 }
-  const once = (): void => {
-    const frame = mutate(sources[random(sources.length)].frame, random)
-    const judged = judge(frame, routes)
-    const { verdict, data } = lab.run(frame)
-    const forwarded = judged.fate === 'forwarded'
-    const same =
-      verdict === verdictOf(judged) &&
-      Buffer.compare(data, forwarded ? expectedFrame({ ...judged, frame }, sourceOf) : frame) === 0
-    if (!same)
-      assert.unreachable(
-        `${judged.fate}, verdict ${verdict}: ${Buffer.from(frame).toString('hex')} became ${Buffer.from(data).toString('hex')}`,
-      )
-    fates[judged.fate]++
-  }
-  for (let done = 0; done < packets; done += batch) {
-    lab.resetCounters()
-    lab.netns.run(() => {
-      for (let n = 0; n < batch; n++) once()
-    })
-    const counted = lab.counted()
-    const sum = Object.values(counted).reduce((total, n) => total + n, 0)
-    assert.is(sum, batch, JSON.stringify(counted))
-    assert.is(counted.NONE, undefined)
-  }
-  for (const { family, route } of sources) if (route !== null) lab.removeRoute(family, route)
-  // Else it would say nothing of one of them.
-  assert.ok(Math.min(fates.forwarded, fates.passed, fates.dropped) > packets / 100, JSON.stringify(fates))
-})
 
 it.run()

@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert'
 import type { EventsData, NodesData } from '../../src/control/cluster-types.ts'
 import type { StatusData } from '../../src/control/types.ts'
 import { Lab } from '../../src/lab/lab.ts'
-import type { HeldReport } from '../support/held-client.ts'
+import type { HeldReport } from '../support/held-many.ts'
 import { labName, leftovers } from '../support/lab.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
 import { assertWhole, program, startLoad, until, VIP, webFile } from '../support/traffic.ts'
@@ -55,7 +55,7 @@ it.before(async () => {
   })
   for (const { name } of lab.hosts)
     assert.is(await lines(lab.spawn(name, [...program('held-server.ts'), String(PORT)]))(), 'ready')
-  const client = lab.spawn(lab.client(), [...program('held-client.ts'), VIP, String(PORT), String(HELD)])
+  const client = lab.spawn(lab.client(), [...program('held-many.ts'), VIP, String(PORT), String(HELD)])
   const answer = lines(client)
   assert.is(await answer(), 'up')
   round = async () => {

@@ -8,6 +8,7 @@ export const compiler = (): string | null =>
   ['cc', 'gcc', 'clang'].find(name => spawnSync(name, ['--version']).status === 0) ?? null
 
 export interface CProgram {
+  readonly path: string
   readonly run: (args: readonly string[], input?: Uint8Array) => { status: number | null; output: Buffer }
   readonly [Symbol.dispose]: () => void
 }
@@ -42,6 +43,7 @@ export const compileC = (
     throw new Error(`${source} does not compile: ${stderr}`)
   }
   return {
+    path: program,
     run: (args, input) => {
       const done = spawnSync(program, args, { input, maxBuffer: 1 << 28, timeout: 60_000 })
       return { status: done.status, output: done.stdout }

@@ -4,6 +4,8 @@ import type { DirectiveOrder } from '../../src/cluster/types.ts'
 import type {
   AgentView,
   AppsData,
+  CaptureData,
+  CaptureQuery,
   ClusterData,
   ConfigData,
   ConfigHistoryData,
@@ -21,6 +23,8 @@ import type {
   SubmitBody,
   SubmitData,
   TokenRegistration,
+  TraceData,
+  TraceQuery,
   VipsData,
 } from '../../src/control/types.ts'
 import { ShuntError } from '../../src/errors.ts'
@@ -49,6 +53,7 @@ export const STATUS: StatusData = {
   ],
   advice: [],
   memory: { rssBytes: 92_100_000 },
+  rates: { packets: 1234.5, bytes: 1_234_567, connections: 12.5 },
 }
 export const HOSTS: HostsData = {
   hosts: [
@@ -64,6 +69,7 @@ export const HOSTS: HostsData = {
       ],
       flows: 12,
       connections: 340,
+      rates: { packets: 1234.5, bytes: 1_234_567, connections: 12.5 },
     },
     {
       name: 'h2',
@@ -74,6 +80,7 @@ export const HOSTS: HostsData = {
       capacities: [],
       flows: 0,
       connections: 0,
+      rates: null,
     },
   ],
 }
@@ -90,6 +97,7 @@ export const VIPS: VipsData = {
       fallback: null,
       flows: 12,
       connections: 340,
+      rates: { packets: 1234.5, bytes: 1_234_567, connections: 12.5 },
     },
   ],
 }
@@ -114,6 +122,63 @@ export const DROPS: DropsData = {
   drops: [
     { number: 3, reason: 'unknown identifier', where: 'kernel', count: 9, hint: 'is the forwarder a peer?' },
   ],
+}
+
+export const CAPTURE: CaptureData = {
+  packets: [
+    {
+      timeUs: 1_772_443_800_123_456,
+      interface: 'eth0',
+      length: 74,
+      verdict: 'sent back',
+      reason: 'sent back',
+      data: Buffer.from('the head of a frame, for a test').toString('base64'),
+    },
+  ],
+  lost: 0,
+  end: 'count',
+}
+
+export const TRACE: TraceData = {
+  protocol: 'tcp',
+  client: '10.20.0.5:40000',
+  vip: '10.99.0.1:80',
+  dataplane: 'xdp native on eth0',
+  inForce: true,
+  service: 'web',
+  forwarder: true,
+  kernel: {
+    by: 'xdp',
+    host: 'h1',
+    identifier: '0100002a',
+    state: 'established',
+    mapped: true,
+    idleMs: 400,
+  },
+  flow: {
+    host: 'h1',
+    identifier: '0100002a',
+    state: 'established',
+    mapped: true,
+    plumbed: true,
+    slowPackets: 8,
+    idleMs: 2500,
+    inactive: false,
+  },
+  choice: {
+    by: 'hash',
+    host: 'h1',
+    candidates: [
+      { host: 'h1', percent: 100, tokens: null, leaseMs: 2400, leftOut: [] },
+      { host: 'h2', percent: 0, tokens: null, leaseMs: 0, leftOut: ['dead', 'lease over', 'no share'] },
+    ],
+  },
+  classifier: null,
+  nextHop: { address: '10.10.0.31', interface: 'eth0' },
+  hostSide: null,
+  verdict: 'forwarded',
+  host: 'h1',
+  why: 'the kernel has the route (xdp)',
 }
 
 const endpoint = {
@@ -357,6 +422,12 @@ const eventLog = (): EventLog => {
 /** Everything it was asked is kept in `queries`, `submitted` and the like; fields of `data` may be replaced. */
 export class FakeView implements AgentView {
   readonly queries: FlowsQuery[] = []
+  readonly traces: TraceQuery[] = []
+  readonly captures: CaptureQuery[] = []
+  capturesStopped = 0
+  /** What a capture brings at once; `captureDeliver` brings more. */
+  captureAnswers: CaptureData[] = [CAPTURE]
+  captureDeliver: (data: CaptureData) => void = () => {}
   readonly configQueries: ConfigQuery[] = []
   readonly submitted: SubmitBody[] = []
   readonly tokens: TokenRegistration[] = []
@@ -376,6 +447,7 @@ export class FakeView implements AgentView {
     config: CONFIG,
     history: HISTORY,
   }
+  traceAnswer: TraceData = TRACE
   failure: Error | undefined
   /** What `remote` answers; undefined: an error, as for a node that cannot be reached. */
   remoteAnswer: { status: number; body: string } | undefined
@@ -399,6 +471,19 @@ export class FakeView implements AgentView {
   }
   drops(): Promise<DropsData> {
     return this.#answer(this.data.drops)
+  }
+  async capture(query: CaptureQuery, deliver: (data: CaptureData) => void): Promise<() => void> {
+    if (this.failure !== undefined) throw this.failure
+    this.captures.push(query)
+    this.captureDeliver = deliver
+    for (const data of this.captureAnswers) deliver(data)
+    return () => {
+      this.capturesStopped++
+    }
+  }
+  trace(query: TraceQuery): Promise<TraceData> {
+    this.traces.push(query)
+    return this.#answer({ ...this.traceAnswer, ...query })
   }
   health(): Promise<HealthData> {
     return this.#answer(this.data.health)

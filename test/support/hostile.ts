@@ -2,13 +2,15 @@
  * Packets and mapping datagrams as an attacker would make them: valid ones with a little damage, so that they come
  * far, and sheer noise. Seeded; with no code of the data plane but the header's encoder, which signs.
  */
+
+import { formatAddress, isIpv4 } from '../../src/agent/dataplane/flow-key.ts'
 import {
   createMappingHeader,
   encodeMappingHeader,
   KIND,
   type MappingHeader,
 } from '../../src/agent/dataplane/mapping-header.ts'
-import { addressWords, buildIp4, buildTcp4, buildTcp6, buildUdp4, pattern } from './packets.ts'
+import { addressWords, buildIp4, buildTcp4, buildTcp6, buildUdp4, buildUdp6, pattern } from './packets.ts'
 
 export type Below = (limit: number) => number
 
@@ -26,7 +28,12 @@ export interface Cast {
   readonly ports: readonly number[]
   /** Kinds of datagrams; what stands here twice comes twice as often. */
   readonly kinds: readonly number[]
+  /** Everybody but the classifier has an address of IPv6 too (`sixOf`). */
+  readonly ipv6?: boolean
 }
+
+/** The IPv6 address beside an IPv4 one. */
+export const sixOf = (ip: string): string => `fd00::${ip.replaceAll('.', ':')}`
 
 /** What an eavesdropper knows of a mapping. */
 export type Known = Pick<
@@ -68,7 +75,11 @@ export const fixIpChecksum = (packet: Uint8Array): void => {
 /** A packet that is whole: TCP with any flags, UDP, another protocol, or a fragment. */
 const wholePacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
   const tunnelled = below(2) === 0
-  const known = near.known.length > 0 && below(4) !== 0 ? pick(below, near.known).identifier : below(2 ** 32)
+  const heard = near.known.length > 0 && below(4) !== 0 ? pick(below, near.known) : null
+  const known = heard?.identifier ?? below(2 ** 32)
+  const six =
+    cast.ipv6 === true &&
+    (tunnelled && heard !== null && below(8) !== 0 ? !isIpv4(heard.client, 0) : below(3) === 0)
   const odd = below(16) === 0
   const options = {
     source: pick(below, odd ? everyone(cast) : tunnelled ? cast.tunnels : cast.clients),
@@ -81,6 +92,7 @@ const wholePacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
     ...(below(32) === 0 && { moreFragments: true }),
     ...(below(32) === 0 && { fragmentOffset: 8 * (1 + below(8191)) }),
   }
+  if (six) return wholePacket6(below, options, tunnelled)
   switch (below(16)) {
     case 0:
     case 1:
@@ -104,6 +116,34 @@ const wholePacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
         flags: below(8) === 0 ? below(256) : pick(below, [2, 16, 16, 16, 24, 24, 17, 4]),
       })
   }
+}
+
+const wholePacket6 = (
+  below: Below,
+  { ipOptions: _, ...four }: Parameters<typeof buildTcp4>[0] & { source: string; destination: string },
+  tunnelled: boolean,
+): Uint8Array => {
+  const options = {
+    ...four,
+    source: sixOf(four.source),
+    destination: sixOf(four.destination),
+    ...(below(8) === 0 && {
+      extensionHeaders: Array.from({ length: 1 + below(9) }, () => ({
+        type: pick(below, [0, 43, 60, 60]),
+        body: pattern(pick(below, [6, 14]), below(256)),
+      })),
+    }),
+  }
+  if (below(4) === 0)
+    return buildUdp6({
+      ...options,
+      ...(!tunnelled && { destinationPort: 53 }),
+      noChecksum: below(8) === 0,
+    })
+  return buildTcp6({
+    ...options,
+    flags: below(8) === 0 ? below(256) : pick(below, [2, 16, 16, 16, 24, 24, 17, 4]),
+  })
 }
 
 /** Changes some bytes or the length of it. */
@@ -144,8 +184,9 @@ const credible = (
   header.protocol = pick(below, [6, 6, 6, 17])
   header.hostIndex = 1 + below(3)
   header.ports = ((pick(below, cast.ports) << 16) | (header.protocol === 6 ? 80 : 53)) >>> 0
-  header.client.set(addressWords(pick(below, cast.clients)))
-  header.vip.set(addressWords(cast.vips[0]!))
+  const of = cast.ipv6 === true && below(3) === 0 ? sixOf : (ip: string): string => ip
+  header.client.set(addressWords(of(pick(below, cast.clients))))
+  header.vip.set(addressWords(of(cast.vips[0]!)))
   header.node.set(
     addressWords(header.kind === KIND.CLASSIFIED ? pick(below, cast.hosts) : cast.tunnels[number]!),
   )
@@ -185,18 +226,23 @@ const spoil = (header: MappingHeader, below: Below, cast: Cast): void => {
 
 const innerOf = (below: Below, header: MappingHeader, cast: Cast, near: Near): Uint8Array => {
   if (below(8) === 0) return hostilePacket(below, cast, near)
+  const six = !isIpv4(header.client, 0)
   const dotted = (words: Uint32Array): string =>
-    [24, 16, 8, 0].map(shift => (words[3]! >>> shift) & 255).join('.')
+    six ? formatAddress(words, 0) : [24, 16, 8, 0].map(shift => (words[3]! >>> shift) & 255).join('.')
   const options = {
     source: dotted(header.client),
-    destination: dotted(header.vip),
+    destination: isIpv4(header.vip, 0) === six ? '10.99.0.1' : dotted(header.vip),
     sourcePort: header.ports >>> 16,
     destinationPort: header.ports & 0xffff,
     payload: pattern(below(40)),
     flags: below(2) === 0 ? 2 : below(256),
     moreFragments: below(32) === 0,
   }
-  const packet = header.protocol === 17 ? buildUdp4(options) : buildTcp4(options)
+  const build = six ? [buildUdp6, buildTcp6] : [buildUdp4, buildTcp4]
+  const packet = build[header.protocol === 17 ? 0 : 1]!({
+    ...options,
+    ...(six && options.destination.includes('.') && { destination: sixOf(options.destination) }),
+  })
   return below(8) === 0 ? damage(below, packet) : packet
 }
 

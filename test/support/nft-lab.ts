@@ -5,7 +5,13 @@
  */
 import { isNeutral } from '../../src/agent/dataplane/identifiers.ts'
 import { NftPlumber } from '../../src/agent/dataplane/nft/plumber.ts'
-import { buildRuleset, SLOW_MARK, tableName } from '../../src/agent/dataplane/nft/ruleset.ts'
+import {
+  buildRuleset,
+  type HostHop,
+  type RulesetPlan,
+  SLOW_MARK,
+  tableName,
+} from '../../src/agent/dataplane/nft/ruleset.ts'
 import { ROUTE_STATE } from '../../src/agent/dataplane/xdp/route-layout.ts'
 import { readCounters } from '../../src/os/netlink/nftables-counters.ts'
 import { SetElements } from '../../src/os/netlink/nftables-elements.ts'
@@ -15,7 +21,15 @@ import { applyRuleset } from '../../src/os/nft.ts'
 import { PacketRing } from '../../src/os/packet-ring.ts'
 import { writeSysctl } from '../../src/os/sysctl.ts'
 import type { CaseRoute } from './dataplane-case.ts'
-import { type Exit, type Family, HOSTS, SERVICES, TUNNEL, type WorldHost } from './dataplane-world.ts'
+import {
+  type Exit,
+  FAMILIES,
+  type Family,
+  HOSTS,
+  SERVICES,
+  TUNNEL,
+  type WorldHost,
+} from './dataplane-world.ts'
 import { FrameSocket, type SeenFrame } from './frame-socket.ts'
 import type { TestNetns } from './netns.ts'
 import { addressWords } from './packets.ts'
@@ -48,7 +62,8 @@ export class NftLab {
   readonly netns: TestNetns
   readonly #elements: SetElements
   readonly #plumber: NftPlumber
-  readonly #ring: PacketRing
+  /** Of each family, as the agent has them. */
+  readonly #rings: readonly PacketRing[]
   readonly #in: FrameSocket
   readonly #exits: Readonly<Record<Exit, FrameSocket>>
   readonly #behind: FrameSocket
@@ -65,12 +80,13 @@ export class NftLab {
       route: refused('route'),
       mapping: refused('mapping'),
     })
-    this.#ring = netns.run(() =>
-      PacketRing.open({
-        ...{ interfaceIndex: link(LINKS.uplink.name).index, mark: SLOW_MARK, markMask: 0xffffffff },
-        frames: 256,
-        frameSize: 16_384,
-      }),
+    this.#rings = [0x0800, 0x86dd].map(etherType =>
+      netns.run(() =>
+        PacketRing.open({
+          ...{ interfaceIndex: link(LINKS.uplink.name).index, mark: SLOW_MARK, markMask: 0xffffffff },
+          ...{ frames: 256, frameSize: 16_384, etherType },
+        }),
+      ),
     )
     this.#exits = netns.run(
       () =>
@@ -133,7 +149,8 @@ export class NftLab {
     if (local) this.#plumber.local(0, key, 0, LEASE_MS)
     else this.#plumber.route(0, key, 0, route.identifier, neutral, LEASE_MS)
     this.netns.run(() => this.#plumber.flush())
-    if (this.#failed.length > 0) throw new Error(`the kernel refused ${this.#failed.join(', ')}`)
+    const failed = this.#failed.splice(0)
+    if (failed.length > 0) throw new Error(`the kernel refused ${failed.join(', ')}`)
     const kind = local ? 'local' : neutral ? 'route' : 'fixed'
     return () => this.netns.run(() => this.#plumber.unroute(key, 0, kind))
   }
@@ -175,7 +192,8 @@ export class NftLab {
         .map(one => ({ ...one, exit })),
     )
     const slow: Uint8Array[] = []
-    this.#ring.receive(256, (buffer, offset, length) => void slow.push(buffer.slice(offset, offset + length)))
+    for (const ring of this.#rings)
+      ring.receive(256, (buffer, offset, length) => void slow.push(buffer.slice(offset, offset + length)))
     return { exits, slow, stack: this.#behind.take() }
   }
 
@@ -183,28 +201,37 @@ export class NftLab {
     for (const exit of EXITS) this.#exits[exit].close()
     this.#behind.close()
     this.#near.close()
-    this.#ring.close()
+    for (const ring of this.#rings) ring.close()
     this.#elements.close()
   }
 }
 
-const plan = (): Parameters<typeof buildRuleset>[0] => ({
+const hostsOf = (family: Family): HostHop[] =>
+  Object.values<WorldHost>(HOSTS).flatMap(({ index, address, exit }) => {
+    const text = address[family]
+    return text === undefined || exit === undefined
+      ? []
+      : [{ index, address: text, hop: text, link: LINKS[exit].name }]
+  })
+
+const plan = (): RulesetPlan => ({
   node: NODE,
   uplink: [LINKS.uplink.name],
   cluster: [],
   clusterAddress: HOSTS.local.address[4],
+  clusterAddress6: HOSTS.local.address[6],
   forwarder: {
     tunnelAddress: TUNNEL[4],
-    services: SERVICES.map(({ vip, protocol, port }) => ({
-      vip: vip[4],
-      protocol: protocol === 6 ? 'tcp' : 'udp',
-      port,
-    })),
-    hosts: Object.values<WorldHost>(HOSTS).flatMap(({ index, address, exit }) =>
-      address[4] === undefined || exit === undefined
-        ? []
-        : [{ index, address: address[4], hop: address[4], link: LINKS[exit].name }],
+    tunnelAddress6: TUNNEL[6],
+    services: FAMILIES.flatMap(family =>
+      SERVICES.map(({ vip, protocol, port }) => ({
+        vip: vip[family],
+        protocol: protocol === 6 ? 'tcp' : 'udp',
+        port,
+      })),
     ),
+    hosts: hostsOf(4),
+    hosts6: hostsOf(6),
     routeCapacity: 1024,
   },
   host: null,

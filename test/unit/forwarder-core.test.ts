@@ -31,6 +31,7 @@ const setUp = (
     embryonic?: number
     allocator?: IdentifierAllocator
     chosen?: (opens: boolean) => void
+    encapsulates?: boolean
   } = {},
 ) => {
   const log: string[] = []
@@ -59,9 +60,11 @@ const setUp = (
       timeouts: TIMEOUTS,
       plumbAfterPackets: 4,
       hasClassifier: options.classifier ?? true,
+      encapsulates: options.encapsulates ?? false,
     },
     ports: {
       tunnel: (packet, _identifier, host) => log.push(`tunnel ${packet.view.payloadLength} to ${host}`),
+      encapsulate: (packet, host) => log.push(`encapsulate ${packet.view.tcpFlags} ${host}`),
       deliverLocal: packet => log.push(`local ${packet.view.payloadLength}`),
       datagram: (header, to, packet) => {
         headers.push(copyHeader(header))
@@ -545,6 +548,74 @@ it('says of each first packet whether it opens something', () => {
   t.core.packet(tcp(ACK, { sourcePort: 41_000 }), 0)
   t.core.packet(tcp(FLAG.RST, { sourcePort: 42_000 }), 0)
   assert.equal(opened, [true, false, false])
+})
+
+/** The one service, delivered so from now on. */
+const deliver = (t: ReturnType<typeof setUp>, delivery: 'tunnel' | 'encapsulate'): void => {
+  const { directory: value } = t.index
+  t.index.replace({ ...value, services: value.services.map(service => ({ ...service, delivery })) })
+}
+
+it('full encapsulation (R-A4): every packet goes whole from the first on, with no mapping, and a route only where the kernel can', () => {
+  for (const encapsulates of [false, true]) {
+    const t = setUp({ encapsulates })
+    deliver(t, 'encapsulate')
+    t.core.packet(tcp(FLAG.SYN), 0)
+    for (let n = 1; n < 5; n++) t.core.packet(tcp(ACK, size(1400)), n)
+    t.core.packet(tcp(FLAG.FIN | ACK), 5)
+    t.core.packet(tcp(FLAG.RST), 6)
+    const whole = [2, 16, 16, 16, 16, 17, 4].map(flags => `encapsulate ${flags} 1`)
+    assert.equal(
+      t.take().filter(line => !line.startsWith('plumb')),
+      whole,
+    )
+    assert.is(t.headers.length, 0)
+    assert.equal(t.drops, [])
+    assert.is(t.core.counters.plumbs, encapsulates ? 1 : 0)
+    t.core.packet(tcp(ACK, { ttl: 1 }), 7)
+    assert.equal(t.drops, [DROP.TTL_EXPIRED])
+  }
+})
+
+it('another delivery under a flow: tunnelled only after its host has the mapping, whole at once', () => {
+  const t = setUp({ encapsulates: true })
+  deliver(t, 'encapsulate')
+  t.core.packet(tcp(FLAG.SYN), 0)
+  for (let n = 1; n < 5; n++) t.core.packet(tcp(ACK), n)
+  t.take()
+  deliver(t, 'tunnel')
+  t.core.unplumbAll(6, () => true)
+  assert.equal(t.take(), ['unplumb 0'])
+  t.core.packet(tcp(ACK, size(1000)), 7)
+  assert.equal(t.take(), ['MAP 1000 to h1'])
+  t.core.packet(tcp(ACK, size(1460)), 8)
+  assert.equal(t.take(), ['MAP - to h1'])
+  t.acknowledge(9)
+  assert.equal(t.take(), ['tunnel 1460 to 1'])
+  t.core.packet(tcp(ACK, size(3)), 10)
+  assert.ok(t.take().includes('tunnel 3 to 1'))
+  // What waits for a mapping leaves without one.
+  const u = setUp({ encapsulates: true })
+  u.core.packet(tcp(FLAG.SYN), 0)
+  u.core.packet(tcp(ACK, size(1460)), 1)
+  u.take()
+  deliver(u, 'encapsulate')
+  u.core.tick(200)
+  assert.equal(u.take(), ['encapsulate 16 1'])
+})
+
+it('a classifier elsewhere: what travelled goes on whole, and so does what waited', () => {
+  const t = setUp({ classifier: false })
+  deliver(t, 'encapsulate')
+  t.core.packet(tcp(FLAG.SYN), 0)
+  assert.equal(t.take(), ['CLASSIFY 0 to c1'])
+  t.core.packet(tcp(ACK, size(1460)), 1)
+  assert.equal(t.take(), ['CLASSIFY - to c1'])
+  const answer = t.headers[0]!
+  answer.kind = KIND.CLASSIFIED
+  answer.node.set(words(HOSTS[0]))
+  t.core.classified(answer, tcp(FLAG.SYN), 2)
+  assert.equal(t.take(), ['encapsulate 2 1', 'encapsulate 16 1'])
 })
 
 it.run()

@@ -3,11 +3,12 @@ import { createHash } from 'node:crypto'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
+import { formatAddress, readIpv6 } from '../../src/agent/dataplane/flow-key.ts'
 import { emptyBook } from '../../src/agent/dataplane/index-book.ts'
 import { createMappingHeader, decodeMappingHeader, KIND } from '../../src/agent/dataplane/mapping-header.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { buildMappingKeys, ipv4Of } from '../../src/agent/plan.ts'
-import { type Cast, hostileDatagram, hostilePacket, type Known } from '../support/hostile.ts'
+import { type Cast, hostileDatagram, hostilePacket, type Known, sixOf } from '../support/hostile.ts'
 import { addressWords, onesSum } from '../support/packets.ts'
 import { integers, runSeeds, seeded } from '../support/random.ts'
 import { SimNode } from '../support/sim-node.ts'
@@ -30,6 +31,7 @@ const castOf = (own: string, hosts: readonly string[], kinds: readonly number[])
   tunnels: TUNNELS,
   classifier: CLASSIFIER,
   own,
+  ipv6: true,
   ports: [0, 1, 40_000, 40_001, 40_002, 40_003, 40_004, 40_005, 65_535],
   kinds,
 })
@@ -54,6 +56,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
       name: `h${i + 1}`,
       words: addressWords(host),
       ipv4: ipv4Of(host),
+      words6: addressWords(sixOf(host)),
       self: host === address,
       hash: createHash('sha256')
         .update(`h${i + 1}`)
@@ -67,29 +70,23 @@ const makePlan = (kind: Kind): DataplanePlan => {
       name: `f${i + 1}`,
       tunnelWords: addressWords(TUNNELS[i]!),
       tunnelIpv4: ipv4Of(TUNNELS[i]!),
+      tunnelWords6: addressWords(sixOf(TUNNELS[i]!)),
       ipv4: ipv4Of(forwarder),
     })),
     classifiers: kind === 'forwarder' ? [{ name: 'c1', ipv4: ipv4Of(CLASSIFIER), live: true }] : [],
-    services: [
-      {
-        index: 0,
-        name: 'web',
-        vip: addressWords('10.99.0.1'),
-        port: 80,
-        protocol: 6,
+    services: ['10.99.0.1', sixOf('10.99.0.1')].flatMap((vip, i) =>
+      (
+        [
+          ['web', 80, 6],
+          ['dns', 53, 17],
+        ] as const
+      ).map(([name, port, protocol], j) => ({
+        ...{ index: 2 * i + j, name: `${name}${i}`, vip: addressWords(vip), port, protocol },
         hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })),
-      },
-      {
-        index: 1,
-        name: 'dns',
-        vip: addressWords('10.99.0.1'),
-        port: 53,
-        protocol: 17,
-        hosts: [1, 2, 3].map(index => ({ index, capacity: 50 })),
-      },
-    ],
+      })),
+    ),
     hostIndexes: emptyBook(4),
-    serviceIndexes: emptyBook(2),
+    serviceIndexes: emptyBook(4),
   }
   const forwards = kind === 'forwarder' || kind === 'forwarder+classifier' || kind === 'all'
   return {
@@ -97,6 +94,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
     directory,
     clusterAddress: address,
     clusterIpv4: ipv4Of(address),
+    clusterWords6: addressWords(sixOf(address)),
     mappingPort: 6781,
     links: [],
     mtuBytes: 1500,
@@ -104,6 +102,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
       ? {
           tunnelIpv4: ipv4Of(TUNNELS[0]!),
           tunnelWords: addressWords(TUNNELS[0]!),
+          tunnelWords6: addressWords(sixOf(TUNNELS[0]!)),
           epoch: EPOCH,
           hasClassifier: kind !== 'forwarder',
         }
@@ -148,11 +147,19 @@ const headerFaults = (bytes: Uint8Array): string[] => {
   return faults
 }
 
+const wordsAt = (bytes: Uint8Array, at: number): Uint32Array => {
+  const words = new Uint32Array(4)
+  readIpv6(bytes, at, words, 0)
+  return words
+}
+
 /** One engine with all that leaves it on record. */
 class Victim {
   readonly node: SimNode
   readonly plan: DataplanePlan
   packets = 0
+  packets6 = 0
+  delivered6 = 0
   datagrams = 0
   delivered = 0
   lastSequence = 0
@@ -166,9 +173,14 @@ class Victim {
       packet: (_from, to, bytes) => {
         this.packets++
         this.#wellFormed('sent', bytes)
+        const six = bytes[0]! >>> 4 === 6
+        if (six) this.packets6++
+        const there = six ? formatAddress(wordsAt(bytes, 24), 0) : to
         assert.ok(
-          this.plan.directory.hosts.some(host => host.ipv4 === to),
-          `a packet went to ${to}, which is no host`,
+          this.plan.directory.hosts.some(host =>
+            six ? formatAddress(host.words6!, 0) === there : host.ipv4 === there,
+          ),
+          `a packet went to ${there}, which is no host`,
         )
       },
       datagram: (_from, to, bytes) => {
@@ -179,6 +191,7 @@ class Victim {
       },
       delivered: (_name, bytes) => {
         this.delivered++
+        if (bytes[0]! >>> 4 === 6) this.delivered6++
         this.#wellFormed('delivered', bytes)
       },
     })
@@ -342,6 +355,9 @@ for (const kind of KINDS) {
         ...node.engine.host?.unknownCounters,
         ...node.engine.classifier?.counters,
       }
+      if (kind !== 'host' && kind !== 'classifier')
+        assert.ok(victim.packets6 > 0, 'no IPv6 packet was tunnelled')
+      if (node.engine.host !== null) assert.ok(victim.delivered6 > 0, 'no IPv6 packet was delivered')
       for (const counter of DEPTH[kind])
         assert.ok(reached[counter]! > 0, `the input never reaches ${counter}`)
       node.tick(nowMs + 200_000)

@@ -172,10 +172,13 @@ it('an identifier of an IPv6 flow is nothing to an IPv4 packet, and the other wa
   assert.is(t.delivered.length, before)
   assert.is(t.h1.drops.counts[DROP.MAPPING_TUPLE_MISMATCH], 1)
   // From another address than the forwarder's, or to another than ours, it is no tunnelled packet.
-  const stray = t.wire.at(-1)!.slice()
-  stray[23] ^= 1
-  t.h1.arrive(stray, 51)
-  assert.is(t.h1.drops.counts[DROP.NOT_A_SERVICE], 1)
+  for (const [i, byte] of [8, 23, 24, 39].entries()) {
+    const stray = t.wire.at(-1)!.slice()
+    stray[byte]! ^= 1
+    t.h1.arrive(stray, 51)
+    assert.is(t.h1.drops.counts[DROP.NOT_A_SERVICE], i + 1)
+  }
+  assert.is(t.delivered.length, before)
 })
 
 it('hosts without an IPv6 address are chosen for nothing of IPv6, and go on with IPv4', () => {

@@ -35,6 +35,7 @@ const anyOptions: fc.Arbitrary<TopologyOptions> = fc.record({
     { name: 'dns', vip: '10.99.0.2', port: 53, protocol: 'udp' as const },
   ]),
   capacities: fc.array(fc.integer({ min: 0, max: 99 }), { minLength: 1, maxLength: 5 }),
+  mtu: fc.constantFrom(1500, 9000),
 })
 
 it('plans the default lab', () => {
@@ -188,6 +189,7 @@ const refused: [string, Partial<TopologyOptions>, RegExp][] = [
   ['an unknown combination', { combine: 'some' as 'all' }, /none, fc, all/],
   ['no service', { services: [] }, /at least one service/],
   ['no capacity', { capacities: [] }, /capacity/],
+  ['packets that are too large', { mtu: 9001 }, /1280 to 9000 bytes, not 9001/],
   ['a capacity above 99', { capacities: [50, 100] }, /0 to 99, not 100/],
 ]
 for (const [what, options, message] of refused)

@@ -53,12 +53,15 @@ it('IPv6 has sets and chains of its own, and what IPv4 has stays as it is', () =
     'frag frag-off != 0 counter name fragment_vip drop',
     'frag more-fragments 1 counter name fragment_vip drop',
     'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept',
-    'ip6 daddr . meta l4proto . th dport != @services6 counter name not_a_service drop',
+    'ip6 daddr . meta l4proto . th dport @services6 goto service6',
+    'counter name not_a_service drop',
+  ])
+  assert.equal(both.chains.get('service6')!.rules, [
     'ip6 nexthdr != { tcp, udp } goto slow_vip',
     'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
     '@th,0,32 set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @route6 goto encap6',
     'meta mark set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @fixed6 goto fix6',
-    'ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto @local6 counter name route_hit accept',
+    'ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto @local6 counter name local_hit counter name route_hit accept',
     'goto slow_vip',
   ])
   assert.equal(both.chains.get('encap6')!.rules, [

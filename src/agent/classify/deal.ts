@@ -55,21 +55,45 @@ export class Deal {
   /** The host that is furthest behind its percentage (smooth weighted round robin); 0: none is usable. */
   byRecord(usable: (host: number) => boolean): number {
     const { hosts, weights } = this
-    let best = -1
+    const best = this.#furthestBehind(usable)
+    if (best < 0) return 0
     let sum = 0
     for (let i = 0; i < hosts.length; i++) {
       if (!usable(hosts[i])) continue
       sum += weights[i]
       this.#record[i] += weights[i]
-      if (best < 0 || this.#record[i] > this.#record[best]) best = i
     }
-    if (best < 0) return 0
     this.#record[best] -= sum
     return hosts[best]
   }
 
+  /** Place in `hosts`, or -1. */
+  #furthestBehind(usable: (host: number) => boolean): number {
+    const { hosts, weights } = this
+    let best = -1
+    let most = 0
+    for (let i = 0; i < hosts.length; i++) {
+      if (!usable(hosts[i])) continue
+      const record = this.#record[i] + weights[i]
+      if (best >= 0 && record <= most) continue
+      best = i
+      most = record
+    }
+    return best
+  }
+
   /** Takes a token; 0: no usable host has one. */
   byToken(usable: (host: number) => boolean): number {
+    const best = this.#nextToken(usable)
+    if (best < 0) return 0
+    this.tokens[best]--
+    this.#left--
+    this.#cursor = best + 1
+    return this.hosts[best]
+  }
+
+  /** Place in `hosts`, or -1. */
+  #nextToken(usable: (host: number) => boolean): number {
     const { hosts, tokens } = this
     const first = this.#strategy === 'round-robin' ? this.#cursor : 0
     let best = -1
@@ -79,10 +103,17 @@ export class Deal {
       if (best < 0 || tokens[i] > tokens[best]) best = i
       if (this.#strategy !== 'most-tokens-first') break
     }
-    if (best < 0) return 0
-    tokens[best]--
-    this.#left--
-    this.#cursor = best + 1
-    return hosts[best]
+    return best
+  }
+
+  /** What `byRecord` or `byToken` would answer now; nothing is used up. Of the scheme `hash`: 0. */
+  peek(usable: (host: number) => boolean): number {
+    const best =
+      this.scheme === 'percentages'
+        ? this.#furthestBehind(usable)
+        : this.scheme === 'tokens'
+          ? this.#nextToken(usable)
+          : -1
+    return best < 0 ? 0 : this.hosts[best]
   }
 }

@@ -3,6 +3,7 @@ import type { DirectoryIndex, Readiness, ServiceEntry } from '../dataplane/direc
 import { type Allotment, CapacityAllotment } from './allotment.ts'
 import type { ChoiceHost } from './choice-table.ts'
 import { Deal } from './deal.ts'
+import { type ChoiceFacts, candidatesOf, type Explanation, shareOf, tokensOf } from './explain.ts'
 import { Rendezvous } from './rendezvous.ts'
 import type { AllotmentUpdate, HostLease, ServiceAllotment } from './update.ts'
 
@@ -11,6 +12,7 @@ const ASK_AGAIN_MS = 250
 const HOST_INDEXES = 256
 
 const STATE: Record<DirectiveState, number> = { active: 1, draining: 2, inactive: 3 }
+const STATE_NAMES = [null, 'active', 'draining', 'inactive'] as const
 
 interface Held {
   readonly deal: Deal
@@ -143,6 +145,26 @@ export class HealthAllotment implements Allotment, Readiness {
     const chosen = deal.byToken(held.usable)
     if (deal.isLow) this.#want(service.index, held)
     return chosen === 0 ? this.#stale(service.index, held, key, at) : chosen
+  }
+
+  /** What `choose` would answer a first packet now, and what it would look at. Uses nothing up, asks for nothing (`shunt trace`). */
+  explain(service: ServiceEntry, key: Uint32Array, at: number): Explanation {
+    const held = this.#services.get(service.index)
+    const isBefore = held === undefined && !this.#isComplete
+    const facts: ChoiceFacts = {
+      shareOf: host => shareOf(isBefore, held?.deal, service, host),
+      tokensOf: host => tokensOf(held?.deal, host),
+      leaseMsOf: host => (isBefore ? null : this.#leases[host] - this.#nowMs),
+      stateOf: host => STATE_NAMES[held?.states[host] ?? 0] ?? null,
+    }
+    const candidates = candidatesOf(service, this.#directory, facts)
+    if (isBefore) return { by: 'capacity', chosen: this.#before.choose(service, key, at), candidates }
+    if (held === undefined) return { by: 'nothing', chosen: 0, candidates }
+    const { scheme } = held.deal
+    const dealt = this.#nowMs >= held.deal.untilMs ? 0 : held.deal.peek(held.usable)
+    if (dealt !== 0) return { by: scheme, chosen: dealt, candidates }
+    // As `choose` does when percentages or tokens give nothing; percentages that are valid and give nothing have no usable host.
+    return { by: scheme === 'hash' ? 'hash' : 'stale', chosen: this.#byHash(held, key, at), candidates }
   }
 
   #stale(service: number, held: Held, key: Uint32Array, at: number): number {

@@ -5,6 +5,7 @@ import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { Adopted } from './lasting-plan.ts'
+import type { CaptureBatch, CaptureOrder } from './capture.ts'
 import type {
   DataplanePlan,
   FlowRow,
@@ -14,6 +15,7 @@ import type {
   WorkerStatus,
   XdpState,
 } from './messages.ts'
+import type { TraceLook } from './trace.ts'
 
 /** Longest wait for an answer of the worker, in milliseconds: it answers between two bursts of packets. */
 const ANSWER_MS = 5000
@@ -40,6 +42,8 @@ export class Dataplane {
   adopted: Adopted | null = null
   /** Of the forwarder role at the start: that of the agent before, when it went on. */
   epoch: number | null = null
+  /** Takes what the capture that runs has caught. */
+  captured: ((batch: CaptureBatch) => void) | null = null
   readonly #wake = EventFd.open()
   readonly #port: MessagePort
   readonly #worker: Worker
@@ -98,6 +102,20 @@ export class Dataplane {
       total: number
       flows: FlowRow[]
     }>
+  }
+
+  /** Begins one; null, or why it cannot. Its packets come to `captured`. */
+  capture(order: CaptureOrder): Promise<string | null> {
+    return this.#ask(id => ({ type: 'capture', id, order })) as Promise<string | null>
+  }
+
+  captureStop(): void {
+    this.send({ type: 'capture-stop' })
+  }
+
+  /** What the packet path knows of a flow (ten words); nothing of it counts as use. */
+  trace(key: Uint32Array): Promise<TraceLook> {
+    return this.#ask(id => ({ type: 'trace', id, key })) as Promise<TraceLook>
   }
 
   /**
@@ -185,6 +203,8 @@ export class Dataplane {
         return this.#events.nodes(message.states)
       case 'allotments-wanted':
         return this.#events.allotmentsWanted(message.services)
+      case 'captured':
+        return this.captured?.(message.batch)
       case 'answer':
         this.#answers.get(message.id)?.(message.data)
         this.#answers.delete(message.id)

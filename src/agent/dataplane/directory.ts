@@ -1,3 +1,4 @@
+import type { Delivery } from '../../config/fields.ts'
 import { AddressMap } from './address-map.ts'
 import { KEY_PORTS, KEY_PROTOCOL, KEY_VIP } from './flow-key.ts'
 import type { IndexBook } from './index-book.ts'
@@ -52,6 +53,8 @@ export interface ServiceEntry {
   readonly protocol: number
   /** Host indexes with their configured capacity, 0..99 (R-B1). */
   readonly hosts: readonly { readonly index: number; readonly capacity: number }[]
+  /** How its packets go to hosts (R-A4); left out: `tunnel`. */
+  readonly delivery?: Delivery
 }
 
 export interface Directory {

@@ -42,6 +42,7 @@ export const DROP = {
   TOO_BIG: 36,
   INACTIVE: 37,
   NO_IPV6: 38,
+  CONGESTION_LOST: 39,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -166,6 +167,10 @@ const TEXT: Record<DropName, DropText> = {
   NO_IPV6: {
     reason: 'the forwarder or its host has no IPv6 address in the cluster',
     hint: 'give every forwarder addresses.tunnel6 and every host addresses.cluster6 (shunt doctor names them)',
+  },
+  CONGESTION_LOST: {
+    reason: 'marked for congestion on its way to the host, and its sender would not understand (RFC 6040)',
+    hint: 'normal in small numbers where a router between forwarder and host marks instead of dropping',
   },
 }
 

@@ -4,6 +4,7 @@ import type { AllotmentUpdate } from '../classify/update.ts'
 import { RouteBatch } from './batch.ts'
 import { DirectoryIndex, type ForwarderEntry } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
+import { isEncapsulated, takeOut } from './encapsulate.ts'
 import type { EngineParts, Mutable } from './engine-parts.ts'
 import { addressEquals, ipv4Word, readIpv6 } from './flow-key.ts'
 import type { ForwarderCore } from './forwarder-core.ts'
@@ -83,6 +84,7 @@ export class Engine {
     this.#loseRoles(before, nowMs)
     this.#assignSettings()
     this.forwarder?.reconfigured(before.timeouts.routeLease, nowMs)
+    this.#redeliver(before, nowMs)
     this.host?.reconfigured(nowMs)
     this.classifier?.reconfigured()
     this.#gainRoles()
@@ -90,6 +92,18 @@ export class Engine {
     this.#receiveDatagrams()
     const forwarders = new Set(plan.directory.forwarders.map(({ ipv4 }) => ipv4))
     for (const ipv4 of this.plumbs.keys()) if (!forwarders.has(ipv4)) this.plumbs.delete(ipv4)
+  }
+
+  /** What goes to hosts in another form from now on: its routes come back in that, as packets pass. */
+  #redeliver(before: DataplanePlan, nowMs: number): void {
+    const was = new Map(before.directory.services.map(({ index, delivery }) => [index, delivery]))
+    const changed = new Set(
+      this.plan.directory.services
+        .filter(({ index, delivery }) => was.has(index) && was.get(index) !== delivery)
+        .map(({ index }) => index),
+    )
+    const { forwarder } = this
+    if (changed.size > 0) forwarder?.unplumbAll(nowMs, slot => changed.has(forwarder.flows.service[slot]))
   }
 
   #loseRoles(before: DataplanePlan, nowMs: number): void {
@@ -266,13 +280,19 @@ export class Engine {
   readonly ringPacket = (buf: Uint8Array, offset: number, length: number, vnet: number): void => {
     const packet = this.#packet
     const reason = readRingPacket(packet, buf, offset, length, vnet)
-    if (reason !== DROP.NONE) return this.drops.add(reason)
-    if (this.host !== null) {
-      const forwarder = this.#tunnelledBy(packet)
-      if (forwarder !== undefined) return this.host.tunnelled(packet, forwarder.tunnelIpv4, this.#nowMs)
-    }
+    const isWhole = reason === DROP.UNSUPPORTED_PROTOCOL && isEncapsulated(packet)
+    if (reason !== DROP.NONE && !isWhole) return this.drops.add(reason)
+    const forwarder = this.host === null ? undefined : this.#tunnelledBy(packet)
+    if (isWhole) return forwarder === undefined ? this.drops.add(reason) : this.#encapsulated(packet)
+    if (forwarder !== undefined) return this.host!.tunnelled(packet, forwarder.tunnelIpv4, this.#nowMs)
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
     this.forwarder.packet(packet, this.#nowMs)
+  }
+
+  #encapsulated(packet: PacketRef): void {
+    const reason = takeOut(packet)
+    if (reason !== DROP.NONE) return this.drops.add(reason)
+    this.host!.decapsulated(packet)
   }
 
   /** Of a packet from a tunnel address to this node. */

@@ -164,10 +164,14 @@ export class FlowLife {
     if (this.#ports.unembryo?.(slot)) flows.set(slot, FLOW_FLAG.TUNNELLED)
   }
 
-  /** The host holds the mapping: packets may go in tunnelled form from here on. */
-  acknowledged(slot: number): void {
+  /** The host holds the mapping: packets may go in tunnelled form from here on. `inKernel`: that is who says so. */
+  acknowledged(slot: number, inKernel: boolean): void {
+    const { flows } = this
     this.counters.mappingsAcknowledged++
-    this.flows.set(slot, FLOW_FLAG.MAPPED)
+    if (flows.has(slot, FLOW_FLAG.MAPPED)) return
+    flows.set(slot, FLOW_FLAG.MAPPED)
+    // Where hosts answer by an interface without a program.
+    if (!inKernel && flows.has(slot, FLOW_FLAG.KERNEL)) this.#ports.embryo?.(slot)
   }
 
   /** Gives the flow a host and a fresh identifier; an old one is taken out of the kernel and quarantined. */

@@ -10,12 +10,12 @@ import { type HeldPackets, loadHeld } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { KernelFlows } from './kernel-flows.ts'
 import { type MappingHeader, mappingOverhead } from './mapping-header.ts'
+import { PROTOCOL_TCP as TCP } from './packet.ts'
 import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
 import { decrementTtl } from './rewrite.ts'
 import { Withdrawal } from './withdrawal.ts'
 
-const TCP = 6
 /** Milliseconds between two mapping requests for packets that are held, and how often before giving up. */
 const RETRY_MS = 20
 const RETRIES = 12
@@ -144,19 +144,30 @@ export class ForwarderCore {
   #send(slot: number, packet: PacketRef, nowMs: number): void {
     const { flows } = this
     const host = this.#directory.host(flows.host[slot])!
-    if (host.self) {
-      this.#ports.deliverLocal(packet)
-      return this.#maybePlumb(slot, packet, nowMs)
-    }
-    if (!decrementTtl(packet.buf, packet.offset, packet.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
-    if (flows.has(slot, FLOW_FLAG.MAPPED) && this.#mayTunnel(slot) && !this.#held.has(slot)) {
-      flows.set(slot, FLOW_FLAG.TUNNELLED)
-      this.#ports.tunnel(packet, flows.identifier[slot], host.index)
+    const tunnels = flows.has(slot, FLOW_FLAG.MAPPED) && this.#mayTunnel(slot) && !this.#held.has(slot)
+    if (!host.self && !decrementTtl(packet.buf, packet.offset, packet.view))
+      return this.#ports.drop(DROP.TTL_EXPIRED)
+    if (host.self || tunnels || this.#isEncapsulated(slot)) {
+      this.#deliver(slot, packet)
       return this.#maybePlumb(slot, packet, nowMs)
     }
     if (this.#fits(packet) && !this.#held.has(slot)) return this.#mapping.sendMapping(slot, packet)
     this.#hold(slot, packet, nowMs)
     if (this.#held.queues.get(slot)?.packets.length === 1) this.#mapping.sendMapping(slot, null)
+  }
+
+  /** Out, in the form of the flow's service; whether its host holds a mapping, if that form needs one, was seen to. */
+  #deliver(slot: number, packet: PacketRef): void {
+    const { self, index } = this.#directory.host(this.flows.host[slot])!
+    if (self) return this.#ports.deliverLocal(packet)
+    if (this.#isEncapsulated(slot)) return this.#ports.encapsulate(packet, index)
+    this.flows.set(slot, FLOW_FLAG.TUNNELLED)
+    this.#ports.tunnel(packet, this.flows.identifier[slot], index)
+  }
+
+  /** The flow's packets go whole, in others (R-A4): no mapping is needed for them. */
+  #isEncapsulated(slot: number): boolean {
+    return this.#directory.serviceAt(this.flows.service[slot])?.delivery === 'encapsulate'
   }
 
   /**
@@ -189,7 +200,6 @@ export class ForwarderCore {
     this.#mapping.askClassifier(slot, classifier.ipv4, null)
   }
 
-  /** Behind a mapping header, within the MTU. */
   #fits(packet: PacketRef): boolean {
     return (
       packet.gsoSize === 0 && packet.length + mappingOverhead(packet.view.family) <= this.#settings.mtuBytes
@@ -205,8 +215,7 @@ export class ForwarderCore {
     headerKey(header, this.#key)
     const slot = this.#route(this.#key, host.index, inner === null ? TCP_SYN : inner.view.tcpFlags, nowMs)
     if (slot < 0) return
-    // What travelled came before what waits here, so it does not queue behind it.
-    if (inner !== null) this.#sendFirst(slot, inner)
+    if (inner !== null) this.#sendFirst(slot, inner) // came before what waits here
     if (this.#held.has(slot)) this.#sendMappingOrFlush(slot, nowMs)
   }
 
@@ -214,6 +223,7 @@ export class ForwarderCore {
     if (this.#isInactive(slot)) return this.#ports.drop(DROP.INACTIVE)
     if (this.#directory.host(this.flows.host[slot])?.self) return this.#ports.deliverLocal(inner)
     if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    if (this.#isEncapsulated(slot)) return this.#ports.encapsulate(inner, this.flows.host[slot])
     this.#mapping.sendMapping(slot, inner)
   }
 
@@ -240,7 +250,8 @@ export class ForwarderCore {
   }
 
   #sendMappingOrFlush(slot: number, nowMs: number): void {
-    if (this.#directory.host(this.flows.host[slot])?.self) this.#flushHeld(slot, nowMs)
+    if (this.#directory.host(this.flows.host[slot])?.self || this.#isEncapsulated(slot))
+      this.#flushHeld(slot, nowMs)
     else this.#mapping.sendMapping(slot, null)
   }
 
@@ -255,7 +266,7 @@ export class ForwarderCore {
     if ((header.sequence - this.flows.firstSequence[slot]) >> 0 < 0) {
       return this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
     }
-    this.#life.acknowledged(slot)
+    this.#life.acknowledged(slot, false)
     if (this.#held.has(slot)) this.#flushHeld(slot, nowMs)
   }
 
@@ -263,15 +274,9 @@ export class ForwarderCore {
     const packet = this.#replay
     const inactive = this.#isInactive(slot)
     for (const held of this.#held.take(slot)) {
-      if (inactive) {
-        this.#ports.drop(DROP.INACTIVE)
-        continue
-      }
       loadHeld(packet, held)
-      this.flows.set(slot, FLOW_FLAG.TUNNELLED)
-      const host = this.#directory.host(this.flows.host[slot])!
-      if (host.self) this.#ports.deliverLocal(packet)
-      else this.#ports.tunnel(packet, this.flows.identifier[slot], host.index)
+      if (inactive) this.#ports.drop(DROP.INACTIVE)
+      else this.#deliver(slot, packet)
     }
     this.flows.table.touch(slot, nowMs)
   }
@@ -293,7 +298,7 @@ export class ForwarderCore {
       return
     if ((packet.view.tcpFlags & (TCP_SYN | TCP_RST | TCP_FIN)) !== 0 && packet.view.protocol === TCP) return
     const list = flows.table.listOf(slot)
-    if (list === LIST.EMBRYONIC) return
+    if (list === LIST.EMBRYONIC || (this.#isEncapsulated(slot) && !this.#settings.encapsulates)) return
     flows.plumbedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
     if (list === LIST.CLOSING) flows.table.move(slot, LIST.CLOSING_PLUMBED, nowMs)
     this.counters.plumbs++
@@ -328,10 +333,10 @@ export class ForwarderCore {
     return true
   }
 
-  /** Takes every route out of the kernel. */
-  unplumbAll(nowMs: number): void {
+  /** Every route, or those of some slots, out of the kernel. */
+  unplumbAll(nowMs: number, which = (_slot: number): boolean => true): void {
     const { flows } = this
-    const plumbed = flows.table.select(slot => flows.plumbedUntilMs[slot] > nowMs)
+    const plumbed = flows.table.select(slot => flows.plumbedUntilMs[slot] > nowMs && which(slot))
     if (plumbed.length > 0) this.#ports.unplumbAll(plumbed)
     for (const slot of plumbed) flows.plumbedUntilMs[slot] = 0
   }
@@ -388,7 +393,7 @@ export class ForwarderCore {
       }
       queue.retryAtMs = nowMs + RETRY_MS * Math.min(2 ** (queue.tries >> 1), 16)
       const classifier = this.#directory.classifier()
-      if (this.flows.host[slot] !== 0) this.#mapping.sendMapping(slot, null)
+      if (this.flows.host[slot] !== 0) this.#sendMappingOrFlush(slot, nowMs)
       else if (classifier !== undefined) this.#mapping.askClassifier(slot, classifier.ipv4, null)
     }
   }

@@ -6,6 +6,8 @@ import type { PacketRef } from './packet-ref.ts'
 export interface ForwarderPorts {
   /** Rewrite the packet to (own tunnel address -> host, identifier) and send it; TTL already decremented. */
   tunnel(packet: PacketRef, identifier: number, hostIndex: number): void
+  /** Put the packet whole into another one to the host and send it (R-A4); TTL already decremented. */
+  encapsulate(packet: PacketRef, hostIndex: number): void
   /** Hand the packet, as it came, to this node's own stack. */
   deliverLocal(packet: PacketRef): void
   /** Send a mapping datagram; `packet` follows the header when given. The port adds key number, time and tag. */
@@ -46,6 +48,8 @@ export interface ForwarderSettings {
   readonly hasClassifier: boolean
   /** Routes stay in the kernel until they are taken out, or said to be gone (Plumber); else for one lease. */
   readonly lasting?: boolean
+  /** The kernel's routes can deliver by full encapsulation too (Plumber); else such flows get none. */
+  readonly encapsulates?: boolean
 }
 
 export interface ForwarderCounters {

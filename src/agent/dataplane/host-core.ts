@@ -1,6 +1,6 @@
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
-import { addressEquals, ipv4Word, isIpv4 } from './flow-key.ts'
+import { addressEquals, ipv4Word, isIpv4, readFlowKey } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
 import { MAPPING_LIST, type MappingTable, TUPLE_WORDS } from './mappings.ts'
@@ -62,6 +62,7 @@ export class HostCore {
     epochsSeen: 0,
     slowPackets: 0,
     injected: 0,
+    decapsulated: 0,
     commits: 0,
     commitFailures: 0,
     evicted: 0,
@@ -218,6 +219,14 @@ export class HostCore {
     const slot = this.mappings.table.find(this.#key)
     if (slot >= 0 && this.mappings.epoch[slot] === forwarder.epoch) return this.#restore(slot, packet, nowMs)
     this.#unknown.wait(tunnel, identifier, packet, nowMs)
+  }
+
+  /** A packet that came whole in another one from a forwarder (R-A4), and was taken out: it says all itself. */
+  decapsulated(packet: PacketRef): void {
+    readFlowKey(packet.buf, packet.offset, packet.view, this.#tuple)
+    if (this.#directory.serviceOf(this.#tuple, 0) === undefined) return this.#ports.drop(DROP.NOT_A_SERVICE)
+    this.counters.decapsulated++
+    this.#ports.inject(packet)
   }
 
   #tunnelKey(tunnel: number, identifier: number): void {

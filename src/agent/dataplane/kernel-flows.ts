@@ -88,7 +88,7 @@ export class KernelFlows {
 
   mapped(key: Uint32Array, flow: KernelFlow, sequence: number, nowMs: number): void {
     const slot = this.opened(key, flow, sequence, nowMs)
-    if (slot >= 0) this.#life.acknowledged(slot)
+    if (slot >= 0) this.#life.acknowledged(slot, true)
   }
 
   /** The flow has a route, which packets follow by themselves. */
@@ -171,7 +171,7 @@ export class KernelFlows {
     this.counters.kernel_repaired++
     if (found.isRoute) return this.promoted(key, found, sequence, nowMs)
     const slot = this.opened(key, found, sequence, nowMs)
-    if (slot >= 0 && found.mapped) this.#life.acknowledged(slot)
+    if (slot >= 0 && found.mapped) this.#life.acknowledged(slot, true)
     return slot
   }
 

@@ -5,12 +5,14 @@ import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { ownSequence } from './flow-mapping.ts'
-import { FlowTable } from './flows.ts'
+import { FLOW_FLAG, FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
 import { IdentifierAllocator } from './identifiers.ts'
+import { KIND } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
+import type { PacketRef } from './packet-ref.ts'
 import type { RouteKind } from './plumber.ts'
 
 /** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
@@ -70,11 +72,20 @@ export const makeForwarder = (
     plumbAfterPackets: PLUMB_AFTER_PACKETS,
     hasClassifier: own.hasClassifier,
     lasting: plumber.lasting,
+    encapsulates: plumber.encapsulates,
   }
   const kindOf = (slot: number): RouteKind => {
     const identifier = flows.identifier[slot]
     if (identifier === 0) return 'local'
     return identifiers.isNeutral(identifier, keys[slot * 10 + 8]) ? 'route' : 'fixed'
+  }
+  /** Where a packet goes from and to, in its family; null: one of them has no address of that. */
+  const endsOf = ({ view }: PacketRef, index: number): { from: Uint32Array; to: Uint32Array } | null => {
+    const six = view.family === 6
+    const from = six ? own.tunnelWords6 : own.tunnelWords
+    const host = directory.host(index)!
+    const to = six ? host.words6 : host.words
+    return from === undefined || to === undefined ? null : { from, to }
   }
   const core = new ForwarderCore({
     flows,
@@ -86,15 +97,28 @@ export const makeForwarder = (
     settings,
     ports: {
       tunnel: (packet, identifier, index) => {
-        const six = packet.view.family === 6
-        const from = six ? own.tunnelWords6 : own.tunnelWords
-        const host = directory.host(index)!
-        const to = six ? host.words6 : host.words
-        if (from === undefined || to === undefined) return drops.add(DROP.NO_IPV6)
-        output.tunnel(packet, from, to, identifier)
+        const ends = endsOf(packet, index)
+        if (ends === null) return drops.add(DROP.NO_IPV6)
+        output.tunnel(packet, ends.from, ends.to, identifier)
+        core.tally.sent(index, packet.length)
       },
-      deliverLocal: packet => output.inject(packet),
-      datagram: (header, to, packet) => datagrams.send(header, own.tunnelIpv4, to, packet, nowS()),
+      encapsulate: (packet, index) => {
+        const ends = endsOf(packet, index)
+        if (ends === null) return drops.add(DROP.NO_IPV6)
+        output.encapsulate(packet, ends.from, ends.to, settings.mtuBytes)
+        core.tally.sent(index, packet.length)
+      },
+      deliverLocal: packet => {
+        output.inject(packet)
+        const self = directory.directory.hosts.find(host => host.self)
+        if (self !== undefined) core.tally.sent(self.index, packet.length)
+      },
+      datagram: (header, to, packet) => {
+        datagrams.send(header, own.tunnelIpv4, to, packet, nowS())
+        // With its mapping a packet goes to its host as well; one that is only shown to a classifier does not.
+        const host = header.kind === KIND.MAP && packet !== null ? directory.hostAt(to) : undefined
+        if (host !== undefined) core.tally.sent(host.index, packet!.length)
+      },
       plumb: slot => {
         const { routeLease } = settings.timeouts
         const kind = kindOf(slot)
@@ -112,7 +136,7 @@ export const makeForwarder = (
         kernel?.put(keys, slot * 10, flows.service[slot], {
           host: flows.host[slot],
           identifier: flows.identifier[slot],
-          mapped: false,
+          mapped: flows.has(slot, FLOW_FLAG.MAPPED),
         }) ?? false,
       unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
       forget: (key, identifier) => kernel?.take(key, 0, identifier),

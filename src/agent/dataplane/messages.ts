@@ -3,6 +3,7 @@ import type { NodeConfig } from '../../config/schema.ts'
 import type { WorkerFunctions } from '../../control/types.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
+import type { CaptureBatch, CaptureOrder } from './capture.ts'
 import type { Directory } from './directory.ts'
 import type { Adopted, LastingPlan } from './lasting-plan.ts'
 import type { EdgeStatus } from './xdp/edge.ts'
@@ -85,6 +86,11 @@ export type ToWorker =
   | { readonly type: 'classifiers'; readonly live: readonly string[] }
   | { readonly type: 'plumb' | 'unplumb' | 'ended'; readonly words: Uint32Array }
   | { readonly type: 'status' | 'flows'; readonly id: number; readonly query?: Query }
+  /** Answered by null when it runs, or by why it cannot; then `captured` until one has an end. */
+  | { readonly type: 'capture'; readonly id: number; readonly order: CaptureOrder }
+  | { readonly type: 'capture-stop' }
+  /** Answered by a TraceLook. */
+  | { readonly type: 'trace'; readonly id: number; readonly key: Uint32Array }
   /** Another plan in the place of the one in force; answered by null, or by why it could not be. */
   | { readonly type: 'plan'; readonly id: number; readonly plan: DataplanePlan }
   /** Answered by null when no packet follows an earlier one any more. */
@@ -109,6 +115,7 @@ export type FromWorker =
   | { readonly type: 'nodes'; readonly states: readonly NodeState[] }
   /** Indexes of services whose allotments are used up, or nearly. */
   | { readonly type: 'allotments-wanted'; readonly services: readonly number[] }
+  | { readonly type: 'captured'; readonly batch: CaptureBatch }
   | { readonly type: 'answer'; readonly id: number; readonly data: unknown }
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' }
@@ -154,6 +161,9 @@ export interface WorkerStatus {
   /** By host index, and by service index: flows now that are not closing, and flows ever. */
   readonly hostFlows: readonly number[]
   readonly hostConnections: readonly number[]
+  /** By host index: what the agent itself sent there. */
+  readonly hostPackets: readonly number[]
+  readonly hostBytes: readonly number[]
   readonly serviceFlows: readonly number[]
   readonly serviceConnections: readonly number[]
   /** Host role: mappings by VIP. A VIP without any may be given up once no service needs it. */

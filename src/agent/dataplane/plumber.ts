@@ -47,6 +47,8 @@ export interface PlumbCounters {
 export interface Plumber {
   /** What is put in stays until it is taken out, or until `PlumbUse` tells that it has gone; else it goes by itself when its lease ends. */
   readonly lasting: boolean
+  /** Its routes deliver as the service says; false: only tunnelled (R-A4). */
+  readonly encapsulates: boolean
   readonly counters: Readonly<PlumbCounters>
   /** Forwarder: flow key (ten words at `at`) -> identifier. */
   route(

@@ -1,15 +1,18 @@
 /** How a worker's routes and mappings get into the kernel: by XDP if its plan asks for that and the machine can, else by nftables. */
 import { errorText } from '../../errors.ts'
 import { SetElements } from '../../os/netlink/nftables-elements.ts'
+import type { CaptureOrder, CaptureSource } from './capture.ts'
 import type { Engine } from './engine.ts'
 import type { DataplanePlan, XdpState } from './messages.ts'
 import { NftPlumber } from './nft/plumber.ts'
 import type { Plumber, PlumbFailures, PlumbUse } from './plumber.ts'
 import { mappingGone, mappingUsed, routeGone, routeUsed } from './route-use.ts'
+import type { KernelLooks } from './trace.ts'
 import { kernelFlow } from './xdp/class-events.ts'
 import { Edge, type EdgeStatus } from './xdp/edge.ts'
 import { localHostOf } from './xdp/edge-tables.ts'
 import { FirstPackets } from './xdp/first-packets.ts'
+import { kernelLooks } from './xdp/kernel-looks.ts'
 import type { RouteTable } from './xdp/route-table.ts'
 import { tickNow } from './xdp/tick.ts'
 import { XdpPlumber, type XdpTables } from './xdp/xdp-plumber.ts'
@@ -72,6 +75,18 @@ export class Plumbing {
 
   edgeStatus(): EdgeStatus | null {
     return this.#xdp?.edge.status() ?? null
+  }
+
+  /** Null: not by XDP. */
+  capture(order: CaptureOrder): CaptureSource | null {
+    return this.#xdp?.edge.capture(order) ?? null
+  }
+
+  /** Null: not XDP. */
+  get looks(): KernelLooks | null {
+    if (this.#xdp === null) return null
+    const { tables, classMaps } = this.#xdp.edge
+    return kernelLooks(tables, classMaps.embryos, tickNow)
   }
 
   /** Tables of routes and mappings that the kernel looks up; null: nftables has them. */

@@ -1,10 +1,11 @@
 import type { RawSender } from '../../os/raw-socket.ts'
 import type { Tun } from '../../os/tun.ts'
 import { DROP, type DropCounters } from './drops.ts'
+import { outerBytes, writeOuter } from './encapsulate.ts'
 import { parsePacket } from './packet.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
 import { rewriteTuple } from './rewrite.ts'
-import { completeChecksum, segmentPacket } from './segment.ts'
+import { completeChecksum, type EmitPacket, segmentPacket } from './segment.ts'
 import {
   VNET_HEADER_LENGTH,
   VNET_NEEDS_CSUM,
@@ -25,14 +26,14 @@ export const readRingPacket = (
   vnet: number,
 ): number => {
   const reason = parsePacket(buf, offset, length, packet.view)
-  if (reason !== DROP.NONE) return reason
-  if (packet.view.fragment) return DROP.FRAGMENT
-  packet.buf = buf
-  packet.offset = offset
-  packet.length = packet.view.end - offset
   packet.partialChecksum = vnetNeedsChecksum(buf, vnet)
   packet.gsoType = vnetGsoType(buf, vnet)
   packet.gsoSize = packet.gsoType === 0 ? 0 : vnetGsoSize(buf, vnet)
+  packet.buf = buf
+  packet.offset = offset
+  if (reason !== DROP.NONE) return reason
+  if (packet.view.fragment) return DROP.FRAGMENT
+  packet.length = packet.view.end - offset
   return DROP.NONE
 }
 
@@ -48,6 +49,8 @@ export class PacketOutput {
   readonly #drops: DropCounters
   readonly #largestBytes: number
   readonly #vnet = new Uint8Array(VNET_HEADER_LENGTH)
+  /** One packet in full encapsulation. */
+  readonly #whole = new Uint8Array(65_536 + 40)
   #destination = 0
   readonly #emit = (buf: Uint8Array, offset: number, length: number): void => {
     this.#raw!.queue(buf, offset, length, this.#destination)
@@ -95,6 +98,30 @@ export class PacketOutput {
         packet.partialChecksum = false
       }
       this.#raw!.queue(packet.buf, packet.offset, packet.length, this.#destination)
+    }
+  }
+
+  /**
+   * Whole, in another packet from the tunnel address to the host. A super-packet is cut to size first.
+   * @param mtuBytes of what it becomes
+   */
+  encapsulate(packet: PacketRef, source: Uint32Array, host: Uint32Array, mtuBytes: number): void {
+    const { view } = packet
+    const overhead = outerBytes(view.family)
+    const room = Math.min(mtuBytes, this.#largestBytes) - overhead
+    const emit: EmitPacket = (buf, offset, length) => {
+      if (length > room) return this.#drops.add(DROP.TOO_BIG)
+      writeOuter(this.#whole, buf, offset, length, source, host)
+      this.#whole.set(buf.subarray(offset, offset + length), overhead)
+      this.#raw!.queue(this.#whole, 0, length + overhead, host[3])
+    }
+    if (packet.gsoSize > 0) segmentPacket(packet.buf, packet.offset, view, packet.gsoSize, emit)
+    else {
+      if (packet.partialChecksum) {
+        completeChecksum(packet.buf, packet.offset, view)
+        packet.partialChecksum = false
+      }
+      emit(packet.buf, packet.offset, packet.length)
     }
   }
 

@@ -5,7 +5,7 @@ import { MAPPING_LIST } from './mappings.ts'
 import type { FlowRow, Query, WorkerStatus } from './messages.ts'
 import { SlotTable } from './slot-table.ts'
 
-const STATES = {
+export const STATES = {
   [LIST.EMBRYONIC]: 'embryonic',
   [LIST.TCP]: 'established',
   [LIST.UDP]: 'established',
@@ -53,7 +53,8 @@ export const flowRows = (
       const at = slot * 10
       const ports = table.keys[at + 8]
       const client = formatEndpoint(table.keys, at, ports >>> 16)
-      if (query.client !== undefined && !client.startsWith(query.client)) continue
+      if (query.client !== undefined && !client.replace('[', '').startsWith(query.client.replace('[', '')))
+        continue
       rows.push({
         protocol: table.keys[at + 9],
         client,
@@ -147,6 +148,8 @@ export const workerStatus = (
     drops: Float64Array.from(engine.drops.counts),
     hostFlows: forwarder?.tally.hostFlows ?? [],
     hostConnections: forwarder?.tally.hostConnections ?? [],
+    hostPackets: forwarder?.tally.hostPackets ?? [],
+    hostBytes: forwarder?.tally.hostBytes ?? [],
     serviceFlows: forwarder?.tally.serviceFlows ?? [],
     serviceConnections: forwarder?.tally.serviceConnections ?? [],
     hostVips: Object.fromEntries(

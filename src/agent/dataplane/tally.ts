@@ -1,9 +1,17 @@
-/** Flows now, closing ones left out, and connections ever, by host index and by service index. */
+/** Flows now, closing ones left out, connections ever, and what the agent itself sent, by host index and by service index. */
 export class Tally {
   readonly hostFlows: number[] = []
   readonly hostConnections: number[] = []
+  readonly hostPackets: number[] = []
+  readonly hostBytes: number[] = []
   readonly serviceFlows: number[] = []
   readonly serviceConnections: number[] = []
+
+  /** A packet left by the slow path; `bytes` of the IP packet. */
+  sent(host: number, bytes: number): void {
+    bump(this.hostPackets, host, 1)
+    bump(this.hostBytes, host, bytes)
+  }
 
   assigned(host: number, service: number): void {
     bump(this.hostConnections, host, 1)
@@ -24,7 +32,7 @@ export class Tally {
 
   /** The index may get another meaning. */
   forgetHost(host: number): void {
-    forget(host, this.hostFlows, this.hostConnections)
+    forget(host, this.hostFlows, this.hostConnections, this.hostPackets, this.hostBytes)
   }
 
   forgetService(service: number): void {

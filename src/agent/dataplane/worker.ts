@@ -8,6 +8,7 @@ import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
+import { CaptureDesk } from './capture-desk.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
@@ -26,6 +27,7 @@ import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
+import { traceFlow } from './trace.ts'
 
 /** Packets taken from one source before the others get their turn. */
 const BURST = 64
@@ -51,6 +53,7 @@ class Worker {
   readonly #lasting: Lasting | null
   readonly #adopted: Adopted | null
   readonly #engine: Engine
+  readonly #captures: CaptureDesk
   #prober: Prober | null = null
   #poller = new Poller()
   #watched = { mappings: 0, wake: 0, prober: -1 }
@@ -88,6 +91,10 @@ class Worker {
     )
     const notes: string[] = []
     this.#lasting = Lasting.open(plan, notes)
+    this.#captures = new CaptureDesk(
+      order => this.#plumbing.capture(order),
+      batch => this.#post({ type: 'captured', batch }),
+    )
     this.#engine = new Engine({
       plan: this.#withinFrame(plan),
       output: this.#output,
@@ -119,7 +126,9 @@ class Worker {
   /** A new poller for what there is to wait for now. */
   #watch(): void {
     const { rings, socket } = this.#devices
-    const poller = new Poller(rings.size + 4)
+    const { fds } = this.#captures
+    const poller = new Poller(rings.size + 4 + fds.length)
+    for (const fd of fds) poller.add(fd)
     if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
     this.#poller = poller
@@ -199,6 +208,7 @@ class Worker {
       this.#timers(nowMs)
       this.#send()
       this.#turnAllotments(nowMs)
+      if (this.#captures.turn(nowMs)) this.#watch()
       this.#plumbing.first?.turn(nowMs)
       this.#plumbing.first?.refill(nowMs)
     }
@@ -230,7 +240,8 @@ class Worker {
 
   #patience(): number {
     if (this.#engine.isWithdrawing) return 0
-    const probeMs = this.#prober?.waitMs(performance.now()) ?? TICK_MS
+    const nowMs = performance.now()
+    const probeMs = Math.min(this.#prober?.waitMs(nowMs) ?? TICK_MS, this.#captures.waitMs(nowMs))
     if (this.#engine.impatient) return Math.min(probeMs, IMPATIENT_TICK_MS)
     return Math.min(probeMs, this.#hasBatch() ? BATCH_MS : TICK_MS)
   }
@@ -295,6 +306,20 @@ class Worker {
           id: message.id,
           data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs),
         })
+      case 'capture': {
+        const data = this.#captures.begin(this.#engine.plan, message.order, nowMs)
+        this.#watch()
+        return this.#post({ type: 'answer', id: message.id, data })
+      }
+      case 'capture-stop':
+        this.#captures.stop()
+        return this.#watch()
+      case 'trace': {
+        // What the kernel has chosen by itself meanwhile.
+        this.#plumbing.first?.drain()
+        const data = traceFlow(this.#engine, this.#plumbing.looks, message.key, nowMs)
+        return this.#post({ type: 'answer', id: message.id, data })
+      }
       case 'status':
         return this.#post({ type: 'answer', id: message.id, data: this.#status() })
       case 'plan':
@@ -347,6 +372,7 @@ class Worker {
 
   #close(): void {
     this.#prober?.close()
+    this.#captures.stop()
     // First: what XDP passes on would find nobody.
     this.#plumbing.close(this.#keep)
     this.#lasting?.close()

@@ -7,7 +7,7 @@ import type { AbsentRow } from '../../control/health-types.ts'
 import type { Row } from '../../health/types.ts'
 import type { CachedHost } from '../../health/unit/types.ts'
 
-/** A host's rows, by service: of each the one at the service's own port, which is the one that counts. */
+/** A host's rows, by service: of each the one at the service's own port or its endpoint's, which is the one that counts. */
 export interface KnownTable {
   readonly host: string
   readonly rows: ReadonlyMap<string, Row>
@@ -27,14 +27,15 @@ export const knownTables = (
   cached: readonly CachedHost[],
   nowMs: number,
 ): KnownTable[] => {
-  const names = new Map(services.map(service => [keyOf(service), service.name]))
+  const known = new Map(services.map(service => [keyOf(service), service]))
   const byService = (rows: readonly Row[]): Map<string, Row> => {
-    const known = new Map<string, Row>()
+    const found = new Map<string, Row>()
     for (const row of rows) {
-      const name = row.app.physicalPort === row.app.port ? names.get(keyOf(row.app)) : undefined
-      if (name !== undefined && !known.has(name)) known.set(name, row)
+      const service = known.get(keyOf(row.app))
+      if (service === undefined || row.app.physicalPort !== (service.endpoint?.port ?? service.port)) continue
+      if (!found.has(service.name)) found.set(service.name, row)
     }
-    return known
+    return found
   }
   const others = cached.filter(
     ({ name, version, leaseUntilMs }) =>

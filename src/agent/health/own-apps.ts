@@ -6,6 +6,7 @@ import { addressPort } from '../../address-port.ts'
 import { whenFailingOf } from '../../config/health-fields.ts'
 import { isIpv6Vip } from '../../config/ipv6-needs.ts'
 import type { NodeConfig, ServiceConfig } from '../../config/schema.ts'
+import { endpointOf } from '../../config/service-endpoint.ts'
 import type { AppsData, ServiceConnections } from '../../control/types.ts'
 import { appKey, canonicalApp } from '../../health/app-id.ts'
 import type { Endpoint } from '../../health/host/events.ts'
@@ -47,12 +48,12 @@ export interface AppReport {
   readonly load?: number | undefined
 }
 
-const appOf = (service: ServiceConfig, address: string): AppId =>
+const appOf = (service: ServiceConfig, physical: string, physicalPort: number): AppId =>
   canonicalApp({
     vip: service.vip,
     port: service.port,
-    physical: address,
-    physicalPort: service.port,
+    physical,
+    physicalPort,
     protocol: service.protocol,
     specific: '',
   })
@@ -92,7 +93,7 @@ export class OwnApps {
     this.#watch = new SystemWatch({
       onListeners: sockets => this.#look(sockets),
       onTrouble: text => ports.trouble(text),
-      ports: () => new Set(this.#services().map(({ port }) => port)),
+      ports: () => new Set(this.#services().flatMap(({ port, endpoint }) => [port, endpoint?.port ?? port])),
       cgroup: config.node.cgroup ?? null,
       onNoCgroup: () =>
         ports.warning(
@@ -186,17 +187,20 @@ export class OwnApps {
 
   #asked() {
     const { node, addresses } = this.#config
-    const own = ({ vip }: ServiceConfig): string => (isIpv6Vip(vip) ? addresses.cluster6! : addresses.cluster)
-    return this.#services().map(service => ({
-      service,
-      app: appOf(service, own(service)),
-      capacity: service.hosts.find(({ name }) => name === node.name)!.capacity,
-      vip: service.vip,
-      port: service.port,
-      protocol: service.protocol,
-      physical: own(service),
-      physicalPort: service.port,
-    }))
+    const at = ({ vip }: ServiceConfig): string => (isIpv6Vip(vip) ? addresses.cluster6! : addresses.cluster)
+    return this.#services().map(service => {
+      const own = endpointOf(service, node.name, addresses)
+      const { address: physical, port: physicalPort } = own ?? { address: at(service), port: service.port }
+      return {
+        service,
+        app: appOf(service, physical, physicalPort),
+        capacity: service.hosts.find(({ name }) => name === node.name)!.capacity,
+        vip: service.vip,
+        port: service.port,
+        protocol: service.protocol,
+        ...{ physical, physicalPort, translated: own !== null },
+      }
+    })
   }
 
   #look(sockets: readonly Listener[]): void {
@@ -210,7 +214,13 @@ export class OwnApps {
       for (const key of known.keys()) if (!keys.has(key)) known.delete(key)
     this.#forgetReports()
     this.#ports.endpoints(this.#endpoints)
-    this.#probes.targets(this.#endpoints.flatMap(({ key, service }) => checkTarget(key, service) ?? []))
+    this.#probes.targets(
+      this.#endpoints.flatMap(
+        ({ key, app, service }) =>
+          checkTarget(key, service, service.endpoint && { address: app.physical, port: app.physicalPort }) ??
+          [],
+      ),
+    )
     for (const key of keys) this.#judge(key)
   }
 

@@ -20,7 +20,8 @@ const endsHere = (endpoint: OwnService, sockets: readonly Listener[]): boolean =
       serves(socket, endpoint) === null ||
       (socket.namespace === null &&
         socket.owner?.name !== CONTAINER_PROXY &&
-        serves(socket, endpoint) !== 'physical'),
+        // A translated connection has the VIP for its own address all the same.
+        (endpoint.translated === true || serves(socket, endpoint) !== 'physical')),
   )
 
 /** `counting`: connections by local end, a part at each `next`. Null for what the kernel cannot tell; never rejects. */
@@ -39,7 +40,7 @@ export const ownConnections = async (
 }
 
 /** There may be a million: the event loop turns in between. Null when the kernel refuses. */
-const finish = async <T>(begin: () => Generator<void, T>): Promise<T | null> => {
+export const finish = async <T>(begin: () => Generator<void, T>): Promise<T | null> => {
   try {
     const reading = begin()
     for (let sinceMs = performance.now(); ; ) {

@@ -73,3 +73,11 @@ export const settledNews = (
   const why = (state !== 'active' && row && OF_ITSELF[row.cause]) || ''
   return { service, host: node.name, what: `${state}${why}` }
 }
+
+/** Rows of applications at their services' own ports before those at endpoints of their own. */
+export const ownPortsFirst = (rows: readonly Row[]): Row[] => {
+  const { true: own = [], false: others = [] } = Object.groupBy(rows, ({ app }) =>
+    app.physicalPort === app.port ? 'true' : 'false',
+  )
+  return [...own, ...others]
+}

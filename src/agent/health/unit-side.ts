@@ -12,6 +12,7 @@ import type { Candidate } from '../../health/allotment/shares.ts'
 import { UpTimes } from '../../health/allotment/up-times.ts'
 import { appType } from '../../health/app-id.ts'
 import type { Row, TableVersion } from '../../health/types.ts'
+import { ownPortsFirst } from './services.ts'
 
 /** A lease is renewed each beat of each host: told to the data plane together. */
 const LEASES_MS = 200
@@ -48,11 +49,10 @@ interface Held {
   types: ReadonlyMap<string, Row>
 }
 
-/** One row a service, whatever a host says of itself: the one at the service's own port. */
+/** One row a service, whatever a host says of itself: the one at the service's own port before others. */
 const byType = (rows: readonly Row[]): Map<string, Row> => {
   const types = new Map<string, Row>()
-  for (const row of rows) {
-    if (row.app.physicalPort !== row.app.port) continue
+  for (const row of ownPortsFirst(rows)) {
     const type = appType(row.app)
     if (!types.has(type)) types.set(type, row)
   }

@@ -6,9 +6,9 @@ export interface CheckTarget {
   readonly key: string
   /** Name of the service; commands find it in their environment. */
   readonly service: string
-  /** Where the application is reached on this host: the virtual IP, which is an address of this machine. */
+  /** Where the application is reached on this host: the virtual IP, which is an address of this machine, or its own endpoint. */
   readonly address: string
-  /** Port of the service; `check.port` goes before it. */
+  /** Port of the service, or of the endpoint; `check.port` goes before it. */
   readonly port: number
   readonly check: HealthCheckConfig
 }
@@ -22,10 +22,14 @@ export interface CheckedService {
 }
 
 /** The target of a service's endpoint on this host, or null when it is not probed. */
-export const checkTarget = (key: string, service: CheckedService): CheckTarget | null => {
+export const checkTarget = (
+  key: string,
+  service: CheckedService,
+  endpoint?: { readonly address: string; readonly port: number },
+): CheckTarget | null => {
   const { name, vip, port, health } = service
   if (health === undefined || health.type === 'none') return null
-  return { key, service: name, address: vip, port, check: health }
+  return { key, service: name, ...(endpoint ?? { address: vip, port }), check: health }
 }
 
 export const portOf = (target: CheckTarget): number => target.check.port ?? target.port

@@ -22,6 +22,8 @@ export interface ServedEndpoint {
   /** The host's own address, and the port there. */
   readonly physical: string
   readonly physicalPort: number
+  /** New connections are given to who listens there, and to nobody else (agent/endpoints.ts). */
+  readonly translated?: boolean
 }
 
 /** A look at all sockets, by key. */
@@ -60,12 +62,23 @@ const isWildcardFor = (socket: WaitingSocket, address: string): boolean =>
 /** How a socket gets packets of an endpoint: as bound to the VIP, to the wildcard, or to the host's own address. */
 export type Service = 'vip' | 'wildcard' | 'physical'
 
+/** The kernel gives connections to sockets of its own namespace only. */
+const servesTranslated = (
+  socket: WaitingSocket,
+  { physical, physicalPort }: ServedEndpoint,
+): Service | null => {
+  if (socket.namespace !== null || socket.port !== physicalPort) return null
+  if (socket.address === physical) return 'physical'
+  return isWildcardFor(socket, physical) ? 'wildcard' : null
+}
+
 /**
  * Null: it does not serve it. In a container a wildcard serves only addresses that the container has: packets for others do
  * not come in, and an unpublished port must not draw connections.
  */
 export const serves = (socket: WaitingSocket, endpoint: ServedEndpoint): Service | null => {
   if (socket.protocol !== endpoint.protocol) return null
+  if (endpoint.translated) return servesTranslated(socket, endpoint)
   const arrives = (address: string): boolean => socket.namespace === null || socket.local.includes(address)
   if (socket.port === endpoint.port) {
     if (socket.address === endpoint.vip) return 'vip'

@@ -40,6 +40,8 @@ export interface TestRun {
   room?: number
   /** Only for XDP: the interface that it seems to come from (index) and its receive queue. */
   ingress?: { interfaceIndex: number; queue?: number }
+  /** Only for XDP: so many of the first bytes (0..32, a multiple of 4) stand before the packet, as its metadata; so they do in the result. */
+  metaBytes?: number
 }
 
 export interface TestResult {
@@ -76,7 +78,7 @@ export class BpfProgram extends BpfObject {
    * Runs the program on a packet that nobody sends (BPF_PROG_TEST_RUN). What it redirects or sends goes nowhere.
    * Throws OsError: ENOSPC when `room` is too little, EINVAL for a packet that is too short or long, ENODEV.
    */
-  testRun({ data, repeat = 1, room = data.length + 256, ingress }: TestRun): TestResult {
+  testRun({ data, repeat = 1, room = data.length + 256, ingress, metaBytes = 0 }: TestRun): TestResult {
     const input = pinned(data.length)
     input.set(data)
     const output = pinned(room)
@@ -91,6 +93,7 @@ export class BpfProgram extends BpfObject {
     attributes.writeBigUInt64LE(pointerOf(output), 24)
     attributes.writeUInt32LE(repeat, 32)
     if (ingress !== undefined) {
+      context.writeUInt32LE(metaBytes, 0)
       context.writeUInt32LE(data.length, 4)
       context.writeUInt32LE(ingress.interfaceIndex, 12)
       context.writeUInt32LE(ingress.queue ?? 0, 16)

@@ -5,6 +5,7 @@ export const NFNL_MSG_BATCH_END = 17
 
 const message = (number: number): number => (NFNL_SUBSYS_NFTABLES << 8) | number
 export const NFT_MSG_NEWSETELEM = message(12)
+export const NFT_MSG_GETSETELEM = message(13)
 export const NFT_MSG_DELSETELEM = message(14)
 export const NFT_MSG_NEWOBJ = message(18)
 export const NFT_MSG_GETOBJ = message(19)

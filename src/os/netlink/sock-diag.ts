@@ -26,6 +26,8 @@ const PROTOCOLS = { tcp: 6, udp: 17 }
 const ESTABLISHED = 1 << 1
 /** The client has said its last, and the application may still answer. */
 const CLOSE_WAIT = 1 << 8
+/** Half-open, and those that either side has closed: FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING. */
+const ALIVE = ESTABLISHED | CLOSE_WAIT | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 9) | (1 << 11) | (1 << 12)
 const WAITING = { tcp: 1 << 10, udp: 1 << 7 }
 // struct inet_diag_req_v2 { u8 family, protocol, ext, pad; u32 states; struct inet_diag_sockid id; }
 const REQUEST_BYTES = 56
@@ -152,6 +154,10 @@ export const countingEstablished = (ports?: ReadonlySet<number>): Generator<void
 /** The same of all that an application has not closed, those that its client has half-closed too. */
 export const countingOpen = (ports?: ReadonlySet<number>): Generator<void, Map<string, number>> =>
   counting(ESTABLISHED | CLOSE_WAIT, ports)
+
+/** The same of all that still answer their peer: those too that an application has closed, with bytes to be sent. */
+export const countingAlive = (ports?: ReadonlySet<number>): Generator<void, Map<string, number>> =>
+  counting(ALIVE, ports)
 
 function* counting(
   states: number,

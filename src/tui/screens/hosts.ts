@@ -2,7 +2,7 @@ import { capacityText } from '../../cli/row-text.ts'
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
 import { absentFrom, directiveCell, endpointsOf, healthCell, loadCell } from './endpoints.ts'
-import { cell, type Screen, stateCell } from './screen.ts'
+import { cell, rateCells, type Screen, stateCell } from './screen.ts'
 
 export const hosts: Screen = {
   id: 'hosts',
@@ -18,6 +18,8 @@ export const hosts: Screen = {
     { id: 'flows', head: 'FLOWS', right: true },
     { id: 'connections', head: 'TOTAL', right: true, drop: 3 },
     { id: 'rate', head: 'CONN/S', right: true },
+    { id: 'packets', head: 'PKT/S', right: true, drop: 6 },
+    { id: 'bytes', head: 'BYTE/S', right: true, drop: 7 },
     { id: 'trend', head: 'LAST 60', grow: 60, min: 10, drop: 1, sorts: false },
     { id: 'services', head: 'SERVICES', min: 8, drop: 2 },
   ],
@@ -39,6 +41,7 @@ export const hosts: Screen = {
           cell(row.flows),
           cell(short(row.connections), { sort: row.connections }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
+          ...rateCells(row.rates),
           { text: '', series: history.series[`host ${row.name}`] ?? [] },
           cell(row.services.join(',')),
         ],

@@ -30,8 +30,9 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
     ['RTT agent', duration(node.agentRttMs)],
     ['address', node.address],
     ['tunnel', node.tunnel],
-    ['address6', node.address6],
-    ['tunnel6', node.tunnel6],
+    // Lines are few, and most nodes have none.
+    ...(node.address6 ? [['address6', node.address6] satisfies [string, string]] : []),
+    ...(node.tunnel6 ? [['tunnel6', node.tunnel6] satisfies [string, string]] : []),
     ['revision', node.revision === null ? null : `${node.revision} (newest ${newestRevision(nodes.nodes)})`],
     ['in sync', node.synced ? 'yes' : 'no'],
     ['joined', node.joinedAt],

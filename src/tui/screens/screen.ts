@@ -1,6 +1,8 @@
 /** What a screen is: columns, and rows of cells that know how they sort. */
+import type { Rates } from '../../control/types.ts'
 import type { Style } from '../lines.ts'
 import type { Scope, ScreenId, Snapshot, State } from '../model.ts'
+import { short } from '../text.ts'
 
 export interface Column {
   id: string
@@ -65,6 +67,12 @@ export const cell = (text: string | number | null, extra: Omit<Cell, 'text'> = {
   text === null || text === ''
     ? { text: DASH, sort: -1, ...extra }
     : { text: String(text), ...(typeof text === 'number' ? { sort: text } : {}), ...extra }
+
+/** Packets and bytes a second. An agent of an earlier version tells none. */
+export const rateCells = (rates: Rates | null | undefined): Cell[] =>
+  [rates?.packets, rates?.bytes].map(rate =>
+    cell(rate === undefined ? null : short(rate), { sort: rate ?? -1 }),
+  )
 
 /** The word stays readable without colour. */
 export const stateStyle = (word: string): Style | undefined =>

@@ -1,18 +1,20 @@
 import { addressPort } from '../../address-port.ts'
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
-import { cell, type Screen } from './screen.ts'
+import { cell, rateCells, type Screen } from './screen.ts'
 
 export const services: Screen = {
   id: 'services',
   columns: [
     { id: 'service', head: 'SERVICE', min: 8 },
     { id: 'vip', head: 'VIP' },
-    { id: 'protocol', head: 'PROTO', drop: 3 },
+    { id: 'protocol', head: 'PROTO', drop: 5 },
     { id: 'ready', head: 'READY', right: true },
     { id: 'flows', head: 'FLOWS', right: true },
-    { id: 'connections', head: 'TOTAL', right: true, drop: 2 },
+    { id: 'connections', head: 'TOTAL', right: true, drop: 4 },
     { id: 'rate', head: 'CONN/S', right: true },
+    { id: 'packets', head: 'PKT/S', right: true, drop: 2 },
+    { id: 'bytes', head: 'BYTE/S', right: true, drop: 3 },
     { id: 'trend', head: 'CONN/S, LAST 60', grow: 60, min: 15, drop: 1, sorts: false },
   ],
   sort: { column: 'service', reverse: false },
@@ -32,6 +34,7 @@ export const services: Screen = {
           cell(row.flows),
           cell(short(row.connections), { sort: row.connections }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
+          ...rateCells(row.rates),
           { text: '', series: history.series[`service ${row.service}`] ?? [] },
         ],
       }

@@ -38,6 +38,7 @@ uptime      2h 5m
 data plane  nftables
 epoch       3
 memory      92.1 MB
+traffic     1235 packets/s, 1.2 MB/s, 13 new connections/s
 
 PEER  ROLES  ADDRESS     STATE  HEARD    RTT
 h1    host   10.10.0.31  alive  120ms  0.4ms
@@ -54,16 +55,16 @@ slow_packets     17
   hosts: {
     code: 3,
     stderr: 'warning: host h2 (10.10.0.32) is dead\n',
-    stdout: `HOST  ADDRESS     STATE  CAPACITY  FLOWS  CONNECTIONS  SERVICES
-h1    10.10.0.31  alive        50     12          340  web,dns
-h2    10.10.0.32  dead          0      0            0  -
+    stdout: `HOST  ADDRESS     STATE  CAPACITY  FLOWS  CONNECTIONS  PKT/S  BYTE/S  CONN/S  SERVICES
+h1    10.10.0.31  alive        50     12          340   1235    1.2M      13  web,dns
+h2    10.10.0.32  dead          0      0            0      -       -       -  -
 `,
   },
   vips: {
     code: 0,
     stderr: '',
-    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOSTS  LIVE  READY  FLOWS  CONNECTIONS
-web      10.99.0.1    80  tcp           2     1      1     12          340
+    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOSTS  LIVE  READY  FLOWS  CONNECTIONS  PKT/S  BYTE/S  CONN/S
+web      10.99.0.1    80  tcp           2     1      1     12          340   1235    1.2M      13
 `,
   },
   flows: {
@@ -361,8 +362,8 @@ it('vips: a service that no host takes connections for, and those that unhealthy
     [0, ''],
     [3, 'warning: no host of service web is alive\n'],
   ])
-  assert.match(none.stdout, /\nweb .* 2 +2 +0 +12 +340\n$/)
-  assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +12 +340\n$/)
+  assert.match(none.stdout, /\nweb .* 2 +2 +0 +12 +340 +1235 +1\.2M +13\n$/)
+  assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +12 +340 +1235 +1\.2M +13\n$/)
 })
 
 it('flows sends its query; --socket comes before SHUNT_SOCKET', async () => {
@@ -425,8 +426,44 @@ it('--watch off a terminal prints again, without control characters', async () =
   child.kill('SIGINT')
   const { code, stdout } = await ended
   assert.is(code, 130)
-  assert.ok(stdout.startsWith(`${GOLDEN.drops!.stdout}\n${GOLDEN.drops!.stdout}`))
+  const look = (rate: string): string => `NUMBER  WHERE   PKT/S  COUNT  REASON              HINT
+     3  kernel  ${rate.padStart(5)}      9  unknown identifier  is the forwarder a peer?
+`
+  assert.ok(stdout.startsWith(`${look('-')}\n${look('0')}`), stdout)
   assert.not.ok(stdout.includes('\x1b'))
+})
+
+it('drops --all asks every node, and says which do not answer; --watch --json prints an object a look', async () => {
+  view.remoteAnswer = undefined
+  const text = await shunt(['drops', '--all'], env)
+  assert.equal(text, {
+    code: 0,
+    stdout: `NODE  NUMBER  WHERE   COUNT  REASON              HINT
+f1         3  kernel      9  unknown identifier  is the forwarder a peer?
+`,
+    stderr: 'warning: no answer of h1\nwarning: no answer of h2\n',
+  })
+  const child = startShunt(['drops', '-a', '--watch', '--json', '--interval', '100'], env)
+  const ended = collect(child)
+  let lines: string[] = []
+  let all = ''
+  for await (const [chunk] of on(child.stdout!, 'data')) {
+    all += chunk
+    lines = all.split('\n')
+    if (lines.length > 2) break
+  }
+  child.kill('SIGINT')
+  assert.is((await ended).code, 130)
+  const [first, second] = lines.map(line => JSON.parse(line || 'null'))
+  assert.is(first.schema, 'shunt.drops/1')
+  assert.equal(
+    first.data.missing.map((one: { node: string }) => one.node),
+    ['h1', 'h2'],
+  )
+  assert.equal(
+    [first, second].map(({ data }) => data.drops.map((d: Record<string, unknown>) => [d.node, d.perSecond])),
+    [[['f1', null]], [['f1', 0]]],
+  )
 })
 
 it('--watch --node goes on while the agent of that node is away', async () => {

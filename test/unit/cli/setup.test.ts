@@ -50,6 +50,13 @@ it('says what a machine does not have', () => {
     absence({ ...SETUP, uplink: ['eht1'] }, machine),
     '--uplink eht1: this machine has no such interface (did you mean "eth1"?); it has eth0, eth1',
   )
+  const six = { ...SETUP, facts: { ...SETUP.facts, address6: 'fd00::2' } }
+  const dual = { ...machine, addresses: [...machine.addresses, { ip: 'fd00::1', link: 'eth1' }] }
+  assert.is(
+    absence(six, dual),
+    '--address6 fd00::2: this machine does not have this address; it has fd00::1 (eth1)',
+  )
+  assert.is(absence({ ...six, facts: { ...six.facts, address6: 'fd00::1' } }, dual), undefined)
   assert.match(absence({ ...SETUP, clusterInterfaces: ['x'] }, machine) ?? '', /^--cluster-interface x: /)
   assert.match(absence(SETUP, { interfaces: ['eth0', 'eth1'], addresses: [] }) ?? '', /it has none$/)
 })

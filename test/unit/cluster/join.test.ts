@@ -109,6 +109,11 @@ it('says why it refuses facts that do not fit', () =>
       [{ address: '224.0.0.1' }, /unicast/],
       [{ address: '127.0.0.41' }, /facts.address: is a loopback address/],
       [{ tunnel: '169.254.0.41' }, /facts.tunnel: is a link-local address/],
+      [{ address6: 'fe80::41' }, /facts.address6: is a link-local address/],
+      [{ address6: 'FD00::41' }, /facts.address6: is not in its usual form; write fd00::41/],
+      [{ address6: '::ffff:10.0.0.1' }, /facts.address6: is an IPv4 address in IPv6 clothes/],
+      [{ tunnel6: 'fd01::41' }, /\(--tunnel6\) needs an IPv6 address \(--address6\)/],
+      [{ address6: 'fd00::41', tunnel6: 'fd00::41' }, /tunnel6 and address6 must differ/],
     ]
     for (const [changes, why] of tries)
       await rejects(joinCluster(token, factsOf(signer, changes), signer), 'SHUNT_ERR_TOKEN', why)

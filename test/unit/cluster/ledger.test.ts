@@ -174,6 +174,33 @@ it('a token displaces nobody who was admitted before it was made', () => {
   assert.equal(ledger.add(twin({ name: 'n1' }, 1_000)), { refused: 'the token had expired' })
 })
 
+it('IPv6 addresses are facts of a member, and one node has each alone', () => {
+  const six = { address6: 'fd00::1', tunnel6: 'fd01::1' }
+  const first = op.admit(op.factsOf(1, six), 2)
+  const { members } = viewOf(first)
+  assert.equal(
+    members.map(({ name, address6, tunnel6 }) => [name, address6, tunnel6]),
+    [
+      ['n0', undefined, undefined],
+      ['n1', 'fd00::1', 'fd01::1'],
+    ],
+  )
+  for (const claim of [
+    { address6: 'fd00::1' },
+    { address6: 'fd01::1' },
+    { address6: 'fd00::2', tunnel6: 'fd00::1' },
+  ]) {
+    const view = viewOf(first, op.admit(op.factsOf(2, claim), 3))
+    assert.equal(
+      view.conflicts.map(({ name }) => name),
+      ['n2'],
+      JSON.stringify(claim),
+    )
+  }
+  for (const address6 of ['fe80::1', 'FD00::1', 'fd00::1%eth0', '10.0.0.1', '::'])
+    assert.throws(() => op.admit(op.factsOf(2, { address6 }), 3), /not a valid statement: body.node.address6/)
+})
+
 it('members go for ever, by the operator, by themselves or by exclusion', () => {
   const admits = [1, 2, 3].map(n => op.admit(op.factsOf(n), n + 1))
   const view = viewOf(...admits, leave(1), evict(2, 7), op.secret(2, [ids[3]!.id], 9))

@@ -240,12 +240,12 @@ it('an IPv6 virtual IP needs IPv6 addresses of its hosts and of all forwarders',
   const [f1, h1, h2] = MEMBERS as [DocumentMember, DocumentMember, DocumentMember]
   const all = [six(f1, 'address6', 'tunnel6'), six(h1, 'address6'), six(h2, 'address6')]
   assert.equal(errorsOf(text, all), [])
-  const end = 'let these nodes leave and join again with it, or take hosts out of the pool'
+  const end = 'let them leave and join again with one, or take hosts out of the pool'
   assert.equal(errorsOf(text, [all[0]!, h1, h2]), [
-    `c.yaml:6:24 services[0].vip: fd99::1 is of IPv6, but h1, h2 (host) without an IPv6 address in the cluster, which --address6 of shunt join gives: ${end}`,
+    `c.yaml:6:24 services[0].vip: fd99::1 is of IPv6, but h1, h2 have no IPv6 address in the cluster (--address6 of shunt join): ${end}`,
   ])
   assert.equal(errorsOf(text, [six(f1, 'address6'), ...all.slice(1)]), [
-    `c.yaml:6:24 services[0].vip: fd99::1 is of IPv6, but f1 (forwarder) without an IPv6 tunnel address, which --tunnel6 of shunt join gives: ${end}`,
+    `c.yaml:6:24 services[0].vip: fd99::1 is of IPv6, but f1 has no IPv6 tunnel address (--tunnel6 of shunt join): ${end}`,
   ])
   const outside = { ...h2, name: 'h3' }
   assert.equal(errorsOf(text, [...all, outside]), [], 'a host of no pool of it is not asked')

@@ -65,6 +65,7 @@ it('a good file, with the defaults', () => {
     quarantine: 60000,
     routeLease: 60000,
     drain: 10000,
+    unattended: 30000,
   })
   assert.equal(config.log, { level: 'info' })
   assert.is(config.services[0]?.hosts[0]?.capacity, 50)
@@ -284,7 +285,7 @@ it('IPv6: addresses that nobody can reach, and nodes without one, with their pla
     'n.yaml:18:10 services[0].vip: fd99::1 is of IPv6, and f1, a forwarder, has no IPv6 address for it: give addresses.tunnel6',
   ])
   assert.equal(errorsOf(six.replace('\n  cluster6: fd00::11', '')), [
-    "n.yaml:10:12 addresses.tunnel6: needs cluster6 beside it, this node's own IPv6 address",
+    "n.yaml:10:12 addresses.tunnel6: needs this node's own IPv6 address beside it (addresses.cluster6, or --address6)",
   ])
 })
 

@@ -62,7 +62,7 @@ it('a role that only drains, and capacities that differ, are shown as such', () 
     nodes: { ...NODES, nodes },
     hosts: { hosts: HOSTS.hosts.map(host => (host.name === 'h1' ? { ...host, capacities } : host)) },
   }
-  const tui = new Tui({}, 24, 140).looks(1, change)
+  const tui = new Tui({}, 24, 160).looks(1, change)
   assert.match(tui.text(), /h1 +classifier,host \(drains\) /)
   assert.match(tui.keys('3').look(2, change).text(), /h1 .* web 50, dns 20 /)
   const form = tui.keys('1', 'j', 'r').text()

@@ -36,6 +36,7 @@ const PART_SLACK_MS = 10_000
 export class NftPlumber implements Plumber {
   /** The kernel's elements have time-outs of their own. */
   readonly lasting = false
+  readonly encapsulates = false
   readonly #writer: ElementWriter
   readonly #table: string
   readonly #failed: PlumbFailures

@@ -12,6 +12,8 @@
  * Host, per packet from a tunnel address (R-E8): `dec` (tunnel address . identifier . protocol -> mark) -> ports, client and
  * VIP by mark -> the own stack, by its own address. A miss goes the slow way; no tunnelled packet is ever reset.
  *
+ * The elements of `services` and `address` count what passes, for the rates by service and by host.
+ *
  * Elements have a time-out, the lease: the kernel forgets a route by itself and its flow's next packet comes to
  * the agent, which so learns that the flow lives, and plumbs it again. No counters are read to find idle flows.
  */
@@ -57,6 +59,7 @@ export const SLOW_MARK = 0x53480001
 /** Kernel-side counters, by the name that drops and status show. */
 export const KERNEL_COUNTERS = [
   'route_hit',
+  'local_hit',
   'slow_vip',
   'not_a_service',
   'fragment_vip',
@@ -239,14 +242,19 @@ const forwarderPart = (
   const key = keyOf(family)
   const leased = `flags timeout; size ${capacity};`
   const byIndex = (name: string, type: string, items: string[]): [string, SetPart] =>
-    declare('map', `${name}${mark}`, `typeof @th,0,8 : ${type}; size 256;`, items)
+    declare(
+      'map',
+      `${name}${mark}`,
+      `typeof @th,0,8 : ${type}; size 256;${name === 'address' ? ' counter;' : ''}`,
+      items,
+    )
   return {
     sets: [
       declare('set', `vips${mark}`, `typeof ${ip} daddr;`, [...new Set(services.map(({ vip }) => vip))]),
       declare(
         'set',
         `services${mark}`,
-        `typeof ${ip} daddr . ${protocol} . th dport;`,
+        `typeof ${ip} daddr . ${protocol} . th dport; counter;`,
         services.map(s => `${s.vip} . ${s.protocol} . ${s.port}`),
       ),
       declare('map', `route${mark}`, `typeof ${key} : @th,0,32; ${leased}`),
@@ -279,12 +287,16 @@ const forwarderPart = (
         `vip${mark}`,
         ...family.fragment.map(rule => `${rule} counter name fragment_vip drop`),
         ...family.control,
-        `${ip} daddr . ${protocol} . th dport != @services${mark} counter name not_a_service drop`,
+        `${ip} daddr . ${protocol} . th dport @services${mark} goto service${mark}`,
+        'counter name not_a_service drop',
+      ),
+      chain(
+        `service${mark}`,
         ...family.extended.map(rule => `${rule} goto slow_vip`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
         `@th,0,32 set ${key} map @route${mark} goto encap${mark}`,
         `meta mark set ${key} map @fixed${mark} goto fix${mark}`,
-        `${key} @local${mark} counter name route_hit accept`,
+        `${key} @local${mark} counter name local_hit counter name route_hit accept`,
         'goto slow_vip',
       ),
       chain(
@@ -325,6 +337,8 @@ const hostPart = (family: Family, tunnels: readonly string[], capacity: number):
       chain(
         `decap${mark}`,
         ...family.fragment.map(rule => `${rule} counter name fragment_tunnel drop`),
+        // Whole packets (R-A4).
+        'meta l4proto { 4, 41 } goto slow_tunnel',
         'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',
         ...family.extended.map(rule => `${rule} goto slow_tunnel`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_tunnel',

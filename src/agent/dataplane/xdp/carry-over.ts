@@ -23,6 +23,7 @@ const FROM_PLAN: ReadonlySet<string> = new Set([
   'class_choices',
   'class_pools',
   'class_events',
+  'captures',
 ])
 
 /** Fingerprints of the maps that are pinned, by name. */

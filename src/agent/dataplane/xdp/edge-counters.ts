@@ -24,28 +24,39 @@ export const readEdgeCounters = (object: LoadedObject): Record<string, number> =
   return Object.fromEntries(NAMES.map(([name, number]) => [name, sum(number)]))
 }
 
-/** Bytes of IP packets of these services, or hosts, by their numbers. */
-export const readEdgeBytes = (
+/** Of a service, or a host, by its number. */
+export interface EdgeTraffic {
+  readonly number: number
+  readonly packets: number
+  /** Of IP packets. */
+  readonly bytes: number
+}
+
+/** Of these services, or hosts, over all processors. */
+export const readEdgeTraffic = (
   object: LoadedObject,
   map: 'service_traffic' | 'host_traffic',
   numbers: Iterable<number>,
-): number => {
+): EdgeTraffic[] => {
   const traffic = object.map(map)
-  let total = 0
-  for (const number of numbers) total += bytesOf(traffic, number)
-  return total
+  return [...numbers].map(number => trafficOf(traffic, number))
 }
 
-const bytesOf = (traffic: BpfMap, number: number): number => {
+export const bytesOf = (traffic: readonly EdgeTraffic[]): number =>
+  traffic.reduce((sum, { bytes }) => sum + bytes, 0)
+
+const trafficOf = (traffic: BpfMap, number: number): EdgeTraffic => {
   const key = new Uint8Array(4)
   viewOf(key).setUint32(0, number, true)
   const value = traffic.lookup(key)
-  if (value === null) return 0
+  let [packets, bytes] = [0, 0]
+  if (value === null) return { number, packets, bytes }
   const view = viewOf(value)
-  let total = 0
-  for (let at = TRAFFIC.bytes; at < value.length; at += TRAFFIC_BYTES)
-    total += Number(view.getBigUint64(at, true))
-  return total
+  for (let at = 0; at < value.length; at += TRAFFIC_BYTES) {
+    packets += Number(view.getBigUint64(at + TRAFFIC.packets, true))
+    bytes += Number(view.getBigUint64(at + TRAFFIC.bytes, true))
+  }
+  return { number, packets, bytes }
 }
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

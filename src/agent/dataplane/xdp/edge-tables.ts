@@ -7,7 +7,7 @@ import { addressEquals, isIpv4 } from '../flow-key.ts'
 import type { DataplanePlan } from '../messages.ts'
 import { DEVICE, DEVICE_BYTES, EDGE_CONFIG, EDGE_GLOBALS, HOST, STACK_MARK } from './layout/edge.ts'
 import { numberOf, ServiceNumbers } from './service-numbers.ts'
-import { ServiceTable } from './service-table.ts'
+import { SERVICE_FLAG, ServiceTable } from './service-table.ts'
 import { TargetTable } from './target-table.ts'
 import { TunnelBook } from './tunnel-book.ts'
 import { type TunnelEnds, TunnelTable } from './tunnel-table.ts'
@@ -92,15 +92,15 @@ export class EdgeTables {
         this.#forwardedHosts.delete(index)
       }
     const services = new Map(plan.directory.services.map(service => [numberOf(service), service]))
-    const forwarded = new Set(forwardedServices(plan))
+    const known = new Set(knownServices(plan))
     const vips = new AddressMap<true>()
-    for (const { vip } of forwarded) vips.set(vip, 0, true)
+    for (const { vip } of forwardedServices(plan)) vips.set(vip, 0, true)
     for (const service of this.numbers.all) {
       const now = services.get(numberOf(service))
       const same = now !== undefined && sameService(now, service)
       if ((!same || plan.host === null) && this.#served.delete(numberOf(service)))
         this.#targets.delete(numberOf(service))
-      if (same && forwarded.has(now)) continue
+      if (same && known.has(now) && now.delivery === service.delivery) continue
       // Until `apply` has the whole of it.
       if (vips.get(service.vip)) this.#setVip(service.vip, VIP_OPEN)
       this.#services.delete(service.vip, 0, service.port, service.protocol)
@@ -146,12 +146,15 @@ export class EdgeTables {
       this.#tunnels.set(ends, index, this.book.generations[index])
   }
 
+  /** A host finds by them what it may take out of full encapsulation; VIPs are the forwarder's. */
   #setServices(plan: DataplanePlan): void {
     const open = new AddressMap<number>()
-    for (const service of forwardedServices(plan)) {
-      const { vip, port, protocol } = service
-      const fits = this.#services.set(vip, 0, port, protocol, numberOf(service))
-      open.set(vip, 0, (open.get(vip) ?? 0) | (fits ? 0 : VIP_OPEN))
+    const forwarded = new Set(forwardedServices(plan))
+    for (const service of knownServices(plan)) {
+      const { vip, port, protocol, delivery } = service
+      const flags = delivery === 'encapsulate' ? SERVICE_FLAG.encapsulate : 0
+      const fits = this.#services.set(vip, 0, port, protocol, numberOf(service), flags)
+      if (forwarded.has(service)) open.set(vip, 0, (open.get(vip) ?? 0) | (fits ? 0 : VIP_OPEN))
     }
     for (const [vip, flags] of open.entries()) this.#setVip(vip, flags)
   }
@@ -239,6 +242,10 @@ const forwardedServices = ({ forwarder, directory }: DataplanePlan): readonly Se
   forwarder === null
     ? []
     : directory.services.filter(({ vip }) => isIpv4(vip, 0) || forwarder.tunnelWords6 !== undefined)
+
+/** And what it may take out as a host. */
+const knownServices = (plan: DataplanePlan): readonly ServiceEntry[] =>
+  plan.host === null ? forwardedServices(plan) : plan.directory.services
 
 const NO_ADDRESS = new Uint32Array(4)
 

@@ -6,9 +6,11 @@ import { bpfObject } from '../../../assets.ts'
 import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
 import { type BpfObjectFile, decodeObject } from '../../../os/bpf/object-file.ts'
+import type { CaptureOrder, CaptureSource } from '../capture.ts'
 import type { DataplanePlan } from '../messages.ts'
 import { type CarryOver, carryOver, EDGE_LAYOUTS } from './carry-over.ts'
-import { readEdgeBytes, readEdgeCounters } from './edge-counters.ts'
+import { captureOff, EdgeCapture } from './edge-capture.ts'
+import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
 import { EDGE_PROGRAMS, EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
 import type { ClassMaps } from './first-packets.ts'
@@ -42,6 +44,9 @@ export interface EdgeStatus {
   /** Of IP packets, as they came: to hosts, and to this node's own stack by a tunnel. */
   readonly forwardedBytes: number
   readonly restoredBytes: number
+  /** By host index, and by number of the service (ServiceEntry.index and one). */
+  readonly byHost: readonly EdgeTraffic[]
+  readonly byService: readonly EdgeTraffic[]
 }
 
 export class Edge {
@@ -53,6 +58,7 @@ export class Edge {
   readonly #object: LoadedObject
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
+  readonly #bss: MappedArray
   readonly #links: EdgeLinks
 
   /**
@@ -90,12 +96,14 @@ export class Edge {
       const mappings6 = makers.mappings6.make(map('mappings6').bytes)
       const lost = all.reduce((sum, { lost }) => sum + lost, 0)
       if (lost > 0) this.notes.push(`${lost} entries did not fit the tables of now`)
+      this.#bss = map('bss')
+      captureOff(this.#bss)
       this.#edge = new EdgeTables({
         services: map('services'),
         hosts: map('hosts'),
         tunnels: map('tunnels'),
         targets: map('targets'),
-        bss: map('bss'),
+        bss: this.#bss,
         vips: this.#object.map('vips'),
         devices: this.#object.map('devices'),
       })
@@ -108,7 +116,7 @@ export class Edge {
       const tunnels = before.get('tunnels')
       if (tunnels !== undefined) this.#adoptTunnels(tunnels, plan)
       this.classMaps = {
-        bss: map('bss').bytes,
+        bss: this.#bss.bytes,
         services: map('class_services').bytes,
         choices: map('class_choices').bytes,
         pools: map('class_pools').bytes,
@@ -186,13 +194,21 @@ export class Edge {
   status(): EdgeStatus {
     const object = this.#object
     const services = [...this.#edge.numbers.numbers]
-    const forwardedBytes = readEdgeBytes(object, 'host_traffic', this.#edge.hosts)
-    const bytes = readEdgeBytes(object, 'service_traffic', services)
+    const byHost = readEdgeTraffic(object, 'host_traffic', this.#edge.hosts)
+    const byService = readEdgeTraffic(object, 'service_traffic', services)
+    const forwardedBytes = bytesOf(byHost)
     return {
       counters: readEdgeCounters(object),
       forwardedBytes,
-      restoredBytes: Math.max(0, bytes - forwardedBytes),
+      restoredBytes: Math.max(0, bytesOf(byService) - forwardedBytes),
+      byHost,
+      byService,
     }
+  }
+
+  /** What clients send, as it comes in. */
+  capture(order: CaptureOrder): CaptureSource {
+    return new EdgeCapture(this.#object, this.#bss, order)
   }
 
   /** Takes the programs off; no packet is touched from then on, and nothing of them is left. */

@@ -76,6 +76,7 @@ export class FirstPackets implements KernelTable {
     tick: () => number,
   ) {
     this.sequence = new ClassSettings(maps.bss)
+    this.sequence.off()
     this.#tables = new ClassTables(maps.services, maps.choices, plan.choiceKey[0], plan.choiceKey[1])
     this.#pools = new ClassPools(maps.pools)
     this.#numbers = numbers
@@ -215,7 +216,8 @@ export class FirstPackets implements KernelTable {
     const hashes = new Set<number>()
     const decides = plan.forwarder?.hasClassifier === true
     for (const service of directory.directory.services) {
-      const hosts = decides ? allotment.hashed(service) : null
+      // Behind a mapping header they would not be what the path between the nodes wants to see (R-A4).
+      const hosts = decides && service.delivery !== 'encapsulate' ? allotment.hashed(service) : null
       const number = numberOf(service)
       if (hosts === null) this.#tables.delete(number)
       else this.#tables.set(number, hosts, untilNs)

@@ -6,6 +6,9 @@ const USED = 1 << 24
 const SLOTS = SERVICE_BUCKET_BYTES / SERVICE_SLOT_BYTES
 const WORD = SERVICE_SLOT.word / 8
 
+/** What a service has beside its number. */
+export const SERVICE_FLAG = { encapsulate: 1 << 16 } as const
+
 const swap32 = (word: number): number =>
   ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0
 const swap16 = (word: number): number => ((word & 0xff) << 8) | (word >>> 8)
@@ -25,9 +28,10 @@ export class ServiceTable {
    * Adds a service, or gives it another number, at once for all packets.
    * @param vip four words from `at` (see flow-key.ts)
    * @param number 1..65535
+   * @param flags of SERVICE_FLAG
    * @returns false when its bucket is full: then the VIP must be open (VIP_OPEN), so that the slow path gets its packets
    */
-  set(vip: Uint32Array, at: number, port: number, protocol: number, number: number): boolean {
+  set(vip: Uint32Array, at: number, port: number, protocol: number, number: number, flags = 0): boolean {
     if (!(number >= 1 && number <= 0xffff))
       throw new RangeError(`service number ${number} is not within 1..65535`)
     const key = keyOf(port, protocol)
@@ -36,7 +40,7 @@ export class ServiceTable {
     if (slot < 0) return false
     if (found < 0) for (let i = 0; i < 4; i++) this.#halves[slot * 8 + i] = swap32(vip[at + i])
     // Last, and whole: a slot is taken from here on.
-    Atomics.store(this.#words, slot * 4 + WORD, BigInt(key) | (BigInt(number) << 32n))
+    Atomics.store(this.#words, slot * 4 + WORD, BigInt(key) | (BigInt(number | flags) << 32n))
     return true
   }
 
@@ -51,7 +55,7 @@ export class ServiceTable {
   /** The service's number, or 0. */
   get(vip: Uint32Array, at: number, port: number, protocol: number): number {
     const slot = this.#find(vip, at, keyOf(port, protocol))
-    return slot < 0 ? 0 : this.#halves[slot * 8 + WORD * 2 + 1]
+    return slot < 0 ? 0 : this.#halves[slot * 8 + WORD * 2 + 1] & 0xffff
   }
 
   #find(vip: Uint32Array, at: number, key: number): number {

@@ -52,6 +52,7 @@ interface MappingSide {
  */
 export class XdpPlumber implements Plumber {
   readonly lasting = true
+  readonly encapsulates = true
   readonly counters = { batches: 0, changes: 0, batchFailures: 0, changeFailures: 0, evicted: 0 }
   readonly #tables: XdpTables
   readonly #failed: PlumbFailures

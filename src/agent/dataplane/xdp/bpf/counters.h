@@ -58,6 +58,13 @@ enum counter {
 	COUNT_GRACE_OVER = 36,    /* to the slow path, if there is one: no agent was there for too long */
 	COUNT_MAPPING_ACK = 37,   /* taken: a host's acknowledgement */
 	COUNT_NO_ROOM = 38,       /* to the slow path: others were faster, or the tables are full of pinned entries */
+
+	/* Full encapsulation (R-A4). */
+	COUNT_ENCAPSULATED = 50,    /* forwarded so */
+	COUNT_DECAPSULATED = 51,    /* taken out, into the own stack */
+	COUNT_BAD_INNER = 52,       /* what is inside cannot be carried; the slow path says why */
+	COUNT_CONGESTION_LOST = 53, /* congestion was marked outside, and the inner sender would not understand (RFC 6040): the slow path drops it */
+	COUNT_NO_HEADROOM = 54,     /* the driver left no room in front of the packet */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);
@@ -80,6 +87,12 @@ static __always_inline void count(enum counter reason)
 
 	if (counts)
 		counts->packets[reason & (COUNTERS - 1)]++;
+}
+
+static __always_inline int pass(enum counter reason)
+{
+	count(reason);
+	return XDP_PASS;
 }
 
 #endif

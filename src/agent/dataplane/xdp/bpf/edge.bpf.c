@@ -3,6 +3,7 @@
  * The XDP data plane, in front of the nftables one: one program an interface, by what the interface is for. What it does not know it
  * passes on as it came, so a miss costs speed and nothing else.
  */
+#include "capture.h"
 #include "forwarder.h"
 #include "host.h"
 #include "mapping-ack.h"
@@ -24,8 +25,10 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 		if (verdict >= 0)
 			return verdict;
 	}
-	if (roles & ROLE_FORWARDER)
-		return forwarder_packet(ctx, &p, parsed);
+	if (roles & ROLE_FORWARDER) {
+		capture_begin(ctx, &p, parsed);
+		return capture_end(forwarder_packet(ctx, &p, parsed));
+	}
 	return pass(parsed && !p.family ? -parsed : COUNT_NOT_TUNNELLED);
 }
 

@@ -8,12 +8,12 @@
  *  3. No route, or one that the agent holds: passes, unless the kernel may make one.
  *  4. This node is the host: passes, marked as done for what is behind (own-stack.h). But for that nothing is changed before 6.
  *  5. TTL used up, a frame to several receivers, no address of the host or of this forwarder, no known way there, or too small a one: passes.
- *  6. Rewritten, and sent.
+ *  6. Rewritten, or put into another packet (encap.h), and sent.
  */
 #ifndef SHUNT_FORWARDER_H
 #define SHUNT_FORWARDER_H
 
-#include "next-hop.h"
+#include "encap.h"
 #include "own-stack.h"
 #include "route-table.h"
 #include "services.h"
@@ -36,20 +36,6 @@ ROUTES(routes6, route_bucket6);
 
 #define ROUTES4 &(struct route_table){ .map = &routes4, .secret = &routes4_secret, .buckets = routes4_buckets }
 #define ROUTES6 &(struct route_table){ .map = &routes6, .secret = &routes6_secret, .buckets = routes6_buckets, .six = 1 }
-
-static __always_inline int pass(enum counter reason)
-{
-	count(reason);
-	return XDP_PASS;
-}
-
-/* Whether the frame's address is one of several receivers, or of all. */
-static __always_inline int to_several(struct xdp_md *ctx)
-{
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
-
-	return (void *)(ethernet + 1) > (void *)(long)ctx->data_end || ethernet->h_dest[0] & 1;
-}
 
 /* Where the packet wants to go; 0, or a negative `enum counter`. */
 static __always_inline int packet_destination(struct xdp_md *ctx, const struct packet *p, union address *address)
@@ -119,10 +105,7 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 		return pass(COUNT_TTL_EXPIRED);
 	if (to_several(ctx))
 		return pass(COUNT_LINK_MULTICAST);
-#pragma unroll
-	for (int i = 0; i < 4; i++)
-		src.w[i] = p->family == 4 ? config.tunnel4.w[i] : config.tunnel6.w[i];
-	if (!(p->family == 4 ? src.w[3] : src.w[0] | src.w[1] | src.w[2] | src.w[3]))
+	if (!tunnel_address(p, &src))
 		return pass(COUNT_NO_HOST);
 	result = host_address(host, p, &dst);
 	if (!result)
@@ -175,7 +158,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 	union address destination = {};
 	__u16 service;
 	__u64 value, now;
-	__u32 *vip;
+	__u32 *vip, found;
 
 	if (parsed && !p->family)
 		return pass(-parsed);
@@ -186,7 +169,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 			return pass(COUNT_NOT_A_VIP);
 		return pass(parsed ? -parsed : COUNT_FRAGMENT);
 	}
-	service = service_find(&destination, p->ports[1], p->protocol);
+	service = found = service_find(&destination, p->ports[1], p->protocol);
 	if (!service) {
 		vip = vip_find(&destination);
 		if (!vip)
@@ -214,6 +197,8 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 		mark_for_stack((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 		return pass(COUNT_LOCAL);
 	}
+	if (found & SERVICE_ENCAPSULATE)
+		return encap_send(ctx, p, service, route_host(value), now);
 	if (!(value & ROUTE_MAPPED))
 		return pass(COUNT_NOT_MAPPED);
 	return forwarder_send(ctx, p, service, route_identifier(value), now);

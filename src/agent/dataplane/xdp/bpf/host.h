@@ -5,7 +5,8 @@
  * to the slow path behind.
  *
  *  1. Not from a tunnel address that is known to an address of this node: not the host's.
- *  2. Fragments, and TCP's SYN, FIN and RST: pass. A damaged packet passes too.
+ *  2. A whole packet inside (decap.h): taken out.
+ *     Fragments, and TCP's SYN, FIN and RST: pass. A damaged packet passes too.
  *  3. No mapping of the identifier, in the tunnel's generation, to a service that this node has, of the packet's protocol: passes, and
  *     the slow path asks the forwarder.
  *  4. Restored, with its checksums; TTL as it came.
@@ -13,9 +14,8 @@
 #ifndef SHUNT_HOST_H
 #define SHUNT_HOST_H
 
-#include "hosts.h"
+#include "decap.h"
 #include "mapping-table.h"
-#include "own-stack.h"
 #include "tunnels.h"
 
 /* Set before loading: from the headers of the two maps. */
@@ -36,30 +36,6 @@ MAPPINGS(mappings6, route_bucket6);
 
 #define MAPPINGS4 &(struct route_table){ .map = &mappings4, .secret = &mappings4_secret, .buckets = mappings4_buckets }
 #define MAPPINGS6 &(struct route_table){ .map = &mappings6, .secret = &mappings6_secret, .buckets = mappings6_buckets, .six = 1 }
-
-/*
- * What a service's number means to a host; one that has no entry is not restored here.
- *
- *   word   31      24 23      16 15          0    families: TARGET_IPV4, TARGET_IPV6: which VIP is there
- *         | families | protocol |   VIP's port |    0: no such service; written last, and cleared first
- */
-#define TARGET_IPV4 1
-#define TARGET_IPV6 2
-
-struct target {
-	__be32 ipv6[4];
-	__be32 ipv4;
-	__u32 word;
-	__u32 reserved[10]; /* for the application's own address and port */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, SERVICES);
-	__type(key, __u32);
-	__type(value, struct target);
-} targets SEC(".maps");
 
 /* The word of the tunnel that the packet came by, or 0. */
 static __always_inline __u32 host_tunnel(struct xdp_md *ctx, const struct packet *p)
@@ -141,6 +117,13 @@ static __always_inline int host_packet(struct xdp_md *ctx, struct packet *p, int
 	tunnel = p->family ? host_tunnel(ctx, p) : 0;
 	if (!tunnel)
 		return -1;
+	if (parsed == -COUNT_UNSUPPORTED_PROTOCOL && is_encapsulated(p)) {
+		result = decap_packet(ctx, p);
+		if (result < 0)
+			return pass(-result);
+		count_traffic(&service_traffic, result, p);
+		return pass(COUNT_DECAPSULATED);
+	}
 	if (!parsed && p->is_fragment)
 		parsed = -COUNT_FRAGMENT;
 	if (!parsed && p->tcp_flags & TCP_CONTROL)

@@ -66,6 +66,15 @@ static __always_inline void count_traffic(void *map, __u32 index, const struct p
 	traffic->bytes += p->end - p->l3;
 }
 
+/* This forwarder's tunnel address of the packet's family; 0: it has none. */
+static __always_inline int tunnel_address(const struct packet *p, union address *address)
+{
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		address->w[i] = p->family == 4 ? config.tunnel4.w[i] : config.tunnel6.w[i];
+	return p->family == 4 ? !!address->w[3] : !!(address->w[0] | address->w[1] | address->w[2] | address->w[3]);
+}
+
 /* The host's address of the packet's family: 0, or a negative `enum counter`. */
 static __always_inline int host_address(__u32 index, const struct packet *p, union address *address)
 {

@@ -33,6 +33,14 @@ struct {
 	__type(value, struct known_hop);
 } known_hops SEC(".maps");
 
+/* Whether the frame's address is one of several receivers, or of all. */
+static __always_inline int to_several(struct xdp_md *ctx)
+{
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+
+	return (void *)(ethernet + 1) > (void *)(long)ctx->data_end || ethernet->h_dest[0] & 1;
+}
+
 static __always_inline int next_hop_interface(__u32 interface, struct next_hop *hop)
 {
 	struct device *device = bpf_map_lookup_elem(&devices, &interface);

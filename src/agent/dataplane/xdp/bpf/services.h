@@ -6,7 +6,7 @@
  * last and cleared first; a slot's address never changes under a word that is not 0.
  *
  *   word   63        48 47      32 31   24 23    16 15       0
- *         | reserved, 0 |  number  |   1   | protocol |  port  |   port and address as they stand in packets
+ *         |   flags     |  number  |   1   | protocol |  port  |   port and address as they stand in packets
  */
 #ifndef SHUNT_SERVICES_H
 #define SHUNT_SERVICES_H
@@ -17,6 +17,9 @@
 #define SERVICE_SLOTS 8
 #define SERVICE_HASH_SHIFT 22
 #define SERVICE_USED (1u << 24)
+
+/* Flags, as service_find answers them. */
+#define SERVICE_ENCAPSULATE (1u << 16) /* delivery by full encapsulation (R-A4) */
 
 struct service_slot {
 	__be32 vip[4]; /* as in union address */
@@ -56,8 +59,8 @@ static __always_inline __u32 service_bucket_of(const union address *vip, __u32 k
 	return hash >> SERVICE_HASH_SHIFT;
 }
 
-/* The service's number, or 0. */
-static __always_inline __u16 service_find(const union address *vip, __be16 port, __u8 protocol)
+/* The service's number, with its flags above the low 16 bits; or 0. */
+static __always_inline __u32 service_find(const union address *vip, __be16 port, __u8 protocol)
 {
 	__u32 key = port | (__u32)protocol << 16 | SERVICE_USED;
 	__u32 index = service_bucket_of(vip, key);

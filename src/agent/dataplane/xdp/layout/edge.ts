@@ -1,7 +1,53 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '9a104dcf532800d8'
+export const EDGE_LAYOUT = '9c8c06a8a1f037fd'
+
+export const CAPTURE_CONFIG_BYTES = 88
+/** Offsets in `struct capture_config`. */
+export const CAPTURE_CONFIG = {
+  on: 0, // u32
+  snap: 4, // u32
+  vipW: 8, // u32[4]
+  vipMapped: 8, // u32[3]
+  vipV4: 20, // u32[1]
+  clientW: 24, // u32[4]
+  clientMapped: 24, // u32[3]
+  clientV4: 36, // u32[1]
+  maskW: 40, // u32[4]
+  maskMapped: 40, // u32[3]
+  maskV4: 52, // u32[1]
+  port: 56, // u16
+  reserved: 58, // u16[3]
+  untilNs: 64, // u64
+  left: 72, // i64
+  lost: 80, // u64
+} as const
+
+export const CAPTURE_SCRATCH_BYTES = 792
+/** Offsets in `struct capture_scratch`. */
+export const CAPTURE_SCRATCH = {
+  counts: 0, // u64[64]
+  recordAtNs: 512, // u64
+  recordLink: 520, // u32
+  recordLength: 524, // u32
+  recordBytes: 528, // u16
+  recordReason: 530, // u16
+  recordVerdict: 532, // u32
+  recordHead: 536, // u8[256]
+} as const
+
+export const CAPTURED_BYTES = 280
+/** Offsets in `struct captured`. */
+export const CAPTURED = {
+  atNs: 0, // u64
+  link: 8, // u32
+  length: 12, // u32
+  bytes: 16, // u16
+  reason: 18, // u16
+  verdict: 20, // u32
+  head: 24, // u8[256]
+} as const
 
 export const CLASS_CHOICES_BYTES = 16384
 /** Offsets in `struct class_choices`. */
@@ -366,11 +412,18 @@ export const COUNTER = {
   COUNT_GRACE_OVER: 36,
   COUNT_MAPPING_ACK: 37,
   COUNT_NO_ROOM: 38,
+  COUNT_ENCAPSULATED: 50,
+  COUNT_DECAPSULATED: 51,
+  COUNT_BAD_INNER: 52,
+  COUNT_CONGESTION_LOST: 53,
+  COUNT_NO_HEADROOM: 54,
   COUNTERS: 64,
 } as const
 
 /** Maps; `layout` names what keys and values are made of. */
 export const EDGE_MAPS = {
+  captureScratches: { name: 'capture_scratches', keyBytes: 4, valueBytes: 792, layout: 'cf169e0a' }, // u32 to struct capture_scratch
+  captures: { name: 'captures', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   classChoices: { name: 'class_choices', keyBytes: 4, valueBytes: 16384, layout: 'a34c3bac' }, // u32 to struct class_choices
   classEvents: { name: 'class_events', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   classPools: { name: 'class_pools', keyBytes: 4, valueBytes: 4160, layout: 'a459ee18' }, // u32 to struct class_pool
@@ -399,6 +452,7 @@ export const EDGE_GLOBALS = {
   config: { section: 'bss', offset: 152, bytes: 64 }, // struct edge_config
   coarseTime: { section: 'bss', offset: 256, bytes: 16 }, // struct coarse_time
   stackMark: { section: 'bss', offset: 280, bytes: 8 }, // struct stack_mark
+  capture: { section: 'bss', offset: 304, bytes: 88 }, // struct capture_config
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32

@@ -1,0 +1,55 @@
+/** Gathers what this node knows of a flow: packet path, routes and sockets of the kernel. Looks only. */
+import type { TraceData, TraceQuery } from '../control/types.ts'
+import { links, routeGet } from '../os/netlink/route.ts'
+import { findSocket, type SocketEnd } from '../os/netlink/sock-lookup.ts'
+import { FLOW_KEY_WORDS, formatAddress, formatEndpoint, parseAddress } from './dataplane/flow-key.ts'
+import type { PacketSide } from './packet-side.ts'
+import { nameTrace, traceOutcome } from './trace-answer.ts'
+
+/** `address:port`, which the control API has checked. */
+const endOf = (text: string): SocketEnd => {
+  const colon = text.lastIndexOf(':')
+  return { address: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
+}
+
+const PROTOCOLS = { tcp: 6, udp: 17 } as const
+
+const keyOf = ({ protocol, client, vip }: TraceQuery): Uint32Array => {
+  const key = new Uint32Array(FLOW_KEY_WORDS)
+  const [from, to] = [endOf(client), endOf(vip)]
+  parseAddress(from.address, key, 0)
+  parseAddress(to.address, key, 4)
+  key[8] = (from.port << 16) | to.port
+  key[9] = PROTOCOLS[protocol]
+  return key
+}
+
+/** No way there, or none that the kernel tells: null. */
+const nextHop = (address: string): TraceData['nextHop'] => {
+  try {
+    const { interfaceIndex, gateway } = routeGet(address)
+    const found = links().find(({ index }) => index === interfaceIndex)
+    return found === undefined ? null : { address: gateway ?? address, interface: found.name }
+  } catch {
+    return null
+  }
+}
+
+export const traceHere = async (packets: PacketSide, query: TraceQuery): Promise<TraceData> => {
+  const { directory, dataplane, config } = packets
+  const key = keyOf(query)
+  const look = await dataplane.trace(key)
+  const isHost = look.mappings !== null
+  const socket = isHost ? findSocket(query.protocol, endOf(query.vip), endOf(query.client)) : null
+  const named = nameTrace(
+    { ...query, client: formatEndpoint(key, 0, key[8] >>> 16), vip: formatEndpoint(key, 4, key[8] & 0xffff) },
+    look,
+    directory,
+    packets.dataplaneText(dataplane.xdp),
+    socket,
+  )
+  const outcome = traceOutcome(named, config.node.name)
+  const host = directory.hosts.find(({ name }) => name === outcome.host)
+  const hop = outcome.verdict === 'forwarded' && host ? nextHop(formatAddress(host.words, 0)) : null
+  return { ...named, ...outcome, nextHop: hop }
+}

@@ -1,0 +1,99 @@
+/** Reads a connection's 5-tuple in the forms that other tools print it in, since it is usually pasted. Pure. */
+import { isIPv4, isIPv6 } from 'node:net'
+import { ShuntError } from '../errors.ts'
+import { oneLine } from '../plain-text.ts'
+
+export interface FlowTuple {
+  protocol: 'tcp' | 'udp'
+  /** `address:port`, IPv6 in brackets. */
+  client: string
+  vip: string
+}
+
+/** Longer than any line of ss, tcpdump or conntrack that is about one packet. */
+const MAX_CHARS = 1_000
+const PORTS = 65_535
+
+const wrong = (text: string, why: string): ShuntError =>
+  new ShuntError(
+    'SHUNT_ERR_USAGE',
+    `"${oneLine(text).slice(0, 80)}" ${why}; give it as tcp 203.0.113.5:40000 198.51.100.10:80, IPv6 as [2001:db8::5]:40000`,
+  )
+
+const portOf = (text: string): number | null => {
+  if (!/^\d{1,5}$/.test(text)) return null
+  const port = Number(text)
+  return port >= 1 && port <= PORTS ? port : null
+}
+
+interface End {
+  address: string
+  port: number
+}
+
+const endOf = (address: string, portText: string): End | null => {
+  const port = portOf(portText)
+  if (port === null || address.includes('%')) return null
+  // An IPv6 socket's peer that speaks IPv4, as ss prints it.
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address
+  return isIPv4(mapped) || isIPv6(mapped) ? { address: mapped, port } : null
+}
+
+/** `a:port`, `[a]:port`, `a.port` (tcpdump), without an interface (`a%eth0:port`). */
+const readEnd = (token: string): End | null => {
+  const text = token.replace(/%[^\]:]*/, '')
+  const bracketed = /^\[([^\]]+)\]:(\d+)$/.exec(text)
+  if (bracketed !== null) return endOf(bracketed[1]!, bracketed[2]!)
+  const dotted = /^(.*)\.(\d+)$/.exec(text)
+  // `1.2.3.4.80` and `2001:db8::5.80`: what is before the last dot must be a whole address.
+  if (dotted !== null) {
+    const end = endOf(dotted[1]!, dotted[2]!)
+    if (end !== null) return end
+  }
+  const colon = /^([^:]+):(\d+)$/.exec(text)
+  return colon === null ? null : endOf(colon[1]!, colon[2]!)
+}
+
+/** `src=.. dst=.. sport=.. dport=..` (conntrack), the first of each: the second is the answer's. */
+const readNamed = (text: string): [End, End] | null => {
+  const value = (name: string): string => new RegExp(`\\b${name}=([^\\s,]+)`).exec(text)?.[1] ?? ''
+  const client = endOf(value('src'), value('sport'))
+  const vip = endOf(value('dst'), value('dport'))
+  return client === null || vip === null ? null : [client, vip]
+}
+
+const format = ({ address, port }: End): string =>
+  isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
+
+const protocolOf = (text: string): 'tcp' | 'udp' => (/\budp6?\b/i.test(text) ? 'udp' : 'tcp')
+
+/**
+ * The client's end, then the VIP's; without a protocol it is TCP.
+ * @throws ShuntError SHUNT_ERR_USAGE
+ */
+export const parseFlowTuple = (words: readonly string[]): FlowTuple => {
+  const text = words.join(' ').trim()
+  if (text.length > MAX_CHARS)
+    throw wrong(text, `... is longer than ${MAX_CHARS} characters: paste one line, about one connection`)
+  const ends =
+    readNamed(text) ??
+    text
+      .split(/[\s,>→]+/)
+      .map(token => readEnd(token.replace(/^-+|[:;-]+$/g, '')))
+      .filter(end => end !== null)
+  const [client, vip] = ends
+  if (client === undefined || vip === undefined || ends.length > 2)
+    throw wrong(
+      text,
+      `has ${ends.length === 0 ? 'no address with a port' : `${ends.length} addresses with ports`}, not two`,
+    )
+  if (isIPv6(client.address) !== isIPv6(vip.address)) throw wrong(text, 'has an IPv4 and an IPv6 address')
+  return { protocol: protocolOf(text), client: format(client), vip: format(vip) }
+}
+
+/** The same connection, when the ends were pasted the other way round. */
+export const reversed = ({ protocol, client, vip }: FlowTuple): FlowTuple => ({
+  protocol,
+  client: vip,
+  vip: client,
+})
