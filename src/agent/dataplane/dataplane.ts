@@ -4,8 +4,8 @@ import { errorText, ShuntError } from '../../errors.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
-import type { Adopted } from './lasting-plan.ts'
 import type { CaptureBatch, CaptureOrder } from './capture.ts'
+import type { Adopted } from './lasting-plan.ts'
 import type {
   DataplanePlan,
   FlowRow,
