@@ -6,6 +6,7 @@ import { errorText, ShuntError } from '../errors.ts'
 import { createPeerLinks, type PeerLinks } from '../gossip/links.ts'
 import { createLogger } from '../log.ts'
 import { releaseStartupPages } from '../os/memory.ts'
+import { adoptedText } from './adopted-text.ts'
 import { type AppServer, startAppServer } from './app-socket.ts'
 import { ClusterApi } from './cluster/api.ts'
 import { type Course, managedCourse, staticCourse } from './cluster/course.ts'
@@ -28,7 +29,7 @@ const DRAIN_SETTLE_MS = 500
 
 /**
  * Runs an agent until SIGTERM or SIGINT, which end it after what is in flight has ended, at most `timeouts.drain`
- * later; a second signal ends it at once. Throws before it takes any traffic when something is missing.
+ * later; a second signal ends it at once. SIGUSR2 ends it at once too and leaves what the kernel does to the next agent (R-G4). Throws before it takes any traffic when something is missing.
  */
 export const runAgent = async (file: NodeFile): Promise<void> => {
   const log = createLogger(file.node.name, file.log.level)
@@ -42,6 +43,10 @@ export const runAgent = async (file: NodeFile): Promise<void> => {
     }
     process.on('SIGTERM', onSignal)
     process.on('SIGINT', onSignal)
+    process.on('SIGUSR2', () => {
+      log.info('ending; the kernel goes on, for the next agent')
+      agent.handOver().then(resolve, reject)
+    })
     agent.onFailure = reject
     agent.onLeft = () => agent.stop(false).then(resolve, reject)
   })
@@ -77,6 +82,8 @@ class Agent {
   #settled: NodeJS.Timeout | null = null
   #stopping: Promise<void> | null = null
   #hurry = false
+  /** What the kernel does goes on without this agent. */
+  #keep = false
   #leaving = false
 
   constructor(file: NodeFile, log: Logger) {
@@ -102,6 +109,8 @@ class Agent {
         this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`)),
     })
     this.#packets = packets
+    // Until it runs, a failure must not take away what an agent before left at work.
+    this.#keep = packets.inherits
     const links = this.#makeLinks(course, packets.epoch)
     this.#links = links
     this.#machines = new Machines(this.#events, dead => {
@@ -149,6 +158,7 @@ class Agent {
     )
     this.#settled.unref()
     this.#state = 'running'
+    this.#keep = false
     const { roles, services, peers } = course.config
     this.#events.add(
       'agent.started',
@@ -156,6 +166,10 @@ class Agent {
       file.node.name,
       `the agent started, roles ${roles.join(', ') || 'none'}`,
     )
+    if (packets.adopted !== null) {
+      this.#events.add('agent.adopted', 'info', file.node.name, adoptedText(packets.adopted))
+      this.#log.info(packets.adopted, 'went on with what an agent before left')
+    }
     this.#log.info(
       {
         roles,
@@ -243,6 +257,12 @@ class Agent {
     }
   }
 
+  /** Ends without a drain, and without a word to peers that would make them give its connections up. */
+  handOver(): Promise<void> {
+    if (this.#stopping === null) this.#keep = true
+    return this.stop(true)
+  }
+
   /** @param hurry waits for nothing */
   stop(hurry: boolean): Promise<void> {
     if (hurry) this.#hurry = true
@@ -257,7 +277,7 @@ class Agent {
     this.#traffic?.stop()
     this.#follower?.stop()
     if (this.#settled !== null) clearTimeout(this.#settled)
-    if (wasRunning) {
+    if (wasRunning && !this.#keep) {
       this.#events.add('agent.stopping', 'info', this.#file.node.name, 'the agent drains and stops')
       this.#links?.setDraining(true)
       this.#health?.stopping()
@@ -268,11 +288,11 @@ class Agent {
     for (const [part, close] of [
       ['control', () => this.#control?.close()],
       ['applications', () => this.#app?.close()],
-      ['health', () => this.#health?.stop('stopping')],
-      ['packets', () => this.#packets?.stop()],
+      ['health', () => this.#health?.stop(this.#keep ? null : 'stopping')],
+      ['packets', () => this.#packets?.stop(this.#keep)],
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],
-      ['kernel', () => this.#packets?.undo()],
+      ['kernel', () => (this.#keep ? undefined : this.#packets?.undo())],
     ] as const) {
       try {
         await close()

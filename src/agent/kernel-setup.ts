@@ -24,6 +24,9 @@ import { changeRuleset } from './dataplane/nft/ruleset-change.ts'
 import { type OwnedAddress, prepareStateDir, readOwned } from './kernel-state.ts'
 import { markText } from './xdp-choice.ts'
 
+const has = (list: readonly OwnedAddress[], entry: OwnedAddress): boolean =>
+  list.some(({ link: device, cidr }) => device === entry.link && cidr === entry.cidr)
+
 /** Loose source validation: a client's packet may come in on another interface than the one that leads to it. */
 const RP_FILTER_LOOSE = 2
 /** Of a cluster whose links are all gone for the moment. */
@@ -31,7 +34,8 @@ const MTU_BYTES = 1500
 
 /**
  * What the kernel needs before packets flow, and its undoing: the tunnel address, VIPs on `lo`, sysctls, nftables.
- * What was changed is recorded in the state directory first, so that a crash is cleaned up by the next start.
+ * What was changed is recorded in the state directory first. What an agent before left there stays in force until `apply`, which keeps what is
+ * still wanted and puts the rest back: no packet meets a machine that is only half set up.
  */
 export class KernelSetup {
   #config: NodeConfig
@@ -53,8 +57,7 @@ export class KernelSetup {
     this.#config = config
     this.#directory = directory
     this.#ownedPath = join(stateDir, 'addresses.json')
-    SysctlGuard.recover(join(stateDir, 'sysctls.json'))
-    this.#recoverAddresses()
+    this.#owned = readOwned(this.#ownedPath)
     this.#sysctls = new SysctlGuard(join(stateDir, 'sysctls.json'))
   }
 
@@ -114,12 +117,14 @@ export class KernelSetup {
   async apply(): Promise<void> {
     if (this.#config.roles.includes('host')) this.#setHostSysctls()
     this.#setXdpSysctls(this.#config)
-    for (const { link: device, cidr } of this.#wantedAddresses(this.#config, new Set()))
-      this.#own(device, cidr)
+    const wanted = this.#wantedAddresses(this.#config, new Set())
+    for (const { link: device, cidr } of wanted) this.#own(device, cidr)
     const rules = this.#ruleset(this.#config, this.#directory)
     const devices = this.#devices()
     await applyRuleset(buildRuleset(rules))
     this.#applied = { rules, devices }
+    this.#release(this.#owned.filter(entry => !has(wanted, entry)))
+    this.#sysctls.restoreOthers()
   }
 
   /**
@@ -136,8 +141,6 @@ export class KernelSetup {
     const applied = this.#applied
     if (applied === null) throw new ShuntError('SHUNT_ERR_DATAPLANE', 'reconfigure comes after apply')
     const wanted = this.#wantedAddresses(config, keepVips)
-    const has = (list: readonly OwnedAddress[], entry: OwnedAddress): boolean =>
-      list.some(({ link: device, cidr }) => device === entry.link && cidr === entry.cidr)
     const before = this.#owned
     const isHost = config.roles.includes('host')
     try {
@@ -246,6 +249,8 @@ export class KernelSetup {
   #own(device: string, cidr: string): void {
     const entry = { link: device, cidr }
     const before = this.#owned
+    // An agent before added it; somebody may have taken it away since.
+    if (has(before, entry)) return void addAddress(this.#link(device).index, cidr)
     this.#owned = [...before, entry]
     this.#saveOwned()
     if (addAddress(this.#link(device).index, cidr)) return
@@ -258,12 +263,6 @@ export class KernelSetup {
     // Whole, then renamed: an agent that is killed here leaves the list of before.
     writeFileSync(`${this.#ownedPath}.new`, JSON.stringify(this.#owned))
     renameSync(`${this.#ownedPath}.new`, this.#ownedPath)
-  }
-
-  #recoverAddresses(): void {
-    const left = readOwned(this.#ownedPath)
-    this.#owned = left
-    this.#releaseAddresses()
   }
 
   #release(entries: readonly OwnedAddress[]): void {

@@ -1,5 +1,5 @@
 /** The state directory, and what an earlier agent left in it. */
-import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { errorText, ShuntError } from '../errors.ts'
 
 /** An address that an agent added. */
@@ -39,3 +39,5 @@ export const readOwned = (path: string): OwnedAddress[] => {
     )
   }
 }
+
+export const forgetOwned = (path: string): void => rmSync(path, { force: true })

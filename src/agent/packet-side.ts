@@ -10,14 +10,16 @@ import { allotmentUpdate, leasesOf } from './classify/update.ts'
 import type { Course } from './cluster/course.ts'
 import { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
+import type { Adopted } from './dataplane/lasting-plan.ts'
 import type { DataplanePlan, XdpState } from './dataplane/messages.ts'
 import { Endpoints } from './endpoints.ts'
 import { nextEpoch, saveEpoch } from './epoch.ts'
 import { vipsInUse } from './held-vips.ts'
 import { KernelSetup } from './kernel-setup.ts'
+import { LastingState } from './lasting-state.ts'
 import { buildDirectory, buildPlan, ipv4Of, TUN_NAME } from './plan.ts'
 import { RoutesExchange } from './routes-exchange.ts'
-import { chooseXdp, type XdpChoice, xdpPlan } from './xdp-choice.ts'
+import { chooseXdp, markText, type XdpChoice, xdpPlan } from './xdp-choice.ts'
 
 const REFRESH_MS = 5000
 
@@ -37,6 +39,7 @@ export class PacketSide {
   readonly #xdp: XdpChoice | null
   /** Why the rules of nftables do it all. */
   #notXdp: string
+  readonly #state: LastingState
   #course: Course
   #revision: number
   #directory: Directory
@@ -59,8 +62,10 @@ export class PacketSide {
     this.#tableKey = [seed.readUInt32LE(0), seed.readUInt32LE(4)]
     this.#course = course
     this.#revision = course.revision
-    this.#directory = buildDirectory(course.config, undefined, course.leaving)
-    const { choice, reason } = chooseXdp(course.config)
+    const state = new LastingState(course.config)
+    this.#state = state
+    this.#directory = buildDirectory(course.config, state.directory, course.leaving)
+    const { choice, reason } = chooseXdp(course.config, state.mark)
     this.#xdp = choice
     this.#notXdp = reason
     this.#kernel = new KernelSetup(course.config, this.#directory, choice?.mark)
@@ -70,6 +75,14 @@ export class PacketSide {
 
   get epoch(): number {
     return this.#epoch
+  }
+  /** An agent before left something at work here: a start that fails leaves that as it is. */
+  get inherits(): boolean {
+    return this.#state.inherits
+  }
+  /** What was taken over of it; null: nothing. */
+  get adopted(): Adopted | null {
+    return this.#dataplane?.adopted ?? null
   }
   get directory(): Directory {
     return this.#directory
@@ -87,7 +100,10 @@ export class PacketSide {
 
   /** Everything up to the first packet; the links are not started yet. */
   async start(links: PeerLinks): Promise<void> {
+    this.#state.begin(this.#xdp !== null)
+    this.#save(this.config, this.#directory)
     await this.#kernel.apply()
+    await this.#state.renamed()
     const exchange = new RoutesExchange({
       links,
       directory: this.#directory,
@@ -113,6 +129,7 @@ export class PacketSide {
       },
     })
     this.#dataplane = dataplane
+    if (dataplane.epoch !== null && dataplane.epoch !== this.#epoch) this.#keepEpoch(dataplane.epoch)
     this.#sayDataplane(dataplane)
     if (this.config.roles.includes('host')) this.#kernel.tunReady(TUN_NAME)
     this.#endpoints.follow(this.config, TUN_NAME)
@@ -172,6 +189,7 @@ export class PacketSide {
     if (course.config.roles.includes('forwarder') && !before.includes('forwarder'))
       this.#takeEpoch(course.config)
     const kept = await this.#stillNeeded(held, course.config)
+    this.#save(course.config, directory)
     await this.#kernel.reconfigure(course.config, directory, kept)
     await this.dataplane.reconfigure(this.#plan(course, directory))
     // Only what is in force is told to anybody, and is what the next change starts from.
@@ -194,6 +212,17 @@ export class PacketSide {
     }
   }
 
+  /** Before anything goes by it. */
+  #save(config: NodeConfig, directory: Directory): void {
+    this.#state.save(config, directory, this.#xdp === null ? null : markText(this.#xdp.mark))
+  }
+
+  /** The one before goes on, since its flows do. */
+  #keepEpoch(epoch: number): void {
+    this.#epoch = epoch
+    saveEpoch(this.config.node.stateDir, epoch)
+  }
+
   #takeEpoch({ node }: NodeConfig): void {
     this.#epoch = nextEpoch(node.stateDir, Math.floor(Date.now() / 1000))
   }
@@ -208,6 +237,7 @@ export class PacketSide {
       tableKey: this.#tableKey,
       choiceKey,
       xdp: xdpPlan(this.#xdp, config),
+      lasting: this.#state.plan,
     })
   }
 
@@ -252,12 +282,12 @@ export class PacketSide {
     this.#refresh = null
   }
 
-  /** Stops, and puts the kernel back; each step is tried. */
-  async stop(): Promise<void> {
+  /** Stops; `undo` comes after it, unless what the kernel does is to go on without this agent (`keep`). Each step is tried. */
+  async stop(keep: boolean): Promise<void> {
     this.pause()
     this.#endpoints.close()
     try {
-      await this.#dataplane?.stop()
+      await this.#dataplane?.stop(keep)
     } catch (error) {
       this.#log.error({ error: errorText(error) }, 'data plane did not stop cleanly')
     }
@@ -266,5 +296,6 @@ export class PacketSide {
   async undo(): Promise<void> {
     for (const error of await this.#kernel.undo())
       this.#log.error({ error: errorText(error) }, 'kernel state not restored')
+    this.#state.remove()
   }
 }

@@ -4,6 +4,7 @@ import { mappingKey } from '../gossip/keys.ts'
 import type { Directory, ForwarderEntry, HostEntry, ServiceEntry } from './dataplane/directory.ts'
 import { parseAddress } from './dataplane/flow-key.ts'
 import { assignIndexes, emptyBook, type IndexBook } from './dataplane/index-book.ts'
+import type { LastingPlan } from './dataplane/lasting-plan.ts'
 import type { DataplanePlan, LinkRef, MappingKey } from './dataplane/messages.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
 import type { XdpPlan } from './dataplane/xdp/xdp-plan.ts'
@@ -188,6 +189,7 @@ export interface PlanInputs {
   /** Of the deterministic choice: the same on every node and for the life of the cluster, whatever secrets come and go. */
   readonly choiceKey: readonly [number, number]
   readonly xdp?: XdpPlan | null
+  readonly lasting?: LastingPlan | null
 }
 
 export const buildPlan = ({
@@ -200,6 +202,7 @@ export const buildPlan = ({
   tableKey,
   choiceKey,
   xdp = null,
+  lasting = null,
 }: PlanInputs): DataplanePlan => {
   const { tunnel } = config.addresses
   const isForwarder = config.roles.includes('forwarder') && tunnel !== undefined
@@ -229,5 +232,6 @@ export const buildPlan = ({
     limits: config.limits,
     timeouts: config.timeouts,
     xdp,
+    lasting,
   }
 }

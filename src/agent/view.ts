@@ -25,6 +25,7 @@ import { ShuntError } from '../errors.ts'
 import type { PeerLinks } from '../gossip/links.ts'
 import { readCounters } from '../os/netlink/nftables-counters.ts'
 import { VERSION } from '../version.ts'
+import { adoptedText } from './adopted-text.ts'
 import { CaptureSession } from './capture-session.ts'
 import type { ClusterApi } from './cluster/api.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
@@ -125,6 +126,7 @@ export class View implements AgentView {
       state: this.#state(),
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       dataplane: this.#packets.dataplaneText(worker.xdp),
+      adopted: this.#packets.adopted === null ? null : adoptedText(this.#packets.adopted),
       epoch: worker.epoch,
       peers: this.#links.states().map(({ name, roles, address, state, lastHeardMs, rttMs }) => ({
         name,

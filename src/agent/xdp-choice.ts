@@ -57,12 +57,19 @@ const tryDevices = (names: Iterable<string>): Device[] => {
   })
 }
 
-/** `reason`: why it is nftables, '' if that was asked for. Whether what was asked for by name can be, the data plane finds out. */
-export const chooseXdp = (config: Asker): { choice: XdpChoice | null; reason: string } => {
+/**
+ * `markBefore` is that of an agent before, whose programs are still at work: rules and programs change one after the other, and both go by it.
+ * `reason`: why it is nftables, '' if that was asked for. Whether what was asked for by name can be, the data plane finds out.
+ */
+export const chooseXdp = (
+  config: Asker,
+  markBefore: string | null = null,
+): { choice: XdpChoice | null; reason: string } => {
   if (config.dataplane === 'nftables') return { choice: null, reason: '' }
   const random = randomBytes(6)
   random[0] = (random[0] & 0xfc) | 2
-  const choice = { asked: config.dataplane, mark: new Uint8Array(random) }
+  const mark = markBefore === null ? new Uint8Array(random) : markOf(markBefore)
+  const choice = { asked: config.dataplane, mark }
   // All that the node file names: roles may come while it runs.
   const { uplink, cluster } = config.interfaces
   const reason = config.dataplane === 'xdp' ? null : hindrance(config, new Set([...uplink, ...cluster]))
@@ -98,6 +105,9 @@ export const xdpPlan = (choice: XdpChoice | null, config: Asker): XdpPlan | null
       : [],
   }
 }
+
+const markOf = (text: string): Uint8Array =>
+  Uint8Array.from(text.split(':'), part => Number.parseInt(part, 16))
 
 /** As rules and people write it: `02:…`. */
 export const markText = (mark: Uint8Array): string =>

@@ -1,20 +1,47 @@
+import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
+import { json, localEnvelope, note, print } from '../cli/output.ts'
 import { configFlag } from '../cli/setup-flags.ts'
+import { ShuntError } from '../errors.ts'
 
 export default class Agent extends BaseCommand {
   static override summary = 'Run the agent of this node until SIGTERM or SIGINT.'
   static override description =
     `Runs in the foreground, as root, and logs JSON lines on standard error. The first signal lets
-what is in flight end (timeouts.drain), a second one ends the agent at once. See shunt-node.yaml(5).`
-  static override examples = ['<%= config.bin %> agent --config /etc/shunt/node.yaml']
+what is in flight end (timeouts.drain), a second one ends the agent at once; then the kernel is as
+it was before. See shunt-node.yaml(5).
+
+An agent that is killed, that fails, or that gets SIGUSR2 (systemctl restart sends that) leaves the
+kernel at work: known connections go on, by XDP without any limit of time, by nftables until their
+routes' lease ends (timeouts.routeLease); new ones wait for the next agent, which goes on with all
+flows, mappings and counters, also if it is of another version. --flush removes what an agent left,
+for a node that is to have none any more.`
+  static override examples = [
+    '<%= config.bin %> agent --config /etc/shunt/node.yaml',
+    '<%= config.bin %> agent --flush',
+  ]
   static override flags = {
     config: configFlag,
+    flush: Flags.boolean({
+      description:
+        'Run no agent: remove everything that one left behind (XDP programs, pinned maps, nftables, addresses, settings) and say what. Exit code 5 while an agent runs.',
+    }),
   }
 
   override async run(): Promise<void> {
     const { flags } = await this.parse(Agent)
     const { loadNodeFile } = await import('../config/load.ts')
     const file = loadNodeFile(flags.config)
+    if (flags.flush) {
+      const { flushNode } = await import('../agent/flush.ts')
+      const { removed, failed } = await flushNode(file)
+      if (flags.json) print(json(localEnvelope('shunt.agent.flush/1', { removed, failed }), true))
+      else if (removed.length === 0 && failed.length === 0) note('nothing was left of an agent')
+      else for (const line of removed) print(`removed: ${line}`)
+      if (failed.length > 0)
+        throw new ShuntError('SHUNT_ERR_OS', `these are left: ${failed.join('; ')}; try again`)
+      return
+    }
     const { runAgent } = await import('../agent/agent.ts')
     await runAgent(file)
   }

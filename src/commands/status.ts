@@ -80,6 +80,7 @@ node's CPU, or of a table, it says what to scale.`
       ['pid', data.pid],
       ['uptime', duration(data.uptimeMs)],
       ['data plane', data.dataplane],
+      ...(data.adopted === null ? [] : [['taken over', data.adopted] as const]),
       ['epoch', data.epoch],
       ['memory', bytes(data.memory.rssBytes)],
       ...(data.rates ? [['traffic', trafficText(data.rates)] as const] : []),

@@ -47,6 +47,7 @@ const status = describes<StatusData>()(
     state: z.enum(['starting', 'running', 'draining']),
     uptimeMs: ms,
     dataplane: z.string().describe('What carries packets, and why not XDP.'),
+    adopted: text.nullable().describe('What the agent took over of the one before; null: nothing was there.'),
     epoch: z.int().nullable().describe('Epoch of the flow identifiers; null where none are given out.'),
     peers: z.array(
       z.object({
@@ -288,6 +289,7 @@ const events = describes<EventsData>()(
             'token.used',
             'statement.refused',
             'agent.started',
+            'agent.adopted',
             'agent.stopping',
             'state.unsaved',
             'state.saved',

@@ -118,6 +118,7 @@ export type EventKind =
   | 'token.used'
   | 'statement.refused'
   | 'agent.started'
+  | 'agent.adopted'
   | 'agent.stopping'
   | 'state.unsaved'
   | 'state.saved'

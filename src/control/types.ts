@@ -65,6 +65,8 @@ export interface StatusData {
   uptimeMs: number
   /** `nftables`, `nftables: REASON`, or `xdp native on eth0` (and the like). */
   dataplane: string
+  /** What was taken over of the agent before, a sentence; `null`: nothing was there. */
+  adopted: string | null
   /** Epoch of the flow identifiers; `null` where no identifiers are given out. */
   epoch: number | null
   peers: PeerStatus[]

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { text as streamText } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { buildRuleset } from '../agent/dataplane/nft/ruleset.ts'
+import { hasPinnedLinks } from '../agent/lasting-state.ts'
 import { TUN_NAME } from '../agent/plan.ts'
 import { hindrance } from '../agent/xdp-choice.ts'
 import { loadNodeFile } from '../config/load.ts'
@@ -74,6 +75,7 @@ export const collectFacts = async ({ configFile, controlSocket }: CollectOptions
       if (file === null || file.dataplane === 'nftables') return null
       return hindrance(file, new Set([...file.interfaces.uplink, ...file.interfaces.cluster]))
     }),
+    leftAtWork: valueIn(known(() => file !== null && hasPinnedLinks(file.node))) ?? false,
     configFile,
     config,
     links: linkFacts,

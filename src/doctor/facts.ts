@@ -66,6 +66,8 @@ export interface Facts {
   readonly hasTun: boolean
   /** Why the node file's `dataplane` cannot be XDP on its interfaces; null: it can, or need not. */
   readonly xdpHindrance: Known<string | null>
+  /** XDP programs of an agent of this node are on interfaces, whether it runs or not. */
+  readonly leftAtWork: boolean
   readonly configFile: string
   readonly config: Known<NodeFile>
   readonly links: Known<readonly LinkFact[]>

@@ -4,10 +4,13 @@
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { removeLasting } from '../agent/lasting-state.ts'
 import { ShuntError } from '../errors.ts'
 import { processesCounted, removeCgroups } from './cgroup.ts'
+import { placeFiles } from './node-config.ts'
 import { endProcesses, processesInside } from './processes.ts'
-import { type LabState, removeState } from './state.ts'
+import { type LabState, labDir, removeState } from './state.ts'
+import { nodesOf } from './topology.ts'
 
 /** An agent asked to stop gets this long; nobody waits for connections of a lab that goes. */
 export const GRACE_MS = 2_000
@@ -24,6 +27,8 @@ export const removeLab = (state: LabState, graceMs: number = GRACE_MS): void => 
     () => [...state.processes, ...processesInside(names), ...processesCounted(state.cgroups)],
     graceMs,
   )
+  const files = (name: string): string => placeFiles(labDir(state.name), name).state
+  for (const { name } of nodesOf(state.plan)) removeLasting({ name, stateDir: files(name) })
   const there = () => names.filter(netns => existsSync(`/run/netns/${netns}`))
   const lines = there().map(netns => `netns delete ${netns}\n`)
   // -force: go on after one that another process has removed meanwhile.

@@ -1,7 +1,8 @@
 /** Builds a lab, whole or not at all. */
 import { mkdirSync } from 'node:fs'
 import { count } from '../cli/format.ts'
-import { ShuntError } from '../errors.ts'
+import { errorText, ShuntError } from '../errors.ts'
+import { pinRoot } from '../os/bpf/bpffs.ts'
 import { buildNetwork, checkNamesFree } from './builder.ts'
 import { cgroupDirs, createCgroups } from './cgroup.ts'
 import { lockLab } from './lock.ts'
@@ -60,11 +61,21 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   say(`applications: nginx on ${count(hostsOf(plan).length, 'host')}`)
   for (const host of hostsOf(plan)) state.processes.push(startWeb(state, host))
   if (state.agentCommand !== null && mode !== 'bare') {
+    preparePins(say)
     say(`agents: ${nodesOf(plan).length}, waiting until all are in touch`)
     for (const node of nodesOf(plan)) state.processes.push(startAgent(state, node))
   }
   saveState(state)
   await waitForAll(state, state.processes, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
+}
+
+/** Agents are started in mount namespaces of their own (`ip netns exec`): what they mount there ends with them. */
+const preparePins = (say: (text: string) => void): void => {
+  try {
+    pinRoot()
+  } catch (error) {
+    say(`XDP's state will end with each agent: ${errorText(error)}`)
+  }
 }
 
 const configured =

@@ -23,6 +23,10 @@ export const deleteTable = async (family: string, name: string): Promise<void> =
   }
 }
 
+/** Whether there is a table. Throws as `applyRuleset` does. */
+export const hasTable = async (family: string, name: string): Promise<boolean> =>
+  (await nft(`list table ${family} ${name}\n`)) === null
+
 /** Runs `nft -f -`; answers null, or what it complained about. */
 const nft = async (input: string): Promise<string | null> => {
   const child = spawn('nft', ['-f', '-'], { stdio: ['pipe', 'ignore', 'pipe'] })

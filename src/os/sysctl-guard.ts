@@ -25,6 +25,8 @@ interface Saved {
 export class SysctlGuard {
   readonly #path: string
   readonly #saved: Saved[]
+  /** Paths that this process has set. */
+  readonly #set = new Set<string>()
 
   /** Continues what `savePath` says was changed and not restored. Throws ShuntError if that file is damaged. */
   constructor(savePath: string) {
@@ -32,12 +34,18 @@ export class SysctlGuard {
     this.#saved = readSaved(savePath)
   }
 
+  /** Names of what is changed, as `sysctl` writes them. */
+  get changed(): string[] {
+    return this.#saved.map(({ name }) => name.join('/'))
+  }
+
   /** Sets a value, after writing down the original; a setting that has the value already is left alone. */
   set(name: SysctlName, value: string | number): void {
     const parts = [...partsOf(name)]
     const current = readSysctl(parts)
-    if (words(current) === words(String(value))) return
     const path = sysctlPath(parts)
+    this.#set.add(path)
+    if (words(current) === words(String(value))) return
     if (!this.#saved.some(saved => sysctlPath(saved.name) === path)) {
       this.#saved.push({ name: parts, original: current })
       this.#save()
@@ -50,9 +58,22 @@ export class SysctlGuard {
    * first error; what failed stays on file.
    */
   restore(): void {
+    this.#set.clear()
+    this.#restore(this.#saved.splice(0))
+  }
+
+  /** The same for what an earlier process changed and this one has not asked for. */
+  restoreOthers(): void {
+    const all = this.#saved.splice(0)
+    const mine = all.filter(({ name }) => this.#set.has(sysctlPath(name)))
+    this.#saved.push(...mine)
+    this.#restore(all.filter(saved => !mine.includes(saved)))
+  }
+
+  #restore(those: readonly Saved[]): void {
     const failed: Saved[] = []
     let firstError: unknown
-    for (const saved of this.#saved.splice(0).reverse()) {
+    for (const saved of [...those].reverse()) {
       try {
         if (existsSync(sysctlPath(saved.name))) writeSysctl(saved.name, saved.original)
       } catch (error) {
@@ -60,13 +81,10 @@ export class SysctlGuard {
         failed.unshift(saved)
       }
     }
-    if (failed.length === 0) {
-      rmSync(this.#path, { force: true })
-      return
-    }
     this.#saved.push(...failed)
-    this.#save()
-    throw firstError
+    if (this.#saved.length === 0) rmSync(this.#path, { force: true })
+    else if (those.length > 0) this.#save()
+    if (failed.length > 0) throw firstError
   }
 
   /** Undoes what an earlier process with the same file left changed; harmless if there is nothing. */

@@ -220,6 +220,29 @@ lab('guard: the next process undoes what a killed one left', () => {
   })
 })
 
+lab(
+  'guard: what the process before changed and this one does not ask for goes back, the rest stays all the time',
+  () => {
+    const path = join(folder, 'f.json')
+    pair.right.run(() => {
+      writeSysctl(FORWARD, 0)
+      writeSysctl(ANNOUNCE, 0)
+      const killed = new SysctlGuard(path)
+      killed.set(FORWARD, 1)
+      killed.set(ANNOUNCE, 2)
+      const next = new SysctlGuard(path)
+      next.set(ANNOUNCE, 2)
+      assert.equal([readSysctl(FORWARD), readSysctl(ANNOUNCE)], ['1', '2'], 'nothing has changed yet')
+      next.restoreOthers()
+      assert.equal([readSysctl(FORWARD), readSysctl(ANNOUNCE)], ['0', '2'])
+      assert.equal(next.changed.length, 1)
+      next.restore()
+      assert.is(readSysctl(ANNOUNCE), '0')
+      assert.is(existsSync(path), false)
+    })
+  },
+)
+
 lab('guard: the original is on file before the change is made', () => {
   const path = join(folder, 'c.json')
   pair.right.run(() => {

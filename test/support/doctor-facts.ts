@@ -51,6 +51,7 @@ export const healthyFacts = (): Facts => ({
   nftRuleset: { value: true },
   hasTun: true,
   xdpHindrance: { value: null },
+  leftAtWork: false,
   configFile: '/etc/shunt/node.yaml',
   config: { value: parseNodeFile(NODE_FILE, 'node.yaml') },
   links: {

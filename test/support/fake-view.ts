@@ -38,6 +38,7 @@ export const STATUS: StatusData = {
   state: 'running',
   uptimeMs: 7_530_000,
   dataplane: 'nftables',
+  adopted: null,
   epoch: 3,
   peers: [
     { name: 'h1', roles: ['host'], address: '10.10.0.31', state: 'alive', lastHeardMs: 120, rttMs: 0.4 },

@@ -2,6 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { halfSipHash13 } from '../../src/agent/dataplane/half-siphash.ts'
 import { SlotTable } from '../../src/agent/dataplane/slot-table.ts'
+import { keptColumns } from '../support/columns.ts'
 import { integers, runSeeds, seeded } from '../support/random.ts'
 
 const it = suite('slot-table')
@@ -65,9 +66,12 @@ for (const { capacity, keyWords, lists, universe } of [
   { capacity: 256, keyWords: 10, lists: 5, universe: 300 },
 ])
   for (const seed of runSeeds())
-    it(`equals its twin: capacity ${capacity}, keys of ${keyWords} words, seed ${seed}`, () => {
+    it(`equals its twin, whoever goes on with its columns: capacity ${capacity}, keys of ${keyWords} words, seed ${seed}`, () => {
       const pick = integers(seeded(seed))
-      const table = new SlotTable({ capacity, keyWords, lists, k0: seed, k1: ~seed })
+      const columns = keptColumns()
+      const makeTable = (k0: number): SlotTable =>
+        new SlotTable({ capacity, keyWords, lists, k0, k1: ~seed, columns })
+      let table = makeTable(seed)
       const twin = new Twin(lists)
       const keys = Array.from({ length: universe }, (_, i) =>
         Uint32Array.from({ length: keyWords }, (_, word) =>
@@ -109,9 +113,34 @@ for (const { capacity, keyWords, lists, universe } of [
           twin.move(name, list, step)
         }
         if (step % 500 === 0) compare(table, twin)
+        if (step % 1700 === 0) {
+          // Each entry of a list is of another time, so that the order is known.
+          table = makeTable(step)
+          table.adopt(0, () => true)
+          compare(table, twin)
+        }
       }
       compare(table, twin)
     })
+
+it('takes over what is wanted, at later times, and nothing that is torn', () => {
+  const columns = keptColumns()
+  const settings = { capacity: 8, keyWords: 1, lists: 2, columns }
+  const before = new SlotTable({ ...settings, k0: 1, k1: 2 })
+  for (let key = 0; key < 6; key++) before.insert(Uint32Array.of(key), 0, key % 2, 10 * key)
+  columns.u8('lists', 8)[5] = 77
+  columns.f64('last-use', 8)[4] = Number.NaN
+  columns.u32('keys', 8)[3] = 1 // twice the same key: the one that was used last
+  const table = new SlotTable({ ...settings, k0: 3, k1: 4 })
+  table.adopt(-1000, slot => slot !== 2)
+  assert.equal(
+    [0, 1, 2, 3, 4, 5].map(key => table.find(Uint32Array.of(key))),
+    [0, 1, -1, -1, -1, -1],
+  )
+  assert.equal([table.size, table.lastUse[0], table.lastUse[1]], [2, -1000, -990])
+  for (let key = 10; key < 16; key++) assert.ok(table.insert(Uint32Array.of(key), 0, 0, 1) >= 0)
+  assert.is(table.insert(Uint32Array.of(99), 0, 0, 1), -1, 'every place is used again, once')
+})
 
 it('keeps colliding entries findable through any order of removals', () => {
   // 64 keys in 128 buckets, again and again with other hash keys: chains that wrap around the end appear.

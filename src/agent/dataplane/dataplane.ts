@@ -5,6 +5,7 @@ import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { CaptureBatch, CaptureOrder } from './capture.ts'
+import type { Adopted } from './lasting-plan.ts'
 import type {
   DataplanePlan,
   FlowRow,
@@ -37,6 +38,10 @@ export interface DataplaneEvents {
 export class Dataplane {
   /** As of the start. */
   xdp: XdpState = { text: null, reasons: [] }
+  /** What was taken over of the agent before; null: there was nothing. */
+  adopted: Adopted | null = null
+  /** Of the forwarder role at the start: that of the agent before, when it went on. */
+  epoch: number | null = null
   /** Takes what the capture that runs has caught. */
   captured: ((batch: CaptureBatch) => void) | null = null
   readonly #wake = EventFd.open()
@@ -167,13 +172,14 @@ export class Dataplane {
     })
   }
 
-  async stop(): Promise<void> {
+  /** @param keep what the kernel does goes on without this agent */
+  async stop(keep = false): Promise<void> {
     if (this.#over) return
     this.#stopping = true
     const done = new Promise<void>(resolve => {
       this.#stopped = resolve
     })
-    this.send({ type: 'stop' })
+    this.send({ type: 'stop', keep })
     await done
     await this.#worker.terminate()
     this.#port.close()
@@ -184,6 +190,8 @@ export class Dataplane {
     switch (message.type) {
       case 'ready':
         this.xdp = message.xdp
+        this.adopted = message.adopted
+        this.epoch = message.epoch
         return this.#ready()
       case 'plumb':
         return this.#events.plumb(message.forwarderIpv4, message.words)

@@ -1,3 +1,4 @@
+import type { Columns } from './columns.ts'
 import type { Datagrams } from './datagrams.ts'
 import type { DropCounters } from './drops.ts'
 import type { KernelTable } from './kernel-table.ts'
@@ -22,6 +23,10 @@ export interface EngineParts {
   /** Bytes of the largest packet that the way to a host's address (four words) takes; left out: as the plan says. */
   readonly mtuTo?: (host: Uint32Array, nowMs: number) => number
   readonly epochChanged: (epoch: number) => void
+  /** Where tables keep what outlives the agent; left out: nothing does. */
+  readonly columns?: Columns
+  /** The columns are an earlier agent's, whose tables this one goes on with (adopt.ts). */
+  readonly continued?: boolean
 }
 
 export type Mutable<T> = { -readonly [K in keyof T]: T[K] }

@@ -57,6 +57,7 @@ export class Engine {
   #hostSettings: Mutable<HostSettings> | null = null
   /** Of a forwarder role that went: hosts may still hold mappings of it. */
   #lastEpoch: number | null = null
+  #keepForwarder: () => void = () => {}
   #nowMs = 0
 
   constructor(parts: EngineParts) {
@@ -177,7 +178,7 @@ export class Engine {
   }
 
   #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>): void {
-    const { core, icmp, settings, identifiers } = makeForwarder(this.#parts, this.plan, own, {
+    const { core, icmp, settings, identifiers, keep } = makeForwarder(this.#parts, this.plan, own, {
       directory: this.directory,
       allotment: this.allotment,
       held: this.heldByForwarder,
@@ -189,6 +190,7 @@ export class Engine {
     this.forwarder = core
     this.icmp.forwarder = icmp
     this.#forwarderSettings = settings
+    this.#keepForwarder = keep
     this.identifiers = identifiers
   }
 
@@ -344,6 +346,7 @@ export class Engine {
 
   tick(nowMs: number): void {
     this.forwarder?.tick(nowMs)
+    if (this.forwarder !== null) this.#keepForwarder()
     this.host?.tick(nowMs)
     this.classifier?.tick(nowMs)
     this.allotment.tick()

@@ -13,6 +13,8 @@ export interface SequenceCounter {
   readonly last: number
   /** Takes the next one. */
   next(): number
+  /** So many have been taken by an agent before. */
+  goOn(last: number): void
 }
 
 /** For a forwarder that alone sends under its tunnel address. */
@@ -25,6 +27,9 @@ export const ownSequence = (): SequenceCounter => {
     next: () => {
       last = (last + 1) >>> 0
       return last
+    },
+    goOn: taken => {
+      last = taken
     },
   }
 }

@@ -1,3 +1,4 @@
+import { type Columns, HEAP } from './columns.ts'
 import { SlotTable } from './slot-table.ts'
 
 /** The lists of a forwarder's flow table; each is in exact order of last use and has one time-out. */
@@ -54,18 +55,24 @@ export class FlowTable {
   /** Sequence of the first mapping message of this allocation. */
   readonly firstSequence: Uint32Array
 
-  constructor(routeCapacity: number, embryonicCapacity: number, k0: number, k1: number) {
+  constructor(
+    routeCapacity: number,
+    embryonicCapacity: number,
+    k0: number,
+    k1: number,
+    columns: Columns = HEAP,
+  ) {
     const capacity = routeCapacity + embryonicCapacity
     this.routeCapacity = routeCapacity
     this.embryonicCapacity = embryonicCapacity
-    this.table = new SlotTable({ capacity, keyWords: FLOW_KEY_WORDS, lists: 7, k0, k1 })
-    this.host = new Uint8Array(capacity)
-    this.identifier = new Uint32Array(capacity)
-    this.service = new Uint16Array(capacity)
-    this.flags = new Uint8Array(capacity)
-    this.slowPackets = new Uint32Array(capacity)
-    this.plumbedUntilMs = new Float64Array(capacity)
-    this.firstSequence = new Uint32Array(capacity)
+    this.table = new SlotTable({ capacity, keyWords: FLOW_KEY_WORDS, lists: 7, k0, k1, columns })
+    this.host = columns.u8('host', capacity)
+    this.identifier = columns.u32('identifier', capacity)
+    this.service = columns.u16('service', capacity)
+    this.flags = columns.u8('flags', capacity)
+    this.slowPackets = columns.u32('slow-packets', capacity)
+    this.plumbedUntilMs = columns.f64('plumbed-until-ms', capacity)
+    this.firstSequence = columns.u32('first-sequence', capacity)
   }
 
   get embryonic(): number {

@@ -383,6 +383,26 @@ export class HostCore {
         this.#forwarders.set(tunnelIpv4, { epoch: 0, ipv4, tunnelWords6 })
   }
 
+  /**
+   * Takes in the mappings that an agent before left in the table's columns, and with them the epoch of each forwarder.
+   * @param laterMs see SlotTable.adopt
+   */
+  adopt(laterMs: number): void {
+    const { mappings } = this
+    const { table, tuples, epoch } = mappings
+    mappings.adopt(
+      laterMs,
+      slot =>
+        this.#forwarders.has(table.keyWord(slot, 3)) &&
+        this.#directory.serviceOf(tuples, slot * TUPLE_WORDS) !== undefined,
+    )
+    for (const slot of table.select(() => true)) {
+      mappings.committedUntilMs[slot] = 0
+      const forwarder = this.#forwarders.get(table.keyWord(slot, 3))!
+      if (forwarder.epoch === 0 || (epoch[slot] - forwarder.epoch) >> 0 > 0) forwarder.epoch = epoch[slot]
+    }
+  }
+
   tick(nowMs: number, maxWork = 4096): void {
     const { timeouts } = this.#settings
     let work = this.#expire(MAPPING_LIST.EMBRYONIC, timeouts.embryonic, nowMs, maxWork)

@@ -1,3 +1,4 @@
+import { type Columns, HEAP } from './columns.ts'
 import { halfSipHash13 } from './half-siphash.ts'
 import { SlotTable } from './slot-table.ts'
 
@@ -11,6 +12,8 @@ export interface IdentifierSettings {
   readonly k1: number
   /** Most candidates looked at, in the neutral class and again outside of it; 1..256. */
   readonly maxProbes?: number
+  /** For what `adopt` goes by; left out: they end with the process. */
+  readonly columns?: Columns
 }
 
 const IN_USE = 0
@@ -49,9 +52,9 @@ export class IdentifierAllocator {
   readonly #seed = new Uint32Array(3)
   readonly #key = new Uint32Array(1)
 
-  constructor({ capacity, quarantineMs, k0, k1, maxProbes = 256 }: IdentifierSettings) {
-    this.#table = new SlotTable({ capacity, keyWords: 1, lists: 2, k0, k1 })
-    this.#owners = new Int32Array(capacity)
+  constructor({ capacity, quarantineMs, k0, k1, maxProbes = 256, columns = HEAP }: IdentifierSettings) {
+    this.#table = new SlotTable({ capacity, keyWords: 1, lists: 2, k0, k1, columns })
+    this.#owners = columns.i32('owners', capacity)
     this.capacity = capacity
     this.quarantineMs = quarantineMs
     this.#k0 = k0
@@ -128,6 +131,34 @@ export class IdentifierAllocator {
   /** Whether the identifier leaves the L4 checksum as it is for packets with these ports. */
   isNeutral(identifier: number, ports: number): boolean {
     return isNeutral(identifier, ports)
+  }
+
+  /**
+   * Takes in what an earlier process left in the columns. One that is in use and whose owner does not hold it (any more) rests from now on;
+   * those that nobody owns are the kernel's to give away until `restReserved`.
+   * @param laterMs see SlotTable.adopt
+   */
+  adopt(laterMs: number, holds: (owner: number, identifier: number) => boolean, nowMs: number): void {
+    const table = this.#table
+    table.adopt(laterMs, slot => table.keys[slot] !== 0)
+    for (const slot of table.select(slot => table.listOf(slot) === IN_USE))
+      if (this.#owners[slot] !== NOBODY && !holds(this.#owners[slot], table.keys[slot]))
+        table.move(slot, QUARANTINE, nowMs)
+  }
+
+  /** No flow of the kernel's is to be found any more: what it may have taken all the same rests. */
+  restReserved(nowMs: number): void {
+    const table = this.#table
+    const reserved = (slot: number): boolean => table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
+    for (const slot of table.select(reserved)) table.move(slot, QUARANTINE, nowMs)
+  }
+
+  /** Takes an identifier in use that an earlier process allocated, or the kernel gave away; false: it is taken, or there is no room. */
+  claim(identifier: number, owner: number, nowMs: number): boolean {
+    if (this.isReserved(identifier)) return this.rehome(identifier, owner)
+    if (this.#find(identifier) >= 0 || this.#table.size >= this.capacity) return false
+    this.#owners[this.#table.insert(this.#key, 0, IN_USE, nowMs)] = owner
+    return true
   }
 
   /** The owner given at allocation, or -1 if the identifier is not in use (or in quarantine). */

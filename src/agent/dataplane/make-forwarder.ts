@@ -1,9 +1,11 @@
 import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
+import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { outerBytes } from './encapsulate.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
+import { ownSequence } from './flow-mapping.ts'
 import { FLOW_FLAG, FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
@@ -17,6 +19,9 @@ import type { RouteKind } from './plumber.ts'
 
 /** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
 const IDENTIFIERS_PER_FLOW = 4
+
+/** More than the kernel can take after an agent's last word (timeouts.unattended), and so few that the count does not come round. */
+const UNSEEN_SEQUENCES = 2 ** 26
 
 /** What outlives the role, or is shared with others. */
 export interface ForwarderSurroundings {
@@ -42,19 +47,30 @@ export const makeForwarder = (
   icmp: IcmpForwarder
   settings: Mutable<ForwarderSettings>
   identifiers: IdentifierAllocator
+  /** Several times a second: what the next agent goes on from. */
+  keep: () => void
 } => {
   const { directory } = kept
   const { output, datagrams, plumber, drops, kernel, nowS } = parts
   const { limits, timeouts, mtuBytes, tableKey } = plan
   const [k0, k1] = tableKey
   const capacity = IDENTIFIERS_PER_FLOW * (limits.flows + limits.embryonicFlows)
+  const { columns = HEAP, continued = false } = parts
+  const quarantineMs = timeouts.quarantine
   const identifiers =
-    kept.identifiers ?? new IdentifierAllocator({ capacity, quarantineMs: timeouts.quarantine, k0, k1 })
-  const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1)
+    kept.identifiers ??
+    new IdentifierAllocator({ capacity, quarantineMs, k0, k1, columns: within('identifiers', columns) })
+  const flows = new FlowTable(limits.flows, limits.embryonicFlows, k0, k1, within('flows', columns))
+  // Epoch, and last sequence.
+  const cell = columns.u32('forwarder', 2)
+  const goesOn = continued && cell[0] !== 0
+  const sequence = kernel?.sequence ?? ownSequence()
+  if (goesOn) sequence.goOn((cell[1] + UNSEEN_SEQUENCES) >>> 0)
   const { keys } = flows.table
   const settings: Mutable<ForwarderSettings> = {
     tunnelWords: own.tunnelWords,
-    epoch: kept.epoch,
+    // Hosts keep the mappings of an epoch that goes on.
+    epoch: goesOn ? cell[0] : kept.epoch,
     mtuBytes,
     timeouts,
     plumbAfterPackets: PLUMB_AFTER_PACKETS,
@@ -91,7 +107,7 @@ export const makeForwarder = (
   }
   const core = new ForwarderCore({
     flows,
-    sequence: kernel?.sequence,
+    sequence,
     identifiers,
     held: kept.held,
     directory,
@@ -164,7 +180,12 @@ export const makeForwarder = (
       drop: reason => drops.add(reason),
     },
   })
-  return { core, icmp, settings, identifiers }
+  const keep = (): void => {
+    cell[0] = core.epoch
+    cell[1] = sequence.last
+  }
+  keep()
+  return { core, icmp, settings, identifiers, keep }
 }
 
 /** The smallest MTU that a link of the Internet may have: what is no larger fits everywhere (RFC 791; RFC 8200, section 5). */

@@ -1,3 +1,4 @@
+import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { ipv4Word, isIpv4 } from './flow-key.ts'
@@ -36,6 +37,7 @@ export const makeHost = (
     plan.limits.embryonicFlows,
     plan.tableKey[0],
     plan.tableKey[1],
+    within('mappings', parts.columns ?? HEAP),
   )
   const { keys } = mappings.table
   const settings: Mutable<HostSettings> = {

@@ -1,4 +1,5 @@
 import { AddressMap } from './address-map.ts'
+import { type Columns, HEAP } from './columns.ts'
 import { SlotTable } from './slot-table.ts'
 
 export const MAPPING_LIST = {
@@ -15,6 +16,7 @@ export const MAPPING_LIST = {
 export const MAPPING_KEY_WORDS = 5
 /** Client (four words), VIP (four words), ports, protocol: the flow key. */
 export const TUPLE_WORDS = 10
+const PROTOCOL = 9
 
 /**
  * A host's mapping table (R-E8): (tunnel address, identifier) -> the connection's 4-tuple, with the epoch and
@@ -32,15 +34,15 @@ export class MappingTable {
   /** Mappings by VIP; none without any. */
   readonly vips = new AddressMap<number>()
 
-  constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number) {
+  constructor(capacity: number, embryonicCapacity: number, k0: number, k1: number, columns: Columns = HEAP) {
     const total = capacity + embryonicCapacity
     this.embryonicCapacity = embryonicCapacity
-    this.table = new SlotTable({ capacity: total, keyWords: MAPPING_KEY_WORDS, lists: 4, k0, k1 })
-    this.tuples = new Uint32Array(total * TUPLE_WORDS)
-    this.epoch = new Uint32Array(total)
-    this.sequence = new Uint32Array(total)
-    this.slowPackets = new Uint32Array(total)
-    this.committedUntilMs = new Float64Array(total)
+    this.table = new SlotTable({ capacity: total, keyWords: MAPPING_KEY_WORDS, lists: 4, k0, k1, columns })
+    this.tuples = columns.u32('tuples', total * TUPLE_WORDS)
+    this.epoch = columns.u32('epoch', total)
+    this.sequence = columns.u32('sequence', total)
+    this.slowPackets = columns.u32('slow-packets', total)
+    this.committedUntilMs = columns.f64('committed-until-ms', total)
   }
 
   /** The slot to give up for a new entry, or -1 when there is room. Embryonic entries never displace others. */
@@ -67,20 +69,34 @@ export class MappingTable {
     if (slot < 0) return slot
     this.slowPackets[slot] = 0
     this.committedUntilMs[slot] = 0
-    this.tuples.set(tuple, slot * TUPLE_WORDS)
+    this.#write(slot, tuple)
     this.#count(slot, 1)
     return slot
   }
 
   setTuple(slot: number, tuple: Uint32Array): void {
     this.#count(slot, -1)
-    this.tuples.set(tuple, slot * TUPLE_WORDS)
+    this.#write(slot, tuple)
     this.#count(slot, 1)
   }
 
   remove(slot: number): void {
     this.#count(slot, -1)
+    this.tuples[slot * TUPLE_WORDS + PROTOCOL] = 0
     this.table.remove(slot)
+  }
+
+  /** The protocol last and cleared first: one that was cut short is none (`adopt`). */
+  #write(slot: number, tuple: Uint32Array): void {
+    const at = slot * TUPLE_WORDS
+    this.tuples[at + PROTOCOL] = 0
+    for (let i = 0; i < TUPLE_WORDS; i++) this.tuples[at + i] = tuple[i]
+  }
+
+  /** Of an empty table: takes in what an earlier process left in the columns, as far as `keep` wants it. @param laterMs see SlotTable.adopt */
+  adopt(laterMs: number, keep: (slot: number) => boolean): void {
+    this.table.adopt(laterMs, slot => this.tuples[slot * TUPLE_WORDS + PROTOCOL] !== 0 && keep(slot))
+    for (const slot of this.table.select(() => true)) this.#count(slot, 1)
   }
 
   #count(slot: number, by: number): void {

@@ -5,6 +5,7 @@ import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { CaptureBatch, CaptureOrder } from './capture.ts'
 import type { Directory } from './directory.ts'
+import type { Adopted, LastingPlan } from './lasting-plan.ts'
 import type { EdgeStatus } from './xdp/edge.ts'
 import type { XdpPlan } from './xdp/xdp-plan.ts'
 
@@ -52,6 +53,8 @@ export interface DataplanePlan {
   readonly timeouts: NodeConfig['timeouts']
   /** Null, or left out: nftables does it all. */
   readonly xdp?: XdpPlan | null
+  /** Null, or left out: all state ends with the agent. */
+  readonly lasting?: LastingPlan | null
 }
 
 export interface WorkerData {
@@ -95,10 +98,17 @@ export type ToWorker =
   /** Renewed much more often than anything else changes; not answered. */
   | { readonly type: 'leases'; readonly leases: readonly HostLease[] }
   | { readonly type: 'probe'; readonly targets: readonly ProbeTarget[] }
-  | { readonly type: 'stop' }
+  /** `keep`: what the kernel does goes on without this agent, for the next. */
+  | { readonly type: 'stop'; readonly keep: boolean }
 
 export type FromWorker =
-  | { readonly type: 'ready'; readonly xdp: XdpState }
+  | {
+      readonly type: 'ready'
+      readonly xdp: XdpState
+      /** Null: there was nothing to take over. */
+      readonly adopted: Adopted | null
+      readonly epoch: number | null
+    }
   | { readonly type: 'plumb'; readonly forwarderIpv4: number; readonly words: Uint32Array }
   | { readonly type: 'ended'; readonly words: Uint32Array }
   | { readonly type: 'epoch'; readonly epoch: number }
@@ -134,6 +144,7 @@ export interface WorkerStatus {
   /** What XDP has counted; null: it is not in force. */
   readonly edge: EdgeStatus | null
   readonly xdp: XdpState
+  readonly adopted: Adopted | null
   readonly epoch: number | null
   readonly limits: readonly {
     readonly name: string

@@ -13,8 +13,9 @@ import { Edge, type EdgeStatus } from './xdp/edge.ts'
 import { localHostOf } from './xdp/edge-tables.ts'
 import { FirstPackets } from './xdp/first-packets.ts'
 import { kernelLooks } from './xdp/kernel-looks.ts'
+import type { RouteTable } from './xdp/route-table.ts'
 import { tickNow } from './xdp/tick.ts'
-import { XdpPlumber } from './xdp/xdp-plumber.ts'
+import { XdpPlumber, type XdpTables } from './xdp/xdp-plumber.ts'
 
 export class Plumbing {
   readonly plumber: Plumber
@@ -101,9 +102,26 @@ export class Plumbing {
     return kernelLooks(tables, classMaps.embryos, tickNow)
   }
 
-  close(): void {
+  /** Tables of routes and mappings that the kernel looks up; null: nftables has them. */
+  get tables(): XdpTables | null {
+    return this.#xdp?.edge.tables ?? null
+  }
+
+  /** Half-open flows of the kernel's own; null: it has none. */
+  get embryos(): RouteTable | null {
+    return this.#xdp?.edge.classMaps.embryos ?? null
+  }
+
+  /** What an agent before had and this one begins anew; a sentence each. */
+  get notes(): readonly string[] {
+    return this.#xdp?.edge.notes ?? []
+  }
+
+  /** @param keep the programs stay at work */
+  close(keep: boolean): void {
     this.first?.close()
-    this.#xdp?.edge.close()
+    if (keep) this.#xdp?.edge.leave()
+    else this.#xdp?.edge.close()
     this.#elements.close()
   }
 }
@@ -114,7 +132,8 @@ const openEdge = (plan: DataplanePlan): { edge: Edge } | { refused: string } | R
   try {
     return { edge: new Edge(plan, xdp) }
   } catch (error) {
-    if (xdp.asked === 'xdp') throw error
+    // What an agent before left is still at work then, and nothing else may be put behind it.
+    if (xdp.asked === 'xdp' || plan.lasting?.adopt) throw error
     return { refused: errorText(error) }
   }
 }

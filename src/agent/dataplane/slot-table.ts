@@ -1,3 +1,4 @@
+import { type Columns, HEAP } from './columns.ts'
 import { halfSipHash13 } from './half-siphash.ts'
 
 export interface SlotTableSettings {
@@ -10,6 +11,8 @@ export interface SlotTableSettings {
   /** Secret 64-bit hash key, as two 32-bit numbers. */
   readonly k0: number
   readonly k1: number
+  /** For what `adopt` goes by; left out: it ends with the process. */
+  readonly columns?: Columns
 }
 
 /**
@@ -45,7 +48,7 @@ export class SlotTable {
   /** Slot + 1 of the first freed slot; the chain goes on in `#newer`. */
   #freed = 0
 
-  constructor({ capacity, keyWords, lists, k0, k1 }: SlotTableSettings) {
+  constructor({ capacity, keyWords, lists, k0, k1, columns = HEAP }: SlotTableSettings) {
     inRange('capacity', capacity, 1, 2 ** 28)
     inRange('keyWords', keyWords, 1, 64)
     inRange('lists', lists, 1, 254)
@@ -56,15 +59,65 @@ export class SlotTable {
     const buckets = 2 ** Math.ceil(Math.log2(capacity * 2))
     this.#mask = buckets - 1
     this.#buckets = new Int32Array(buckets)
-    this.keys = new Uint32Array(capacity * keyWords)
-    this.lastUse = new Float64Array(capacity)
+    this.keys = columns.u32('keys', capacity * keyWords)
+    this.lastUse = columns.f64('last-use', capacity)
     this.#hashes = new Uint32Array(capacity)
-    this.#listOf = new Uint8Array(capacity)
+    this.#listOf = columns.u8('lists', capacity)
     this.#newer = new Int32Array(capacity)
     this.#older = new Int32Array(capacity)
     this.#newest = new Int32Array(lists)
     this.#oldest = new Int32Array(lists)
     this.#lengths = new Int32Array(lists)
+  }
+
+  /**
+   * Of a table whose columns are an earlier process's: takes in what they say, as far as `keep` wants it, and forgets the rest.
+   * @param laterMs what is added to the times of use
+   */
+  adopt(laterMs: number, keep: (slot: number) => boolean): void {
+    const found: number[] = []
+    const lists = this.#lengths.length
+    for (let slot = 0; slot < this.capacity; slot++) {
+      const list = this.#listOf[slot]
+      if (list === 0) continue
+      this.#listOf[slot] = 0
+      this.lastUse[slot] += laterMs
+      if (list <= lists && Number.isFinite(this.lastUse[slot])) {
+        this.#listOf[slot] = list
+        found.push(slot)
+      }
+    }
+    found.sort((a, b) => this.lastUse[a] - this.lastUse[b])
+    for (const slot of found) {
+      const list = this.#listOf[slot] - 1
+      this.#listOf[slot] = 0
+      if (keep(slot)) this.#takeIn(slot, list)
+    }
+    this.#chainFreed()
+  }
+
+  #takeIn(slot: number, list: number): void {
+    const { keys, keyWords } = this
+    const at = slot * keyWords
+    const hash = halfSipHash13(this.#k0, this.#k1, keys, at, keyWords)
+    let bucket = hash & this.#mask
+    for (; this.#buckets[bucket] !== 0; bucket = (bucket + 1) & this.#mask) {
+      const other = this.#buckets[bucket] - 1
+      if (this.#hashes[other] === hash && this.#equals(other, keys, at)) return
+    }
+    this.#buckets[bucket] = slot + 1
+    this.#hashes[slot] = hash
+    this.#link(slot, list, this.lastUse[slot])
+    this.#size++
+    this.#highWater = Math.max(this.#highWater, slot + 1)
+  }
+
+  #chainFreed(): void {
+    for (let slot = this.#highWater - 1; slot >= 0; slot--) {
+      if (this.#listOf[slot] !== 0) continue
+      this.#newer[slot] = this.#freed
+      this.#freed = slot + 1
+    }
   }
 
   /** Memory of its arrays. */

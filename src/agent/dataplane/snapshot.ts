@@ -85,7 +85,7 @@ const bytesOf = (table: object | null | undefined): number => {
 export const workerStatus = (
   engine: Engine,
   extra: Record<string, number>,
-): Omit<WorkerStatus, 'edge' | 'xdp'> => {
+): Omit<WorkerStatus, 'edge' | 'xdp' | 'adopted'> => {
   const { forwarder, host, classifier, identifiers } = engine
   const counters: Record<string, number> = { ...extra, ...engine.allotment.counters }
   const add = (role: string, values: object | undefined): void => {

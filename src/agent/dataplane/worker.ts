@@ -15,6 +15,8 @@ import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
 import { Engine } from './engine.ts'
 import { formatAddress } from './flow-key.ts'
+import { Lasting } from './lasting.ts'
+import type { Adopted } from './lasting-plan.ts'
 import {
   BATCH_WORDS,
   type DataplanePlan,
@@ -51,6 +53,8 @@ class Worker {
   readonly #output: PacketOutput
   readonly #datagrams: Datagrams
   readonly #plumbing: Plumbing
+  readonly #lasting: Lasting | null
+  readonly #adopted: Adopted | null
   readonly #engine: Engine
   readonly #pathMtu = new PathMtu(host => routeMtu(formatAddress(host, 0)))
   readonly #captures: CaptureDesk
@@ -62,6 +66,8 @@ class Worker {
   readonly #key = new Uint32Array(10)
   #nowS = 0
   #running = true
+  /** At the end: what the kernel does stays. */
+  #keep = false
   #tickAtMs = 0
   #batchAtMs = 0
   #ringDrops = 0
@@ -88,6 +94,8 @@ class Worker {
       () => this.#nowS,
       ipv4 => this.#datagrams.offsetOf(ipv4),
     )
+    const notes: string[] = []
+    this.#lasting = Lasting.open(plan, notes)
     this.#captures = new CaptureDesk(
       order => this.#plumbing.capture(order),
       batch => this.#post({ type: 'captured', batch }),
@@ -102,7 +110,11 @@ class Worker {
       nowS: () => this.#nowS,
       mtuTo: (host, nowMs) => Math.min(this.#devices.frameSize, this.#pathMtu.to(host, plan.mtuBytes, nowMs)),
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
+      columns: this.#lasting?.columns,
+      continued: this.#lasting?.continued,
     })
+    notes.push(...this.#plumbing.notes)
+    this.#adopted = this.#lasting?.adopt(this.#engine, this.#plumbing, notes) ?? null
     this.#plumbing.first?.apply(plan)
   }
 
@@ -165,7 +177,10 @@ class Worker {
   run(): void {
     this.#watch()
     this.#plumbing.renew(readClocks())
-    this.#post({ type: 'ready', xdp: this.#plumbing.state })
+    this.#post({
+      ...{ type: 'ready', xdp: this.#plumbing.state, adopted: this.#adopted },
+      epoch: this.#engine.forwarder?.epoch ?? null,
+    })
     let packets = 0
     let windowMs = 0
     let busyUntilMs = 0
@@ -335,6 +350,7 @@ class Worker {
       case 'probe':
         return this.#probe(message.targets, nowMs)
       case 'stop':
+        this.#keep = message.keep
         this.#running = false
     }
   }
@@ -359,14 +375,20 @@ class Worker {
       kernel_change_failures: changeFailures,
     }
     const edge = this.#plumbing.edgeStatus()
-    return { ...workerStatus(this.#engine, extra), edge, xdp: this.#plumbing.state } satisfies WorkerStatus
+    return {
+      ...workerStatus(this.#engine, extra),
+      edge,
+      xdp: this.#plumbing.state,
+      adopted: this.#adopted,
+    } satisfies WorkerStatus
   }
 
   #close(): void {
     this.#prober?.close()
     this.#captures.stop()
     // First: what XDP passes on would find nobody.
-    this.#plumbing.close()
+    this.#plumbing.close(this.#keep)
+    this.#lasting?.close()
     this.#devices.close()
     this.#post({ type: 'stopped' })
     this.#port.close()

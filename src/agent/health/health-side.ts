@@ -170,9 +170,10 @@ export class HealthSide {
     return (this.#node.host?.pending().length ?? 0) === 0
   }
 
-  stop(reason: string): void {
+  /** @param reason told to the units; null: they hear nothing, as if this process had been killed */
+  stop(reason: string | null): void {
     if (this.#stopped) return
-    this.#step({ on: 'goodbye', reason })
+    if (reason !== null) this.#step({ on: 'goodbye', reason })
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#rows.stop()

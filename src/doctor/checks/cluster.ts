@@ -8,6 +8,9 @@ import { isOut } from './membership.ts'
 import { refusedByAll } from './refused.ts'
 import { from, type WithAgent, withAgent } from './with-agent.ts'
 
+const atWork = ({ leftAtWork }: Facts): string =>
+  leftAtWork ? '; the XDP programs of the one before carry known connections on, new ones wait' : ''
+
 const agent = (facts: Facts): Finding[] => {
   const { agent: known, version } = facts
   if ('error' in known && isOut(facts)) return [skip('A node that is out of its cluster runs no agent.')]
@@ -21,7 +24,7 @@ const agent = (facts: Facts): Finding[] => {
   if ('error' in known)
     return [
       fail(
-        `No agent can be asked: ${known.error}`,
+        `No agent can be asked: ${known.error}${atWork(facts)}`,
         'systemctl start shunt; journalctl -u shunt says why it ended',
       ),
     ]
@@ -35,7 +38,8 @@ const agent = (facts: Facts): Finding[] => {
     ]
   if (status.state !== 'running')
     return [warn(`The agent of ${status.node} is ${status.state}.`, 'wait, and look again')]
-  return [pass(`The agent of ${status.node} runs (pid ${status.pid}, version ${status.version}).`)]
+  const runs = pass(`The agent of ${status.node} runs (pid ${status.pid}, version ${status.version}).`)
+  return status.adopted === null ? [runs] : [runs, pass(`It ${status.adopted}.`)]
 }
 
 /** Nobody answers, neither machine nor agent: it is rather this node. */

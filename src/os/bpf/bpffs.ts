@@ -9,7 +9,7 @@
  * each as process 1 sees it, because its mounts stay.
  */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readlinkSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readlinkSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorText, ShuntError } from '../../errors.ts'
 
@@ -53,21 +53,43 @@ const mount = (prefix: string): void => {
   }
 }
 
+const checkOwner = (owner: string): void => {
+  // A bpffs takes no name with a dot.
+  if (!/^[\w-]{1,100}$/.test(owner)) throw new RangeError(`${JSON.stringify(owner)} is no folder name`)
+}
+
+/** The folder that an earlier `pinFolder` made, or null; makes nothing. */
+export const findPinFolder = (owner: string): string | null => {
+  checkOwner(owner)
+  const prefix = lastingPrefix()
+  for (const root of [join(prefix, OWN), join(prefix, SYSTEM, 'shunt')]) {
+    const folder = join(root, owner)
+    if (existsSync(folder) && isBpffs(folder)) return folder
+  }
+  return null
+}
+
+/**
+ * Where all pins are, mounted if need be. For one who starts agents in mount namespaces of their own and may not look at process 1's: what
+ * is mounted before is theirs too. Throws ShuntError (SHUNT_ERR_CAPABILITY).
+ */
+export const pinRoot = (): string => {
+  const prefix = lastingPrefix()
+  const own = join(prefix, OWN)
+  const system = join(prefix, SYSTEM)
+  if (isBpffs(own)) return own
+  if (isBpffs(system)) return join(system, 'shunt')
+  mount(prefix)
+  return own
+}
+
 /**
  * The folder for the pins of `owner` (a node's id: several agents may run on a machine), made if it is not there. Its
  * content is whatever an earlier agent left. Throws ShuntError (SHUNT_ERR_CAPABILITY) when there can be none.
  */
 export const pinFolder = (owner: string): string => {
-  if (!/^[\w-][\w.-]{0,99}$/.test(owner)) throw new RangeError(`${JSON.stringify(owner)} is no folder name`)
-  const prefix = lastingPrefix()
-  const own = join(prefix, OWN)
-  const system = join(prefix, SYSTEM)
-  let root = own
-  if (!isBpffs(own)) {
-    if (isBpffs(system)) root = join(system, 'shunt')
-    else mount(prefix)
-  }
-  const folder = join(root, owner)
+  checkOwner(owner)
+  const folder = join(pinRoot(), owner)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   return folder
 }

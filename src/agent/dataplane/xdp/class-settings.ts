@@ -29,6 +29,10 @@ export class ClassSettings implements SequenceCounter {
     return (Atomics.add(this.#halves, (AT + CLASS_CONFIG.sequence) / 4, 1) + 1) >>> 0
   }
 
+  goOn(last: number): void {
+    Atomics.store(this.#halves, (AT + CLASS_CONFIG.sequence) / 4, last)
+  }
+
   get on(): boolean {
     return this.#view.getUint32(AT + CLASS_CONFIG.on, true) !== 0
   }

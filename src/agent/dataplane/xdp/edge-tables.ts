@@ -65,6 +65,15 @@ export class EdgeTables {
     return [...this.#forwardedHosts.keys(), ...(local === 0 ? [] : [local])]
   }
 
+  /** Tunnels keep the index and generation that an agent before gave them, so that their mappings go on. Comes before `apply`. */
+  adoptTunnels(before: TunnelTable, plan: DataplanePlan): void {
+    for (const [tunnel, ends] of tunnelsOf(plan)) {
+      const [first, ...others] = ends.map(end => before.get(end))
+      if (first == null || others.some(other => other?.index !== first.index)) continue
+      this.book.adopt(tunnel, first.index, first.generation)
+    }
+  }
+
   /** Source address of frames that are done with here. */
   mark(source: Uint8Array): void {
     const at = EDGE_GLOBALS.stackMark.offset

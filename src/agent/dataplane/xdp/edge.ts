@@ -5,28 +5,27 @@
 import { bpfObject } from '../../../assets.ts'
 import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
-import { decodeObject } from '../../../os/bpf/object-file.ts'
+import { type BpfObjectFile, decodeObject } from '../../../os/bpf/object-file.ts'
 import { BpfRing } from '../../../os/bpf/ring.ts'
 import type { CaptureOrder, CaptureSource } from '../capture.ts'
 import type { DataplanePlan } from '../messages.ts'
 import type { PlumbUse } from '../plumber.ts'
+import { type CarryOver, carryOver, EDGE_LAYOUTS } from './carry-over.ts'
 import { captureOff, EdgeCapture } from './edge-capture.ts'
 import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
 import { EdgeLearning } from './edge-learning.ts'
-import { EdgeLinks } from './edge-links.ts'
+import { EDGE_PROGRAMS, EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
 import type { ClassMaps } from './first-packets.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
 import { LearnTable } from './learn-table.ts'
 import { LearntFollower } from './learnt-follower.ts'
 import { LearntMap } from './learnt-map.ts'
-import { mappingMapSize } from './mapping-layout.ts'
-import { formatMappingMemory } from './mapping-memory.ts'
-import { KernelMappings } from './mapping-table.ts'
-import { routeMapSize } from './route-layout.ts'
-import { formatRouteMemory, newRouteSecret } from './route-memory.ts'
-import { RouteTable } from './route-table.ts'
+import { MIGRATIONS, type MigrationTable } from './migrations.ts'
+import { EdgePins, type PinnedMap } from './pins.ts'
+import { MappingMaker, RouteMaker } from './table-maker.ts'
 import { TICK_SHIFT } from './tick.ts'
+import { TunnelTable } from './tunnel-table.ts'
 import type { XdpPlan } from './xdp-plan.ts'
 import type { XdpTables } from './xdp-plumber.ts'
 
@@ -36,6 +35,14 @@ const TARGETS = 8_193
 const choiceTables = (services: number): number => Math.min(1_024, 2 * services + 32)
 /** Of a family that the node has no addresses of. */
 const NONE = 1
+
+interface Tables {
+  readonly routes4: RouteMaker
+  readonly routes6: RouteMaker
+  readonly mappings4: MappingMaker
+  readonly mappings6: MappingMaker
+  readonly embryos4: RouteMaker
+}
 
 export interface EdgeStatus {
   /** Packets by counter: `xdp_restored`, ... */
@@ -51,6 +58,9 @@ export interface EdgeStatus {
 export class Edge {
   readonly tables: XdpTables
   readonly classMaps: ClassMaps
+  /** What was begun anew though an agent before had it; a sentence each. */
+  readonly notes: string[]
+  readonly #pins: EdgePins | null
   readonly #object: LoadedObject
   readonly #mapped: readonly MappedArray[]
   readonly #edge: EdgeTables
@@ -63,44 +73,25 @@ export class Edge {
   #follower: LearntFollower | null = null
 
   /**
-   * Loads the programs, fills their tables and attaches them. Throws ShuntError or OsError, which say why this machine cannot; nothing is
-   * left then.
+   * Loads the programs, fills their tables and attaches them, in the place of those that an agent before left (plan.lasting), whose routes,
+   * mappings and counters go on. Throws ShuntError or OsError, which say why that cannot be; then all is as it was before.
    */
-  constructor(plan: DataplanePlan, xdp: XdpPlan) {
-    const [secret, mappingSecret] = [newRouteSecret(), newRouteSecret()]
-    const { flows, mappings } = plan.limits
-    const six = plan.clusterWords6 !== undefined
-    const [routes4, routes6] = [routeMapSize(4, flows), routeMapSize(6, six ? flows : NONE)]
-    const [mappings4, mappings6] = [mappingMapSize(4, mappings), mappingMapSize(6, six ? mappings : NONE)]
-    const embryos4 = routeMapSize(4, plan.limits.embryonicFlows)
-    const bytes = new Uint8Array(secret.buffer)
-    const mappingBytes = new Uint8Array(mappingSecret.buffer)
-    this.#object = loadObject(decodeObject(bpfObject('edge')), {
-      layout: EDGE_LAYOUT,
-      set: [
-        [EDGE_GLOBALS.tickShift, TICK_SHIFT],
-        [EDGE_GLOBALS.routes4Buckets, routes4.buckets],
-        [EDGE_GLOBALS.routes6Buckets, routes6.buckets],
-        [EDGE_GLOBALS.embryos4Buckets, embryos4.buckets],
-        [EDGE_GLOBALS.routes4Secret, bytes],
-        [EDGE_GLOBALS.routes6Secret, bytes],
-        [EDGE_GLOBALS.mappings4Buckets, mappings4.buckets],
-        [EDGE_GLOBALS.mappings6Buckets, mappings6.buckets],
-        [EDGE_GLOBALS.mappings4Secret, mappingBytes],
-        [EDGE_GLOBALS.mappings6Secret, mappingBytes],
-      ],
-      maxEntries: {
-        routes4: routes4.entries,
-        routes6: routes6.entries,
-        mappings4: mappings4.entries,
-        mappings6: mappings6.entries,
-        targets: TARGETS,
-        learnt: plan.limits.embryonicFlows,
-        embryos4: embryos4.entries,
-        class_services: TARGETS,
-        class_choices: choiceTables(plan.directory.services.length),
-      },
-    })
+  constructor(plan: DataplanePlan, xdp: XdpPlan, migrations: MigrationTable = MIGRATIONS) {
+    const pins = plan.lasting?.pins ?? null
+    this.#pins = pins === null ? null : new EdgePins(pins)
+    const before = plan.lasting?.adopt ? (this.#pins?.maps() ?? new Map()) : new Map<string, PinnedMap>()
+    forgetNameless(before)
+    const makers = makeTables(plan)
+    const all = Object.values(makers)
+    try {
+      const file = decodeObject(bpfObject('edge'))
+      const carried = carryOver(file.maps, before, all, sizesOf(plan), migrations)
+      this.notes = carried.notes
+      this.#object = loadEdge(file, makers, carried)
+    } catch (error) {
+      release(makers, before)
+      throw error
+    }
     const mapped: MappedArray[] = []
     const map = (name: string): MappedArray => {
       const array = new MappedArray(this.#object.map(name))
@@ -108,8 +99,14 @@ export class Edge {
       return array
     }
     this.#mapped = mapped
-    this.#links = new EdgeLinks(this.#object)
+    this.#links = new EdgeLinks(this.#object, this.#pins)
     try {
+      const routes = makers.routes4.make(map('routes4').bytes)
+      const routes6 = makers.routes6.make(map('routes6').bytes)
+      const mappings = makers.mappings4.make(map('mappings4').bytes)
+      const mappings6 = makers.mappings6.make(map('mappings6').bytes)
+      const lost = all.reduce((sum, { lost }) => sum + lost, 0)
+      if (lost > 0) this.notes.push(`${lost} entries did not fit the tables of now`)
       this.#bss = map('bss')
       captureOff(this.#bss)
       this.#edge = new EdgeTables({
@@ -125,14 +122,7 @@ export class Edge {
       this.#learning = new EdgeLearning(this.#learn, this.#edge.book)
       this.#learnt = new LearntMap(this.#object.map('learnt'))
       this.tables = {
-        routes: new RouteTable(formatRouteMemory(map('routes4').bytes, 4, routes4.buckets, secret)),
-        routes6: new RouteTable(formatRouteMemory(map('routes6').bytes, 6, routes6.buckets, secret)),
-        mappings: new KernelMappings(
-          formatMappingMemory(map('mappings4').bytes, 4, mappings4.buckets, mappingSecret),
-        ),
-        mappings6: new KernelMappings(
-          formatMappingMemory(map('mappings6').bytes, 6, mappings6.buckets, mappingSecret),
-        ),
+        ...{ routes, routes6, mappings, mappings6 },
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
         learnt: this.#learnt,
@@ -141,21 +131,62 @@ export class Edge {
           this.#edge.renewTunnel(tunnel)
         },
       }
+      const tunnels = before.get('tunnels')
+      if (tunnels !== undefined) this.#adoptTunnels(tunnels, plan)
       this.classMaps = {
         bss: this.#bss.bytes,
         services: map('class_services').bytes,
         choices: map('class_choices').bytes,
         pools: map('class_pools').bytes,
-        embryos: new RouteTable(formatRouteMemory(map('embryos4').bytes, 4, embryos4.buckets, secret)),
+        embryos: makers.embryos4.make(map('embryos4').bytes),
         routes: this.tables.routes,
         events: this.#object.map('class_events'),
       }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
       this.#learning.apply(plan)
+      this.#attach(xdp)
+    } catch (error) {
+      this.#end(() => this.#links.leave())
+      throw error
+    } finally {
+      release(makers, before)
+    }
+  }
+
+  #adoptTunnels({ map }: PinnedMap, plan: DataplanePlan): void {
+    using array = new MappedArray(map)
+    this.#edge.adoptTunnels(new TunnelTable(array.bytes), plan)
+  }
+
+  /** From here on packets meet this object's programs; those of an agent before until then. */
+  #attach(xdp: XdpPlan): void {
+    const pins = this.#pins
+    if (pins === null) {
+      try {
+        return this.#links.attachAll(xdp)
+      } catch (error) {
+        this.#links.close()
+        throw error
+      }
+    }
+    const left = pins.links()
+    try {
+      pins.stage(this.#object, EDGE_LAYOUTS, EDGE_PROGRAMS)
+      pins.commit()
+      this.#links.takeOver(left, xdp)
+    } catch (error) {
+      pins.rollBack()
+      throw error
+    }
+    pins.done()
+    try {
       this.#links.attachAll(xdp)
     } catch (error) {
-      this.close()
+      // What an agent before left goes on by this object; with nothing left before, nothing is to stay.
+      if (left.length > 0) throw error
+      this.#links.close()
+      pins.remove()
       throw error
     }
   }
@@ -219,11 +250,81 @@ export class Edge {
     return new EdgeCapture(this.#object, this.#bss, order)
   }
 
-  /** Takes the programs off; no packet is touched from then on. */
+  /** Takes the programs off; no packet is touched from then on, and nothing of them is left. */
   close(): void {
-    this.#links.close()
+    this.#end(() => {
+      this.#links.close()
+      this.#pins?.remove()
+    })
+  }
+
+  /** Leaves the programs at work for the next agent. */
+  leave(): void {
+    this.#end(() => this.#links.leave())
+  }
+
+  /** Whether the programs outlive the agent. */
+  get lasts(): boolean {
+    return this.#pins !== null
+  }
+
+  #end(links: () => void): void {
+    links()
     this.#ring?.close()
     for (const mapped of this.#mapped) mapped.release()
     this.#object.close()
   }
+}
+
+/** Mappings go by the numbers of their tunnels: where those cannot be read, nobody knows whose they are. */
+const forgetNameless = (before: Map<string, PinnedMap>): void => {
+  if (before.get('tunnels')?.layout === EDGE_LAYOUTS.get('tunnels')) return
+  for (const name of ['tunnels', 'mappings4', 'mappings6']) {
+    before.get(name)?.map.close()
+    before.delete(name)
+  }
+}
+
+const sizesOf = ({ directory, limits }: DataplanePlan): Record<string, number> => ({
+  targets: TARGETS,
+  learnt: limits.embryonicFlows,
+  class_services: TARGETS,
+  class_choices: choiceTables(directory.services.length),
+})
+
+const makeTables = ({ limits, clusterWords6 }: DataplanePlan): Tables => {
+  const { flows, mappings, embryonicFlows } = limits
+  const six = clusterWords6 !== undefined
+  const routes4 = new RouteMaker('routes4', 4, flows)
+  return {
+    routes4,
+    routes6: new RouteMaker('routes6', 6, six ? flows : NONE),
+    mappings4: new MappingMaker('mappings4', 4, mappings),
+    mappings6: new MappingMaker('mappings6', 6, six ? mappings : NONE),
+    embryos4: new RouteMaker('embryos4', 4, embryonicFlows, routes4),
+  }
+}
+
+const loadEdge = (file: BpfObjectFile, tables: Tables, { reuse, maxEntries }: CarryOver): LoadedObject =>
+  loadObject(file, {
+    layout: EDGE_LAYOUT,
+    set: [
+      [EDGE_GLOBALS.tickShift, TICK_SHIFT],
+      [EDGE_GLOBALS.routes4Buckets, tables.routes4.buckets],
+      [EDGE_GLOBALS.routes6Buckets, tables.routes6.buckets],
+      [EDGE_GLOBALS.embryos4Buckets, tables.embryos4.buckets],
+      [EDGE_GLOBALS.routes4Secret, tables.routes4.secretBytes],
+      [EDGE_GLOBALS.routes6Secret, tables.routes6.secretBytes],
+      [EDGE_GLOBALS.mappings4Buckets, tables.mappings4.buckets],
+      [EDGE_GLOBALS.mappings6Buckets, tables.mappings6.buckets],
+      [EDGE_GLOBALS.mappings4Secret, tables.mappings4.secretBytes],
+      [EDGE_GLOBALS.mappings6Secret, tables.mappings6.secretBytes],
+    ],
+    reuse,
+    maxEntries,
+  })
+
+const release = (tables: Tables, before: ReadonlyMap<string, PinnedMap>): void => {
+  for (const table of Object.values(tables)) table.release()
+  for (const { map } of before.values()) map.close()
 }

@@ -8,6 +8,7 @@ import {
   ROUTE_MAX_BUCKETS,
   ROUTE_SECRET_WORDS,
 } from './route-layout.ts'
+import { TICK_SHIFT } from './tick.ts'
 
 /** A mapping table's map as it lies in memory, and what its header says. */
 export interface MappingMemory {
@@ -31,6 +32,7 @@ export const formatMappingMemory = (
   header.setUint32(ROUTE_HEADER.version, MAPPING_VERSION, true)
   header.setUint32(ROUTE_HEADER.family, family, true)
   header.setUint32(ROUTE_HEADER.buckets, buckets, true)
+  header.setUint32(ROUTE_HEADER.tickShift, TICK_SHIFT, true)
   secret.forEach((word, i) => {
     header.setBigUint64(ROUTE_HEADER.secret + 8 * i, word, true)
   })
@@ -52,6 +54,9 @@ export const openMappingMemory = (memory: Uint8Array<ArrayBuffer>): MappingMemor
   if (header.getUint32(ROUTE_HEADER.magic, true) !== MAPPING_MAGIC) refuse('has no header')
   const version = header.getUint32(ROUTE_HEADER.version, true)
   if (version !== MAPPING_VERSION) refuse(`is of version ${version}, not ${MAPPING_VERSION}`)
+  const shift = header.getUint32(ROUTE_HEADER.tickShift, true)
+  if (shift !== 0 && shift !== TICK_SHIFT)
+    refuse(`counts time in ticks of 2^${shift} ns, not 2^${TICK_SHIFT}`)
   const family = header.getUint32(ROUTE_HEADER.family, true)
   const buckets = header.getUint32(ROUTE_HEADER.buckets, true)
   if (family !== 4 && family !== 6) return refuse(`is of an unknown address family, ${family}`)

@@ -10,7 +10,14 @@ export const ROUTE_TRIES = 4
 /** Longest time without a packet that a stamp tells from none, in ticks. */
 export const ROUTE_MAX_AGE = 0x7fff
 
-export const ROUTE_HEADER = { magic: 0, version: 4, family: 8, buckets: 12, secret: 64 } as const
+export const ROUTE_HEADER = {
+  magic: 0,
+  version: 4,
+  family: 8,
+  buckets: 12,
+  tickShift: 16,
+  secret: 64,
+} as const
 export const ROUTE_SECRET_WORDS = 8
 export const ROUTE_ENTRY = { key: 0, value: 8 } as const
 export const ROUTE_ENTRY_BYTES = 16

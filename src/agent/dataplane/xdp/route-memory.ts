@@ -10,6 +10,7 @@ import {
   ROUTE_SECRET_WORDS,
   ROUTE_VERSION,
 } from './route-layout.ts'
+import { TICK_SHIFT } from './tick.ts'
 
 /** A table's map as it lies in memory, and what its header says. */
 export interface RouteMemory {
@@ -40,6 +41,7 @@ export const formatRouteMemory = (
   header.setUint32(ROUTE_HEADER.version, ROUTE_VERSION, true)
   header.setUint32(ROUTE_HEADER.family, family, true)
   header.setUint32(ROUTE_HEADER.buckets, buckets, true)
+  header.setUint32(ROUTE_HEADER.tickShift, TICK_SHIFT, true)
   secret.forEach((word, i) => {
     header.setBigUint64(ROUTE_HEADER.secret + 8 * i, word, true)
   })
@@ -61,6 +63,9 @@ export const openRouteMemory = (memory: Uint8Array<ArrayBuffer>): RouteMemory =>
   if (header.getUint32(ROUTE_HEADER.magic, true) !== ROUTE_MAGIC) refuse('has no header')
   const version = header.getUint32(ROUTE_HEADER.version, true)
   if (version !== ROUTE_VERSION) refuse(`is of version ${version}, not ${ROUTE_VERSION}`)
+  const shift = header.getUint32(ROUTE_HEADER.tickShift, true)
+  if (shift !== 0 && shift !== TICK_SHIFT)
+    refuse(`counts time in ticks of 2^${shift} ns, not 2^${TICK_SHIFT}`)
   const family = header.getUint32(ROUTE_HEADER.family, true)
   const buckets = header.getUint32(ROUTE_HEADER.buckets, true)
   if (family !== 4 && family !== 6) return refuse(`is of an unknown address family, ${family}`)

@@ -37,6 +37,18 @@ export class TunnelBook {
     return index
   }
 
+  /** An index and generation that an agent before gave; false: it has one, or the index is taken. */
+  adopt(tunnel: number, index: number, generation: number): boolean {
+    const at = this.#free.indexOf(index)
+    if (at < 0 || this.#indexes.has(tunnel)) return false
+    this.#free.splice(at, 1)
+    this.#indexes.set(tunnel, index)
+    this.#addresses[index] = tunnel
+    this.#last[index] = generation
+    this.generations[index] = generation
+    return true
+  }
+
   /** A new generation, so that no mapping is found any more; answers the index, or 0: it has none. */
   renew(tunnel: number): number {
     const index = this.indexOf(tunnel)

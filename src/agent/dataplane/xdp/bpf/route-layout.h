@@ -90,7 +90,9 @@ struct route_header {
 	__u32 version;
 	__u32 family;  /* 4 or 6 */
 	__u32 buckets; /* 2..ROUTE_MAX_BUCKETS */
-	__u64 reserved[6];
+	__u32 tick_shift; /* of the stamps, as in config.h; 0: of an earlier agent, whose was 27 */
+	__u32 spare;
+	__u64 reserved[5];
 	struct route_secret secret;
 };
 
