@@ -22,7 +22,7 @@ const USED = 1n << 63n
 const MAPPED = 1n << 58n
 const HOP_LIFE_NS = 100_000_000
 
-export type Part = 'base' | 'parse' | 'service' | 'route' | 'known' | 'whole'
+export type Part = 'base' | 'parse' | 'service' | 'route' | 'known' | 'hooked' | 'whole'
 
 export const compileForwarder = (name: 'forwarder' | 'yardstick', work: string): Compiled =>
   compileBpf(
@@ -148,7 +148,7 @@ export class ForwarderLab {
     const { verdict, durationNs } = lab.netns.run(() =>
       program.testRun({ data: frameOf(family), repeat, ingress: { interfaceIndex: lab.ingress } }),
     )
-    if (verdict !== (['base', 'known', 'whole'].includes(part) ? XDP.tx : XDP.pass))
+    if (verdict !== (['base', 'known', 'hooked', 'whole'].includes(part) ? XDP.tx : XDP.pass))
       throw new ShuntError(
         'SHUNT_ERR_INTERNAL',
         `${part}: verdict ${verdict}, ${JSON.stringify(lab.counted())}`,

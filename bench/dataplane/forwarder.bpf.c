@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The forwarder on packets of random flows, one a run; and its parts, so that what each of them costs can be told. */
+#include "capture.h"
 #include "forwarder.h"
 #include "packet-plain.h"
 
@@ -75,5 +76,15 @@ BENCH(service_4, 0, return find_service(ctx, &p) ? XDP_PASS : XDP_ABORTED)
 BENCH(service_6, 1, return find_service(ctx, &p) ? XDP_PASS : XDP_ABORTED)
 BENCH(route_4, 0, return forwarder_route(ctx, &p, find_service(ctx, &p), time_now()) ? XDP_PASS : XDP_ABORTED)
 BENCH(route_6, 1, return forwarder_route(ctx, &p, find_service(ctx, &p), time_now()) ? XDP_PASS : XDP_ABORTED)
+static __always_inline int hooked(struct xdp_md *ctx, struct packet *p)
+{
+	int parsed = parse_any(ctx, p);
+
+	capture_begin(ctx, p, parsed);
+	return capture_end(forwarder_packet(ctx, p, parsed));
+}
+
+BENCH(hooked_4, 0, return hooked(ctx, &p))
+BENCH(hooked_6, 1, return hooked(ctx, &p))
 BENCH(whole_4, 0, return forwarder_packet(ctx, &p, parse_any(ctx, &p)))
 BENCH(whole_6, 1, return forwarder_packet(ctx, &p, parse_any(ctx, &p)))

@@ -8,7 +8,7 @@ import { removeNetns } from '../../test/support/netns.ts'
 import { quantile, short } from '../lib/stats.ts'
 import { compileForwarder, ForwarderLab, type Part } from './forwarder-lab.ts'
 
-const PARTS: readonly Part[] = ['base', 'parse', 'service', 'route', 'known', 'whole']
+const PARTS: readonly Part[] = ['base', 'parse', 'service', 'route', 'known', 'hooked', 'whole']
 type Kind = Part | 'yard'
 const KINDS: readonly Kind[] = [...PARTS, 'yard']
 const TEXT: Readonly<Record<Kind, string>> = {
@@ -17,6 +17,7 @@ const TEXT: Readonly<Record<Kind, string>> = {
   service: 'headers, service',
   route: 'headers, service, route',
   known: 'forwarder',
+  hooked: 'the same with the hooks of shunt capture, off',
   whole: 'forwarder, kernel asked for the next hop each time',
   yard: 'yardstick: the same with a kernel hash map',
 }

@@ -58,7 +58,7 @@ const answers = async (lab: Lab): Promise<string> =>
 
 for (const dataplane of ['nftables', 'xdp'] as const)
   testIf(missingRoot(), it, `bound to addresses and ports of its own, ${dataplane}`, () =>
-    withLab({ mode: 'managed', forwarders: 1, hosts: 1, dataplane }, async lab => {
+    withLab({ mode: 'managed', combine: 'fc', forwarders: 1, hosts: 1, dataplane }, async lab => {
       assert.is((await lab.exec('client1', ['ip', 'link', 'set', 'eth0', 'mtu', String(CLIENT_MTU)])).code, 0)
       const change = async (text: string): Promise<void> => {
         await agreed(lab, await applyAt(lab, 'f1', text))

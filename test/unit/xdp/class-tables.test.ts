@@ -103,6 +103,11 @@ it('a service has a table until it is taken out; the longest free one is used ne
   assert.equal([table(5), until(5)], [0, 101n])
   assert.not(tables.set(4, [], 101n), 'nobody to choose')
   assert.is(until(4), 0n)
+  tables.delete(5)
+  tables.delete(5)
+  for (const number of [6, 7]) assert.ok(tables.set(number, hosts(1), 1n))
+  assert.equal([table(6), table(7)], [1, 0])
+  assert.not(tables.set(8, hosts(1), 1n))
   assert.not(tables.set(20, hosts(1), 101n), 'beyond the map')
 })
 

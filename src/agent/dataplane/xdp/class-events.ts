@@ -14,6 +14,8 @@ const { CLASS_ROUTE_GONE, CLASS_UNUSED } = CLASS_EVENT_TYPE
 /** The low bits of an identifier are all 0 where this node is the host. */
 const LOCAL_MASK = 0xffffff
 
+const MOST = 4_096
+
 /** What an entry of the kernel's tables says of a flow. */
 export const kernelFlow = ({ identifier, mapped }: Pick<Route, 'identifier' | 'mapped'>): KernelFlow => ({
   host: identifier >>> 24,
@@ -43,6 +45,8 @@ export class ClassEvents {
   /** @param key one of the tables' keys, of its own. @param routeGone a route gave way to another */
   constructor(map: BpfMap, services: ServiceNumbers, key: RouteKey, routeGone: (words: Uint32Array) => void) {
     this.ring = new BpfRing(map)
+    // Of an agent before: what is in the tables says more.
+    while (this.ring.receive(MOST, () => {}) > 0);
     this.#services = services
     this.#key = key
     this.#routeGone = routeGone

@@ -12,11 +12,12 @@ export class ClassPools {
   readonly #halves: Uint32Array
   readonly #signed: Int32Array
 
-  /** The map's values, from their first byte on. */
+  /** The map's values, from their first byte on: what an agent before put ready is not given away. */
   constructor(memory: Uint8Array<ArrayBuffer>) {
     this.#words = new BigUint64Array(memory.buffer, memory.byteOffset, memory.byteLength / 8)
     this.#halves = new Uint32Array(memory.buffer, memory.byteOffset, memory.byteLength / 4)
     this.#signed = new Int32Array(memory.buffer, memory.byteOffset, memory.byteLength / 4)
+    for (let host = 0; host < memory.byteLength / CLASS_POOL_BYTES; host++) this.empty(host, null, 0)
   }
 
   /** `untilNs`: of CLOCK_MONOTONIC. */

@@ -19,12 +19,13 @@ export class ClassTables {
   /** The one that is free longest comes first: nobody reads it any more. */
   readonly #free: number[]
 
-  /** The values of both maps, from their first byte on; zeroed if new. `k0`, `k1`: of the cluster's choice. */
+  /** The values of both maps, from their first byte on: what an agent before said is forgotten. `k0`, `k1`: of the cluster's choice. */
   constructor(services: Uint8Array<ArrayBuffer>, choices: Uint8Array<ArrayBuffer>, k0: number, k1: number) {
     this.#tables = new ChoiceTables(k0, k1)
     this.#words = new BigUint64Array(services.buffer, services.byteOffset, services.byteLength / 8)
     this.#halves = new Uint32Array(services.buffer, services.byteOffset, services.byteLength / 4)
     this.#choices = choices
+    this.#words.fill(0n)
     this.#free = Array.from({ length: choices.byteLength / CLASS_CHOICES_BYTES }, (_, table) => table)
   }
 

@@ -76,6 +76,7 @@ export class FirstPackets implements KernelTable {
     tick: () => number,
   ) {
     this.sequence = new ClassSettings(maps.bss)
+    this.sequence.off()
     this.#tables = new ClassTables(maps.services, maps.choices, plan.choiceKey[0], plan.choiceKey[1])
     this.#pools = new ClassPools(maps.pools)
     this.#numbers = numbers
