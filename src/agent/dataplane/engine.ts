@@ -6,7 +6,7 @@ import { DirectoryIndex, type ForwarderEntry } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
 import { isEncapsulated, takeOut } from './encapsulate.ts'
 import type { EngineParts, Mutable } from './engine-parts.ts'
-import { addressEquals, ipv4Word, readIpv6 } from './flow-key.ts'
+import { addressEquals, ipv4Word, isIpv4, readIpv6 } from './flow-key.ts'
 import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
@@ -318,7 +318,8 @@ export class Engine {
     if (slot < 0 || forwarder === null) return this.drops.add(DROP.UNKNOWN_IDENTIFIER)
     const { keys } = forwarder.flows.table
     const at = slot * 10
-    if (keys[at + 9] !== packet.view.protocol) return this.drops.add(DROP.MAPPING_TUPLE_MISMATCH)
+    if (keys[at + 9] !== packet.view.protocol || isIpv4(keys, at) !== (packet.view.family === 4))
+      return this.drops.add(DROP.MAPPING_TUPLE_MISMATCH)
     const { buf, offset, view, partialChecksum } = packet
     rewriteTuple(buf, offset, view, keys, at, keys, at + 4, keys[at + 8], partialChecksum)
     forwarder.packet(packet, this.#nowMs)

@@ -1,6 +1,6 @@
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
-import { addressEquals, readIpv4, readIpv6 } from './flow-key.ts'
+import { addressEquals, isIpv4, readIpv4, readIpv6 } from './flow-key.ts'
 import type { FlowTable } from './flows.ts'
 import {
   buildError,
@@ -142,7 +142,8 @@ export class IcmpForwarder {
     const host = slot < 0 ? undefined : this.#settings.host(this.#flows.host[slot], view.family)
     const { keys } = this.#flows.table
     const at = slot * 10
-    if (host === undefined || !addressEquals(host, 0, this.#inner, 4) || keys[at + 9] !== icmp.innerProtocol)
+    const fits = slot >= 0 && keys[at + 9] === icmp.innerProtocol && isIpv4(keys, at) === (view.family === 4)
+    if (host === undefined || !fits || !addressEquals(host, 0, this.#inner, 4))
       return this.#ports.drop(DROP.ICMP_NO_FLOW)
     if (icmp.kind === ICMP_KIND.UNREACHABLE) return this.#ports.drop(DROP.ICMP_UNREACHABLE)
     if (!isSingle(keys, at)) return this.#ports.drop(DROP.BAD_ADDRESS)

@@ -1,5 +1,5 @@
 import { DROP } from './drops.ts'
-import { addressEquals } from './flow-key.ts'
+import { addressEquals, isIpv4 } from './flow-key.ts'
 import { readEnds } from './icmp-forwarder.ts'
 import { ICMP_KIND, type IcmpView, innerPorts, mirrored } from './icmp-packet.ts'
 import { rewriteIcmp } from './icmp-rewrite.ts'
@@ -51,7 +51,9 @@ export class IcmpHost {
     const slot = this.#find(tunnel, mirrored(innerPorts(buf, icmp)))
     const { tuples } = this.#mappings
     const at = slot * TUPLE_WORDS
-    if (slot < 0 || tuples[at + 9] !== icmp.innerProtocol) return this.#ports.drop(DROP.ICMP_NO_FLOW)
+    const isFour = view.family === 4
+    if (slot < 0 || tuples[at + 9] !== icmp.innerProtocol || isIpv4(tuples, at) !== isFour)
+      return this.#ports.drop(DROP.ICMP_NO_FLOW)
     rewriteIcmp(buf, offset, view, icmp, {
       ...{ source: ends, sourceAt: 0, sender: tuples, senderAt: at + 4 },
       ...{ receiver: tuples, receiverAt: at, ports: mirrored(tuples[at + 8]) },
