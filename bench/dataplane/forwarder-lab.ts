@@ -51,10 +51,10 @@ const flowBytes = (family: Family, n: number): Uint8Array => {
   const view = new DataView(bytes.buffer)
   if (family === 4) view.setUint32(0, 0x0a000000 + (n >>> 14))
   else {
-    view.setUint32(0, 0x20010db8)
-    view.setUint32(12, n >>> 14)
+    view.setUint32(8, 0x20010db8)
+    view.setUint32(20, n >>> 14)
   }
-  const port = family === 4 ? 4 : 16
+  const port = family === 4 ? 4 : 0
   view.setUint16(port, 1024 + (n & 0x3fff))
   view.setUint16(port + 2, 1, true)
   return bytes

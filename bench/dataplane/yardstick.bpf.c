@@ -4,8 +4,8 @@
 #include "route-table.h"
 
 struct yard_key6 {
-	struct route_client client;
 	__u64 rest; /* port and service */
+	struct route_client client;
 };
 
 #define YARD(name, key_type)                                                                                                   \
@@ -19,11 +19,12 @@ struct yard_key6 {
 YARD(yard4, __u64);
 YARD(yard6, struct yard_key6);
 
-static __always_inline __u64 yard_find(__u32 six, const struct route_key *k, struct route_entry **entry)
+/* The caller's key is changed, for there is no room on the stack for another: its begin is a yard_key6. */
+static __always_inline __u64 yard_find(__u32 six, struct route_key *k, struct route_entry **entry)
 {
-	struct yard_key6 key6 = { .client = k->client, .rest = k->key >> 32 };
-
-	*entry = six ? bpf_map_lookup_elem(&yard6, &key6) : bpf_map_lookup_elem(&yard4, &k->key);
+	if (six)
+		k->key >>= 32;
+	*entry = six ? bpf_map_lookup_elem(&yard6, k) : bpf_map_lookup_elem(&yard4, &k->key);
 	return *entry ? (*entry)->value : 0;
 }
 
