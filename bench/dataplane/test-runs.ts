@@ -39,9 +39,12 @@ const measure = async (
   rounds: number,
   repeat: number,
 ): Promise<Scale> => {
-  const ours = await ForwarderLab.open(compiled.forwarder, 'forwarder', flows)
-  const yard = await ForwarderLab.open(compiled.yardstick, 'yardstick', flows)
+  const labs: ForwarderLab[] = []
   try {
+    const ours = await ForwarderLab.open(compiled.forwarder, 'forwarder', flows)
+    labs.push(ours)
+    const yard = await ForwarderLab.open(compiled.yardstick, 'yardstick', flows)
+    labs.push(yard)
     const times = new Map<string, number[]>()
     for (let round = 0; round <= rounds; round++)
       for (const family of FAMILIES)
@@ -54,8 +57,7 @@ const measure = async (
         }
     return { flows, times, memory: { table: ours.memory, hash: yard.memory } }
   } finally {
-    ours.close()
-    yard.close()
+    for (const lab of labs) lab.close()
     await removeNetns()
   }
 }

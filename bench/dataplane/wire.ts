@@ -109,7 +109,10 @@ const received = (): number => {
 export const measureWire = async ({ flows, rounds, packets }: WireOptions): Promise<WireRow[]> => {
   await mustRun(['taskset', '-cp', String(BALANCER_CPU), String(process.pid)])
   const work = mkdtempSync(join(tmpdir(), 'shunt-bench-'))
-  const contestants = await openContestants(flows)
+  const contestants = await openContestants(flows).catch(async (error: unknown) => {
+    await removeNetns()
+    throw error
+  })
   const source = new Source(work, flows)
   try {
     for (const { netns, leaves } of contestants) await source.sinkAt(netns, `${LINKS.cluster.name}p`, leaves)
