@@ -5,7 +5,7 @@ import { join, relative, resolve } from 'node:path'
 export interface TestFile {
   /** Relative to the root of the project. */
   path: string
-  /** Runs beside others; a lab file does only when its name has `.parallel.`. */
+  /** Runs beside others; a lab file does only when its name has `.parallel.`, or a comment line `// test-beside-others` in it. */
   parallel: boolean
   timeoutMs: number
 }
@@ -15,19 +15,29 @@ export const KINDS = ['unit', 'sim', 'lab'] as const
 const TIMEOUT_MS: Record<string, number> = { unit: 180_000, sim: 300_000, lab: 300_000 }
 
 /** A file may set its own time-out by a comment line: `// test-timeout-ms: 600000`. */
-const ownTimeout = (path: string): number | undefined => {
-  const match = /^\/\/ test-timeout-ms: (\d+)$/m.exec(readFileSync(path, 'utf8'))
+const ownTimeout = (text: string): number | undefined => {
+  const match = /^\/\/ test-timeout-ms: (\d+)$/m.exec(text)
   return match === null ? undefined : Number(match[1])
 }
 
+/** Labs that mostly wait, and that neither measure nor look at the whole machine, say so. */
+const standsOthers = (path: string, text: string): boolean =>
+  path.includes('.parallel.') || /^\/\/ test-beside-others$/m.test(text)
+
+const kindOf = (path: string): string => /^test\/(\w+)\//.exec(path)?.[1] ?? 'unit'
+
 const describe = (root: string, path: string): TestFile => {
-  const kind = /^test\/(\w+)\//.exec(path)?.[1] ?? 'unit'
+  const kind = kindOf(path)
+  const text = readFileSync(join(root, path), 'utf8')
   return {
     path,
-    parallel: kind !== 'lab' || path.includes('.parallel.'),
-    timeoutMs: ownTimeout(join(root, path)) ?? TIMEOUT_MS[kind] ?? TIMEOUT_MS.unit!,
+    parallel: kind !== 'lab' || standsOthers(path, text),
+    timeoutMs: ownTimeout(text) ?? TIMEOUT_MS[kind] ?? TIMEOUT_MS.unit!,
   }
 }
+
+/** First what runs beside others, labs among it last: those are not for the busiest hour. */
+const rank = ({ path, parallel }: TestFile): number => (parallel ? (kindOf(path) === 'lab' ? 1 : 0) : 2)
 
 /**
  * The files that the arguments (kinds, directories or files; none means all) select, parallel ones first.
@@ -44,5 +54,5 @@ export const selectTests = (root: string, args: readonly string[]): TestFile[] =
     return found
   })
   const files = [...new Set(all)].sort().map(path => describe(root, relative(root, path)))
-  return [...files.filter(f => f.parallel), ...files.filter(f => !f.parallel)]
+  return files.sort((a, b) => rank(a) - rank(b))
 }

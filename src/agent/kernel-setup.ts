@@ -91,7 +91,8 @@ export class KernelSetup {
     }
     const names = new Set([
       ...(roles.includes('forwarder') ? interfaces.uplink : []),
-      ...(roles.includes('host') ? interfaces.cluster : []),
+      // A forwarder gets ICMP errors there, about what it sent to hosts.
+      ...(roles.includes('forwarder') || roles.includes('host') ? interfaces.cluster : []),
     ])
     const cluster = interfaces.cluster.flatMap(find)
     return {
@@ -323,8 +324,10 @@ export class KernelSetup {
   }
 
   #nextHops(directory: Directory, wordsOf: (host: HostEntry) => Uint32Array | undefined): HostHop[] {
-    const names = new Map<number, string>()
-    for (const name of this.#config.interfaces.cluster) names.set(this.#link(name).index, name)
+    const { uplink, cluster } = this.#config.interfaces
+    const names = new Map<number, Link>()
+    for (const name of cluster) names.set(this.#link(name).index, this.#link(name))
+    const widest = Math.max(...uplink.map(name => this.#link(name).mtu))
     return directory.hosts.flatMap(host => {
       const words = wordsOf(host)
       if (host.self || words === undefined) return []
@@ -332,9 +335,11 @@ export class KernelSetup {
       try {
         const route = routeGet(address)
         const device = names.get(route.interfaceIndex)
+        const mtu = route.mtu ?? device?.mtu ?? widest
+        const narrow = mtu < widest ? { mtu } : {}
         return device === undefined
           ? []
-          : [{ index: host.index, address, hop: route.gateway ?? address, link: device }]
+          : [{ index: host.index, address, hop: route.gateway ?? address, link: device.name, ...narrow }]
       } catch {
         return [] // no route now: its packets stay on the slow path until there is one
       }

@@ -1,4 +1,5 @@
 /** Gathers what this node knows of a flow: packet path, routes and sockets of the kernel. Looks only. */
+import { endpointOf } from '../config/service-endpoint.ts'
 import type { TraceData, TraceQuery } from '../control/types.ts'
 import { links, routeGet } from '../os/netlink/route.ts'
 import { findSocket, type SocketEnd } from '../os/netlink/sock-lookup.ts'
@@ -35,12 +36,24 @@ const nextHop = (address: string): TraceData['nextHop'] => {
   }
 }
 
+/** Of the connection; else one that waits at the VIP, or where the service's application listens instead. */
+const socketOf = ({ config }: PacketSide, { protocol, vip, client }: TraceQuery): string | null => {
+  const [own, other] = [endOf(vip), endOf(client)]
+  const socket = findSocket(protocol, own, other)
+  if (socket !== null) return socket
+  const service = config.services.find(
+    each => each.protocol === protocol && each.port === own.port && each.vip === own.address,
+  )
+  const endpoint = service === undefined ? null : endpointOf(service, config.node.name, config.addresses)
+  return endpoint === null ? null : findSocket(protocol, endpoint, other)
+}
+
 export const traceHere = async (packets: PacketSide, query: TraceQuery): Promise<TraceData> => {
   const { directory, dataplane, config } = packets
   const key = keyOf(query)
   const look = await dataplane.trace(key)
   const isHost = look.mappings !== null
-  const socket = isHost ? findSocket(query.protocol, endOf(query.vip), endOf(query.client)) : null
+  const socket = isHost ? socketOf(packets, query) : null
   const named = nameTrace(
     { ...query, client: formatEndpoint(key, 0, key[8] >>> 16), vip: formatEndpoint(key, 4, key[8] & 0xffff) },
     look,

@@ -51,6 +51,7 @@ const KERNEL_DROPS: Record<string, number> = {
   fragment_tunnel: DROP.FRAGMENT,
   tunnel_protocol: DROP.UNSUPPORTED_PROTOCOL,
   half_restored: DROP.UNKNOWN_IDENTIFIER,
+  icmp_limited: DROP.ICMP_RATE,
 }
 
 export type AgentState = StatusData['state']

@@ -184,7 +184,7 @@ export const timeoutFields = {
   unattended: whole(
     0,
     DAY_MS,
-    'With XDP: how long the kernel goes on choosing hosts for new connections while no agent is there.',
+    'With XDP: how long the kernel goes on choosing hosts for new connections, and taking them in, while no agent is there.',
   ).default(30_000),
   drain: whole(0, DAY_MS, 'How long a stopping agent lets work in flight end.').default(10_000),
 }

@@ -2,6 +2,7 @@
  * An application that is gone while its host's agent lives is told as loudly as one that fails: in the tables, as events on its host
  * and on each unit, by the doctor (R-B2, R-B3). A service without a host for new connections is told of too.
  */
+// test-beside-others
 // test-timeout-ms: 120000
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

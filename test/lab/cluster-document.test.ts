@@ -2,6 +2,7 @@
  * The cluster document among real agents (architecture decision 13): commands that change it, documents and statements that are
  * refused and leave no trace, and operators who change it at the same time.
  */
+// test-beside-others
 // test-timeout-ms: 150000
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'

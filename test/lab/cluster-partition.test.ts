@@ -2,6 +2,7 @@
  * The cluster document when nodes are cut off from each other, killed all at once, or away: whatever was accepted on both
  * sides, one document is in force everywhere afterwards, and the others are kept as lost.
  */
+// test-beside-others
 // test-timeout-ms: 150000
 import { readFileSync, writeFileSync } from 'node:fs'
 import { suite } from 'uvu'

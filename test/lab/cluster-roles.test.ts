@@ -2,6 +2,7 @@
  * Roles and keys that change while a cluster carries traffic (architecture decisions 9 and 13): no connection notices; and a member that
  * says what its role, or the operator alone, may say is refused by everybody.
  */
+// test-beside-others
 // test-timeout-ms: 300000
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'

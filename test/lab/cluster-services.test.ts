@@ -2,6 +2,7 @@
  * Services that come, change and go in a managed cluster under traffic (R-A5): what was not changed loses nothing, a host that
  * is taken out finishes what it has, and hosts hold virtual IPs exactly as long as they are needed.
  */
+// test-beside-others
 // test-timeout-ms: 150000
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -2,6 +2,7 @@
  * An application that fails gets nothing new, and what it has goes on, unless its service says that not one packet may pass (R-B6);
  * when all fail, they are used all the same (R-B10).
  */
+// test-beside-others
 // test-timeout-ms: 150000
 import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'

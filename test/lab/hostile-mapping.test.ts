@@ -99,8 +99,9 @@ test('tunnelled fragments, other protocols and damaged packets are counted, none
     at.toNode('h1', buildIp4(6, random(8), { ...base, moreFragments: true }))
   })
   await at.dropped('h1', { [DROP.UNSUPPORTED_PROTOCOL]: 8 }, () => {
+    // Of ICMP, what is no error: a redirect.
     for (const protocol of [0, 1, 2, 4, 41, 47, 132, 255])
-      at.toNode('h1', buildIp4(protocol, random(40), base))
+      at.toNode('h1', buildIp4(protocol, protocol === 1 ? Uint8Array.of(5, ...random(39)) : random(40), base))
   })
   /** Reason, offset and value of a byte, and whether the header checksum is made right again. */
   const damaged: [number, number, number, boolean][] = [
@@ -323,9 +324,11 @@ test('true messages at a node without the role for them, or from one without', a
   })
 })
 
-/** Mapping datagrams as they come in at a node, without IP and UDP headers. */
+/** Mapping datagrams to a node, from the other end of its cable: a host's XDP may take them in before anything there sees them. */
 const listen = (node: string): Promise<Tap> =>
-  Tap.open(at.lab.netns(node), `udp dst port ${MAPPING_PORT}`, { direction: 'in' })
+  Tap.open(at.lab.netns('switch'), `udp dst port ${MAPPING_PORT}`, {
+    ...{ direction: 'out', device: `to-${node}` },
+  })
 const payloadOf = (packet: Uint8Array): Uint8Array => packet.slice(28)
 const isKind =
   (kind: number, from: string) =>

@@ -1,4 +1,4 @@
-/** 100,000 connections at once on XDP: all are held, none is evicted, and each still goes to its host (SHUNT_FLOWS: another number). */
+/** Very many connections at once on XDP (`make flows`: 100,000): all are held, none is evicted, and each goes by its route in the kernel. */
 // test-timeout-ms: 900000
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,7 +14,7 @@ import { missingRoot, testIf } from '../support/skip.ts'
 import { counters, grown, VIP, withLab } from '../support/traffic.ts'
 
 const it = suite('many-flows')
-const FLOWS = Number(process.env.SHUNT_FLOWS ?? 100_000)
+const FLOWS = Number(process.env.SHUNT_FLOWS ?? 30_000)
 const SAMPLE = 1000
 /** Of the client, and of each host: a process may have some ten thousand files. */
 const PROCESSES = 10
@@ -45,17 +45,18 @@ class Client {
 }
 
 /** Servers on all hosts, and clients with addresses behind the lab's own client. */
-const start = async (lab: Lab, path: string): Promise<Client[]> => {
+const start = async (lab: Lab, path: string): Promise<{ clients: Client[]; servers: ChildProcess[] }> => {
   const client = lab.client()
   const clientAddress = lab.places.find(({ name }) => name === client)!.address!
   await lab.exec(client, ['sysctl', '-qw', 'net.ipv4.ip_local_port_range=1024 65535'])
   await lab.exec('router', ['ip', 'route', 'add', '10.77.0.0/24', 'via', clientAddress])
+  const servers: ChildProcess[] = []
   for (const { name } of lab.hosts) {
     await lab.exec(name, ['sysctl', '-qw', 'net.core.somaxconn=4096'])
     const server = lab.spawn(name, [path, 'server', String(RAW_PORT), String(PROCESSES)])
     server.stderr!.pipe(process.stderr)
     await once(server.stdout!, 'data')
-    server.unref()
+    servers.push(server)
   }
   const clients: Client[] = []
   for (let i = 0; i < PROCESSES; i++) {
@@ -64,7 +65,7 @@ const start = async (lab: Lab, path: string): Promise<Client[]> => {
     const argv = [path, 'client', VIP, String(RAW_PORT), String(FLOWS / PROCESSES), from]
     clients.push(new Client(lab.spawn(client, argv)))
   }
-  return clients
+  return { clients, servers }
 }
 
 const used = async (lab: Lab, node: string, table: string): Promise<number> => {
@@ -82,9 +83,8 @@ const why = missingRoot() ?? (compiler() === null ? 'no C compiler' : undefined)
 testIf(why, it, `${FLOWS} connections`, () =>
   withLab({ combine: 'fc', forwarders: 1, hosts: 2, dataplane: 'xdp', configure: withRaw() }, async lab => {
     using c = compileC(new URL('../support/many-flows.c', import.meta.url).pathname, '.')
-    const before = await counters(lab)
     const startMs = performance.now()
-    const clients = await start(lab, c.path)
+    const { clients, servers } = await start(lab, c.path)
     for (const [what, , failed] of await Promise.all(clients.map(one => one.said())))
       assert.equal([what, failed], ['open', '0'])
     process.stdout.write(`${FLOWS} connections in ${Math.round(performance.now() - startMs)} ms\n`)
@@ -92,26 +92,31 @@ testIf(why, it, `${FLOWS} connections`, () =>
     const rounds = String(PLUMB_AFTER_PACKETS)
     const answers = await Promise.all(clients.map(one => one.ask(`all ${rounds}`)))
     for (const answer of answers) assert.equal(answer, ['tried', rounds, '0'])
-    const warm = await counters(lab)
-    assert.ok(grown(before, warm, 'forwarder_plumbs', ['f1']) >= FLOWS)
-    assert.is(grown(before, warm, 'forwarder_plumb_failures', ['f1']), 0)
     process.stdout.write(
       `and ${PLUMB_AFTER_PACKETS} exchanges of each after ${Math.round(performance.now() - startMs)} ms\n`,
     )
 
+    // Now each has a route in the kernel: once more goes by XDP alone.
+    const warm = await counters(lab)
+    for (const answer of await Promise.all(clients.map(one => one.ask('all 1'))))
+      assert.equal(answer, ['tried', '1', '0'])
+    const after = await counters(lab)
+    assert.is(grown(warm, after, 'xdp_no_route', ['f1']), 0)
+    const routed = grown(warm, after, 'xdp_sent_back', ['f1'])
+    assert.ok(routed >= FLOWS, `${routed} packets by XDP`)
     const some = String(SAMPLE / PROCESSES)
     for (const one of clients) assert.equal(await one.ask(`try ${some}`), ['tried', some, '0'])
-    const after = await counters(lab)
-    const routed = grown(warm, after, 'xdp_sent_back', ['f1'])
-    assert.ok(routed >= SAMPLE, `${routed} packets by XDP`)
-    // Each of the sample has a route in the kernel.
-    assert.is(grown(warm, after, 'xdp_no_route', ['f1']), 0)
 
     assert.ok((await used(lab, 'f1', 'flows')) >= FLOWS)
     const mapped = await Promise.all(lab.hosts.map(({ name }) => used(lab, name, 'mappings')))
     assert.ok(mapped.reduce((sum, n) => sum + n) >= FLOWS, mapped.join(' and '))
     assert.ok(Math.min(...mapped) > 0.3 * FLOWS, mapped.join(' and '))
     await Promise.all(clients.map(one => one.end()))
+    // The kernel takes its time to close so many; a lab that goes does not wait for it.
+    for (const server of servers) {
+      server.stdin!.end()
+      if (server.exitCode === null) await once(server, 'close')
+    }
   }),
 )
 

@@ -10,9 +10,11 @@ import {
   addresses,
   deleteAddress,
   link,
+  linkAt,
   links,
   neighbours,
   routeGet,
+  routeMtu,
   setLinkUp,
 } from '../../src/os/netlink/route.ts'
 import { ipBatch } from '../../src/os/netns.ts'
@@ -115,17 +117,22 @@ lab('adds IPv6 addresses', () => {
 lab('asks for routes: on the link, by a gateway, local, none', async () => {
   await ipBatch(pair.left.name, [
     'route add 198.51.100.0/24 via 10.9.0.2',
+    'route add 198.51.101.0/24 via 10.9.0.2 mtu 1400',
     'route add unreachable 192.0.2.0/24',
   ])
   pair.left.run(() => {
     const interfaceIndex = link('v0').index
-    assert.equal(routeGet('10.9.0.2'), { interfaceIndex, gateway: null, source: '10.9.0.1', local: false })
-    assert.equal(routeGet('198.51.100.7'), {
-      interfaceIndex,
-      gateway: '10.9.0.2',
-      source: '10.9.0.1',
-      local: false,
-    })
+    const common = { interfaceIndex, source: '10.9.0.1', local: false }
+    assert.equal(routeGet('10.9.0.2'), { ...common, gateway: null, mtu: null })
+    assert.equal(routeGet('198.51.100.7'), { ...common, gateway: '10.9.0.2', mtu: null })
+    assert.equal(routeGet('198.51.101.7'), { ...common, gateway: '10.9.0.2', mtu: 1400 })
+    assert.is(routeMtu('198.51.101.7'), 1400)
+    assert.is(routeMtu('198.51.100.7'), linkAt(interfaceIndex).mtu)
+    assert.equal(linkAt(interfaceIndex), link('v0'))
+    assert.is(
+      errnoOf(() => linkAt(999_999)),
+      'ENODEV',
+    )
     assert.is(routeGet('10.9.0.1').local, true)
     assert.is(
       errnoOf(() => routeGet('203.0.113.1')),

@@ -1,4 +1,5 @@
 /** What an application says of itself holds as long as the process that said it (R-B2): real processes, real sockets. */
+// test-beside-others
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { openSync } from 'node:fs'

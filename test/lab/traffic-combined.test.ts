@@ -1,4 +1,5 @@
 /** Roles together on a node, down to all of them on the only one (R-A2); and labs side by side (R-G5). */
+// test-beside-others
 import { createHash } from 'node:crypto'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

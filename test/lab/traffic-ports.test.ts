@@ -1,4 +1,5 @@
 /** Many clients on the same source ports: flow identifiers never lead one client's bytes to another (R-E8, decision 2). */
+// test-beside-others
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'

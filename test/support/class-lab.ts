@@ -155,7 +155,7 @@ export class ClassLab {
     )
     const { core, identifiers } = makeForwarder(this.#parts(), this.plan, this.plan.forwarder!, {
       ...{ directory: this.directory, allotment: this.allotment, held: new HeldPackets(16) },
-      ...{ identifiers: null, epoch: EPOCH, ended: { add: () => {} } as never },
+      ...{ identifiers: null, epoch: EPOCH, now: () => 0, ended: { add: () => {} } as never },
     })
     this.core = core
     this.identifiers = identifiers

@@ -8,7 +8,8 @@ import { buildIp4, buildIp6, onesSum, pattern } from './packets.ts'
 /** Kinds of ICMP and ICMPv6: type, code. */
 const ICMP: Readonly<Record<Family, Readonly<Record<string, readonly [number, number]>>>> = {
   4: {
-    'echo request': [8, 0],
+    // Another code than 0: what XDP answers is in icmp-cases.ts.
+    'echo request': [8, 1],
     'echo reply': [0, 0],
     'port unreachable': [3, 3],
     'fragmentation needed': [3, 4],
@@ -23,7 +24,7 @@ const ICMP: Readonly<Record<Family, Readonly<Record<string, readonly [number, nu
     'packet too big': [2, 0],
     'time exceeded': [3, 0],
     'parameter problem': [4, 1],
-    'echo request': [128, 0],
+    'echo request': [128, 1],
     'echo reply': [129, 0],
     'router solicitation': [133, 0],
     'neighbour solicitation': [135, 0],

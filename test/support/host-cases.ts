@@ -197,10 +197,26 @@ const controlCases = (family: Family): HostCase[] =>
   Object.entries({
     SYN: FLAG.SYN,
     'SYN and ACK': FLAG.SYN | FLAG.ACK,
-    'FIN and ACK': FLAG.FIN | FLAG.ACK,
-    RST: FLAG.RST,
     all: 0xff,
   }).map(([name, flags]) => passed(`flags: ${name}`, family, TCP, 'TCP_CONTROL', { packet: { flags } }))
+
+/** Ends of connections go the way of all packets. */
+const endCases = (family: Family): HostCase[] =>
+  Object.entries({
+    'FIN and ACK': FLAG.FIN | FLAG.ACK,
+    RST: FLAG.RST,
+    'FIN, RST and ACK': FLAG.FIN | FLAG.RST | FLAG.ACK,
+  }).map(([name, flags]) => {
+    const client = { source: CLIENT[family], sourcePort: 40_000, flags }
+    const packet = buildPacket(family, TCP, client)
+    const one = passed('', family, TCP, 'RESTORED', {})
+    return {
+      ...one,
+      name: `restored: IPv${family} TCP: flags: ${name}`,
+      frame: buildFrame(tunnelled(packet, family, IDENTIFIER)!),
+      after: buildFrame(packet),
+    }
+  })
 
 const damagedCases = (family: Family, protocol: Protocol): HostCase[] => {
   const whole = passed('', family, protocol, '', { packet: { payload: pattern(5) } })
@@ -259,6 +275,7 @@ export const hostCases = (): HostCase[] => [
       ...damagedCases(family, protocol),
     ]),
     ...controlCases(family),
+    ...endCases(family),
     ...otherCases(family),
   ]),
 ]

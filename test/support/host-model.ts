@@ -9,7 +9,6 @@ import { addressBytes, addressWords, FLAG } from './packets.ts'
 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
 const word16 = (bytes: Uint8Array, at: number): number => (bytes[at] << 8) | bytes[at + 1]
-const CONTROL = FLAG.SYN | FLAG.FIN | FLAG.RST
 const PAIRS = ([4, 6] as const).flatMap(family =>
   (
     [
@@ -42,7 +41,7 @@ export const restoredFrame = (
   const packet = after.subarray(at)
   const view = createPacketView()
   if (family === null || parsePacket(packet, 0, packet.length, view) !== DROP.NONE) return null
-  if (view.family !== family || view.fragment || (view.tcpFlags & CONTROL) !== 0) return null
+  if (view.family !== family || view.fragment || (view.tcpFlags & FLAG.SYN) !== 0) return null
   const ends = hexOf(family === 4 ? packet.subarray(12, 20) : packet.subarray(8, 40))
   const tunnel = PAIRS.find(pair => pair.family === family && pair.ends === ends)?.name
   const identifier = view.sourcePort * 65536 + view.destinationPort

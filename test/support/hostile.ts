@@ -10,6 +10,7 @@ import {
   KIND,
   type MappingHeader,
 } from '../../src/agent/dataplane/mapping-header.ts'
+import { buildIcmp } from './icmp.ts'
 import { addressWords, buildIp4, buildTcp4, buildTcp6, buildUdp4, buildUdp6, pattern } from './packets.ts'
 
 export type Below = (limit: number) => number
@@ -158,9 +159,50 @@ const damage = (below: Below, packet: Uint8Array): Uint8Array => {
   return out
 }
 
+/** An ICMP error about a packet that could be, the other way round than those that come; or an echo. */
+const icmpPacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
+  const about = wholePacket(below, cast, near)
+  const asIs = below(4) === 0 || about[0]! >>> 4 !== 4
+  const inner = below(3) === 0 ? sentToHost(below, cast, near) : asIs ? about : reversed(about)
+  const dotted = (at: number): string => inner.slice(at, at + 4).join('.')
+  const body = inner.slice(0, below(4) === 0 ? below(inner.length + 1) : inner.length)
+  return buildIcmp(4, {
+    source: below(8) === 0 ? pick(below, everyone(cast)) : below(2) === 0 ? dotted(16) : '192.0.2.1',
+    destination: below(8) === 0 ? pick(below, everyone(cast)) : dotted(12),
+    type: below(8) === 0 ? below(256) : pick(below, [3, 3, 3, 8, 11, 12]),
+    code: below(6),
+    word: below(8) === 0 ? below(2 ** 32) : 1280,
+    body: below(16) === 0 ? icmpPacket(below, cast, near) : body,
+    ttl: below(16) === 0 ? below(3) : 64,
+    wrongChecksum: below(32) === 0,
+  })
+}
+
+/** What a router on the way from a forwarder to its host could have seen. */
+const sentToHost = (below: Below, cast: Cast, near: Near): Uint8Array => {
+  const known = near.known.length > 0 ? pick(below, near.known) : null
+  const identifier = known?.identifier ?? below(2 ** 32)
+  return (known?.protocol === 17 ? buildUdp4 : buildTcp4)({
+    ...{ source: cast.tunnels[0]!, destination: known?.host ?? pick(below, cast.hosts) },
+    ...{ sourcePort: identifier >>> 16, destinationPort: identifier & 0xffff, payload: pattern(below(60)) },
+  })
+}
+
+/** Source and destination exchanged, addresses and ports: checksums are the same. */
+const reversed = (packet: Uint8Array): Uint8Array => {
+  const out = packet.slice()
+  const l4 = (packet[0]! & 15) * 4
+  out.set(packet.slice(16, 20), 12)
+  out.set(packet.slice(12, 16), 16)
+  if (packet.length < l4 + 4) return out
+  out.set(packet.slice(l4 + 2, l4 + 4), l4)
+  out.set(packet.slice(l4, l4 + 2), l4 + 2)
+  return out
+}
+
 export const hostilePacket = (below: Below, cast: Cast, near: Near): Uint8Array => {
   if (below(64) === 0) return Uint8Array.from({ length: below(120) }, () => below(256))
-  const packet = wholePacket(below, cast, near)
+  const packet = below(12) === 0 ? icmpPacket(below, cast, near) : wholePacket(below, cast, near)
   return below(4) !== 0 ? packet : damage(below, packet)
 }
 

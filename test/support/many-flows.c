@@ -2,7 +2,8 @@
 /*
  * More TCP connections than scripts can hold:
  *
- *   many-flows server PORT PROCESSES          sends back what comes, on any address; says "listening"
+ *   many-flows server PORT PROCESSES          sends back what comes, on any address; says "listening"; ends with
+ *                                             standard input
  *   many-flows client VIP PORT COUNT FROM     opens COUNT connections from an address, says "open COUNT FAILED MS", and keeps them; for each
  *                                             line "try N" on standard input, N of them (spread evenly) send 64 bytes of their own and must
  *                                             get those back: says "tried N WRONG"; for "all N" all of them do so N times, at the same time; ends
@@ -23,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,9 +115,10 @@ static void serve(int listener)
 	}
 }
 
-/* Each process may have so many files only. */
+/* Each process may have so many files only. Ends with standard input, when all their connections are gone. */
 static int serve_all(int port, int processes)
 {
+	setpgid(0, 0);
 	for (int i = 0; i < processes; i++) {
 		int listener = listening(port);
 
@@ -127,7 +130,13 @@ static int serve_all(int port, int processes)
 	}
 	printf("listening\n");
 	fflush(stdout);
-	return pause();
+	while (getchar() != EOF)
+		;
+	signal(SIGTERM, SIG_IGN);
+	kill(0, SIGTERM);
+	while (wait(NULL) > 0)
+		;
+	return 0;
 }
 
 static int open_one(const char *from, const struct sockaddr_in *to)

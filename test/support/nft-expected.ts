@@ -17,7 +17,7 @@ export type NftFate = 'forwarded' | 'slow' | 'stack' | 'dropped' | 'ended'
 
 export interface NftExpectation {
   readonly fate: NftFate
-  /** Of the rules; null: none of them. */
+  /** Of the rules; two are parted by a space; null: none of them. */
   readonly counter: string | null
   /** What leaves by `exit`. */
   readonly frame?: Uint8Array
@@ -41,6 +41,9 @@ const reason =
   (...reasons: readonly string[]) =>
   (one: DataplaneCase): boolean =>
     reasons.includes(one.reason)
+
+const ICMP_FOR_AGENT =
+  /ICMP (echo request|port unreachable|destination unreachable|fragmentation needed|packet too big|time exceeded|parameter problem)/
 
 const hostOf = ({ route }: DataplaneCase): WorldHost => {
   const host = Object.values<WorldHost>(HOSTS).find(({ index }) => index === (route?.identifier ?? 0) >>> 24)
@@ -172,14 +175,19 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('stack'),
   },
   {
+    why: 'neighbours may ask about a VIP',
+    when: ({ name }) => /^IPv6 ICMP neighbour [a-z]+$/.test(name),
+    answer: always('stack'),
+  },
+  {
     why: 'the rules follow extension headers as far as a fragment header, wherever the packet ends',
     when: one => one.reason === 'TRUNCATED' && one.name.includes('extension header 44 behind'),
     answer: always('dropped', 'fragment_vip'),
   },
   {
-    why: 'neighbours may ask about a VIP',
-    when: ({ name }) => /^IPv6 ICMP neighbour [a-z]+$/.test(name),
-    answer: always('stack'),
+    why: 'a packet to a VIP whose ports cannot be read is of no service',
+    when: reason('TRUNCATED', 'BAD_VERSION', 'BAD_HEADER_LENGTH', 'BAD_TOTAL_LENGTH'),
+    answer: always('dropped', 'not_a_service'),
   },
   {
     why: 'behind XDP somebody has to drop fragments, for no forwarder puts them together',
@@ -212,6 +220,16 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('dropped', 'not_a_service'),
   },
   {
+    why: 'a TTL of 1 is for the agent to look at, which gives it to the own stack where that is the host',
+    when: one => one.name.endsWith('host local, TTL 1'),
+    answer: always('slow', 'slow_vip'),
+  },
+  {
+    why: 'ICMP errors and echo are for the agent, whatever is in them',
+    when: one => one.reason === 'UNSUPPORTED_PROTOCOL' && ICMP_FOR_AGENT.test(one.name),
+    answer: always('slow', 'slow_icmp'),
+  },
+  {
     why: 'what is neither TCP nor UDP is no service',
     when: reason('UNSUPPORTED_PROTOCOL'),
     answer: always('dropped', 'not_a_service'),
@@ -227,9 +245,9 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('ended', 'route_hit'),
   },
   {
-    why: 'the kernel ends what has used its TTL up; nobody is told',
+    why: 'the agent tells the client whose packet has used its TTL up',
     when: reason('TTL_EXPIRED'),
-    answer: always('ended', 'route_hit'),
+    answer: always('slow', 'slow_vip'),
   },
   {
     why: 'any interface can be sent by',
@@ -263,7 +281,7 @@ const isTagged = (frame: Uint8Array): boolean => [0x8100, 0x88a8].includes(word(
 const likeXdp = (one: DataplaneCase): Answer => {
   if (one.fate === 'forwarded') return forwarded(one)
   if (one.fate === 'dropped') return { fate: 'dropped', counter: 'not_a_service' }
-  if (one.reason === 'LOCAL') return { fate: 'stack', counter: 'route_hit' }
+  if (one.reason === 'LOCAL') return { fate: 'stack', counter: 'route_hit local_hit' }
   const ofNobody = ['NOT_IP', 'VLAN_TAGS', 'NOT_A_VIP'].includes(one.reason)
   return ofNobody ? { fate: 'stack', counter: null } : { fate: 'slow', counter: 'slow_vip' }
 }

@@ -19,9 +19,12 @@ export const withLab = async (options: LabOptions, body: (lab: Lab) => Promise<v
   const lab = await Lab.up({ name: labName(), ...options })
   try {
     await body(lab)
-  } finally {
-    await lab.down(0)
+  } catch (error) {
+    // What went wrong first is what is told of.
+    await lab.down(0).catch(() => {})
+    throw error
   }
+  await lab.down(0)
   assert.equal(leftovers(lab.name), [])
 }
 

@@ -46,8 +46,8 @@ export class XdpHostLab {
   readonly #bss: MappedArray
   readonly #mapped: readonly MappedArray[]
 
-  /** @param mappings of each family; `ingress`: index of the interface that packets come in by */
-  constructor(mappings = 1000) {
+  /** @param mappings of each family; `sizes`: of further maps, in entries */
+  constructor(mappings = 1000, sizes: Readonly<Record<string, number>> = {}) {
     const secret = testSecret(6)
     const bytes = new Uint8Array(secret.buffer)
     const [four, six] = FAMILIES.map(family => mappingMapSize(family, mappings))
@@ -59,7 +59,13 @@ export class XdpHostLab {
         [EDGE_GLOBALS.mappings4Secret, bytes],
         [EDGE_GLOBALS.mappings6Secret, bytes],
       ],
-      maxEntries: { mappings4: four.entries, mappings6: six.entries, targets: 65_535 },
+      maxEntries: {
+        mappings4: four.entries,
+        mappings6: six.entries,
+        targets: 65_535,
+        learnt: 4096,
+        ...sizes,
+      },
     })
     const map = (name: string): MappedArray => new MappedArray(this.object.map(name))
     const [mappings4, mappings6, tunnels, targets, bss] = [

@@ -9,6 +9,7 @@ import { createMappingHeader, decodeMappingHeader, KIND } from '../../src/agent/
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { buildMappingKeys, ipv4Of } from '../../src/agent/plan.ts'
 import { type Cast, hostileDatagram, hostilePacket, type Known, sixOf } from '../support/hostile.ts'
+import { icmpAt, icmpFaults, quotedOf } from '../support/icmp.ts'
 import { addressWords, onesSum } from '../support/packets.ts'
 import { integers, runSeeds, seeded } from '../support/random.ts'
 import { SimNode } from '../support/sim-node.ts'
@@ -143,7 +144,21 @@ const headerFaults = (bytes: Uint8Array): string[] => {
   } else if (bytes[9] === 17) {
     const length = l4.length < 8 ? 0 : at.getUint16(head + 4)
     if (length < 8 || (length > l4.length && (at.getUint16(6) & 0x2000) === 0)) faults.push('UDP length')
-  } else faults.push(`protocol ${bytes[9]}`)
+  } else if (bytes[9] === 1) faults.push(...icmpErrorFaults(bytes))
+  else faults.push(`protocol ${bytes[9]}`)
+  return faults
+}
+
+/** An echo reply, or an error about TCP or UDP: never about ICMP (RFC 1122, section 3.2.2), nor to what is no single machine. */
+const icmpErrorFaults = (bytes: Uint8Array): string[] => {
+  const faults = icmpFaults(bytes)
+  const type = bytes[icmpAt(bytes)]!
+  if (bytes[16] === 0 || bytes[16] === 127 || bytes[16]! >= 224) faults.push('to no single machine')
+  if (type === 0) return faults
+  if (![3, 11, 12].includes(type)) faults.push(`ICMP type ${type}`)
+  const inner = quotedOf(bytes)
+  if (inner[0]! >>> 4 !== 4 || ![6, 17].includes(inner[9]!)) faults.push('about what is no TCP or UDP')
+  if (bytes.slice(16, 20).join() !== inner.slice(12, 16).join()) faults.push('not to the sender')
   return faults
 }
 
@@ -177,9 +192,10 @@ class Victim {
         if (six) this.packets6++
         const there = six ? formatAddress(wordsAt(bytes, 24), 0) : to
         assert.ok(
-          this.plan.directory.hosts.some(host =>
-            six ? formatAddress(host.words6!, 0) === there : host.ipv4 === there,
-          ),
+          (six ? bytes[6] === 58 : bytes[9] === 1) ||
+            this.plan.directory.hosts.some(host =>
+              six ? formatAddress(host.words6!, 0) === there : host.ipv4 === there,
+            ),
           `a packet went to ${there}, which is no host`,
         )
       },
@@ -270,8 +286,13 @@ const DEPTH: Record<Kind, readonly string[]> = {
     'asksAnswered',
     'asksUnknown',
     'heldPackets',
+    'errorsToClients',
+    'errorsMade',
+    'echoReplies',
   ],
   'forwarder+classifier': [
+    'errorsToHosts',
+    'errorsToClients',
     'promotedFlows',
     'reusedFlows',
     'evictedRoutes',
@@ -280,7 +301,16 @@ const DEPTH: Record<Kind, readonly string[]> = {
     'inventoryEvicted',
   ],
   classifier: ['classified', 'inventoryEvicted'],
-  host: ['mapsRefreshed', 'mapsReplaced', 'epochsSeen', 'asksSent', 'injected', 'evicted', 'heldPackets'],
+  host: [
+    'errorsRestored',
+    'mapsRefreshed',
+    'mapsReplaced',
+    'epochsSeen',
+    'asksSent',
+    'injected',
+    'evicted',
+    'heldPackets',
+  ],
   all: ['plumbs', 'promotedFlows', 'evictedRoutes', 'mapsReceived', 'injected', 'heldPackets'],
 }
 
@@ -354,6 +384,7 @@ for (const kind of KINDS) {
         ...node.engine.host?.counters,
         ...node.engine.host?.unknownCounters,
         ...node.engine.classifier?.counters,
+        ...node.engine.icmp.counters,
       }
       if (kind !== 'host' && kind !== 'classifier')
         assert.ok(victim.packets6 > 0, 'no IPv6 packet was tunnelled')

@@ -47,18 +47,27 @@ it('IPv6 has sets and chains of its own, and what IPv4 has stays as it is', () =
     ['1 : "c0"'],
     ['fd01::12'],
   ])
-  assert.equal(both.chains.get('in_u0')!.rules, ['ip daddr @vips goto vip', 'ip6 daddr @vips6 goto vip6'])
+  const errors = 'icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }'
+  assert.equal(both.chains.get('in_u0')!.rules, [
+    'ip daddr @vips goto vip',
+    'ip6 daddr @vips6 goto vip6',
+    'ip daddr 10.10.1.11 icmp type { destination-unreachable, time-exceeded, parameter-problem } goto of_icmp',
+    `ip6 daddr fd01::11 ${errors} goto of_icmp`,
+  ])
   assert.ok(both.chains.get('in_c0')!.rules.includes('ip6 saddr @tunnels6 ip6 daddr fd00::11 goto decap6'))
   assert.equal(both.chains.get('vip6')!.rules, [
     'frag frag-off != 0 counter name fragment_vip drop',
     'frag more-fragments 1 counter name fragment_vip drop',
     'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept',
+    `${errors} goto of_icmp`,
+    'icmpv6 type echo-request goto of_icmp',
     'ip6 daddr . meta l4proto . th dport @services6 goto service6',
     'counter name not_a_service drop',
   ])
   assert.equal(both.chains.get('service6')!.rules, [
     'ip6 nexthdr != { tcp, udp } goto slow_vip',
     'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
+    'ip6 hoplimit <= 1 goto slow_vip',
     '@th,0,32 set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @route6 goto encap6',
     'meta mark set ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto map @fixed6 goto fix6',
     'ip6 saddr . th sport . ip6 daddr . th dport . meta l4proto @local6 counter name local_hit counter name route_hit accept',
@@ -93,6 +102,29 @@ it('another service changes elements and no rule', () => {
   assert.equal(lines(plan(), plan({ forwarder: { ...forwarder, services: [] } })), [
     'flush set netdev shunt_n1 vips',
     'flush set netdev shunt_n1 services',
+  ])
+})
+
+it('a way to a host that becomes narrow, or wide again, changes how packets leave, in whole rules', () => {
+  const narrow = plan({ forwarder: { ...forwarder, hosts: [{ ...forwarder.hosts[0]!, mtu: 1400 }] } })
+  assert.equal(lines(plan(), narrow), [
+    'flush chain netdev shunt_n1 encap',
+    'table netdev shunt_n1 {',
+    ' chain narrow {',
+    '  @th,0,8 { 1 } ip length > 1400 goto slow_vip',
+    '  counter name route_hit fwd ip to @th,0,8 map @hop device @th,0,8 map @link',
+    '  counter name half_restored drop',
+    ' }',
+    ' chain encap {',
+    '  ip daddr set @th,0,8 map @address ip saddr set 10.10.1.11 goto narrow',
+    '  counter name half_restored drop',
+    ' }',
+    '}',
+  ])
+  assert.equal(lines(narrow, plan()).slice(0, 3), [
+    'flush chain netdev shunt_n1 narrow',
+    'flush chain netdev shunt_n1 encap',
+    'delete chain netdev shunt_n1 narrow',
   ])
 })
 

@@ -164,6 +164,11 @@ export class DirectoryIndex {
     return this.service(key, at + KEY_VIP, key[at + KEY_PORTS] & 0xffff, key[at + KEY_PROTOCOL])
   }
 
+  /** Whether some service has the address: four words from `at`. */
+  isVip(words: Uint32Array, at: number): boolean {
+    return this.#services.get(words, at) !== undefined
+  }
+
   serviceAt(index: number): ServiceEntry | undefined {
     return this.#serviceByIndex[index]
   }

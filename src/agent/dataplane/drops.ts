@@ -43,6 +43,12 @@ export const DROP = {
   INACTIVE: 37,
   NO_IPV6: 38,
   CONGESTION_LOST: 39,
+  ICMP_CHECKSUM: 40,
+  ICMP_TYPE: 41,
+  ICMP_EMBEDDED: 42,
+  ICMP_NO_FLOW: 43,
+  ICMP_RATE: 44,
+  ICMP_UNREACHABLE: 45,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -171,6 +177,27 @@ const TEXT: Record<DropName, DropText> = {
   CONGESTION_LOST: {
     reason: 'marked for congestion on its way to the host, and its sender would not understand (RFC 6040)',
     hint: 'normal in small numbers where a router between forwarder and host marks instead of dropping',
+  },
+  ICMP_CHECKSUM: { reason: 'wrong ICMP checksum', hint: SENDER },
+  ICMP_TYPE: {
+    reason: 'an ICMP message that is neither an error nor an echo request',
+    hint: 'nothing to do: nobody needs an answer to it',
+  },
+  ICMP_EMBEDDED: {
+    reason: 'an ICMP error about a packet that is cut off too early, or of no TCP or UDP connection',
+    hint: SENDER,
+  },
+  ICMP_NO_FLOW: {
+    reason: 'an ICMP error about no connection that is known here',
+    hint: 'normal when connections have just ended; many are forged ones, which do no harm',
+  },
+  ICMP_RATE: {
+    reason: 'more ICMP messages than are passed on or answered',
+    hint: 'a flood of pings or of forged errors; look for its source if it goes on',
+  },
+  ICMP_UNREACHABLE: {
+    reason: 'a host, or something on the way to it, says that it cannot be reached',
+    hint: 'shunt hosts -o wide; look for a firewall between forwarders and hosts',
   },
 }
 

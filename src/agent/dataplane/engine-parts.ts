@@ -20,6 +20,8 @@ export interface EngineParts {
   readonly drops: DropCounters
   /** Unix time in whole seconds, as of the current turn. */
   readonly nowS: () => number
+  /** Bytes of the largest packet that the way to a host's address (four words) takes; left out: as the plan says. */
+  readonly mtuTo?: (host: Uint32Array, nowMs: number) => number
   readonly epochChanged: (epoch: number) => void
   /** Where tables keep what outlives the agent; left out: nothing does. */
   readonly columns?: Columns

@@ -11,12 +11,15 @@ import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import { HeldPackets } from './held.ts'
 import type { HostCore, HostSettings } from './host-core.ts'
+import { isIcmp } from './icmp-packet.ts'
+import { IcmpSide } from './icmp-side.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { makeForwarder } from './make-forwarder.ts'
 import { hostSettings, makeHost } from './make-host.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
+import { rewriteTuple } from './rewrite.ts'
 import { readRingPacket } from './slow-path.ts'
 
 /** Ends of quarantine looked for in a tick while no forwarder is there to do so. */
@@ -36,6 +39,7 @@ export class Engine {
   forwarder: ForwarderCore | null = null
   classifier: ClassifierCore | null = null
   host: HostCore | null = null
+  readonly icmp: IcmpSide
   /** Outlives the forwarder role as long as one rests: a late packet of the role's flows must not meet a new one's. */
   identifiers: IdentifierAllocator | null = null
   readonly heldByForwarder: HeldPackets
@@ -65,6 +69,7 @@ export class Engine {
     this.heldByForwarder = new HeldPackets(plan.limits.heldPackets)
     this.heldByHost = new HeldPackets(plan.limits.heldPackets)
     this.allotment = new HealthAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
+    this.icmp = new IcmpSide(this.drops)
     this.#gainRoles()
     this.#receiveDatagrams()
   }
@@ -118,12 +123,14 @@ export class Engine {
       this.forwarder.endAll(nowMs)
       this.#lastEpoch = this.forwarder.epoch
       this.forwarder = null
+      this.icmp.forwarder = null
       this.#forwarderSettings = null
     }
     if (this.host !== null && plan.host === null) {
       for (let i = 0; i < this.heldByHost.size; i++) this.drops.add(DROP.HOLD_TIMEOUT)
       this.heldByHost = new HeldPackets(plan.limits.heldPackets)
       this.host = null
+      this.icmp.host = null
       this.#parts.plumber.clearMappings()
       this.#hostSettings = null
     }
@@ -171,15 +178,17 @@ export class Engine {
   }
 
   #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>): void {
-    const { core, settings, identifiers, keep } = makeForwarder(this.#parts, this.plan, own, {
+    const { core, icmp, settings, identifiers, keep } = makeForwarder(this.#parts, this.plan, own, {
       directory: this.directory,
       allotment: this.allotment,
       held: this.heldByForwarder,
       identifiers: this.identifiers,
       epoch: this.#epochAfterLast(own.epoch),
       ended: this.ended,
+      now: () => this.#nowMs,
     })
     this.forwarder = core
+    this.icmp.forwarder = icmp
     this.#forwarderSettings = settings
     this.#keepForwarder = keep
     this.identifiers = identifiers
@@ -194,8 +203,9 @@ export class Engine {
   }
 
   #makeHost(): void {
-    const { core, settings } = makeHost(this.#parts, this.plan, this.directory, this.heldByHost)
+    const { core, icmp, settings } = makeHost(this.#parts, this.plan, this.directory, this.heldByHost)
     this.host = core
+    this.icmp.host = icmp
     this.#hostSettings = settings
   }
 
@@ -284,9 +294,34 @@ export class Engine {
     if (reason !== DROP.NONE && !isWhole) return this.drops.add(reason)
     const forwarder = this.host === null ? undefined : this.#tunnelledBy(packet)
     if (isWhole) return forwarder === undefined ? this.drops.add(reason) : this.#encapsulated(packet)
+    if (isIcmp(packet.view)) return this.icmp.packet(packet, forwarder?.tunnelIpv4, this.#nowMs)
     if (forwarder !== undefined) return this.host!.tunnelled(packet, forwarder.tunnelIpv4, this.#nowMs)
     if (this.forwarder === null) return this.drops.add(DROP.NOT_A_SERVICE)
+    if (this.#isOwnTunnelled(packet)) return this.#unsent(packet)
     this.forwarder.packet(packet, this.#nowMs)
+  }
+
+  /** From this forwarder's own tunnel address. */
+  #isOwnTunnelled({ buf, offset, view }: PacketRef): boolean {
+    const { forwarder } = this.plan
+    if (view.family === 4) return readU32(buf, offset + 12) === forwarder?.tunnelIpv4
+    readIpv6(buf, offset + 8, this.#ends, 0)
+    const own = forwarder?.tunnelWords6
+    return own !== undefined && addressEquals(this.#ends, 0, own, 0)
+  }
+
+  /** A packet that the kernel's rules gave its tunnelled form, and then found too large to send: as it was before. */
+  #unsent(packet: PacketRef): void {
+    const { identifiers, forwarder } = this
+    const slot =
+      identifiers?.owner(((packet.view.sourcePort << 16) | packet.view.destinationPort) >>> 0) ?? -1
+    if (slot < 0 || forwarder === null) return this.drops.add(DROP.UNKNOWN_IDENTIFIER)
+    const { keys } = forwarder.flows.table
+    const at = slot * 10
+    if (keys[at + 9] !== packet.view.protocol) return this.drops.add(DROP.MAPPING_TUPLE_MISMATCH)
+    const { buf, offset, view, partialChecksum } = packet
+    rewriteTuple(buf, offset, view, keys, at, keys, at + 4, keys[at + 8], partialChecksum)
+    forwarder.packet(packet, this.#nowMs)
   }
 
   #encapsulated(packet: PacketRef): void {

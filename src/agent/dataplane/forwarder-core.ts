@@ -1,12 +1,14 @@
 import type { Allotment } from '../classify/allotment.ts'
 import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
+import { ErrorRoutes } from './error-routes.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
 import { FlowMapping, headerKey, type SequenceCounter } from './flow-mapping.ts'
 import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import { type HeldPackets, loadHeld } from './held.ts'
+import { RETRY_MS, retryHeld } from './held-retry.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { KernelFlows } from './kernel-flows.ts'
 import { type MappingHeader, mappingOverhead } from './mapping-header.ts'
@@ -15,10 +17,6 @@ import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } fro
 import { leaseEnd } from './plumber.ts'
 import { decrementTtl } from './rewrite.ts'
 import { Withdrawal } from './withdrawal.ts'
-
-/** Milliseconds between two mapping requests for packets that are held, and how often before giving up. */
-const RETRY_MS = 20
-const RETRIES = 12
 
 /**
  * The forwarder's slow path (R-A3, R-E8, decisions 2-4): every packet of a service that the kernel's route table did not forward
@@ -33,6 +31,8 @@ export class ForwarderCore {
   readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
+  /** Where ICMP errors about flows go. */
+  readonly errors: ErrorRoutes
   readonly #identifiers: IdentifierAllocator
   readonly #held: HeldPackets
   readonly #directory: DirectoryIndex
@@ -54,6 +54,11 @@ export class ForwarderCore {
     this.#allotment = parts.allotment
     this.#ports = parts.ports
     this.#settings = parts.settings
+    this.errors = new ErrorRoutes({
+      ...{ ...parts, life: this.#life, mapping: this.#mapping },
+      known: (key, nowMs) => this.#known(key, nowMs),
+      open: (key, nowMs) => this.#open(key, 0, nowMs),
+    })
   }
 
   /** Flows and connections by host and by service. */
@@ -65,7 +70,7 @@ export class ForwarderCore {
     return this.#mapping.epoch
   }
 
-  /** A peer's answer to this sequence is an answer to one of our last messages. */
+  /** See FlowMapping.isRecent. */
   isRecent(sequence: number): boolean {
     return this.#mapping.isRecent(sequence)
   }
@@ -74,10 +79,15 @@ export class ForwarderCore {
   packet(packet: PacketRef, nowMs: number): void {
     this.counters.slowPackets++
     readFlowKey(packet.buf, packet.offset, packet.view, this.#key)
-    let slot = this.flows.table.find(this.#key)
-    if (slot < 0) slot = this.kernel.search(this.#key, this.#mapping.nextSequence, nowMs)
+    let slot = this.#known(this.#key, nowMs)
     if (slot < 0) slot = this.#open(this.#key, packet.view.tcpFlags, nowMs)
     if (slot >= 0) this.#forward(slot, packet, nowMs)
+  }
+
+  /** The slot of a flow that the agent has, or the kernel; -1: neither has. */
+  #known(key: Uint32Array, nowMs: number): number {
+    const slot = this.flows.table.find(key)
+    return slot >= 0 ? slot : this.kernel.search(key, this.#mapping.nextSequence, nowMs)
   }
 
   /** A new entry in the embryonic list; -1 when the packet is for no service. */
@@ -146,7 +156,7 @@ export class ForwarderCore {
     const host = this.#directory.host(flows.host[slot])!
     const tunnels = flows.has(slot, FLOW_FLAG.MAPPED) && this.#mayTunnel(slot) && !this.#held.has(slot)
     if (!host.self && !decrementTtl(packet.buf, packet.offset, packet.view))
-      return this.#ports.drop(DROP.TTL_EXPIRED)
+      return this.#ports.drop(DROP.TTL_EXPIRED, packet)
     if (host.self || tunnels || this.#isEncapsulated(slot)) {
       this.#deliver(slot, packet)
       return this.#maybePlumb(slot, packet, nowMs)
@@ -195,7 +205,8 @@ export class ForwarderCore {
     }
     if (this.#fits(packet) && !this.#held.has(slot))
       return this.#mapping.askClassifier(slot, classifier.ipv4, packet)
-    if (!decrementTtl(packet.buf, packet.offset, packet.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    if (!decrementTtl(packet.buf, packet.offset, packet.view))
+      return this.#ports.drop(DROP.TTL_EXPIRED, packet)
     this.#hold(slot, packet, nowMs)
     this.#mapping.askClassifier(slot, classifier.ipv4, null)
   }
@@ -222,7 +233,7 @@ export class ForwarderCore {
   #sendFirst(slot: number, inner: PacketRef): void {
     if (this.#isInactive(slot)) return this.#ports.drop(DROP.INACTIVE)
     if (this.#directory.host(this.flows.host[slot])?.self) return this.#ports.deliverLocal(inner)
-    if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED)
+    if (!decrementTtl(inner.buf, inner.offset, inner.view)) return this.#ports.drop(DROP.TTL_EXPIRED, inner)
     if (this.#isEncapsulated(slot)) return this.#ports.encapsulate(inner, this.flows.host[slot])
     this.#mapping.sendMapping(slot, inner)
   }
@@ -381,20 +392,9 @@ export class ForwarderCore {
   /** Time-outs and retries; bounded work a call. Call at least every `RETRY_MS` while packets are held. */
   tick(nowMs: number, maxWork = 4096): void {
     this.#identifiers.expire(nowMs, this.#life.tick(nowMs, maxWork))
-    if (this.#held.size > 0) this.#retry(nowMs)
-  }
-
-  #retry(nowMs: number): void {
-    for (const [slot, queue] of this.#held.queues) {
-      if (queue.retryAtMs > nowMs) continue
-      if (++queue.tries > RETRIES) {
-        for (const _ of this.#held.take(slot)) this.#ports.drop(DROP.HOLD_TIMEOUT)
-        continue
-      }
-      queue.retryAtMs = nowMs + RETRY_MS * Math.min(2 ** (queue.tries >> 1), 16)
-      const classifier = this.#directory.classifier()
-      if (this.flows.host[slot] !== 0) this.#sendMappingOrFlush(slot, nowMs)
-      else if (classifier !== undefined) this.#mapping.askClassifier(slot, classifier.ipv4, null)
-    }
+    if (this.#held.size === 0) return
+    retryHeld(this.flows, this.#held, this.#directory, this.#mapping, this.#ports, nowMs, slot =>
+      this.#sendMappingOrFlush(slot, nowMs),
+    )
   }
 }

@@ -20,7 +20,8 @@ export interface ForwarderPorts {
   unplumbAll(slots: readonly number[]): void
   /** The flow was purged: its classifier's inventory forgets it (R-D4). */
   ended(slot: number): void
-  drop(reason: number): void
+  /** @param packet of a client, which may be told why */
+  drop(reason: number, packet?: PacketRef): void
   /** Shows the flow of a slot, which has a host, to the kernel, so that it goes on there; false: that is not the kernel's to do. */
   embryo?(slot: number): boolean
   /** The kernel forgets it; true: it has given it a route meanwhile, which is gone too. */

@@ -2,46 +2,17 @@ import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { addressEquals, ipv4Word, isIpv4, readFlowKey } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
+import type { HostPorts, HostSettings } from './host-ports.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
 import { MAPPING_LIST, type MappingTable, TUPLE_WORDS } from './mappings.ts'
 import { type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
 import { UnknownIdentifiers } from './unknown-identifiers.ts'
 
-/** What the host core may do to the world. */
-export interface HostPorts {
-  /** Restore the packet's 4-tuple from mapping `slot` and put it into the own stack. */
-  restore(packet: PacketRef, slot: number): void
-  /** Put a packet that carries its true 4-tuple into the own stack. */
-  inject(packet: PacketRef): void
-  datagram(header: MappingHeader, destinationIpv4: number): void
-  /** Put the mapping of `slot` into the kernel for one lease. */
-  commit(slot: number): void
-  /** Take mappings out of the kernel now; returns only when none of them is in force any more. */
-  withdraw(slots: readonly number[]): void
-  /** All of a tunnel address at once; false, or left out: it takes `withdraw`. */
-  withdrawTunnel?(tunnel: number): boolean
-  drop(reason: number): void
-}
+export type { HostPorts, HostSettings } from './host-ports.ts'
 
-/** Its owner may assign new values while packets flow. */
-export interface HostSettings {
-  /** Milliseconds; `mapping` is how long an unused mapping is kept. */
-  readonly timeouts: {
-    readonly embryonic: number
-    readonly mapping: number
-    readonly linger: number
-    readonly routeLease: number
-  }
-  /** Slow-path packets after which a mapping is worth a place in the kernel. */
-  readonly commitAfterPackets: number
-  /** Largest difference between a message's time and ours, in seconds; must be below the quarantine. */
-  readonly timeWindowS: number
-  /** Requests for unknown identifiers a second, in all. */
-  readonly asksPerSecond: number
-  /** Mappings stay in the kernel until they are taken out, or said to be gone (Plumber); else for one lease. */
-  readonly lasting?: boolean
-}
+/** Half-open mappings that turn out to be in use, passed over at a time. */
+const VICTIM_TRIES = 8
 
 interface ForwarderState {
   epoch: number
@@ -66,6 +37,8 @@ export class HostCore {
     commits: 0,
     commitFailures: 0,
     evicted: 0,
+    mapsLearnt: 0,
+    closed: 0,
   }
   readonly mappings: MappingTable
   readonly #ports: HostPorts
@@ -127,14 +100,43 @@ export class HostCore {
       return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
     }
     if (forwarder.epoch !== header.epoch) this.#newEpoch(tunnel, forwarder, header.epoch, nowMs)
-    const slot = this.#learn(header, inner, nowMs)
+    const slot = this.#learn(header, inner !== null, nowMs)
     if (slot < 0) return
+    this.#commitNow(slot, nowMs)
     this.#reply(header, KIND.MAP_ACK, sourceIpv4, nowS)
     if (inner !== null) this.#inject(slot, inner, nowMs)
     this.#unknown.release(tunnel, header.identifier, packet => this.#restore(slot, packet, nowMs))
   }
 
-  #learn(header: MappingHeader, inner: PacketRef | null, nowMs: number): number {
+  /**
+   * A MAP datagram whose mapping the kernel has put in force by itself, and whose packet it has taken in. It has seen to all that `map` sees to
+   * but what another mapping of the identifier says that the kernel does not hold (any more): one that is newer ends it here. Nothing is
+   * acknowledged before that.
+   * @param tcpFlags of the packet; `tunnelled`: packets have followed the mapping
+   */
+  learnt(header: MappingHeader, tcpFlags: number, tunnelled: boolean, nowMs: number, nowS: number): void {
+    const tunnel = ipv4Word(header.node, 0)
+    const forwarder = this.#forwarders.get(tunnel)
+    // An agent that has taken over: the kernel knew it.
+    if (forwarder?.epoch === 0) this.#newEpoch(tunnel, forwarder, header.epoch, nowMs)
+    const slot = forwarder?.epoch === header.epoch ? this.#learn(header, true, nowMs) : -1
+    if (forwarder === undefined || slot < 0) return this.#ports.forget?.(tunnel, header.identifier)
+    this.counters.mapsReceived++
+    this.counters.mapsLearnt++
+    this.#move(slot, tcpFlags, tunnelled || header.protocol !== 6 || (tcpFlags & TCP_SYN) === 0, nowMs)
+    this.#commitNow(slot, nowMs)
+    this.#reply(header, KIND.MAP_ACK, forwarder.ipv4, nowS)
+    this.#unknown.release(tunnel, header.identifier, packet => this.#restore(slot, packet, nowMs))
+  }
+
+  /** A FIN or RST has followed a mapping in the kernel. */
+  closes(tunnel: number, identifier: number, nowMs: number): void {
+    this.#tunnelKey(tunnel, identifier)
+    const slot = this.mappings.table.find(this.#key)
+    if (slot >= 0) this.#move(slot, TCP_FIN, true, nowMs)
+  }
+
+  #learn(header: MappingHeader, hasInner: boolean, nowMs: number): number {
     const { mappings } = this
     const tuple = this.#tuple
     tuple.set(header.client, 0)
@@ -162,7 +164,7 @@ export class HostCore {
         mappings.table.move(slot, MAPPING_LIST.EMBRYONIC, nowMs)
       }
     } else {
-      const victim = mappings.victim()
+      const victim = this.#victim(nowMs)
       if (victim >= 0) {
         this.counters.evicted++
         this.#remove(victim, nowMs)
@@ -175,8 +177,27 @@ export class HostCore {
     }
     mappings.epoch[slot] = header.epoch
     if (!older) mappings.sequence[slot] = header.sequence
-    if (inner === null) mappings.table.touch(slot, nowMs)
+    if (!hasInner) mappings.table.touch(slot, nowMs)
     return slot
+  }
+
+  /** The slot to give up for a new entry, or -1. A half-open mapping that packets follow in the kernel is not half-open any more. */
+  #victim(nowMs: number): number {
+    const { mappings } = this
+    for (let tries = 0; ; tries++) {
+      const victim = mappings.victim()
+      if (victim < 0 || tries === VICTIM_TRIES || !this.#wasUsed(victim, nowMs)) return victim
+    }
+  }
+
+  /** Whether the kernel knows that a half-open mapping is none; then it is in another list. */
+  #wasUsed(slot: number, nowMs: number): boolean {
+    const { table } = this.mappings
+    if (table.listOf(slot) !== MAPPING_LIST.EMBRYONIC) return false
+    const usedMs = this.#ports.usedMs?.(slot, nowMs) ?? 0
+    if (usedMs <= table.lastUse[slot]) return false
+    table.move(slot, MAPPING_LIST.COMMITTED, usedMs)
+    return true
   }
 
   #newEpoch(tunnel: number, forwarder: ForwarderState, epoch: number, nowMs: number): void {
@@ -188,6 +209,7 @@ export class HostCore {
     }
     this.counters.epochsSeen++
     forwarder.epoch = epoch
+    this.#ports.epoch?.(tunnel, epoch)
   }
 
   #reply(header: MappingHeader, kind: number, destination: number, timeS: number): void {
@@ -219,6 +241,13 @@ export class HostCore {
     const slot = this.mappings.table.find(this.#key)
     if (slot >= 0 && this.mappings.epoch[slot] === forwarder.epoch) return this.#restore(slot, packet, nowMs)
     this.#unknown.wait(tunnel, identifier, packet, nowMs)
+  }
+
+  /** The slot of a mapping that holds, or -1. */
+  mappingOf(tunnel: number, identifier: number): number {
+    this.#tunnelKey(tunnel, identifier)
+    const slot = this.mappings.table.find(this.#key)
+    return slot >= 0 && this.mappings.epoch[slot] === this.#forwarders.get(tunnel)?.epoch ? slot : -1
   }
 
   /** A packet that came whole in another one from a forwarder (R-A4), and was taken out: it says all itself. */
@@ -258,14 +287,27 @@ export class HostCore {
   }
 
   #life(slot: number, tcpFlags: number, confirms: boolean, nowMs: number): void {
-    const { table, slowPackets } = this.mappings
+    const { slowPackets } = this.mappings
     // A SYN begins a connection anew, if need be on the ports of the one before.
     if ((tcpFlags & TCP_SYN) !== 0) slowPackets[slot] = 0
     slowPackets[slot]++
-    if ((tcpFlags & (TCP_FIN | TCP_RST)) !== 0) return table.move(slot, MAPPING_LIST.CLOSING, nowMs)
-    if (table.listOf(slot) === MAPPING_LIST.EMBRYONIC && confirms)
-      return table.move(slot, MAPPING_LIST.ESTABLISHED, nowMs)
-    table.touch(slot, nowMs)
+    this.#move(slot, tcpFlags, confirms, nowMs)
+  }
+
+  #move(slot: number, tcpFlags: number, confirms: boolean, nowMs: number): void {
+    const { table, committedUntilMs } = this.mappings
+    if ((tcpFlags & (TCP_FIN | TCP_RST)) !== 0) {
+      this.counters.closed++
+      return table.move(slot, MAPPING_LIST.CLOSING, nowMs)
+    }
+    if (table.listOf(slot) !== MAPPING_LIST.EMBRYONIC || !confirms) return table.touch(slot, nowMs)
+    const committed = committedUntilMs[slot] > nowMs
+    table.move(slot, committed ? MAPPING_LIST.COMMITTED : MAPPING_LIST.ESTABLISHED, nowMs)
+  }
+
+  /** Into the kernel at once, where that is cheap. */
+  #commitNow(slot: number, nowMs: number): void {
+    if (this.#settings.commitAfterPackets === 0) this.#maybeCommit(slot, 0, nowMs)
   }
 
   #maybeCommit(slot: number, tcpFlags: number, nowMs: number): void {
@@ -376,9 +418,10 @@ export class HostCore {
     while (work > 0) {
       const slot = table.oldest(list)
       if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
+      work--
+      if (this.#wasUsed(slot, nowMs)) continue
       // Still in the kernel only when a longer lease was in force before.
       this.#remove(slot, nowMs)
-      work--
     }
     return work
   }

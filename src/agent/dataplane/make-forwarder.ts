@@ -3,12 +3,14 @@ import type { RouteBatch } from './batch.ts'
 import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
+import { outerBytes } from './encapsulate.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
 import { ownSequence } from './flow-mapping.ts'
 import { FLOW_FLAG, FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
+import { IcmpForwarder } from './icmp-forwarder.ts'
 import { IdentifierAllocator } from './identifiers.ts'
 import { KIND } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
@@ -31,6 +33,7 @@ export interface ForwarderSurroundings {
   readonly epoch: number
   /** Takes the flows that ended, for a classifier elsewhere. */
   readonly ended: RouteBatch
+  readonly now: () => number
 }
 
 /** The forwarder role of a plan, wired to the ports of the data plane. */
@@ -41,6 +44,7 @@ export const makeForwarder = (
   kept: ForwarderSurroundings,
 ): {
   core: ForwarderCore
+  icmp: IcmpForwarder
   settings: Mutable<ForwarderSettings>
   identifiers: IdentifierAllocator
   /** Several times a second: what the next agent goes on from. */
@@ -74,6 +78,20 @@ export const makeForwarder = (
     lasting: plumber.lasting,
     encapsulates: plumber.encapsulates,
   }
+  const routerWords = Uint32Array.of(0, 0, 0xffff, plan.clusterIpv4)
+  const tunnelOf = (family: 4 | 6): Uint32Array | undefined =>
+    family === 4 ? own.tunnelWords : own.tunnelWords6
+  const hostOf = (index: number, family: 4 | 6): Uint32Array | undefined =>
+    family === 4 ? directory.host(index)?.words : directory.host(index)?.words6
+  /** Larger than the way to the host takes, with so many bytes around it: dropped, and its sender told. */
+  const isTooBig = (packet: PacketRef, host: Uint32Array, aroundBytes: number): boolean => {
+    const mtuBytes = tooLargeFor(packet, aroundBytes, () => mtuTo(host) - aroundBytes)
+    if (mtuBytes === 0) return false
+    drops.add(DROP.TOO_BIG)
+    icmp.tooBig(packet, mtuBytes, kept.now())
+    return true
+  }
+  const mtuTo = (host: Uint32Array): number => parts.mtuTo?.(host, kept.now()) ?? settings.mtuBytes
   const kindOf = (slot: number): RouteKind => {
     const identifier = flows.identifier[slot]
     if (identifier === 0) return 'local'
@@ -99,12 +117,14 @@ export const makeForwarder = (
       tunnel: (packet, identifier, index) => {
         const ends = endsOf(packet, index)
         if (ends === null) return drops.add(DROP.NO_IPV6)
+        if (isTooBig(packet, ends.to, 0)) return
         output.tunnel(packet, ends.from, ends.to, identifier)
         core.tally.sent(index, packet.length)
       },
       encapsulate: (packet, index) => {
         const ends = endsOf(packet, index)
         if (ends === null) return drops.add(DROP.NO_IPV6)
+        if (isTooBig(packet, ends.to, outerBytes(packet.view.family))) return
         output.encapsulate(packet, ends.from, ends.to, settings.mtuBytes)
         core.tally.sent(index, packet.length)
       },
@@ -131,7 +151,10 @@ export const makeForwarder = (
       ended: slot => {
         if (!settings.hasClassifier) kept.ended.add(keys, slot * 10, null)
       },
-      drop: reason => drops.add(reason),
+      drop: (reason, packet) => {
+        drops.add(reason)
+        if (reason === DROP.TTL_EXPIRED && packet !== undefined) icmp.expired(packet, kept.now())
+      },
       embryo: slot =>
         kernel?.put(keys, slot * 10, flows.service[slot], {
           host: flows.host[slot],
@@ -143,10 +166,39 @@ export const makeForwarder = (
       search: key => kernel?.search(key) ?? null,
     },
   })
+  const icmp = new IcmpForwarder({
+    ...{ flows, identifiers, directory, k0, k1 },
+    route: (key, mayOpen, nowMs) => core.errors.find(key, mayOpen, nowMs),
+    settings: {
+      tunnel: tunnelOf,
+      host: hostOf,
+      router: family => (family === 4 ? routerWords : plan.clusterWords6),
+    },
+    ports: {
+      send: (buf, offset, length, destination, at) => output.send(buf, offset, length, destination, at),
+      deliverLocal: packet => output.inject(packet),
+      drop: reason => drops.add(reason),
+    },
+  })
   const keep = (): void => {
     cell[0] = core.epoch
     cell[1] = sequence.last
   }
   keep()
-  return { core, settings, identifiers, keep }
+  return { core, icmp, settings, identifiers, keep }
+}
+
+/** The smallest MTU that a link of the Internet may have: what is no larger fits everywhere (RFC 791; RFC 8200, section 5). */
+const FITS_BYTES = { 4: 576, 6: 1280 } as const
+
+/** What the way takes, if that is less than the packet, or one of the segments that it is cut to; else 0. */
+const tooLargeFor = (
+  { view, offset, length, gsoSize }: PacketRef,
+  aroundBytes: number,
+  mtuBytes: () => number,
+): number => {
+  const bytes = gsoSize === 0 ? length : view.payload - offset + gsoSize
+  if (bytes + aroundBytes <= FITS_BYTES[view.family]) return 0
+  const mtu = mtuBytes()
+  return bytes > mtu ? mtu : 0
 }

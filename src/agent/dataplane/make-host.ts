@@ -4,15 +4,13 @@ import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-pa
 import { ipv4Word, isIpv4 } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import { HostCore, type HostSettings } from './host-core.ts'
+import { IcmpHost } from './icmp-host.ts'
 import { isNeutral } from './identifiers.ts'
 import { MappingTable, TUPLE_WORDS } from './mappings.ts'
 import type { DataplanePlan } from './messages.ts'
+import { timeWindowS } from './time-window.ts'
 
 const ASKS_PER_SECOND = 1000
-/** Half of the quarantine, so that an old message can never contradict a newer owner of its identifier. */
-const timeWindowS = (quarantineMs: number): number =>
-  Math.max(1, Math.min(30, Math.floor(quarantineMs / 2000)))
-
 /** What of the settings follows the timeouts, which another plan may change. */
 export const hostSettings = (
   timeouts: DataplanePlan['timeouts'],
@@ -32,7 +30,7 @@ export const makeHost = (
   plan: DataplanePlan,
   directory: DirectoryIndex,
   held: HeldPackets,
-): { core: HostCore; settings: Mutable<HostSettings> } => {
+): { core: HostCore; icmp: IcmpHost; settings: Mutable<HostSettings> } => {
   const { output, datagrams, plumber, drops, nowS } = parts
   const mappings = new MappingTable(
     plan.limits.mappings,
@@ -44,7 +42,8 @@ export const makeHost = (
   const { keys } = mappings.table
   const settings: Mutable<HostSettings> = {
     ...hostSettings(plan.timeouts),
-    commitAfterPackets: PLUMB_AFTER_PACKETS,
+    // In the kernel's own tables a mapping costs next to nothing, and what is learnt there must find what the agent has learnt.
+    commitAfterPackets: plumber.lasting ? 0 : PLUMB_AFTER_PACKETS,
     asksPerSecond: ASKS_PER_SECOND,
     lasting: plumber.lasting,
   }
@@ -80,8 +79,16 @@ export const makeHost = (
       },
       withdraw: slots => plumber.unmap(slots.map(where)),
       withdrawTunnel: tunnel => plumber.unmapTunnel(tunnel),
+      epoch: (tunnel, epoch) => plumber.learning?.epoch(tunnel, epoch),
+      forget: (tunnel, identifier) => plumber.learning?.forget(tunnel, identifier),
+      usedMs: (slot, nowMs) => plumber.learning?.usedMs(keys[slot * 5 + 3], keys[slot * 5 + 4], nowMs) ?? 0,
       drop: reason => drops.add(reason),
     },
   })
-  return { core, settings }
+  const icmp = new IcmpHost({
+    mappings,
+    find: (tunnel, identifier) => core.mappingOf(tunnel, identifier),
+    ports: { inject: packet => output.inject(packet), drop: reason => drops.add(reason) },
+  })
+  return { core, icmp, settings }
 }

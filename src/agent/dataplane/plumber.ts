@@ -1,3 +1,5 @@
+import type { MappingHeader } from './mapping-header.ts'
+
 /**
  * How routes and mappings get into the kernel, and out again: by nftables (nft/plumber.ts) or by XDP (xdp/xdp-plumber.ts). Changes gather and
  * are in force after `flush`; what is taken out is out when the call returns.
@@ -18,6 +20,10 @@ export interface PlumbUse {
   readonly routeGone: (key: Uint32Array) => void
   readonly mappingUsed: (tunnel: number, identifier: number, usedMs: number) => void
   readonly mappingGone: (tunnel: number, identifier: number) => void
+  /** The kernel has learnt a mapping and taken in the packet that came with it (its TCP flags). `tunnelled`: packets have followed it. */
+  readonly mappingLearnt?: (header: MappingHeader, tcpFlags: number, tunnelled: boolean) => void
+  /** A FIN or RST has followed the mapping. */
+  readonly mappingCloses?: (tunnel: number, identifier: number) => void
 }
 
 export interface RoutePlace {
@@ -44,7 +50,27 @@ export interface PlumbCounters {
   changeFailures: number
 }
 
+/** What a plumber that learns mappings by itself offers to the host's core. */
+export interface PlumbLearning {
+  /** Readable while there is something to receive. */
+  readonly fd: number
+  /** Tells of what happened, at most so many times. Answers how many. */
+  receive(max: number): number
+  /** Tells of all that happened, and of all that was learnt and is not the agent's yet. */
+  drain(): void
+  /** The only epoch of the tunnel's identifiers from now on. */
+  epoch(tunnel: number, epoch: number): void
+  /** Takes out what was learnt, and is not to be in force. */
+  forget(tunnel: number, identifier: number): void
+  /** When a packet last followed a mapping (ms; before it was plumbed if none did), or 0: it is not in the kernel. */
+  usedMs(tunnel: number, identifier: number, nowMs: number): number
+  /** Bounded work, several times a second. */
+  sweep(nowMs: number): void
+}
+
 export interface Plumber {
+  /** Left out: all mappings are learnt by the agent. */
+  readonly learning?: PlumbLearning
   /** What is put in stays until it is taken out, or until `PlumbUse` tells that it has gone; else it goes by itself when its lease ends. */
   readonly lasting: boolean
   /** Its routes deliver as the service says; false: only tunnelled (R-A4). */

@@ -27,7 +27,12 @@ export class Plumbing {
   readonly #refused: string | null
 
   /** @param engine that is told; it is asked for when there is something to tell. Throws when the plan has XDP at all costs, and it cannot be */
-  constructor(plan: DataplanePlan, engine: () => Engine, clockOf: (ipv4: number) => number) {
+  constructor(
+    plan: DataplanePlan,
+    engine: () => Engine,
+    nowS: () => number,
+    clockOf: (ipv4: number) => number,
+  ) {
     const failed: PlumbFailures = {
       route: slot => engine().forwarder?.plumbFailed(slot),
       mapping: slot => engine().host?.commitFailed(slot),
@@ -45,10 +50,11 @@ export class Plumbing {
       )
       return
     }
-    const plumber = new XdpPlumber(opened.edge.tables, failed, toldOf(engine), tickNow)
+    const told = toldOf(engine, nowS)
+    const { tables, classMaps } = opened.edge
+    const plumber = new XdpPlumber(tables, failed, told, tickNow, opened.edge.follow(told, tickNow))
     plumber.localHost = localHostOf(plan)
     this.#xdp = { edge: opened.edge, plumber }
-    const { tables, classMaps } = opened.edge
     this.first = new FirstPackets(classMaps, plan, tables.services, engine, clockOf, tickNow)
     this.plumber = plumber
   }
@@ -57,6 +63,13 @@ export class Plumbing {
   withdraw(plan: DataplanePlan): void {
     this.first?.withdraw(plan)
     this.#xdp?.edge.withdraw(plan)
+    // What was learnt until then is judged by the plan that it was learnt by.
+    this.#xdp?.plumber.learning?.drain()
+  }
+
+  /** The agent lives: the kernel may go on by itself for another while. Several times a second. */
+  renew({ bootMs, wallMs }: { readonly bootMs: number; readonly wallMs: number }): void {
+    this.#xdp?.edge.renew(bootMs, wallMs)
   }
 
   /** After it did. */
@@ -125,7 +138,10 @@ const openEdge = (plan: DataplanePlan): { edge: Edge } | { refused: string } | R
   }
 }
 
-const toldOf = (engine: () => Engine): PlumbUse => ({
+const toldOf = (engine: () => Engine, nowS: () => number): PlumbUse => ({
+  mappingLearnt: (header, tcpFlags, tunnelled) =>
+    engine().host?.learnt(header, tcpFlags, tunnelled, performance.now(), nowS()),
+  mappingCloses: (tunnel, identifier) => engine().host?.closes(tunnel, identifier, performance.now()),
   routeUsed: (key, usedMs, identifier) => {
     const { forwarder } = engine()
     if (forwarder === null) return

@@ -1,6 +1,6 @@
 /** What a plumber tells of routes and mappings that it keeps (PlumbUse), entered into the tables. Pure. */
 import type { FlowTable } from './flows.ts'
-import type { MappingTable } from './mappings.ts'
+import { MAPPING_LIST, type MappingTable } from './mappings.ts'
 import type { SlotTable } from './slot-table.ts'
 
 /** Only forwards. By it a list is out of order by at most one sweep; its time-outs are late by as much. */
@@ -34,7 +34,13 @@ export const mappingUsed = (
   tunnel: number,
   identifier: number,
   usedMs: number,
-): void => used(table, findMapping(table, tunnel, identifier), usedMs)
+): void => {
+  const slot = findMapping(table, tunnel, identifier)
+  // Half-open no longer: only packets in tunnelled form leave a mark.
+  if (slot >= 0 && usedMs > table.lastUse[slot] && table.listOf(slot) === MAPPING_LIST.EMBRYONIC)
+    table.move(slot, MAPPING_LIST.COMMITTED, usedMs)
+  else used(table, slot, usedMs)
+}
 
 export const mappingGone = (
   mappings: MappingTable,

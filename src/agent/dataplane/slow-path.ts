@@ -2,6 +2,7 @@ import type { RawSender } from '../../os/raw-socket.ts'
 import type { Tun } from '../../os/tun.ts'
 import { DROP, type DropCounters } from './drops.ts'
 import { outerBytes, writeOuter } from './encapsulate.ts'
+import { isIcmp } from './icmp-packet.ts'
 import { parsePacket } from './packet.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
 import { rewriteTuple } from './rewrite.ts'
@@ -17,7 +18,7 @@ import {
 
 const TCP = 6
 
-/** Reads one packet of the ring into a reused PacketRef; answers DROP.NONE or why it cannot be carried. */
+/** Reads one packet of the ring into a reused PacketRef; answers DROP.NONE or why it cannot be carried. An ICMP message can (`isIcmp`). */
 export const readRingPacket = (
   packet: PacketRef,
   buf: Uint8Array,
@@ -31,7 +32,7 @@ export const readRingPacket = (
   packet.gsoSize = packet.gsoType === 0 ? 0 : vnetGsoSize(buf, vnet)
   packet.buf = buf
   packet.offset = offset
-  if (reason !== DROP.NONE) return reason
+  if (reason !== DROP.NONE && !(reason === DROP.UNSUPPORTED_PROTOCOL && isIcmp(packet.view))) return reason
   if (packet.view.fragment) return DROP.FRAGMENT
   packet.length = packet.view.end - offset
   return DROP.NONE
@@ -99,6 +100,12 @@ export class PacketOutput {
       }
       this.#raw!.queue(packet.buf, packet.offset, packet.length, this.#destination)
     }
+  }
+
+  /** Out as it is, routed by an address of its family: four words from `at`. */
+  send(buf: Uint8Array, offset: number, length: number, destination: Uint32Array, at: number): void {
+    if (length > this.#largestBytes) return this.#drops.add(DROP.TOO_BIG)
+    this.#raw!.queue(buf, offset, length, destination[at + 3])
   }
 
   /**

@@ -97,6 +97,7 @@ export const workerStatus = (
   add('classifier', classifier?.counters)
   add('host', host?.counters)
   add('host', host?.unknownCounters)
+  add('icmp', engine.icmp.counters)
   counters.active_flows =
     (forwarder === null ? 0 : OPEN.reduce((sum, list) => sum + forwarder.flows.table.length(list), 0)) +
     (host === null

@@ -7,12 +7,14 @@ import { errorText, ShuntError } from '../../errors.ts'
 import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
+import { routeMtu } from '../../os/netlink/route.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
 import { CaptureDesk } from './capture-desk.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
 import { DROP, DropCounters } from './drops.ts'
 import { Engine } from './engine.ts'
+import { formatAddress } from './flow-key.ts'
 import { Lasting } from './lasting.ts'
 import type { Adopted } from './lasting-plan.ts'
 import {
@@ -23,6 +25,7 @@ import {
   type WorkerData,
   type WorkerStatus,
 } from './messages.ts'
+import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
 import { PacketOutput } from './slow-path.ts'
@@ -53,6 +56,7 @@ class Worker {
   readonly #lasting: Lasting | null
   readonly #adopted: Adopted | null
   readonly #engine: Engine
+  readonly #pathMtu = new PathMtu(host => routeMtu(formatAddress(host, 0)))
   readonly #captures: CaptureDesk
   #prober: Prober | null = null
   #poller = new Poller()
@@ -87,6 +91,7 @@ class Worker {
     this.#plumbing = new Plumbing(
       plan,
       () => this.#engine,
+      () => this.#nowS,
       ipv4 => this.#datagrams.offsetOf(ipv4),
     )
     const notes: string[] = []
@@ -103,6 +108,7 @@ class Worker {
       kernel: this.#plumbing.first ?? undefined,
       drops: this.#drops,
       nowS: () => this.#nowS,
+      mtuTo: (host, nowMs) => Math.min(this.#devices.frameSize, this.#pathMtu.to(host, plan.mtuBytes, nowMs)),
       epochChanged: epoch => this.#post({ type: 'epoch', epoch }),
       columns: this.#lasting?.columns,
       continued: this.#lasting?.continued,
@@ -127,10 +133,12 @@ class Worker {
   #watch(): void {
     const { rings, socket } = this.#devices
     const { fds } = this.#captures
-    const poller = new Poller(rings.size + 4 + fds.length)
+    const poller = new Poller(rings.size + 5 + fds.length)
     for (const fd of fds) poller.add(fd)
     if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
     for (const ring of rings.values()) poller.add(ring.fd)
+    const { learning } = this.#plumbing.plumber
+    if (learning !== undefined) poller.add(learning.fd)
     this.#poller = poller
     this.#watched = {
       mappings: poller.add(socket.fd),
@@ -168,6 +176,7 @@ class Worker {
 
   run(): void {
     this.#watch()
+    this.#plumbing.renew(readClocks())
     this.#post({
       ...{ type: 'ready', xdp: this.#plumbing.state, adopted: this.#adopted },
       epoch: this.#engine.forwarder?.epoch ?? null,
@@ -197,6 +206,9 @@ class Worker {
         this.#plumbing.first?.drain()
         let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
         busy = taken === BURST
+        packets += taken
+        taken = this.#plumbing.plumber.learning?.receive(BURST) ?? 0
+        busy ||= taken === BURST
         packets += taken
         for (const ring of this.#devices.rings.values()) {
           taken = ring.receive(BURST, this.#engine.ringPacket)
@@ -255,6 +267,7 @@ class Worker {
   #timers(nowMs: number): void {
     if (nowMs >= this.#tickAtMs) {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
+      this.#plumbing.renew(readClocks())
       this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
       this.#engine.tick(nowMs)
       this.#plumbing.first?.tick(nowMs)

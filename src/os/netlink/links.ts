@@ -32,6 +32,18 @@ export const links = (): Link[] =>
     .filter(reply => reply.type === RTM_NEWLINK)
     .map(readLink)
 
+/** One interface by index. Throws OsError (ENODEV). */
+export const linkAt = (index: number): Link => {
+  const header = Buffer.alloc(HEADER_BYTES)
+  header.writeInt32LE(index, 4)
+  const reply = routeRequest(`get link ${index}`, RTM_GETLINK, 0, header).find(
+    ({ type }) => type === RTM_NEWLINK,
+  )
+  if (reply === undefined)
+    throw new ShuntError('SHUNT_ERR_OS', `the kernel did not answer for interface ${index}`)
+  return readLink(reply)
+}
+
 /** One interface by name. Throws ShuntError naming those that exist. */
 export const link = (name: string): Link => {
   const all = links()

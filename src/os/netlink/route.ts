@@ -1,10 +1,11 @@
 import { ShuntError } from '../../errors.ts'
 import { formatAddress, parseAddress } from '../inet.ts'
 import { readAttributes } from './codec.ts'
+import { linkAt } from './links.ts'
 import { familyOf, routeDump, routeRequest } from './rtnetlink.ts'
 
 export { addAddress, addresses, deleteAddress, type InterfaceAddress } from './addresses.ts'
-export { type Link, link, links, setLinkUp } from './links.ts'
+export { type Link, link, linkAt, links, setLinkUp } from './links.ts'
 
 const RTM_NEWROUTE = 24
 const RTM_GETROUTE = 26
@@ -15,6 +16,8 @@ const RTA_DST = 1
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
 const RTA_PREFSRC = 7
+const RTA_METRICS = 8
+const RTAX_MTU = 2
 const RTA_VIA = 18 // a next hop of another family: u16 family, then the address
 
 const RTM_NEWNEIGH = 28
@@ -40,6 +43,8 @@ export interface RouteAnswer {
   gateway: string | null
   /** The source address that the kernel would choose. */
   source: string | null
+  /** Bytes: the route's own, or what was learnt of its path; null: what the link has. */
+  mtu: number | null
   /** The destination is an address of this namespace. */
   local: boolean
 }
@@ -58,14 +63,22 @@ export const routeGet = (destination: string): RouteAnswer => {
     throw new ShuntError('SHUNT_ERR_OS', `the kernel did not answer for the route to ${destination}`)
   }
   const attributes = readAttributes(reply.payload, ROUTE_HEADER_BYTES)
+  const metrics = attributes.get(RTA_METRICS)
   const text = (bytes: Buffer | undefined): string | null =>
     bytes === undefined ? null : formatAddress(bytes)
   return {
     interfaceIndex: attributes.get(RTA_OIF)?.readUInt32LE(0) ?? 0,
     gateway: text(attributes.get(RTA_GATEWAY) ?? attributes.get(RTA_VIA)?.subarray(2)),
     source: text(attributes.get(RTA_PREFSRC)),
+    mtu: metrics === undefined ? null : (readAttributes(metrics).get(RTAX_MTU)?.readUInt32LE(0) ?? null),
     local: reply.payload[7] === RTN_LOCAL,
   }
+}
+
+/** Bytes of the largest packet that the way to an address takes. Throws as routeGet does. */
+export const routeMtu = (destination: string): number => {
+  const { mtu, interfaceIndex } = routeGet(destination)
+  return mtu ?? linkAt(interfaceIndex).mtu
 }
 
 export interface Neighbour {

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { countTests } from '../../../scripts/test/count.ts'
+import { selectTests } from '../../../scripts/test/select.ts'
 import { collect, ROOT } from '../../support/cli.ts'
 
 const it = suite('scripts/runner')
@@ -116,6 +117,33 @@ it('a selection of nothing is wrong usage', async () => {
   const empty = await run({}, [mkdtempSync(join(dir, 'empty-'))])
   assert.is(empty.code, 2)
   assert.match(empty.stderr, /has no tests/)
+})
+
+it('labs that say so run beside others, after the units; the other labs alone, last', () => {
+  const root = join(dir, 'project')
+  const files = {
+    'lab/alone.test.ts': '',
+    'lab/calm.test.ts': '/** Waits. */\n// test-beside-others\n',
+    'lab/mentions.test.ts': '// not // test-beside-others\n',
+    'unit/quick.test.ts': '// test-timeout-ms: 5000\n',
+  }
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(root, 'test', name, '..'), { recursive: true })
+    writeFileSync(join(root, 'test', name), text)
+  }
+  assert.equal(
+    selectTests(root, [join(root, 'test')]).map(({ path, parallel, timeoutMs }) => [
+      path,
+      parallel,
+      timeoutMs,
+    ]),
+    [
+      ['test/unit/quick.test.ts', true, 5000],
+      ['test/lab/calm.test.ts', true, 300_000],
+      ['test/lab/alone.test.ts', false, 300_000],
+      ['test/lab/mentions.test.ts', false, 300_000],
+    ],
+  )
 })
 
 it('counting: colours, and a summary that something else printed before', () => {

@@ -199,6 +199,28 @@ for (const family of FAMILIES) {
     assert.equal([sweep.last, sweep.passes], [{ used: 4, expired: 0, outdated: 0 }, 2])
   })
 
+  it(`takes out about as many as it may in a slice, however many have expired, IPv${family}`, () => {
+    const { table } = testMappings(family, 4096)
+    const many = 5000
+    for (let n = 0; n < many; n++) table.put(mappingKey(n), { ...mappingContent(family, n), service: 1 }, 0)
+    const there = [...eachMapping(table)].length
+    const { told, pass, sweep } = sweepWith(table)
+    const rules = { generations: new Uint8Array(256), shortest: 5, lifetime: () => 5, recent: -1 }
+    const slice = (most?: number): number => {
+      const before = told.expired.length
+      const owner = { expired: (mapping: Mapping) => void told.expired.push(mapping), used: () => {} }
+      sweep.slice(4096, 100, { ...rules, ...owner }, most)
+      return told.expired.length - before
+    }
+    const first = slice(100)
+    assert.ok(first >= 100 && first < 100 + 4, `${first}`)
+    const second = slice()
+    assert.ok(second >= 2048 && second < 2048 + 4, `${second}`)
+    pass(100)
+    assert.is(told.expired.length, there)
+    assert.is(sweep.last.expired + sweep.last.outdated, there, 'none is missed, none told of twice')
+  })
+
   it(`takes out what is of an earlier epoch, or of a tunnel that has gone, IPv${family}`, () => {
     const { table } = testMappings(family, 64)
     for (let n = 0; n < 6; n++) table.put(mappingKey(n, n < 2 ? 15 : 0), mappingContent(family, n), 7)

@@ -9,6 +9,8 @@
  * nftables would fix a checksum that UDP left out). SYN, FIN, RST and every miss get the mark SLOW, are seen by
  * the packet ring, and are dropped before the stack would answer them.
  *
+ * ICMP errors and echo for VIPs, errors to the tunnel address and errors from tunnel addresses go to the packet ring, at a bounded rate.
+ *
  * Host, per packet from a tunnel address (R-E8): `dec` (tunnel address . identifier . protocol -> mark) -> ports, client and
  * VIP by mark -> the own stack, by its own address. A miss goes the slow way; no tunnelled packet is ever reset.
  *
@@ -51,6 +53,8 @@ export interface HostHop {
   readonly address: string
   readonly hop: string
   readonly link: string
+  /** Bytes, where the way takes less than an uplink may bring. */
+  readonly mtu?: number | undefined
 }
 
 /** "SH" and a version: the mark of packets that the agent must see. */
@@ -68,9 +72,14 @@ export const KERNEL_COUNTERS = [
   'tunnel_protocol',
   'fragment_tunnel',
   'half_restored',
+  'slow_icmp',
+  'icmp_limited',
 ] as const
 
 export const tableName = (node: string): string => `shunt_${node.replaceAll('-', '_')}`
+
+/** The ring is shared with first packets: of ICMP it takes no more. The agent's own limits are lower. */
+const ICMP_PER_SECOND = 5000
 
 /**
  * What differs between the families: names, and how a packet that is not simple is told. Marks and what hangs on them are shared. With IPv6,
@@ -84,6 +93,13 @@ interface Family {
   readonly fragment: readonly string[]
   readonly control: readonly string[]
   readonly extended: readonly string[]
+  /** ICMP that the agent passes on (icmp-forwarder.ts, icmp-host.ts), and what it answers. */
+  readonly errors: string
+  readonly echo: string
+  /** `fwd` would drop it without a word. */
+  readonly spent: string
+  /** Bytes that the header's length leaves out. */
+  readonly beside: number
 }
 
 const IPV4: Family = {
@@ -93,6 +109,10 @@ const IPV4: Family = {
   fragment: ['ip frag-off & 0x3fff != 0'],
   control: [],
   extended: [],
+  errors: 'icmp type { destination-unreachable, time-exceeded, parameter-problem }',
+  echo: 'icmp type echo-request',
+  spent: 'ip ttl <= 1',
+  beside: 0,
 }
 const IPV6: Family = {
   mark: '6',
@@ -102,6 +122,10 @@ const IPV6: Family = {
   fragment: ['frag frag-off != 0', 'frag more-fragments 1'],
   control: ['icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'],
   extended: ['ip6 nexthdr != { tcp, udp }'],
+  errors: 'icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }',
+  echo: 'icmpv6 type echo-request',
+  spent: 'ip6 hoplimit <= 1',
+  beside: 40,
 }
 
 const keyOf = ({ ip, protocol }: Family): string =>
@@ -138,7 +162,7 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
   const links = [
     ...new Set([
       ...(plan.forwarder === null ? [] : plan.uplink),
-      ...(plan.host === null ? [] : plan.cluster),
+      ...(plan.forwarder === null && plan.host === null ? [] : plan.cluster),
     ]),
   ]
   const base = links.map((link): [string, ChainPart] => [
@@ -158,6 +182,14 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
         ...(plan.forwarder !== null && plan.uplink.includes(link)
           ? ['ip daddr @vips goto vip', ...(hasForwarder6(plan) ? ['ip6 daddr @vips6 goto vip6'] : [])]
           : []),
+        ...(plan.forwarder !== null
+          ? [
+              `ip daddr ${plan.forwarder.tunnelAddress} ${IPV4.errors} goto of_icmp`,
+              ...(hasForwarder6(plan)
+                ? [`ip6 daddr ${plan.forwarder.tunnelAddress6} ${IPV6.errors} goto of_icmp`]
+                : []),
+            ]
+          : []),
       ],
     },
   ])
@@ -170,7 +202,12 @@ export const describeRuleset = (plan: RulesetPlan): RulesetParts => {
     sets: new Map(roles.flatMap(({ sets }) => sets)),
     chains: new Map([
       ...roles.flatMap(({ chains }) => chains),
-      ...[slow('slow_vip'), slow('slow_tunnel')],
+      ...[slow('slow_vip'), slow('slow_tunnel'), slow('slow_icmp')],
+      chain(
+        'of_icmp',
+        `limit rate over ${ICMP_PER_SECOND}/second burst ${ICMP_PER_SECOND} packets counter name icmp_limited drop`,
+        'goto slow_icmp',
+      ),
       ...base,
     ]),
   }
@@ -287,6 +324,8 @@ const forwarderPart = (
         `vip${mark}`,
         ...family.fragment.map(rule => `${rule} counter name fragment_vip drop`),
         ...family.control,
+        `${family.errors} goto of_icmp`,
+        `${family.echo} goto of_icmp`,
         `${ip} daddr . ${protocol} . th dport @services${mark} goto service${mark}`,
         'counter name not_a_service drop',
       ),
@@ -294,6 +333,7 @@ const forwarderPart = (
         `service${mark}`,
         ...family.extended.map(rule => `${rule} goto slow_vip`),
         'tcp flags & (fin | syn | rst) != 0 goto slow_vip',
+        `${family.spent} goto slow_vip`,
         `@th,0,32 set ${key} map @route${mark} goto encap${mark}`,
         `meta mark set ${key} map @fixed${mark} goto fix${mark}`,
         `${key} @local${mark} counter name local_hit counter name route_hit accept`,
@@ -304,13 +344,38 @@ const forwarderPart = (
         `tcp sport set meta mark map @fixed_hi tcp dport set meta mark map @fixed_lo meta mark set 0 goto encap${mark}`,
         'counter name half_restored drop',
       ),
-      chain(
-        `encap${mark}`,
-        `${ip} daddr set @th,0,8 map @address${mark} ${ip} saddr set ${tunnelAddress} counter name route_hit fwd ${ip} to @th,0,8 map @hop${mark} device @th,0,8 map @link${mark}`,
-        'counter name half_restored drop',
-      ),
+      ...encapChains(family, tunnelAddress, hosts),
     ],
   }
+}
+
+/**
+ * What `fwd` sends it does not measure. Where the way to a host is narrower than an uplink, what is too large for it goes to the agent, in
+ * tunnelled form, since its ports are overwritten by then; merged segments, which cannot be told from it here, go with it and are cut there.
+ */
+const encapChains = (
+  { mark, ip, beside }: Family,
+  tunnelAddress: string,
+  hosts: readonly HostHop[],
+): [string, ChainPart][] => {
+  const addresses = `${ip} daddr set @th,0,8 map @address${mark} ${ip} saddr set ${tunnelAddress}`
+  const send = `counter name route_hit fwd ${ip} to @th,0,8 map @hop${mark} device @th,0,8 map @link${mark}`
+  const drop = 'counter name half_restored drop'
+  const narrow = new Map<number, number[]>()
+  for (const { index, mtu } of hosts)
+    if (mtu !== undefined) narrow.set(mtu, [...(narrow.get(mtu) ?? []), index])
+  if (narrow.size === 0) return [chain(`encap${mark}`, `${addresses} ${send}`, drop)]
+  return [
+    chain(`encap${mark}`, `${addresses} goto narrow${mark}`, drop),
+    chain(
+      `narrow${mark}`,
+      ...[...narrow].map(
+        ([mtu, indexes]) => `@th,0,8 { ${indexes.join(', ')} } ${ip} length > ${mtu - beside} goto slow_vip`,
+      ),
+      send,
+      drop,
+    ),
+  ]
 }
 
 const hostPart = (family: Family, tunnels: readonly string[], capacity: number): RolePart => {
@@ -337,6 +402,7 @@ const hostPart = (family: Family, tunnels: readonly string[], capacity: number):
       chain(
         `decap${mark}`,
         ...family.fragment.map(rule => `${rule} counter name fragment_tunnel drop`),
+        `${family.errors} goto of_icmp`,
         // Whole packets (R-A4).
         'meta l4proto { 4, 41 } goto slow_tunnel',
         'meta l4proto != { tcp, udp } counter name tunnel_protocol drop',

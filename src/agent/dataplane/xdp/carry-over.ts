@@ -24,6 +24,9 @@ const FROM_PLAN: ReadonlySet<string> = new Set([
   'class_pools',
   'class_events',
   'captures',
+  'learn_tunnels',
+  'learnt',
+  'mapping_events',
 ])
 
 /** Fingerprints of the maps that are pinned, by name. */

@@ -243,7 +243,7 @@ const forwardedServices = ({ forwarder, directory }: DataplanePlan): readonly Se
     ? []
     : directory.services.filter(({ vip }) => isIpv4(vip, 0) || forwarder.tunnelWords6 !== undefined)
 
-/** And what it may take out as a host. */
+/** And, at a host, what mappings may be learnt for and what it may take out. */
 const knownServices = (plan: DataplanePlan): readonly ServiceEntry[] =>
   plan.host === null ? forwardedServices(plan) : plan.directory.services
 

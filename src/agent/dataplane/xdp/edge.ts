@@ -6,15 +6,21 @@ import { bpfObject } from '../../../assets.ts'
 import { type LoadedObject, loadObject } from '../../../os/bpf/load.ts'
 import { MappedArray } from '../../../os/bpf/mapped.ts'
 import { type BpfObjectFile, decodeObject } from '../../../os/bpf/object-file.ts'
+import { BpfRing } from '../../../os/bpf/ring.ts'
 import type { CaptureOrder, CaptureSource } from '../capture.ts'
 import type { DataplanePlan } from '../messages.ts'
+import type { PlumbUse } from '../plumber.ts'
 import { type CarryOver, carryOver, EDGE_LAYOUTS } from './carry-over.ts'
 import { captureOff, EdgeCapture } from './edge-capture.ts'
 import { bytesOf, type EdgeTraffic, readEdgeCounters, readEdgeTraffic } from './edge-counters.ts'
+import { EdgeLearning } from './edge-learning.ts'
 import { EDGE_PROGRAMS, EdgeLinks } from './edge-links.ts'
 import { EdgeTables } from './edge-tables.ts'
 import type { ClassMaps } from './first-packets.ts'
 import { EDGE_GLOBALS, EDGE_LAYOUT } from './layout/edge.ts'
+import { LearnTable } from './learn-table.ts'
+import { LearntFollower } from './learnt-follower.ts'
+import { LearntMap } from './learnt-map.ts'
 import { MIGRATIONS, type MigrationTable } from './migrations.ts'
 import { EdgePins, type PinnedMap } from './pins.ts'
 import { MappingMaker, RouteMaker } from './table-maker.ts'
@@ -60,6 +66,11 @@ export class Edge {
   readonly #edge: EdgeTables
   readonly #bss: MappedArray
   readonly #links: EdgeLinks
+  readonly #learn: LearnTable
+  readonly #learning: EdgeLearning
+  readonly #learnt: LearntMap
+  #ring: BpfRing | null = null
+  #follower: LearntFollower | null = null
 
   /**
    * Loads the programs, fills their tables and attaches them, in the place of those that an agent before left (plan.lasting), whose routes,
@@ -107,11 +118,18 @@ export class Edge {
         vips: this.#object.map('vips'),
         devices: this.#object.map('devices'),
       })
+      this.#learn = new LearnTable(map('learn_tunnels'), this.#bss)
+      this.#learning = new EdgeLearning(this.#learn, this.#edge.book)
+      this.#learnt = new LearntMap(this.#object.map('learnt'))
       this.tables = {
         ...{ routes, routes6, mappings, mappings6 },
         services: this.#edge.numbers,
         tunnels: this.#edge.book,
-        renewTunnel: tunnel => this.#edge.renewTunnel(tunnel),
+        learnt: this.#learnt,
+        renewTunnel: tunnel => {
+          this.#learning.clear(tunnel)
+          this.#edge.renewTunnel(tunnel)
+        },
       }
       const tunnels = before.get('tunnels')
       if (tunnels !== undefined) this.#adoptTunnels(tunnels, plan)
@@ -126,6 +144,7 @@ export class Edge {
       }
       this.#edge.mark(xdp.mark)
       this.#edge.apply(plan, xdp)
+      this.#learning.apply(plan)
       this.#attach(xdp)
     } catch (error) {
       this.#end(() => this.#links.leave())
@@ -174,13 +193,33 @@ export class Edge {
 
   /** Before the engine follows another plan: what will mean something else, or nothing, is taken out. Its packets take the slow path. */
   withdraw(plan: DataplanePlan): void {
+    this.#learning.withdraw(plan)
     this.#edge.withdraw(plan)
   }
 
   /** After the engine did. */
   apply(plan: DataplanePlan, xdp: XdpPlan): void {
     this.#edge.apply(plan, xdp)
+    this.#learning.apply(plan)
     this.#links.update(xdp)
+  }
+
+  /** Who tells the host's core of mappings that the kernel has learnt by itself; one in all. */
+  follow(use: PlumbUse, tick: () => number): LearntFollower {
+    this.#ring = new BpfRing(this.#object.map('mapping_events'))
+    const { mappings, mappings6, services, tunnels } = this.tables
+    this.#follower = new LearntFollower({
+      ...{ mappings: [mappings, mappings6], services, tunnels, use, tick },
+      ring: this.#ring,
+      learnt: this.#learnt,
+      learning: this.#learning,
+      lost: () => this.#learn.lost,
+    })
+    return this.#follower
+  }
+
+  renew(bootMs: number, wallMs: number): void {
+    this.#learning.renew(bootMs, wallMs)
   }
 
   get text(): string {
@@ -198,7 +237,7 @@ export class Edge {
     const byService = readEdgeTraffic(object, 'service_traffic', services)
     const forwardedBytes = bytesOf(byHost)
     return {
-      counters: readEdgeCounters(object),
+      counters: { ...readEdgeCounters(object), xdp_learnt_events_lost: this.#learn.lost },
       forwardedBytes,
       restoredBytes: Math.max(0, bytesOf(byService) - forwardedBytes),
       byHost,
@@ -231,6 +270,7 @@ export class Edge {
 
   #end(links: () => void): void {
     links()
+    this.#ring?.close()
     for (const mapped of this.#mapped) mapped.release()
     this.#object.close()
   }
@@ -245,8 +285,9 @@ const forgetNameless = (before: Map<string, PinnedMap>): void => {
   }
 }
 
-const sizesOf = ({ directory }: DataplanePlan): Record<string, number> => ({
+const sizesOf = ({ directory, limits }: DataplanePlan): Record<string, number> => ({
   targets: TARGETS,
+  learnt: limits.embryonicFlows,
   class_services: TARGETS,
   class_choices: choiceTables(directory.services.length),
 })

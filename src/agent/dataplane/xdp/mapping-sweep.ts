@@ -47,13 +47,18 @@ export class MappingSweep {
     this.#table = table
   }
 
-  /** Looks at so many buckets, from where it stopped; true: the pass is finished. */
-  slice(buckets: number, now: number, rules: MappingRules): boolean {
+  /**
+   * Looks at so many buckets, from where it stopped, and at none more once about `most` mappings are out, whose owners have to be told (some
+   * 1 us each). True: the pass is finished.
+   */
+  slice(buckets: number, now: number, rules: MappingRules, most = 2048): boolean {
     const { memory } = this.#table.slots
     const { halves } = memory
     const stride = halves.length / memory.buckets
     const end = Math.min(memory.buckets, this.#bucket + buckets)
-    for (let bucket = this.#bucket; bucket < end; bucket++) {
+    const until = this.#expired + this.#outdated + most
+    let bucket = this.#bucket
+    for (; bucket < end && this.#expired + this.#outdated < until; bucket++) {
       const at = bucket * stride
       for (let slot = at; slot < at + ENTRY_HALVES * ROUTE_WAYS; slot += ENTRY_HALVES) {
         if (halves[slot] === 0) continue
@@ -66,8 +71,8 @@ export class MappingSweep {
         if (age <= rules.recent && halves[slot] !== 0) rules.used(this.#table.slots.read(slot))
       }
     }
-    this.#bucket = end
-    if (end < memory.buckets) return false
+    this.#bucket = bucket
+    if (bucket < memory.buckets) return false
     this.last = { used: this.#used, expired: this.#expired, outdated: this.#outdated }
     this.#bucket = this.#used = this.#expired = this.#outdated = 0
     this.passes++

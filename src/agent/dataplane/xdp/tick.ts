@@ -10,3 +10,9 @@ export const tickNow = (): number => Number((process.hrtime.bigint() >> BigInt(T
 
 /** So many ticks that none shorter than `ms` goes for as long; far enough below what a stamp can tell. */
 export const ticksOf = (ms: number): number => Math.min(0x4000, Math.ceil(ms / TICK_MS) + 1)
+
+/** When a stamp's packet passed (ms): not before it did, since a stamp tells when its tick began. */
+export const usedMs = (stamp: number, now: number, nowMs: number): number => {
+  const age = (now - stamp) & 0xffff
+  return age > 0x7fff ? nowMs : nowMs - Math.max(0, age - 1) * TICK_MS
+}

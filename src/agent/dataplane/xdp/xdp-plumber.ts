@@ -1,5 +1,14 @@
 import { FLOW_KEY_WORDS, isIpv4, KEY_PORTS, KEY_VIP } from '../flow-key.ts'
-import type { MappingPlace, Plumber, PlumbFailures, PlumbUse, RouteKind, RoutePlace } from '../plumber.ts'
+import type {
+  MappingPlace,
+  Plumber,
+  PlumbFailures,
+  PlumbLearning,
+  PlumbUse,
+  RouteKind,
+  RoutePlace,
+} from '../plumber.ts'
+import type { LearntMap } from './learnt-map.ts'
 import type { Mapping } from './mapping-slots.ts'
 import { eachMapping, type MappingRules, MappingSweep } from './mapping-sweep.ts'
 import type { KernelMappings } from './mapping-table.ts'
@@ -9,12 +18,14 @@ import { eachRoute, RouteSweep, type SweepRules } from './route-sweep.ts'
 import type { RouteTable } from './route-table.ts'
 import type { ServiceNumbers } from './service-numbers.ts'
 import { SweepPace } from './sweep-pace.ts'
-import { TICK_MS, ticksOf } from './tick.ts'
+import { ticksOf, usedMs } from './tick.ts'
 import type { TunnelBook } from './tunnel-book.ts'
 
 const { INSERTED, KICKED, EVICTED, EXISTS, FULL, UPDATED } = ROUTE_RESULT
 /** An entry that was claimed and not filled for so long is nobody's: some minute. */
 const ORPHAN_TICKS = 480
+/** A mapping's first stamp lies so many ticks back: any packet that follows it, however soon, makes it another one. */
+const UNUSED_TICKS = 3
 /** When others change the same entries at once. */
 const TRIES = 4
 
@@ -25,6 +36,8 @@ export interface XdpTables {
   readonly mappings6: KernelMappings
   readonly services: ServiceNumbers
   readonly tunnels: TunnelBook
+  /** What the kernel has learnt by itself. Left out: nothing. */
+  readonly learnt?: LearntMap
   /** Gives the tunnel a new generation, in force when it returns (decision 5). */
   readonly renewTunnel: (tunnel: number) => void
 }
@@ -53,6 +66,7 @@ interface MappingSide {
 export class XdpPlumber implements Plumber {
   readonly lasting = true
   readonly encapsulates = true
+  readonly learning?: PlumbLearning
   readonly counters = { batches: 0, changes: 0, batchFailures: 0, changeFailures: 0, evicted: 0 }
   readonly #tables: XdpTables
   readonly #failed: PlumbFailures
@@ -64,7 +78,14 @@ export class XdpPlumber implements Plumber {
   readonly #mappings: readonly MappingSide[]
 
   /** @param tick the current one, of the tables' stamps */
-  constructor(tables: XdpTables, failed: PlumbFailures, use: PlumbUse, tick: () => number) {
+  constructor(
+    tables: XdpTables,
+    failed: PlumbFailures,
+    use: PlumbUse,
+    tick: () => number,
+    learning?: PlumbLearning,
+  ) {
+    this.learning = learning
     this.#tables = tables
     this.#failed = failed
     this.#use = use
@@ -163,12 +184,14 @@ export class XdpPlumber implements Plumber {
     identifier: number,
     content: { readonly client: Uint32Array; readonly port: number; readonly service: number },
   ): boolean {
-    const { tunnels } = this.#tables
+    const { tunnels, learnt } = this.#tables
     const index = tunnels.indexOf(tunnel)
     if (index === 0 || content.service === 0) return false
     const mappings = this.#mappingsOf(isIpv4(content.client, 0) ? 4 : 6)
     const key = { tunnel: index, generation: tunnels.generations[index], identifier }
-    const { victim } = mappings.put(key, content, this.#tick())
+    const { victim } = mappings.put(key, content, (this.#tick() - UNUSED_TICKS) & 0xffff)
+    // It stands in one place, and what the agent has decided goes first.
+    learnt?.delete(index, key.generation, identifier)
     if (victim !== null) {
       this.counters.evicted++
       this.#mappingGone(victim)
@@ -178,11 +201,13 @@ export class XdpPlumber implements Plumber {
 
   unmap(places: readonly MappingPlace[]): void {
     this.flush()
-    const { tunnels } = this.#tables
+    const { tunnels, learnt } = this.#tables
     for (const { tunnel, identifier, family } of places) {
       const index = tunnels.indexOf(tunnel)
       // A tunnel that has gone took its mappings along.
-      if (index !== 0) this.#mappingsOf(family).remove(index, identifier)
+      if (index === 0) continue
+      this.#mappingsOf(family).remove(index, identifier)
+      learnt?.delete(index, tunnels.generations[index], identifier)
     }
   }
 
@@ -206,6 +231,7 @@ export class XdpPlumber implements Plumber {
   sweep(nowMs: number, leaseMs: number): void {
     for (const side of this.#routes) this.#sweepRoutes(side, nowMs, leaseMs)
     for (const side of this.#mappings) this.#sweepMappings(side, nowMs, leaseMs)
+    this.learning?.sweep(nowMs)
   }
 
   #sweepRoutes({ table, sweep, pace }: RouteSide, nowMs: number, leaseMs: number): void {
@@ -282,10 +308,4 @@ export class XdpPlumber implements Plumber {
 const waitingKey = (side: RouteSide): RouteKey => {
   side.keys[side.waiting] ??= side.table.newKey()
   return side.keys[side.waiting++]
-}
-
-/** Not before the packet: a stamp tells when its tick began. */
-const usedMs = (stamp: number, now: number, nowMs: number): number => {
-  const age = (now - stamp) & 0xffff
-  return age > 0x7fff ? nowMs : nowMs - Math.max(0, age - 1) * TICK_MS
 }

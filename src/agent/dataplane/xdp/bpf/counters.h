@@ -59,6 +59,18 @@ enum counter {
 	COUNT_MAPPING_ACK = 37,   /* taken: a host's acknowledgement */
 	COUNT_NO_ROOM = 38,       /* to the slow path: others were faster, or the tables are full of pinned entries */
 
+	/* Mapping datagrams to a host. */
+	COUNT_LEARNT = 39,           /* the mapping is in force, the packet inside goes into the stack */
+	COUNT_LEARNT_AGAIN = 40,     /* the same, by a mapping that was there */
+	COUNT_MAPPING_UNUSUAL = 41,  /* in order, as far as was seen, and for the agent to judge */
+	COUNT_MAPPING_REFUSED = 42,  /* another tunnel, sender, epoch, key, tag or time: the agent says what is wrong */
+
+	/* ICMP (icmp.h). */
+	COUNT_ICMP_ECHO = 44,     /* an echo request to a VIP, answered */
+	COUNT_ICMP_TO_HOST = 45,  /* an error from a client's path, sent to the host of its flow */
+	COUNT_ICMP_LOCAL = 46,    /* the same, and this node is the host */
+	COUNT_ICMP_RESTORED = 47, /* a tunnelled error, into the stack with its own addresses */
+
 	/* Full encapsulation (R-A4). */
 	COUNT_ENCAPSULATED = 50,    /* forwarded so */
 	COUNT_DECAPSULATED = 51,    /* taken out, into the own stack */

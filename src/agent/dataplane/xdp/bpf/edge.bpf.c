@@ -6,6 +6,7 @@
 #include "capture.h"
 #include "forwarder.h"
 #include "host.h"
+#include "icmp.h"
 #include "mapping-ack.h"
 #include "packet-plain.h"
 
@@ -20,8 +21,15 @@ static __always_inline int edge(struct xdp_md *ctx, __u32 roles)
 	parsed = parse_any(ctx, &p);
 	if (is_mapping_message(&p, parsed) && (verdict = mapping_ack(ctx, &p)) >= 0)
 		return verdict;
+	if (parsed == -COUNT_UNSUPPORTED_PROTOCOL && icmp_is(&p)) {
+		verdict = icmp_packet(ctx, &p, roles);
+		if (verdict >= 0)
+			return verdict;
+	}
 	if (roles & ROLE_HOST) {
 		verdict = host_packet(ctx, &p, parsed);
+		if (verdict < 0 && !parsed)
+			verdict = host_datagram(ctx, &p);
 		if (verdict >= 0)
 			return verdict;
 	}

@@ -6,36 +6,16 @@
  *
  *  1. Not from a tunnel address that is known to an address of this node: not the host's.
  *  2. A whole packet inside (decap.h): taken out.
- *     Fragments, and TCP's SYN, FIN and RST: pass. A damaged packet passes too.
+ *     Fragments, and TCP's SYN: pass. A damaged packet passes too.
  *  3. No mapping of the identifier, in the tunnel's generation, to a service that this node has, of the packet's protocol: passes, and
  *     the slow path asks the forwarder.
- *  4. Restored, with its checksums; TTL as it came.
+ *  4. Restored, with its checksums; TTL as it came. Of FIN and RST the agent is told (learn.h).
  */
 #ifndef SHUNT_HOST_H
 #define SHUNT_HOST_H
 
 #include "decap.h"
-#include "mapping-table.h"
-#include "tunnels.h"
-
-/* Set before loading: from the headers of the two maps. */
-const volatile __u32 mappings4_buckets = 2, mappings6_buckets = 2;
-const volatile struct route_secret mappings4_secret = {}, mappings6_secret = {};
-
-#define MAPPINGS(name, bucket)                                                                                                 \
-	struct {                                                                                                               \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                              \
-		__uint(map_flags, BPF_F_MMAPABLE);                                                                             \
-		__uint(max_entries, 2 + ROUTE_HEADER_BYTES / sizeof(struct bucket));                                           \
-		__type(key, __u32);                                                                                            \
-		__type(value, struct bucket);                                                                                  \
-	} name SEC(".maps")
-
-MAPPINGS(mappings4, route_bucket);
-MAPPINGS(mappings6, route_bucket6);
-
-#define MAPPINGS4 &(struct route_table){ .map = &mappings4, .secret = &mappings4_secret, .buckets = mappings4_buckets }
-#define MAPPINGS6 &(struct route_table){ .map = &mappings6, .secret = &mappings6_secret, .buckets = mappings6_buckets, .six = 1 }
+#include "learn.h"
 
 /* The word of the tunnel that the packet came by, or 0. */
 static __always_inline __u32 host_tunnel(struct xdp_md *ctx, const struct packet *p)
@@ -69,7 +49,7 @@ static __always_inline int host_mapping(const struct packet *p, __u32 tunnel, st
 	else
 		word = mapping_find(MAPPINGS6, identifier, index, generation, mapping, &entry);
 	if (!word || !entry)
-		return -COUNT_NO_MAPPING;
+		return learnt_find(identifier, tunnel, p->family, mapping) ? 0 : -COUNT_NO_MAPPING;
 	mapping_touch(entry, word, tick_now());
 	return 0;
 }
@@ -111,7 +91,7 @@ static __always_inline int host_packet(struct xdp_md *ctx, struct packet *p, int
 	union address client = {}, vip = {};
 	struct mapping mapping = {};
 	__be32 ports = 0;
-	__u32 tunnel;
+	__u32 tunnel, identifier = *(const __u32 *)p->ports;
 	int result;
 
 	tunnel = p->family ? host_tunnel(ctx, p) : 0;
@@ -126,7 +106,7 @@ static __always_inline int host_packet(struct xdp_md *ctx, struct packet *p, int
 	}
 	if (!parsed && p->is_fragment)
 		parsed = -COUNT_FRAGMENT;
-	if (!parsed && p->tcp_flags & TCP_CONTROL)
+	if (!parsed && p->tcp_flags & TCP_SYN)
 		parsed = -COUNT_TCP_CONTROL;
 	result = parsed ? parsed : host_mapping(p, tunnel, &mapping);
 	if (!result)
@@ -141,6 +121,19 @@ static __always_inline int host_packet(struct xdp_md *ctx, struct packet *p, int
 	mark_for_stack(data, data_end);
 	count_traffic(&service_traffic, mapping.service, p);
 	count(COUNT_RESTORED);
+	if (p->tcp_flags & (TCP_FIN | TCP_RST))
+		learn_control(identifier, tunnel, p->tcp_flags);
+	return XDP_PASS;
+}
+
+/* A mapping datagram to this node that becomes the packet inside: the verdict, or -1, with nothing counted, for any other packet. */
+static __always_inline int host_datagram(struct xdp_md *ctx, struct packet *p)
+{
+	int result = learn_concerns(p) ? learn_datagram(ctx, p) : 0;
+
+	if (!result)
+		return -1;
+	count(result < 0 ? -result : result);
 	return XDP_PASS;
 }
 

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '9c8c06a8a1f037fd'
+export const EDGE_LAYOUT = '3a8f4febdeab7de7'
 
 export const CAPTURE_CONFIG_BYTES = 88
 /** Offsets in `struct capture_config`. */
@@ -172,6 +172,16 @@ export const COARSE_TIME = {
   now: 8, // u64
 } as const
 
+export const CONTROL_EVENT_BYTES = 8
+/** Offsets in `struct control_event`. */
+export const CONTROL_EVENT = {
+  identifier: 0, // u32
+  tunnel: 4, // u8
+  generation: 5, // u8
+  tcpFlags: 6, // u8
+  reserved: 7, // u8
+} as const
+
 export const COUNTS_BYTES = 512
 /** Offsets in `struct counts`. */
 export const COUNTS = {
@@ -212,6 +222,45 @@ export const HOST = {
   reserved: 24, // u64
 } as const
 
+export const ICMP_TUPLE_BYTES = 56
+/** Offsets in `struct icmp_tuple`. */
+export const ICMP_TUPLE = {
+  sourceW: 0, // u32[4]
+  sourceMapped: 0, // u32[3]
+  sourceV4: 12, // u32[1]
+  senderW: 16, // u32[4]
+  senderMapped: 16, // u32[3]
+  senderV4: 28, // u32[1]
+  receiverW: 32, // u32[4]
+  receiverMapped: 32, // u32[3]
+  receiverV4: 44, // u32[1]
+  ports: 48, // u16[2]
+  protocol: 52, // u8
+  hasCheck: 53, // u8
+} as const
+
+export const ICMP_WORK_BYTES = 76
+/** Offsets in `struct icmp_work`. */
+export const ICMP_WORK = {
+  tupleSourceW: 0, // u32[4]
+  tupleSourceMapped: 0, // u32[3]
+  tupleSourceV4: 12, // u32[1]
+  tupleSenderW: 16, // u32[4]
+  tupleSenderMapped: 16, // u32[3]
+  tupleSenderV4: 28, // u32[1]
+  tupleReceiverW: 32, // u32[4]
+  tupleReceiverMapped: 32, // u32[3]
+  tupleReceiverV4: 44, // u32[1]
+  tuplePorts: 48, // u16[2]
+  tupleProtocol: 52, // u8
+  tupleHasCheck: 53, // u8
+  hopDeviceLink: 56, // u32
+  hopDeviceVlanType: 60, // u16
+  hopDeviceVlanTci: 62, // u16
+  hopSource: 64, // u8[6]
+  hopDestination: 70, // u8[6]
+} as const
+
 export const KNOWN_HOP_BYTES = 40
 /** Offsets in `struct known_hop`. */
 export const KNOWN_HOP = {
@@ -223,6 +272,82 @@ export const KNOWN_HOP = {
   hopDeviceVlanTci: 22, // u16
   hopSource: 24, // u8[6]
   hopDestination: 30, // u8[6]
+} as const
+
+export const LEARN_CONFIG_BYTES = 64
+/** Offsets in `struct learn_config`. */
+export const LEARN_CONFIG = {
+  until: 0, // u64
+  unixNs: 8, // u64
+  window: 16, // u32
+  port: 20, // u16
+  reserved: 22, // u16
+  own4W: 24, // u32[4]
+  own4Mapped: 24, // u32[3]
+  own4V4: 36, // u32[1]
+  own6W: 40, // u32[4]
+  own6Mapped: 40, // u32[3]
+  own6V4: 52, // u32[1]
+  lost: 56, // u64
+} as const
+
+export const LEARN_KEY_BYTES = 24
+/** Offsets in `struct learn_key`. */
+export const LEARN_KEY = {
+  keyLow: 0, // u64
+  keyHigh: 8, // u64
+  number: 16, // u32
+  reserved: 20, // u32
+} as const
+
+export const LEARN_TUNNEL_BYTES = 128
+/** Offsets in `struct learn_tunnel`. */
+export const LEARN_TUNNEL = {
+  word: 0, // u64
+  sender: 8, // u32[4]
+  reserved: 24, // u64
+  keys: 32, // struct learn_key[4]
+} as const
+
+export const LEARNT_BYTES = 32
+/** Offsets in `struct learnt`. */
+export const LEARNT = {
+  client: 0, // u32[4]
+  port: 16, // u16
+  service: 18, // u16
+  epoch: 20, // u32
+  sequence: 24, // u32
+  protocol: 28, // u8
+  host: 29, // u8
+  tunnelled: 30, // u8
+  tcpFlags: 31, // u8
+} as const
+
+export const LEARNT_EVENT_BYTES = 40
+/** Offsets in `struct learnt_event`. */
+export const LEARNT_EVENT = {
+  keyIdentifier: 0, // u32
+  keyTunnel: 4, // u8
+  keyGeneration: 5, // u8
+  keyReserved: 6, // u16
+  mappingClient: 8, // u32[4]
+  mappingPort: 24, // u16
+  mappingService: 26, // u16
+  mappingEpoch: 28, // u32
+  mappingSequence: 32, // u32
+  mappingProtocol: 36, // u8
+  mappingHost: 37, // u8
+  mappingTunnelled: 38, // u8
+  mappingTcpFlags: 39, // u8
+} as const
+
+export const LEARNT_KEY_BYTES = 8
+/** Offsets in `struct learnt_key`. */
+export const LEARNT_KEY = {
+  identifier: 0, // u32
+  tunnel: 4, // u8
+  generation: 5, // u8
+  reserved: 6, // u16
 } as const
 
 export const MAPPING_FIXED_BYTES = 28
@@ -412,6 +537,14 @@ export const COUNTER = {
   COUNT_GRACE_OVER: 36,
   COUNT_MAPPING_ACK: 37,
   COUNT_NO_ROOM: 38,
+  COUNT_LEARNT: 39,
+  COUNT_LEARNT_AGAIN: 40,
+  COUNT_MAPPING_UNUSUAL: 41,
+  COUNT_MAPPING_REFUSED: 42,
+  COUNT_ICMP_ECHO: 44,
+  COUNT_ICMP_TO_HOST: 45,
+  COUNT_ICMP_LOCAL: 46,
+  COUNT_ICMP_RESTORED: 47,
   COUNT_ENCAPSULATED: 50,
   COUNT_DECAPSULATED: 51,
   COUNT_BAD_INNER: 52,
@@ -434,7 +567,11 @@ export const EDGE_MAPS = {
   embryos4: { name: 'embryos4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  icmpWorks: { name: 'icmp_works', keyBytes: 4, valueBytes: 76, layout: '58bca7e6' }, // u32 to struct icmp_work
   knownHops: { name: 'known_hops', keyBytes: 4, valueBytes: 40, layout: 'a884e965' }, // u32 to struct known_hop
+  learnTunnels: { name: 'learn_tunnels', keyBytes: 4, valueBytes: 128, layout: 'dae60b01' }, // u32 to struct learn_tunnel
+  learnt: { name: 'learnt', keyBytes: 8, valueBytes: 32, layout: '73a24ab3' }, // struct learnt_key to struct learnt
+  mappingEvents: { name: 'mapping_events', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   mappings4: { name: 'mappings4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   mappings6: { name: 'mappings6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
   routes4: { name: 'routes4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
@@ -450,9 +587,10 @@ export const EDGE_MAPS = {
 export const EDGE_GLOBALS = {
   classConfig: { section: 'bss', offset: 0, bytes: 152 }, // struct class_config
   config: { section: 'bss', offset: 152, bytes: 64 }, // struct edge_config
-  coarseTime: { section: 'bss', offset: 256, bytes: 16 }, // struct coarse_time
-  stackMark: { section: 'bss', offset: 280, bytes: 8 }, // struct stack_mark
-  capture: { section: 'bss', offset: 304, bytes: 88 }, // struct capture_config
+  learning: { section: 'bss', offset: 216, bytes: 64 }, // struct learn_config
+  coarseTime: { section: 'bss', offset: 320, bytes: 16 }, // struct coarse_time
+  stackMark: { section: 'bss', offset: 344, bytes: 8 }, // struct stack_mark
+  capture: { section: 'bss', offset: 368, bytes: 88 }, // struct capture_config
   tickShift: { section: 'rodata', offset: 0, bytes: 4 }, // u32
   routes4Buckets: { section: 'rodata', offset: 4, bytes: 4 }, // u32
   routes6Buckets: { section: 'rodata', offset: 8, bytes: 4 }, // u32

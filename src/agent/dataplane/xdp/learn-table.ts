@@ -1,0 +1,99 @@
+/** Which mapping datagrams the kernel may take in by itself: memory that bpf/learn.h reads (`learn_tunnels`, `learning`). */
+import type { MappedArray } from '../../../os/bpf/mapped.ts'
+import { EDGE_GLOBALS, LEARN_CONFIG, LEARN_KEY, LEARN_KEY_BYTES, LEARN_TUNNEL } from './layout/edge.ts'
+
+const ON = 1n << 40n
+const GENERATION_SHIFT = 32n
+/** LEARN_KEYS of bpf/learn.h. */
+export const LEARN_KEYS = 4
+
+export interface LearnTunnel {
+  /** 0..15. */
+  readonly generation: number
+  readonly epoch: number
+  /** The forwarder's cluster address, four words. */
+  readonly sender: Uint32Array
+  /** Numbers 0..255; further ones than LEARN_KEYS are the agent's. */
+  readonly keys: readonly { readonly number: number; readonly words: Uint32Array }[]
+}
+
+export interface LearnSettings {
+  readonly port: number
+  readonly windowS: number
+  /** This node's ends of the tunnels, four words each; null: none of that family. */
+  readonly own4: Uint32Array | null
+  readonly own6: Uint32Array | null
+}
+
+export class LearnTable {
+  readonly #tunnels: MappedArray
+  readonly #bss: MappedArray
+
+  constructor(tunnels: MappedArray, bss: MappedArray) {
+    this.#tunnels = tunnels
+    this.#bss = bss
+  }
+
+  /** Nothing is learnt for the tunnel until `set`. */
+  clear(index: number): void {
+    Atomics.store(this.#tunnels.words, this.#wordOf(index), 0n)
+  }
+
+  set(index: number, { generation, epoch, sender, keys }: LearnTunnel): void {
+    const { view, stride } = this.#tunnels
+    const at = index * stride
+    this.clear(index)
+    for (let i = 0; i < 4; i++) view.setUint32(at + LEARN_TUNNEL.sender + 4 * i, sender[i])
+    for (let i = 0; i < LEARN_KEYS; i++) {
+      const place = at + LEARN_TUNNEL.keys + i * LEARN_KEY_BYTES
+      const key = keys[i]
+      view.setUint32(place + LEARN_KEY.number, key === undefined ? 0 : key.number + 1, true)
+      for (let j = 0; j < 4; j++) view.setUint32(place + LEARN_KEY.keyLow + 4 * j, key?.words[j] ?? 0, true)
+    }
+    const word = ON | (BigInt(generation) << GENERATION_SHIFT) | BigInt(epoch)
+    // Last, and whole: from here on mappings are learnt.
+    Atomics.store(this.#tunnels.words, this.#wordOf(index), word)
+  }
+
+  configure({ port, windowS, own4, own6 }: LearnSettings): void {
+    const { view } = this.#bss
+    view.setUint16(this.#place(LEARN_CONFIG.port), port)
+    view.setUint32(this.#place(LEARN_CONFIG.window), windowS, true)
+    for (let i = 0; i < 4; i++) {
+      view.setUint32(this.#place(LEARN_CONFIG.own4W) + 4 * i, own4?.[i] ?? 0)
+      view.setUint32(this.#place(LEARN_CONFIG.own6W) + 4 * i, own6?.[i] ?? 0)
+    }
+  }
+
+  /**
+   * The agent lives: mappings are learnt for `graceMs` from now.
+   * @param bootMs since the machine started, suspended or not
+   * @param wallMs Unix time
+   */
+  renew(bootMs: number, wallMs: number, graceMs: number): void {
+    this.#store(LEARN_CONFIG.unixNs, BigInt(Math.round((wallMs - bootMs) * 1e6)))
+    this.#store(LEARN_CONFIG.until, BigInt(Math.round((bootMs + graceMs) * 1e6)))
+  }
+
+  /** Nothing is learnt until `renew`. */
+  stop(): void {
+    this.#store(LEARN_CONFIG.until, 0n)
+  }
+
+  /** Events that the ring had no room for. */
+  get lost(): number {
+    return Number(Atomics.load(this.#bss.words, this.#place(LEARN_CONFIG.lost) / 8))
+  }
+
+  #place(at: number): number {
+    return EDGE_GLOBALS.learning.offset + at
+  }
+
+  #store(at: number, value: bigint): void {
+    Atomics.store(this.#bss.words, this.#place(at) / 8, value)
+  }
+
+  #wordOf(index: number): number {
+    return (index * this.#tunnels.stride + LEARN_TUNNEL.word) / 8
+  }
+}
