@@ -84,7 +84,8 @@ export class EdgeWorld {
         hostIndexes: { next: 3, freed: [] },
         serviceIndexes: { next: 1, freed: [] },
       },
-      clusterIpv4: word(OWN),
+      ...{ clusterIpv4: word(OWN), keys: [], mappingPort: 6781 },
+      timeouts: { unattended: 30_000, quarantine: 60_000 },
       forwarder: {
         tunnelIpv4: word(TUNNEL),
         tunnelWords: addressWords(TUNNEL),

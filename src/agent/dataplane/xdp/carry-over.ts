@@ -25,6 +25,8 @@ const FROM_PLAN: ReadonlySet<string> = new Set([
   'class_events',
   'captures',
   'learn_tunnels',
+  'learnt',
+  'mapping_events',
 ])
 
 /** Fingerprints of the maps that are pinned, by name. */
