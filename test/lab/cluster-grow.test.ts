@@ -2,7 +2,6 @@
  * A cluster of twelve nodes from nothing by commands alone (architecture decision 13): it takes in whom it should and nobody else, and
  * loses, evicts, restarts and restores nodes while clients connect.
  */
-// test-beside-others
 // test-timeout-ms: 300000
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

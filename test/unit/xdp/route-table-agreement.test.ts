@@ -245,8 +245,10 @@ testIf(missing, it, 'same layout', () => {
   for (const [name, value] of Object.entries(layout.ROUTE_RESULT)) ours[`ROUTE_${name}`] = value
   for (const [name, value] of Object.entries(layout.ROUTE_STATE)) ours[`ROUTE_${name}`] = value
   for (const [name, value] of Object.entries(layout.ROUTE_HEADER))
-    ours[`offsetof(struct route_header, ${name})`] = value
+    ours[`offsetof(struct route_header, ${snake(name)})`] = value
   assert.equal(c, Object.fromEntries(Object.entries(ours).map(([name, value]) => [name, String(value)])))
 })
+
+const snake = (name: string): string => name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 
 it.run()

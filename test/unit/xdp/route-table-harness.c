@@ -44,7 +44,7 @@ static int layout(void)
 	SHOW(sizeof(struct route_entry)); SHOW(sizeof(struct route_bucket)); SHOW(sizeof(struct route_bucket6));
 	SHOW(offsetof(struct route_entry, key)); SHOW(offsetof(struct route_entry, value)); SHOW(offsetof(struct route_bucket6, clients));
 	SHOW(offsetof(struct route_header, magic)); SHOW(offsetof(struct route_header, version)); SHOW(offsetof(struct route_header, family));
-	SHOW(offsetof(struct route_header, buckets)); SHOW(offsetof(struct route_header, secret)); SHOW(sizeof(struct route_secret));
+	SHOW(offsetof(struct route_header, buckets)); SHOW(offsetof(struct route_header, tick_shift)); SHOW(offsetof(struct route_header, secret)); SHOW(sizeof(struct route_secret));
 	printf("  \"end\": \"0\"\n}\n");
 	return 0;
 }
@@ -76,7 +76,9 @@ int main(int count, char **arguments)
 		struct route_table t = { .secret = &setup.secret, .buckets = setup.buckets[i], .six = setup.family == 6 };
 		t.map = aligned_alloc(64, (bytes + 63) & ~63ul);
 		memset(t.map, 0, bytes);
-		struct route_header header = { ROUTE_MAGIC, ROUTE_VERSION, setup.family, setup.buckets[i], { 0 }, setup.secret };
+		struct route_header header = {
+			.magic = ROUTE_MAGIC, .version = ROUTE_VERSION, .family = setup.family, .buckets = setup.buckets[i], .tick_shift = 27, .secret = setup.secret,
+		};
 		memcpy(t.map, &header, sizeof header);
 		tables[i] = t;
 	}
