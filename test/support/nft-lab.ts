@@ -5,13 +5,8 @@
  */
 import { isNeutral } from '../../src/agent/dataplane/identifiers.ts'
 import { NftPlumber } from '../../src/agent/dataplane/nft/plumber.ts'
-import {
-  buildRuleset,
-  type HostHop,
-  type RulesetPlan,
-  SLOW_MARK,
-  tableName,
-} from '../../src/agent/dataplane/nft/ruleset.ts'
+import { buildRuleset, SLOW_MARK, tableName } from '../../src/agent/dataplane/nft/ruleset.ts'
+import type { HostHop, RulesetPlan } from '../../src/agent/dataplane/nft/ruleset-plan.ts'
 import { ROUTE_STATE } from '../../src/agent/dataplane/xdp/route-layout.ts'
 import { readCounters } from '../../src/os/netlink/nftables-counters.ts'
 import { SetElements } from '../../src/os/netlink/nftables-elements.ts'

@@ -1,7 +1,8 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { describeRuleset, type RulesetPlan } from '../../src/agent/dataplane/nft/ruleset.ts'
+import { describeRuleset } from '../../src/agent/dataplane/nft/ruleset.ts'
 import { changeRuleset } from '../../src/agent/dataplane/nft/ruleset-change.ts'
+import type { RulesetPlan } from '../../src/agent/dataplane/nft/ruleset-plan.ts'
 
 const it = suite('changes of the ruleset')
 

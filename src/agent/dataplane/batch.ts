@@ -38,3 +38,11 @@ export class RouteBatch {
     return words
   }
 }
+
+/** The routes of a batch one after the other, each one's flow key in `key`. @param use gets the host's IPv4 address, 0 where none belongs */
+export const eachRoute = (words: Uint32Array, key: Uint32Array, use: (hostIpv4: number) => void): void => {
+  for (let at = 0; at + BATCH_WORDS <= words.length; at += BATCH_WORDS) {
+    key.set(words.subarray(at, at + 10))
+    use(words[at + 13])
+  }
+}

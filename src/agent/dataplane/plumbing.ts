@@ -86,6 +86,17 @@ export class Plumbing {
     return { text: null, reasons: this.#refused === null ? [] : [this.#refused] }
   }
 
+  /** Made in the kernel so far, by the names of `shunt status`. */
+  get changes(): Record<string, number> {
+    const { batches, changes, batchFailures, changeFailures } = this.plumber.counters
+    return {
+      kernel_batches: batches,
+      kernel_changes: changes,
+      kernel_batch_failures: batchFailures,
+      kernel_change_failures: changeFailures,
+    }
+  }
+
   edgeStatus(): EdgeStatus | null {
     return this.#xdp?.edge.status() ?? null
   }

@@ -9,6 +9,7 @@ import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import { routeMtu } from '../../os/netlink/route.ts'
 import { Poller, sleepUs } from '../../os/poller.ts'
+import { eachRoute } from './batch.ts'
 import { CaptureDesk } from './capture-desk.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
@@ -17,14 +18,7 @@ import { Engine } from './engine.ts'
 import { formatAddress } from './flow-key.ts'
 import { Lasting } from './lasting.ts'
 import type { Adopted } from './lasting-plan.ts'
-import {
-  BATCH_WORDS,
-  type DataplanePlan,
-  type FromWorker,
-  type ToWorker,
-  type WorkerData,
-  type WorkerStatus,
-} from './messages.ts'
+import type { DataplanePlan, FromWorker, ToWorker, WorkerData, WorkerStatus } from './messages.ts'
 import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
@@ -308,11 +302,11 @@ class Worker {
         for (const entry of directory.directory.classifiers) entry.live = message.live.includes(entry.name)
         return
       case 'plumb':
-        return this.#each(message.words, hostIpv4 => forwarder?.plumbed(this.#key, hostIpv4, nowMs))
+        return eachRoute(message.words, this.#key, hostIpv4 => forwarder?.plumbed(this.#key, hostIpv4, nowMs))
       case 'unplumb':
-        return this.#each(message.words, () => forwarder?.unplumbed(this.#key, nowMs))
+        return eachRoute(message.words, this.#key, () => forwarder?.unplumbed(this.#key, nowMs))
       case 'ended':
-        return this.#each(message.words, () => classifier?.ended(this.#key))
+        return eachRoute(message.words, this.#key, () => classifier?.ended(this.#key))
       case 'flows':
         return this.#post({
           type: 'answer',
@@ -355,29 +349,13 @@ class Worker {
     }
   }
 
-  #each(words: Uint32Array, use: (hostIpv4: number) => void): void {
-    for (let at = 0; at + BATCH_WORDS <= words.length; at += BATCH_WORDS) {
-      this.#key.set(words.subarray(at, at + 10))
-      use(words[at + 13])
-    }
-  }
-
   #status(): unknown {
     this.#plumbing.first?.drain()
     const { packets, drops: ringDrops } = this.#devices.ringStats()
     for (; this.#ringDrops < ringDrops; this.#ringDrops++) this.#drops.add(DROP.RING_FULL)
-    const { batches, changes, batchFailures, changeFailures } = this.#plumbing.plumber.counters
-    const extra = {
-      ring_packets: packets,
-      kernel_batches: batches,
-      kernel_changes: changes,
-      kernel_batch_failures: batchFailures,
-      kernel_change_failures: changeFailures,
-    }
-    const edge = this.#plumbing.edgeStatus()
     return {
-      ...workerStatus(this.#engine, extra),
-      edge,
+      ...workerStatus(this.#engine, { ring_packets: packets, ...this.#plumbing.changes }),
+      edge: this.#plumbing.edgeStatus(),
       xdp: this.#plumbing.state,
       adopted: this.#adopted,
     } satisfies WorkerStatus

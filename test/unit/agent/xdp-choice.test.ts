@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { buildRuleset, type RulesetPlan } from '../../../src/agent/dataplane/nft/ruleset.ts'
+import { buildRuleset } from '../../../src/agent/dataplane/nft/ruleset.ts'
+import type { RulesetPlan } from '../../../src/agent/dataplane/nft/ruleset-plan.ts'
 import { kernelCounters } from '../../../src/agent/kernel-counters.ts'
 import { chooseXdp, markText, whyNotXdp } from '../../../src/agent/xdp-choice.ts'
 

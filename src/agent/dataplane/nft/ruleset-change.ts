@@ -1,11 +1,5 @@
-import {
-  type ChainPart,
-  describeRuleset,
-  type RulesetPlan,
-  renderChain,
-  renderSet,
-  tableName,
-} from './ruleset.ts'
+import { type ChainPart, describeRuleset, renderChain, renderSet, tableName } from './ruleset.ts'
+import type { RulesetPlan } from './ruleset-plan.ts'
 
 /**
  * The nft commands that make the table of `before` that of `after`: one transaction, so a packet meets all of the one or

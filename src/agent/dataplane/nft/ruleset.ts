@@ -19,43 +19,8 @@
  * Elements have a time-out, the lease: the kernel forgets a route by itself and its flow's next packet comes to
  * the agent, which so learns that the flow lives, and plumbs it again. No counters are read to find idle flows.
  */
-export interface RulesetPlan {
-  /** Node name: tables are named after it, so that several agents can share a kernel. */
-  readonly node: string
-  readonly uplink: readonly string[]
-  readonly cluster: readonly string[]
-  readonly clusterAddress: string
-  /** Where tunnelled IPv6 packets come to this node; left out: nowhere. */
-  readonly clusterAddress6?: string | undefined
-  /** Source address of frames that XDP has done with (bpf/own-stack.h), which the own stack gets as they are; null: none are. */
-  readonly doneBy?: string | null
-  readonly forwarder: {
-    readonly tunnelAddress: string
-    /** Left out: IPv6 services are not carried here. */
-    readonly tunnelAddress6?: string | undefined
-    readonly services: readonly { readonly vip: string; readonly protocol: string; readonly port: number }[]
-    /** Hosts other than this node. */
-    readonly hosts: readonly HostHop[]
-    /** The same by IPv6. */
-    readonly hosts6?: readonly HostHop[] | undefined
-    readonly routeCapacity: number
-  } | null
-  readonly host: {
-    readonly tunnels: readonly string[]
-    readonly tunnels6?: readonly string[] | undefined
-    readonly mappingCapacity: number
-  } | null
-}
-
-/** A host, with the next hop and interface that lead to its address. */
-export interface HostHop {
-  readonly index: number
-  readonly address: string
-  readonly hop: string
-  readonly link: string
-  /** Bytes, where the way takes less than an uplink may bring. */
-  readonly mtu?: number | undefined
-}
+import { type Family, IPV4, IPV6 } from './family.ts'
+import type { HostHop, RulesetPlan } from './ruleset-plan.ts'
 
 /** "SH" and a version: the mark of packets that the agent must see. */
 export const SLOW_MARK = 0x53480001
@@ -80,53 +45,6 @@ export const tableName = (node: string): string => `shunt_${node.replaceAll('-',
 
 /** The ring is shared with first packets: of ICMP it takes no more. The agent's own limits are lower. */
 const ICMP_PER_SECOND = 5000
-
-/**
- * What differs between the families: names, and how a packet that is not simple is told. Marks and what hangs on them are shared. With IPv6,
- * what has extension headers goes the slow way, where they are followed; neighbours ask about an address by ICMPv6 (RFC 4861).
- */
-interface Family {
-  /** At the end of names. */
-  readonly mark: '' | '6'
-  readonly ip: 'ip' | 'ip6'
-  readonly protocol: 'ip protocol' | 'meta l4proto'
-  readonly fragment: readonly string[]
-  readonly control: readonly string[]
-  readonly extended: readonly string[]
-  /** ICMP that the agent passes on (icmp-forwarder.ts, icmp-host.ts), and what it answers. */
-  readonly errors: string
-  readonly echo: string
-  /** `fwd` would drop it without a word. */
-  readonly spent: string
-  /** Bytes that the header's length leaves out. */
-  readonly beside: number
-}
-
-const IPV4: Family = {
-  mark: '',
-  ip: 'ip',
-  protocol: 'ip protocol',
-  fragment: ['ip frag-off & 0x3fff != 0'],
-  control: [],
-  extended: [],
-  errors: 'icmp type { destination-unreachable, time-exceeded, parameter-problem }',
-  echo: 'icmp type echo-request',
-  spent: 'ip ttl <= 1',
-  beside: 0,
-}
-const IPV6: Family = {
-  mark: '6',
-  ip: 'ip6',
-  protocol: 'meta l4proto',
-  // An atomic fragment is a whole packet (RFC 6946).
-  fragment: ['frag frag-off != 0', 'frag more-fragments 1'],
-  control: ['icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept'],
-  extended: ['ip6 nexthdr != { tcp, udp }'],
-  errors: 'icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }',
-  echo: 'icmpv6 type echo-request',
-  spent: 'ip6 hoplimit <= 1',
-  beside: 40,
-}
 
 const keyOf = ({ ip, protocol }: Family): string =>
   `${ip} saddr . th sport . ${ip} daddr . th dport . ${protocol}`
