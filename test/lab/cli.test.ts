@@ -24,8 +24,8 @@ const NOUNS = ['status', 'hosts', 'vips', 'flows', 'drops'] as const
 const HEADS: Record<(typeof NOUNS)[number], RegExp> = {
   status:
     /^node +f1\nstate +running\nroles +forwarder\n(?:.*\n)*PEER +ROLES +ADDRESS +STATE +HEARD +RTT\n(?:.*\n)*TABLE +USED/,
-  hosts: /^HOST +ADDRESS +STATE +CAPACITY +FLOWS +CONNECTIONS +SERVICES\n/,
-  vips: /^SERVICE +VIP +PORT +PROTOCOL +HOSTS +LIVE +READY +FLOWS +CONNECTIONS\n/,
+  hosts: /^HOST +ADDRESS +STATE +CAPACITY +FLOWS +CONNECTIONS +PKT\/S +BYTE\/S +CONN\/S +SERVICES\n/,
+  vips: /^SERVICE +VIP +PORT +PROTOCOL +HOSTS +LIVE +READY +FLOWS +CONNECTIONS +PKT\/S +BYTE\/S +CONN\/S\n/,
   flows: /^PROTOCOL +CLIENT +VIP +HOST +IDENTIFIER +STATE +PLUMBED +SLOW +IDLE\n/,
   drops: /^NUMBER +WHERE +COUNT +REASON +HINT\n/,
 }
