@@ -2,6 +2,7 @@
  * The nftables back-end on the cases that XDP passes by test run (xdp-forwarder.test.ts): real frames through a namespace with the agent's
  * rules. Every case runs; where the two differ on purpose, nft-expected.ts says what is expected and why.
  */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { DataplaneCase } from '../support/dataplane-case.ts'

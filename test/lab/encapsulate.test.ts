@@ -1,4 +1,5 @@
 /** Full encapsulation per pool (R-A4): real ports between forwarder and host, every byte right, and changed both ways under traffic. */
+// test-beside-others
 import { once } from 'node:events'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

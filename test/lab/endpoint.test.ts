@@ -1,4 +1,5 @@
 /** An application that is bound to an address and port of its own serves a VIP, unchanged (R-B1), whatever carries the packets. */
+// test-beside-others
 import { readFileSync, writeFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -1,4 +1,5 @@
 /** IPv6 services beside IPv4 ones, on both back-ends: downloads and uploads, UDP with its time-out, a drain, what hosts claim on the wire. */
+// test-beside-others
 import { createHash } from 'node:crypto'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -1,4 +1,5 @@
 /** A UDP service end to end: spread, affinity of a flow to its host, full-size datagrams, the kernel path. */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Lab } from '../../src/lab/lab.ts'

@@ -1,4 +1,5 @@
 /** The XDP data plane outlives its agent, and another goes on with it (R-G4): by test runs of the program that is attached. */
+// test-beside-others
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { suite } from 'uvu'

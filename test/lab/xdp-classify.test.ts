@@ -1,4 +1,5 @@
 /** First packets in the kernel (bpf/classify.h, mapping-ack.h) by test runs, with the agent's own parts on the other side (R-G3, R-E8). */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readFlowKey } from '../../src/agent/dataplane/flow-key.ts'

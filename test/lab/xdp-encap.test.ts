@@ -1,4 +1,5 @@
 /** Full encapsulation by XDP (R-A4): golden packets there and back, and what must never be taken out. */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SERVICE_FLAG, ServiceTable } from '../../src/agent/dataplane/xdp/service-table.ts'

@@ -1,4 +1,5 @@
 /** ICMP in XDP (icmp.h): golden frames by test run, and mutated ones held against the agent's own rewriting. */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { XDP } from '../../src/os/bpf/program.ts'

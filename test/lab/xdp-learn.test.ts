@@ -1,4 +1,5 @@
 /** A host's kernel takes in first packets by itself (bpf/learn.h): datagrams by the agent's encoder in, packets and mappings out. */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KIND } from '../../src/agent/dataplane/mapping-header.ts'

@@ -3,6 +3,7 @@
  * parser and rewriting say, and each counted once. Bytes before the packet and behind its end, which no header speaks of, stay as they are.
  */
 // test-timeout-ms: 900000
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type BpfProgram, XDP } from '../../src/os/bpf/program.ts'
