@@ -185,11 +185,6 @@ export const DIFFERENCES: readonly Difference[] = [
     answer: always('dropped', 'fragment_vip'),
   },
   {
-    why: 'a packet to a VIP whose ports cannot be read is of no service',
-    when: reason('TRUNCATED', 'BAD_VERSION', 'BAD_HEADER_LENGTH', 'BAD_TOTAL_LENGTH'),
-    answer: always('dropped', 'not_a_service'),
-  },
-  {
     why: 'behind XDP somebody has to drop fragments, for no forwarder puts them together',
     when: reason('FRAGMENT'),
     answer: always('dropped', 'fragment_vip'),

@@ -245,7 +245,9 @@ const forwarderPart = (
         `${family.errors} goto of_icmp`,
         `${family.echo} goto of_icmp`,
         `${ip} daddr . ${protocol} . th dport @services${mark} goto service${mark}`,
-        'counter name not_a_service drop',
+        // Neither rule takes a packet whose ports cannot be read: the agent says what is wrong with it.
+        `${ip} daddr . ${protocol} . th dport != @services${mark} counter name not_a_service drop`,
+        'goto slow_vip',
       ),
       chain(
         `service${mark}`,
