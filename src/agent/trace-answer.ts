@@ -143,6 +143,6 @@ const hostOutcome = (
   return none(
     hostSide === null
       ? 'this node is no forwarder'
-      : 'this node is no forwarder, and none has sent a mapping (pools that are encapsulated have none)',
+      : 'this host has no mapping of the connection yet; its first packet brings one (pools that are encapsulated need none)',
   )
 }

@@ -3,6 +3,14 @@ import { ShuntError } from '../errors.ts'
 
 const UNITS_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
+/** In the largest unit that needs no fraction. */
+const shortest = (ms: number): string => {
+  const [unit, size] = Object.entries(UNITS_MS)
+    .reverse()
+    .find(([, size]) => ms % size === 0)!
+  return `${ms / size}${unit}`
+}
+
 /** Milliseconds. Throws SHUNT_ERR_USAGE when it is none, or outside of the range. */
 export const parseDuration = (text: string, flag: string, minMs: number, maxMs: number): number => {
   const [, number, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text.trim()) ?? []
@@ -15,7 +23,7 @@ export const parseDuration = (text: string, flag: string, minMs: number, maxMs: 
   if (ms < minMs || ms > maxMs)
     throw new ShuntError(
       'SHUNT_ERR_USAGE',
-      `${flag} ${text} is out of range: ${minMs / 1000}s to ${maxMs / UNITS_MS.d!}d`,
+      `${flag} ${text} is out of range: ${shortest(minMs)} to ${shortest(maxMs)}`,
     )
   return ms
 }

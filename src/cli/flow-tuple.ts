@@ -65,7 +65,11 @@ const readNamed = (text: string): [End, End] | null => {
 const format = ({ address, port }: End): string =>
   isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
 
-const protocolOf = (text: string): 'tcp' | 'udp' => (/\budp6?\b/i.test(text) ? 'udp' : 'tcp')
+const protocolOf = (text: string): 'tcp' | 'udp' => {
+  const other = /^(icmp|icmpv6|icmp6|sctp|dccp|esp|gre)\b/i.exec(text)?.[1]
+  if (other !== undefined) throw wrong(text, `is of ${other}, and services are of tcp or udp`)
+  return /\budp6?\b/i.test(text) ? 'udp' : 'tcp'
+}
 
 /**
  * The client's end, then the VIP's; without a protocol it is TCP.
@@ -85,7 +89,7 @@ export const parseFlowTuple = (words: readonly string[]): FlowTuple => {
   if (client === undefined || vip === undefined || ends.length > 2)
     throw wrong(
       text,
-      `has ${ends.length === 0 ? 'no address with a port' : `${ends.length} addresses with ports`}, not two`,
+      `has ${ends.length === 0 ? 'no address with a port' : `${ends.length} address${ends.length === 1 ? '' : 'es'} with ${ends.length === 1 ? 'a port' : 'ports'}`}, not two`,
     )
   if (isIPv6(client.address) !== isIPv6(vip.address)) throw wrong(text, 'has an IPv4 and an IPv6 address')
   return { protocol: protocolOf(text), client: format(client), vip: format(vip) }

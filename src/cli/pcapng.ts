@@ -96,12 +96,20 @@ export class PcapngWriter {
     return block(INTERFACE, head, textOption(OPTION.interfaceName, name), END_OPTIONS)
   }
 
-  /** Last of all: what there was no room for. Of which interface is not known: it stands at the first. */
+  /**
+   * Last of all: what there was no room for. Of which interface is not known: it stands at the first. A file without packets has one
+   * without a packet: readers refuse a file that has none.
+   */
   end(lost: number, timeUs: number): Buffer {
-    const first = [...this.#interfaces.keys()].slice(0, 1)
-    if (first.length === 0) return Buffer.alloc(0)
+    const missing = this.#interfaces.size === 0 ? [this.#interface('any')] : []
     const count = Buffer.alloc(8)
     count.writeBigUInt64LE(BigInt(lost), 0)
-    return block(STATISTICS, words(0, ...timeWords(timeUs)), option(OPTION.dropped, count), END_OPTIONS)
+    const statistics = block(
+      STATISTICS,
+      words(0, ...timeWords(timeUs)),
+      option(OPTION.dropped, count),
+      END_OPTIONS,
+    )
+    return Buffer.concat([...missing, statistics])
   }
 }

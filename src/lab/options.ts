@@ -14,7 +14,8 @@ export const MODES = ['static', 'managed', 'bare'] as const
 export type Mode = (typeof MODES)[number]
 
 /** What carries the nodes' packets, if not what `auto` makes of it. */
-export type LabDataplane = 'xdp' | 'nftables'
+export const DATAPLANES = ['auto', 'xdp', 'nftables'] as const
+export type LabDataplane = (typeof DATAPLANES)[number]
 
 export interface LabService {
   name: string

@@ -9,7 +9,7 @@ import { lockLab } from './lock.ts'
 import { writeManagedFiles } from './managed.ts'
 import { placeFiles } from './node-config.ts'
 import { agentCommand, type Configure, startAgent, writeNodeFiles } from './nodes.ts'
-import { DEFAULT_OPTIONS, type LabDataplane, type Mode, type TopologyOptions } from './options.ts'
+import { DATAPLANES, DEFAULT_OPTIONS, type LabDataplane, type Mode, type TopologyOptions } from './options.ts'
 import { disown, own } from './owned.ts'
 import { identify } from './processes.ts'
 import { startWeb, writeFiles } from './services.ts'
@@ -87,7 +87,7 @@ const configured =
   }
 
 const dataplaneOf = (text: string | undefined): LabDataplane | undefined =>
-  text === 'xdp' || text === 'nftables' ? text : undefined
+  DATAPLANES.find(name => name === text)
 
 /**
  * @throws ShuntError SHUNT_ERR_LAB when it cannot be built; then nothing of it is left. A signal in the middle

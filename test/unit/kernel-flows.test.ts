@@ -10,6 +10,8 @@ import { createMappingHeader } from '../../src/agent/dataplane/mapping-header.ts
 import { directory, tcp, VIP, words } from '../support/cores.ts'
 
 const it = suite("the kernel's flows in the agent's tables")
+const FIN = 1
+const SYN = 2
 const ACK = 16
 
 const world = (capacity = 100) => {
@@ -98,6 +100,23 @@ it('opened, acknowledged, promoted, ended: counted once, and the identifier rest
   core.tick(9600)
   assert.equal(took(), ['unplumb'])
   assert.equal([flows.table.size, identifiers.inUse, identifiers.quarantined], [0, 0, 1])
+})
+
+it('a FIN that came to the agent before there was a route ends the flow as soon as there is one', () => {
+  for (const again of [false, true]) {
+    const { core, kernel, flows, key, flow, took } = world()
+    const one = flow(2)
+    const slot = kernel.opened(key(7), one, 5, 0)
+    core.packet(tcp(FIN | ACK, { source: '0.0.0.7' }), 10)
+    assert.is(flows.table.listOf(slot), LIST.EMBRYONIC, 'so far nobody has shown that the client is there')
+    if (again) core.packet(tcp(SYN, { source: '0.0.0.7' }), 15)
+    kernel.promoted(key(7), one, 7, 20)
+    assert.is(flows.table.listOf(slot), again ? LIST.TCP_YOUNG : LIST.CLOSING_PLUMBED)
+    assert.is(core.tally.hostFlows[2], again ? 1 : 0)
+    took()
+    core.tick(9600)
+    assert.is(flows.table.size, again ? 1 : 0)
+  }
 })
 
 it('any of its events alone is enough: the others got lost', () => {

@@ -77,6 +77,9 @@ export class FlowLife {
           return this.promoted(slot, LIST.TCP_YOUNG, nowMs)
         }
       }
+      // The kernel, which may have taken the ACK before it, opened the flow: `KernelFlows.promoted` goes by this.
+      if (isSyn(tcpFlags)) flows.clear(slot, FLOW_FLAG.FIN)
+      else if ((closes & TCP_FIN) !== 0 && flows.has(slot, FLOW_FLAG.KERNEL)) flows.set(slot, FLOW_FLAG.FIN)
       return table.touch(slot, nowMs)
     }
     if (closes !== 0) {

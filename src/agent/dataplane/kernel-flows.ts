@@ -104,6 +104,8 @@ export class KernelFlows {
     if (flows.table.listOf(slot) === LIST.EMBRYONIC) {
       const isTcp = flows.table.keyWord(slot, 9) === TCP
       this.#life.promoted(slot, isTcp ? LIST.TCP_YOUNG : LIST.UDP_YOUNG, nowMs)
+      // Its FIN came to the agent while there was no route yet, and no other will tell of its end.
+      if (isTcp && flows.has(slot, FLOW_FLAG.FIN)) this.#life.transition(slot, TCP_FIN | TCP_ACK, nowMs)
     }
     if (!this.#directory.isInactive(flows.service[slot], flows.host[slot])) return slot
     // It became so meanwhile.

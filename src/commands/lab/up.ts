@@ -4,7 +4,7 @@ import { labNameFlag } from '../../cli/lab-flags.ts'
 import { json, localEnvelope, note, print } from '../../cli/output.ts'
 import { ShuntError } from '../../errors.ts'
 import { bareHints, nameOption } from '../../lab/hints.ts'
-import { COMBINE, DEFAULT_OPTIONS, IPV6_SERVICE, MODES } from '../../lab/options.ts'
+import { COMBINE, DATAPLANES, DEFAULT_OPTIONS, IPV6_SERVICE, MODES } from '../../lab/options.ts'
 
 const count = (what: string, value: number) =>
   Flags.integer({ description: what, default: value, helpValue: 'N' })
@@ -28,6 +28,7 @@ more virtual IPs. Nothing outside of the lab's own namespaces is changed. Needs 
 The lab stays until "shunt lab down"; when starting it fails or is interrupted, nothing of it is left.`
   static override examples = [
     '<%= config.bin %> lab up',
+    '<%= config.bin %> lab up --name fast --dataplane xdp --combine fc --ipv6',
     '<%= config.bin %> lab up --name big --forwarders 4 --classifiers 2 --hosts 8 --capacities 50,25',
   ]
   static override flags = {
@@ -54,6 +55,12 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
       description: `Addresses of IPv6 beside those of IPv4, and a second service at ${IPV6_SERVICE.vip}.`,
       default: false,
     }),
+    dataplane: Flags.option({
+      description:
+        'What carries packets on all nodes (dataplane of the node file); auto, the default, is nftables here, because interfaces of a lab are veths.',
+      options: DATAPLANES,
+      env: 'SHUNT_LAB_DATAPLANE',
+    })(),
     mode: Flags.option({
       description:
         'managed (a cluster with an operator key and a document), static (all in the node files), or bare (no keys, no agents: to try init, token and join).',
@@ -72,8 +79,10 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
     const capacities = capacitiesOf(flags.capacities)
     const { Lab } = await import('../../lab/lab.ts')
     const startedMs = performance.now()
+    const { dataplane, ...shape } = flags
     const lab = await Lab.up({
-      ...flags,
+      ...shape,
+      ...(dataplane !== undefined && { dataplane }),
       capacities,
       ...(flags.ipv6 && { services: [...DEFAULT_OPTIONS.services, IPV6_SERVICE] }),
       keep: true,

@@ -9,7 +9,9 @@ import { refusedByAll } from './refused.ts'
 import { from, type WithAgent, withAgent } from './with-agent.ts'
 
 const atWork = ({ leftAtWork }: Facts): string =>
-  leftAtWork ? '; the XDP programs of the one before carry known connections on, new ones wait' : ''
+  leftAtWork
+    ? '; the XDP programs of the one before carry known connections on; new ones wait, or go on for timeouts.unattended where they choose by themselves (IPv4, forwarder and classifier on one node)'
+    : ''
 
 const agent = (facts: Facts): Finding[] => {
   const { agent: known, version } = facts
