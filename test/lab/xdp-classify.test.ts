@@ -263,6 +263,26 @@ test('UDP: each datagram carries the mapping until it is acknowledged', () => {
   assert.is(lab.core.flows.table.listOf(slot), LIST.UDP_YOUNG)
 })
 
+test('UDP: a flow that goes on, and whose route has gone, stays at its host though that gets nothing new', () => {
+  const port = portTo('sentBack', 17)
+  const { data } = lab.send(CLIENT, port, { protocol: 17 })
+  lab.run(lab.acknowledgement(lab.decode(data).header, 'sentBack'))
+  lab.send(CLIENT, port, { protocol: 17 })
+  lab.turn()
+  const { identifier } = lab.decode(data).header
+  const slot = lab.identifiers.owner(identifier)
+  for (const { key } of eachRoute(lab.maps.routes)) lab.maps.routes.remove(key)
+  lab.core.flows.plumbedUntilMs[slot] = 0
+  lab.directory.host(HOSTS.sentBack.index)!.draining = true
+  lab.turn()
+  lab.send(CLIENT, port, { protocol: 17 })
+  lab.turn()
+  assert.is(lab.identifiers.owner(identifier), slot)
+  assert.is(nameOf(lab.core.flows.host[slot]), 'sentBack')
+  assert.is([...eachRoute(lab.maps.embryos)].length, 0)
+  assertNoLeak()
+})
+
 test('what does not fit, ends, or is not known passes as it came', () => {
   const port = portTo('redirected')
   const passes = (why: string, options: Parameters<ClassLab['send']>[2], port: number): void => {
