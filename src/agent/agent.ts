@@ -18,6 +18,7 @@ import { Machines } from './machines.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
+import { lockState } from './state-lock.ts'
 import { TrafficMeter } from './traffic-meter.ts'
 import { type AgentState, View } from './view.ts'
 
@@ -85,6 +86,7 @@ class Agent {
   /** What the kernel does goes on without this agent. */
   #keep = false
   #leaving = false
+  #unlock: (() => void) | null = null
 
   constructor(file: NodeFile, log: Logger) {
     this.#file = file
@@ -99,6 +101,8 @@ class Agent {
         'an agent needs root (CAP_NET_ADMIN, CAP_NET_RAW); run it as root or by the systemd unit',
       )
     }
+    // Before anything is read that a running agent may be changing, or changed that it goes by.
+    this.#unlock = await lockState(file.node.stateDir)
     const side = isManaged(file) ? joinCluster(file, this.#log, this.#events) : null
     this.#side = side
     const course = side === null ? staticCourse(file as NodeConfig) : managedCourse(side.managed.situation)
@@ -293,6 +297,7 @@ class Agent {
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],
       ['kernel', () => (this.#keep ? undefined : this.#packets?.undo())],
+      ['lock', () => this.#unlock?.()],
     ] as const) {
       try {
         await close()

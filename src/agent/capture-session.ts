@@ -65,19 +65,22 @@ export class CaptureSession {
     this.#running = query.vip
     const names = new Map(links().map(({ index, name }) => [index, name]))
     let isOver = false
+    let hasBegun = false
     const end = (): void => {
       isOver = true
       this.#running = null
       dataplane.captured = null
     }
     dataplane.captured = batch => {
-      if (isOver) return
+      // Before the answer comes what the capture before has left to say.
+      if (isOver || !hasBegun) return
       if (batch.end !== null) end()
       deliver(captureData(batch, names))
     }
     try {
       const refused = await dataplane.capture(order)
       if (refused !== null) throw new ShuntError('SHUNT_ERR_DATAPLANE', refused)
+      hasBegun = true
     } catch (error) {
       end()
       throw error

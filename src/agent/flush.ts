@@ -11,6 +11,7 @@ import { SysctlGuard } from '../os/sysctl-guard.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
 import { forgetOwned, type OwnedAddress, readOwned } from './kernel-state.ts'
 import { removeLasting } from './lasting-state.ts'
+import { lockState } from './state-lock.ts'
 
 export interface Flushed {
   /** A sentence for each thing that was there and is gone. */
@@ -35,7 +36,7 @@ const runs = (socketPath: string): Promise<boolean> =>
 
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`
 
-/** Each step is tried though an earlier one failed. Throws SHUNT_ERR_GUARD while an agent runs there, SHUNT_ERR_CAPABILITY without root. */
+/** Each step is tried though an earlier one failed. Throws SHUNT_ERR_GUARD while an agent runs there, SHUNT_ERR_OS while one starts, SHUNT_ERR_CAPABILITY without root. */
 export const flushNode = async ({ node }: Pick<NodeFile, 'node'>): Promise<Flushed> => {
   if (process.geteuid?.() !== 0)
     throw new ShuntError('SHUNT_ERR_CAPABILITY', 'this changes the kernel: run it as root')
@@ -44,6 +45,16 @@ export const flushNode = async ({ node }: Pick<NodeFile, 'node'>): Promise<Flush
       'SHUNT_ERR_GUARD',
       `the agent of ${node.name} runs: stop it first (systemctl stop shunt), which removes everything itself`,
     )
+  // One that starts does not listen yet.
+  const unlock = existsSync(node.stateDir) ? await lockState(node.stateDir) : null
+  try {
+    return await removeAll(node)
+  } finally {
+    unlock?.()
+  }
+}
+
+const removeAll = async (node: NodeFile['node']): Promise<Flushed> => {
   const removed: string[] = []
   const failed: string[] = []
   const attempt = async (what: string, step: () => Promise<void> | void): Promise<void> => {

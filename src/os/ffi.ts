@@ -15,6 +15,7 @@ export const libc = dlopen(null, {
   bind: { return: 'int32', arguments: ['int32', 'pointer', 'uint32'] },
   close: { return: 'int32', arguments: ['int32'] },
   eventfd: { return: 'int32', arguments: ['uint32', 'int32'] },
+  flock: { return: 'int32', arguments: ['int32', 'int32'] },
   getsockname: { return: 'int32', arguments: ['int32', 'pointer', 'pointer'] },
   getsockopt: { return: 'int32', arguments: ['int32', 'int32', 'int32', 'pointer', 'pointer'] },
   if_nametoindex: { return: 'uint32', arguments: ['string'] },

@@ -8,6 +8,7 @@ import type { NodeConfigInput } from '../../src/config/schema.ts'
 import { Lab } from '../../src/lab/lab.ts'
 import { labName } from '../support/lab.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
+import { until } from '../support/traffic.ts'
 
 const it = suite('bad start')
 const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
@@ -219,6 +220,23 @@ refuses(
   'a mapping port that is taken',
   /6781.*EADDRINUSE.*another process holds that address and port/,
   holding("require('dgram').createSocket('udp4').bind(6781, 'ADDRESS', () => console.log('ready'))"),
+)
+refuses(
+  'a second agent of the same node',
+  /another agent has the state directory .*stop it first/,
+  async () => {
+    const child = lab.spawn(NAME, agent())
+    let log = ''
+    child.stderr!.on('data', chunk => {
+      log += chunk
+    })
+    await until('the first agent runs', () => (log.includes('agent running') ? true : undefined))
+    return async () => {
+      const ended = once(child, 'exit')
+      child.kill()
+      await ended
+    }
+  },
 )
 refuses(
   'a device that has the name of the agent’s own',

@@ -264,6 +264,26 @@ test('UDP: each datagram carries the mapping until it is acknowledged', () => {
   assert.is(lab.core.flows.table.listOf(slot), LIST.UDP_YOUNG)
 })
 
+test('UDP: a flow that goes on, and whose route has gone, stays at its host though that gets nothing new', () => {
+  const port = portTo('sentBack', 17)
+  const { data } = lab.send(CLIENT, port, { protocol: 17 })
+  lab.run(lab.acknowledgement(lab.decode(data).header, 'sentBack'))
+  lab.send(CLIENT, port, { protocol: 17 })
+  lab.turn()
+  const { identifier } = lab.decode(data).header
+  const slot = lab.identifiers.owner(identifier)
+  for (const { key } of eachRoute(lab.maps.routes)) lab.maps.routes.remove(key)
+  lab.core.flows.plumbedUntilMs[slot] = 0
+  lab.directory.host(HOSTS.sentBack.index)!.draining = true
+  lab.turn()
+  lab.send(CLIENT, port, { protocol: 17 })
+  lab.turn()
+  assert.is(lab.identifiers.owner(identifier), slot)
+  assert.is(nameOf(lab.core.flows.host[slot]), 'sentBack')
+  assert.is([...eachRoute(lab.maps.embryos)].length, 0)
+  assertNoLeak()
+})
+
 test('what does not fit, ends, or is not known passes as it came', () => {
   const port = portTo('redirected')
   const passes = (why: string, options: Parameters<ClassLab['send']>[2], port: number): void => {
@@ -400,6 +420,28 @@ test('events that get lost are made up for: by packets, and by sweeps', () => {
   const found = { host: route.identifier >>> 24, identifier: route.identifier, mapped: true }
   lab.core.kernel.found(words, found, performance.now())
   assert.ok(lab.identifiers.owner(identifier) >= 0, 'a route')
+  assertNoLeak()
+})
+
+test('identifiers of half-open flows that came and went with all their events lost are found again, and rest', () => {
+  lab.first.drain = () => {}
+  // More than the kernel's table of half-open flows has places.
+  for (let n = 0; n < 16_000; n++) {
+    lab.send(`10.77.${n >> 8}.${n & 255}`, 4000)
+    if (n % 100 === 0) lab.turn()
+  }
+  const missing = (): number => lab.identifiers.inUse - lab.waiting - lab.owned
+  const before = missing()
+  assert.ok(before > 6000, `${before} are missing`)
+  const now = performance.now()
+  lab.first.tick(now)
+  lab.first.tick(now + 14_000)
+  assert.is(lab.identifiers.quarantined, 0, 'not before they would have been told of')
+  lab.first.tick(now + 16_000)
+  assert.ok(lab.identifiers.quarantined > before / 2, `${lab.identifiers.quarantined} of ${before}`)
+  for (const { route } of eachRoute(lab.maps.embryos))
+    if ((route.identifier & 0xffffff) !== 0)
+      assert.ok(lab.identifiers.owner(route.identifier) >= 0 || lab.identifiers.isReserved(route.identifier))
   assertNoLeak()
 })
 

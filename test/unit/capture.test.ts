@@ -1,7 +1,9 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { captureOrder } from '../../src/agent/capture-session.ts'
+import { CaptureSession, captureOrder } from '../../src/agent/capture-session.ts'
 import { Capture, type CaptureBatch, type CaptureRecord } from '../../src/agent/dataplane/capture.ts'
+import type { PacketSide } from '../../src/agent/packet-side.ts'
+import type { CaptureData } from '../../src/control/types.ts'
 import type { ShuntError } from '../../src/errors.ts'
 
 const it = suite('capture')
@@ -108,6 +110,33 @@ it('an order: addresses as words, a prefix as client and mask', () => {
   } catch (error) {
     assert.is((error as ShuntError).code, 'SHUNT_ERR_USAGE')
   }
+})
+
+it('a capture that begins right after another was ended is not ended by the last word of that one', async () => {
+  const answers: ((refused: string | null) => void)[] = []
+  const dataplane = {
+    captured: null as ((batch: CaptureBatch) => void) | null,
+    capture: () => new Promise<string | null>(resolve => answers.push(resolve)),
+    captureStop() {},
+  }
+  const config = { roles: ['forwarder'], services: [{ vip: '198.51.100.10' }] }
+  const session = new CaptureSession({ dataplane, config } as unknown as PacketSide)
+  const query = { vip: '198.51.100.10', count: 5, seconds: 5, snaplen: 64 }
+  const one = session.begin(query, () => {})
+  answers.shift()!(null)
+  const stop = await one
+  stop()
+  const got: CaptureData[] = []
+  const two = session.begin(query, data => got.push(data))
+  dataplane.captured!({ records: [record(1)], lost: 0, end: 'stopped' })
+  answers.shift()!(null)
+  await two
+  assert.equal(got, [])
+  dataplane.captured!({ records: [record(2)], lost: 0, end: 'count' })
+  assert.equal(
+    got.map(({ packets, end }) => [packets.length, end]),
+    [[1, 'count']],
+  )
 })
 
 it.run()

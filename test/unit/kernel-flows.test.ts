@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { HealthAllotment } from '../../src/agent/classify/health-allotment.ts'
+import { DirectoryIndex } from '../../src/agent/dataplane/directory.ts'
 import { FLOW_FLAG, FlowTable, LIST } from '../../src/agent/dataplane/flows.ts'
 import { ForwarderCore } from '../../src/agent/dataplane/forwarder-core.ts'
 import { HeldPackets } from '../../src/agent/dataplane/held.ts'
@@ -15,11 +16,14 @@ const SYN = 2
 const ACK = 16
 
 const world = (capacity = 100) => {
-  const index = directory()
+  const { directory: known } = directory()
+  const [web] = known.services
+  const dns = { ...web!, index: 1, name: 'dns', port: 53, protocol: 17 }
+  const index = new DirectoryIndex({ ...known, services: [web!, dns] })
   const identifiers = new IdentifierAllocator({ capacity: 1000, quarantineMs: 5000, k0: 1, k1: 2 })
   const flows = new FlowTable(capacity, 4, 1, 2)
   const done: string[] = []
-  let known: (KernelFlow & { isRoute: boolean }) | null = null
+  let kernels: (KernelFlow & { isRoute: boolean }) | null = null
   let promotedMeanwhile = false
   const core = new ForwarderCore({
     flows,
@@ -51,7 +55,7 @@ const world = (capacity = 100) => {
         return promotedMeanwhile
       },
       forget: (_, identifier) => done.push(`forget ${identifier === 0 ? 0 : 'it'}`),
-      search: () => known,
+      search: () => kernels,
     },
   })
   const key = (client: number): Uint32Array => {
@@ -70,8 +74,8 @@ const world = (capacity = 100) => {
   const took = (): string[] => done.splice(0)
   return {
     ...{ core, kernel: core.kernel, flows, identifiers, index, key, flow, took },
-    knows: (what: typeof known) => {
-      known = what
+    knows: (what: typeof kernels) => {
+      kernels = what
     },
     promotes: () => {
       promotedMeanwhile = true
@@ -230,6 +234,29 @@ it('what the agent opens is shown to the kernel; half-open flows of a host that 
   kernel.withdrawEmbryonic()
   assert.equal(took(), ['unembryo'])
   assert.not(flows.has(slot, FLOW_FLAG.KERNEL))
+})
+
+it('a UDP flow that goes on keeps host and identifier when the kernel, which has lost its route, opens it anew', () => {
+  const { kernel, flows, identifiers, key, flow, took, index } = world()
+  const dns = key(1)
+  dns[8] = (40_000 << 16) | 53
+  dns[9] = 17
+  const one = flow(1, true)
+  const slot = kernel.promoted(dns, one, 1, 0)
+  flows.plumbedUntilMs[slot] = 5
+  took()
+  const two = flow(2)
+  assert.is(kernel.opened(dns, two, 2, 10), -1)
+  assert.equal([flows.host[slot], flows.identifier[slot]], [1, one.identifier])
+  assert.equal(took(), ['forget it', 'plumb'])
+  // Told after that of what was on its way: it is no flow's any more, and rests.
+  assert.is(kernel.promoted(dns, { ...two, mapped: true }, 3, 20), -1)
+  assert.equal(took(), ['forget it'])
+  assert.equal([identifiers.isReserved(two.identifier), identifiers.quarantined], [false, 1])
+  // Its host has died: then it is chosen for anew.
+  index.host(1)!.live = false
+  assert.is(kernel.opened(dns, flow(3), 4, 30), slot)
+  assert.is(flows.host[slot], 3)
 })
 
 it.run()

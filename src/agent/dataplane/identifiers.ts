@@ -44,6 +44,8 @@ export class IdentifierAllocator {
   /** Allocations that failed. */
   exhausted = 0
 
+  /** In use, and owned by nobody yet. */
+  #reserved = 0
   readonly #table: SlotTable
   readonly #owners: Int32Array
   readonly #k0: number
@@ -68,6 +70,17 @@ export class IdentifierAllocator {
 
   get quarantined(): number {
     return this.#table.length(QUARANTINE)
+  }
+
+  /** How many are in use and owned by nobody. */
+  get reserved(): number {
+    return this.#reserved
+  }
+
+  /** Those that are; a scan of the whole table. */
+  allReserved(): number[] {
+    const { keys } = this.#table
+    return this.#table.select(slot => this.#isReservedAt(slot)).map(slot => keys[slot])
   }
 
   /**
@@ -119,13 +132,18 @@ export class IdentifierAllocator {
     if (identifier === 0) return 0
     this.#key[0] = identifier
     this.#owners[table.insert(this.#key, 0, IN_USE, nowMs)] = NOBODY
+    this.#reserved++
     return identifier
   }
 
   /** In use, and owned by nobody. */
   isReserved(identifier: number): boolean {
     const slot = this.#find(identifier)
-    return slot >= 0 && this.#table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
+    return slot >= 0 && this.#isReservedAt(slot)
+  }
+
+  #isReservedAt(slot: number): boolean {
+    return this.#table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
   }
 
   /** Whether the identifier leaves the L4 checksum as it is for packets with these ports. */
@@ -144,13 +162,14 @@ export class IdentifierAllocator {
     for (const slot of table.select(slot => table.listOf(slot) === IN_USE))
       if (this.#owners[slot] !== NOBODY && !holds(this.#owners[slot], table.keys[slot]))
         table.move(slot, QUARANTINE, nowMs)
+    this.#reserved = table.select(slot => this.#isReservedAt(slot)).length
   }
 
   /** No flow of the kernel's is to be found any more: what it may have taken all the same rests. */
   restReserved(nowMs: number): void {
     const table = this.#table
-    const reserved = (slot: number): boolean => table.listOf(slot) === IN_USE && this.#owners[slot] === NOBODY
-    for (const slot of table.select(reserved)) table.move(slot, QUARANTINE, nowMs)
+    for (const slot of table.select(slot => this.#isReservedAt(slot))) table.move(slot, QUARANTINE, nowMs)
+    this.#reserved = 0
   }
 
   /** Takes an identifier in use that an earlier process allocated, or the kernel gave away; false: it is taken, or there is no room. */
@@ -171,6 +190,7 @@ export class IdentifierAllocator {
   rehome(identifier: number, owner: number): boolean {
     const slot = this.#find(identifier)
     if (slot < 0 || this.#table.listOf(slot) !== IN_USE) return false
+    if (this.#owners[slot] === NOBODY) this.#reserved--
     this.#owners[slot] = owner
     return true
   }
@@ -182,6 +202,7 @@ export class IdentifierAllocator {
   free(identifier: number, nowMs: number, quarantine: boolean): boolean {
     const slot = this.#find(identifier)
     if (slot < 0 || this.#table.listOf(slot) !== IN_USE) return false
+    if (this.#owners[slot] === NOBODY) this.#reserved--
     if (quarantine) this.#table.move(slot, QUARANTINE, nowMs)
     else this.#table.remove(slot)
     return true

@@ -1,6 +1,6 @@
 import type { DirectoryIndex } from './directory.ts'
 import type { FlowLife } from './flow-life.ts'
-import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
+import { FLOW_FLAG, FLOW_KEY_WORDS, type FlowTable, LIST } from './flows.ts'
 import type { ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { TCP_ACK, TCP_FIN, TCP_RST } from './packet-ref.ts'
@@ -58,6 +58,7 @@ export class KernelFlows {
     const flows = this.#flows
     const known = flows.table.find(key)
     if (known >= 0 && this.#isSame(known, flow)) return known
+    if (known >= 0 && this.#stays(known)) return this.#restore(known, flow.identifier, nowMs)
     const slot = known >= 0 ? known : this.#insert(key, nowMs)
     const owned = flow.identifier === 0 || this.#identifiers.isReserved(flow.identifier)
     if (slot < 0 || !owned || this.#directory.host(flow.host) === undefined) {
@@ -84,6 +85,34 @@ export class KernelFlows {
 
   #isSame(slot: number, { host, identifier }: KernelFlow): boolean {
     return this.#flows.host[slot] === host && this.#flows.identifier[slot] === identifier
+  }
+
+  /**
+   * Every packet of UDP may be a first one, so the kernel opens a flow anew that has lost its route. One that is known to go on stays where it
+   * is. Not so TCP's: its SYN may be of a new connection, which the chosen host has answered by now.
+   */
+  #stays(slot: number): boolean {
+    const flows = this.#flows
+    const list = flows.table.listOf(slot)
+    if (list !== LIST.UDP && list !== LIST.UDP_YOUNG) return false
+    const host = this.#directory.host(flows.host[slot])
+    return host?.live === true && !this.#directory.isInactive(flows.service[slot], host.index)
+  }
+
+  /** What the kernel has opened goes, and the flow gets its route again. */
+  #restore(slot: number, identifier: number, nowMs: number): number {
+    const flows = this.#flows
+    const { keys } = flows.table
+    this.#ports.forget?.(keys.slice(slot * FLOW_KEY_WORDS, (slot + 1) * FLOW_KEY_WORDS), identifier)
+    // It may have been tunnelled meanwhile.
+    if (identifier !== 0 && this.#identifiers.isReserved(identifier))
+      this.#identifiers.free(identifier, nowMs, true)
+    this.counters.kernel_repaired++
+    const isReady = flows.has(slot, FLOW_FLAG.MAPPED) || flows.identifier[slot] === 0
+    if (!isReady || flows.plumbedUntilMs[slot] > nowMs) return -1
+    flows.plumbedUntilMs[slot] = leaseEnd(this.#settings, nowMs)
+    this.#ports.plumb(slot)
+    return -1
   }
 
   mapped(key: Uint32Array, flow: KernelFlow, sequence: number, nowMs: number): void {

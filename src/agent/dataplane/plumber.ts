@@ -103,8 +103,12 @@ export interface Plumber {
   /** All mappings of a tunnel address at once; false: it cannot, so take them out one by one. */
   unmapTunnel(tunnel: number): boolean
   flush(): void
-  /** Bounded work, several times a second: leases that have ended, and what is told of use. @param leaseMs in force now */
-  sweep(nowMs: number, leaseMs: number): void
+  /**
+   * Bounded work, several times a second: leases that have ended, and what is told of use.
+   * @param leaseMs in force now
+   * @param keepMs how long an idle route stays that no FIN or RST has followed; left out: as any
+   */
+  sweep(nowMs: number, leaseMs: number, keepMs?: number): void
   /** The forwarder role went: nothing of it stays. */
   clearRoutes(): void
   /** The host role went. */

@@ -262,7 +262,8 @@ class Worker {
     if (nowMs >= this.#tickAtMs) {
       this.#tickAtMs = nowMs + (this.#engine.impatient ? IMPATIENT_TICK_MS : TICK_MS)
       this.#plumbing.renew(readClocks())
-      this.#plumbing.plumber.sweep(nowMs, this.#engine.plan.timeouts.routeLease)
+      const { routeLease, tcpIdle, udpIdle, linger } = this.#engine.plan.timeouts
+      this.#plumbing.plumber.sweep(nowMs, routeLease, Math.max(tcpIdle, udpIdle) + linger)
       this.#engine.tick(nowMs)
       this.#plumbing.first?.tick(nowMs)
     }

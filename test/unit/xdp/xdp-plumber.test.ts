@@ -4,6 +4,7 @@ import { FlowTable } from '../../../src/agent/dataplane/flows.ts'
 import { MappingTable } from '../../../src/agent/dataplane/mappings.ts'
 import { mappingGone, mappingUsed, routeGone, routeUsed } from '../../../src/agent/dataplane/route-use.ts'
 import { eachMapping } from '../../../src/agent/dataplane/xdp/mapping-sweep.ts'
+import { ROUTE_STATE } from '../../../src/agent/dataplane/xdp/route-layout.ts'
 import { eachRoute } from '../../../src/agent/dataplane/xdp/route-sweep.ts'
 import { ServiceNumbers } from '../../../src/agent/dataplane/xdp/service-numbers.ts'
 import { TICK_MS, ticksOf } from '../../../src/agent/dataplane/xdp/tick.ts'
@@ -88,10 +89,10 @@ const makeWorld = (buckets = 64) => {
     mappingOf: (identifier: number) =>
       mappings.get({ tunnel: 1, generation: tunnels.generations[1], identifier }),
     /** Time passes, and one whole pass is made. */
-    pass: (ticks: number): number => {
+    pass: (ticks: number, keepMs?: number): number => {
       clock.tick += ticks
       nowMs += LEASE_MS / 4
-      plumber.sweep(nowMs, LEASE_MS)
+      plumber.sweep(nowMs, LEASE_MS, keepMs)
       return nowMs
     },
     put: (identifier: number, n: number) => plumber.mapping(n, TUNNEL, identifier, flow(n), 0),
@@ -166,6 +167,21 @@ for (const halves of [7, 8])
     for (let i = 0; i < 3; i++) halfPass()
     assert.is(new Set(flowsTold.used.map(([n]) => n)).size, 40)
   })
+
+it('an idle route stays as long as its flow may live, so that the kernel does not open that anew; one that has ended goes', () => {
+  const { plumber, routes, routeOf, flowsTold, pass } = makeWorld()
+  for (const n of [1, 2]) plumber.route(n, flow(n), 0, 0x02000000 + n)
+  plumber.flush()
+  routes.setState(routes.newKey().set(flow(2), 0, 2002, NUMBER), ROUTE_STATE.FIN)
+  const keepMs = 4 * LEASE_MS
+  const lifetime = ticksOf(LEASE_MS)
+  for (let ticks = 0; ticks <= 2 * lifetime; ticks += lifetime / 4) pass(lifetime / 4, keepMs)
+  assert.ok(routeOf(1))
+  assert.is(routeOf(2), null)
+  for (let ticks = 0; ticks <= 3 * lifetime; ticks += lifetime / 4) pass(lifetime / 4, keepMs)
+  assert.is(routeOf(1), null)
+  assert.equal(flowsTold.gone, [2, 1])
+})
 
 it('a route that is put in again says the new identifier', () => {
   const { plumber, routeOf } = makeWorld()

@@ -44,6 +44,17 @@ export class ClassPools {
     return (this.#halves[at + CLASS_POOL.tail / 4] - head) >>> 0
   }
 
+  /** Those that wait; some may have been taken since. */
+  ready(host: number): number[] {
+    const at = (host * CLASS_POOL_BYTES) / 4
+    const first = Atomics.load(this.#halves, at + CLASS_POOL.head / 4)
+    const places = at + CLASS_POOL.identifiers / 4
+    return Array.from(
+      { length: this.waiting(host) },
+      (_, i) => this.#halves[places + ((first + i) & (POOL_SIZE - 1))],
+    )
+  }
+
   /** Makes a pool full again if half of it is gone. `hosts`: how many there are. */
   refill(host: number, hosts: number, identifiers: IdentifierAllocator, nowMs: number): void {
     const size = Math.max(1, Math.min(POOL_SIZE, Math.floor(identifiers.capacity / PART / hosts)))

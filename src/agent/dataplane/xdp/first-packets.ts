@@ -14,6 +14,7 @@ import { ClassPools } from './class-pools.ts'
 import { ClassSettings } from './class-settings.ts'
 import { ClassTables } from './class-tables.ts'
 import { Embryos } from './embryos.ts'
+import { LostIdentifiers } from './lost-identifiers.ts'
 import type { RouteTable } from './route-table.ts'
 import { numberOf, type ServiceNumbers } from './service-numbers.ts'
 
@@ -52,6 +53,7 @@ export class FirstPackets implements KernelTable {
   readonly sequence: ClassSettings
   readonly #tables: ClassTables
   readonly #pools: ClassPools
+  readonly #lost: LostIdentifiers
   readonly #embryos: Embryos
   readonly #events: ClassEvents
   readonly #numbers: ServiceNumbers
@@ -79,6 +81,7 @@ export class FirstPackets implements KernelTable {
     this.sequence.off()
     this.#tables = new ClassTables(maps.services, maps.choices, plan.choiceKey[0], plan.choiceKey[1])
     this.#pools = new ClassPools(maps.pools)
+    this.#lost = new LostIdentifiers(this.#pools, [maps.embryos, maps.routes])
     this.#numbers = numbers
     this.#cores = cores
     this.#clockOf = clockOf
@@ -173,9 +176,16 @@ export class FirstPackets implements KernelTable {
   tick(nowMs: number): void {
     const { forwarder, identifiers, directory, plan } = this.#cores()
     if (forwarder === null || identifiers === null) return
-    this.#embryos.sweep(plan.timeouts.embryonic + MARGIN_MS, nowMs)
-    for (const { index, ipv4, self } of directory.directory.hosts)
-      if (!self) this.#pools.clock(index, this.#clockOf(ipv4))
+    const { hosts } = directory.directory
+    const lifeMs = plan.timeouts.embryonic + MARGIN_MS
+    this.#embryos.sweep(lifeMs, nowMs)
+    forwarder.kernel.counters.kernel_repaired += this.#lost.tick(
+      identifiers,
+      hosts.map(({ index }) => index),
+      lifeMs,
+      nowMs,
+    )
+    for (const { index, ipv4, self } of hosts) if (!self) this.#pools.clock(index, this.#clockOf(ipv4))
   }
 
   /** Often: what was taken from the pools is made up for. */

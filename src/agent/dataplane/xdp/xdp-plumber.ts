@@ -228,18 +228,20 @@ export class XdpPlumber implements Plumber {
     for (const side of this.#routes) side.waiting = 0
   }
 
-  sweep(nowMs: number, leaseMs: number): void {
-    for (const side of this.#routes) this.#sweepRoutes(side, nowMs, leaseMs)
+  sweep(nowMs: number, leaseMs: number, keepMs = leaseMs): void {
+    for (const side of this.#routes) this.#sweepRoutes(side, nowMs, leaseMs, keepMs)
     for (const side of this.#mappings) this.#sweepMappings(side, nowMs, leaseMs)
     this.learning?.sweep(nowMs)
   }
 
-  #sweepRoutes({ table, sweep, pace }: RouteSide, nowMs: number, leaseMs: number): void {
+  #sweepRoutes({ table, sweep, pace }: RouteSide, nowMs: number, leaseMs: number, keepMs: number): void {
     const now = this.#tick()
-    const lifetime = ticksOf(leaseMs)
+    const lease = ticksOf(leaseMs)
+    // A flow without a route is a new one to the kernel (bpf/classify.h), which may choose another host for its next datagram or SYN.
+    const keep = Math.max(lease, ticksOf(keepMs))
     const rules: SweepRules = {
-      shortest: lifetime,
-      lifetime: () => lifetime,
+      shortest: lease,
+      lifetime: state => (state === ROUTE_STATE.FIN || state === ROUTE_STATE.RESET ? lease : keep),
       expired: key => this.#routeGone(key),
       recent: pace.ticksSince(now),
       used: (key, { stamp, identifier }) => {
