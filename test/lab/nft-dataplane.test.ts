@@ -317,7 +317,7 @@ lab(
     empty(restored)
     assert.equal(
       counted(() => send(tcp({ sourcePort: 10_000 }), VIP)),
-      { route_hit: 1 },
+      { route_hit: 1, local_hit: 1 },
     )
     assert.equal(next(restored), tcp({ sourcePort: 10_000 }), 'a local flow goes on untouched')
   },

@@ -202,7 +202,7 @@ it('full-size segments cross as they are: no fragment, no other MTU or MSS (R-E8
     ])
     const answer = once(curl.stdout!, 'data') as Promise<[Buffer]>
     const mss = await until('the MSS of the upload', async () => {
-      const { stdout } = await lab.exec(lab.client(), ['ss', '-tinH', 'dst', VIP])
+      const { stdout } = await lab.exec(lab.client(), ['ss', '-tinH', 'state', 'established', 'dst', VIP])
       return /\bmss:(\d+)/.exec(stdout)?.[1]
     })
     const [host] = await answer

@@ -47,7 +47,7 @@ testIf(missing, it, 'every screen by its key; the terminal is given back', async
   const tmux = terminal()
   assert.not.match(await start(tmux), /was-here/)
   tmux.keys('2')
-  assert.match(await tmux.see(/\[2:services\]/), /^> web +10\.99\.0\.1:80 +tcp +1\/2/m)
+  assert.match(await tmux.see(/\[2:services\]/), /^> web +10\.99\.0\.1:80 +1\/2/m)
   tmux.keys('f')
   await tmux.see(/of web [\s\S]*\n> tcp +10\.20\.0\.5:40000/)
   tmux.keys('Escape')
