@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert'
 import { PLUMB_AFTER_PACKETS } from '../../src/agent/dataplane/engine-parts.ts'
 import type { StatusData } from '../../src/control/types.ts'
 import type { Lab } from '../../src/lab/lab.ts'
+import type { Configure } from '../../src/lab/nodes.ts'
 import { compileC, compiler } from '../support/c-program.ts'
 import { RAW_PORT, withRaw } from '../support/raw.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
@@ -78,46 +79,54 @@ const used = async (lab: Lab, node: string, table: string): Promise<number> => {
   return limits.find(({ name }) => name === table)!.used
 }
 
+/** All connections are begun at once: nothing but this lab has so many half-open ones. */
+const roomy: Configure = config => {
+  config.limits = { ...config.limits!, embryonicFlows: 2 * FLOWS }
+}
+
 const why = missingRoot() ?? (compiler() === null ? 'no C compiler' : undefined)
 
 testIf(why, it, `${FLOWS} connections`, () =>
-  withLab({ combine: 'fc', forwarders: 1, hosts: 2, dataplane: 'xdp', configure: withRaw() }, async lab => {
-    using c = compileC(new URL('../support/many-flows.c', import.meta.url).pathname, '.')
-    const startMs = performance.now()
-    const { clients, servers } = await start(lab, c.path)
-    for (const [what, , failed] of await Promise.all(clients.map(one => one.said())))
-      assert.equal([what, failed], ['open', '0'])
-    process.stdout.write(`${FLOWS} connections in ${Math.round(performance.now() - startMs)} ms\n`)
-    // So often that each is worth a route in the kernel.
-    const rounds = String(PLUMB_AFTER_PACKETS)
-    const answers = await Promise.all(clients.map(one => one.ask(`all ${rounds}`)))
-    for (const answer of answers) assert.equal(answer, ['tried', rounds, '0'])
-    process.stdout.write(
-      `and ${PLUMB_AFTER_PACKETS} exchanges of each after ${Math.round(performance.now() - startMs)} ms\n`,
-    )
+  withLab(
+    { combine: 'fc', forwarders: 1, hosts: 2, dataplane: 'xdp', configure: withRaw(roomy) },
+    async lab => {
+      using c = compileC(new URL('../support/many-flows.c', import.meta.url).pathname, '.')
+      const startMs = performance.now()
+      const { clients, servers } = await start(lab, c.path)
+      for (const [what, , failed] of await Promise.all(clients.map(one => one.said())))
+        assert.equal([what, failed], ['open', '0'])
+      process.stdout.write(`${FLOWS} connections in ${Math.round(performance.now() - startMs)} ms\n`)
+      // So often that each is worth a route in the kernel.
+      const rounds = String(PLUMB_AFTER_PACKETS)
+      const answers = await Promise.all(clients.map(one => one.ask(`all ${rounds}`)))
+      for (const answer of answers) assert.equal(answer, ['tried', rounds, '0'])
+      process.stdout.write(
+        `and ${PLUMB_AFTER_PACKETS} exchanges of each after ${Math.round(performance.now() - startMs)} ms\n`,
+      )
 
-    // Now each has a route in the kernel: once more goes by XDP alone.
-    const warm = await counters(lab)
-    for (const answer of await Promise.all(clients.map(one => one.ask('all 1'))))
-      assert.equal(answer, ['tried', '1', '0'])
-    const after = await counters(lab)
-    assert.is(grown(warm, after, 'xdp_no_route', ['f1']), 0)
-    const routed = grown(warm, after, 'xdp_sent_back', ['f1'])
-    assert.ok(routed >= FLOWS, `${routed} packets by XDP`)
-    const some = String(SAMPLE / PROCESSES)
-    for (const one of clients) assert.equal(await one.ask(`try ${some}`), ['tried', some, '0'])
+      // Now each has a route in the kernel: once more goes by XDP alone.
+      const warm = await counters(lab)
+      for (const answer of await Promise.all(clients.map(one => one.ask('all 1'))))
+        assert.equal(answer, ['tried', '1', '0'])
+      const after = await counters(lab)
+      assert.is(grown(warm, after, 'xdp_no_route', ['f1']), 0)
+      const routed = grown(warm, after, 'xdp_sent_back', ['f1'])
+      assert.ok(routed >= FLOWS, `${routed} packets by XDP`)
+      const some = String(SAMPLE / PROCESSES)
+      for (const one of clients) assert.equal(await one.ask(`try ${some}`), ['tried', some, '0'])
 
-    assert.ok((await used(lab, 'f1', 'flows')) >= FLOWS)
-    const mapped = await Promise.all(lab.hosts.map(({ name }) => used(lab, name, 'mappings')))
-    assert.ok(mapped.reduce((sum, n) => sum + n) >= FLOWS, mapped.join(' and '))
-    assert.ok(Math.min(...mapped) > 0.3 * FLOWS, mapped.join(' and '))
-    await Promise.all(clients.map(one => one.end()))
-    // The kernel takes its time to close so many; a lab that goes does not wait for it.
-    for (const server of servers) {
-      server.stdin!.end()
-      if (server.exitCode === null) await once(server, 'close')
-    }
-  }),
+      assert.ok((await used(lab, 'f1', 'flows')) >= FLOWS)
+      const mapped = await Promise.all(lab.hosts.map(({ name }) => used(lab, name, 'mappings')))
+      assert.ok(mapped.reduce((sum, n) => sum + n) >= FLOWS, mapped.join(' and '))
+      assert.ok(Math.min(...mapped) > 0.3 * FLOWS, mapped.join(' and '))
+      await Promise.all(clients.map(one => one.end()))
+      // The kernel takes its time to close so many; a lab that goes does not wait for it.
+      for (const server of servers) {
+        server.stdin!.end()
+        if (server.exitCode === null) await once(server, 'close')
+      }
+    },
+  ),
 )
 
 it.run()
