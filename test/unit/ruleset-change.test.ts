@@ -63,7 +63,8 @@ it('IPv6 has sets and chains of its own, and what IPv4 has stays as it is', () =
     `${errors} goto of_icmp`,
     'icmpv6 type echo-request goto of_icmp',
     'ip6 daddr . meta l4proto . th dport @services6 goto service6',
-    'counter name not_a_service drop',
+    'ip6 daddr . meta l4proto . th dport != @services6 counter name not_a_service drop',
+    'goto slow_vip',
   ])
   assert.equal(both.chains.get('service6')!.rules, [
     'ip6 nexthdr != { tcp, udp } goto slow_vip',
