@@ -41,13 +41,13 @@ demo: build ## a whole cluster in network namespaces: start it, try it, remove i
 
 test: build ## everything: types, lint, build, unit and lab tests
 	@$(MAKE) typecheck lint
-	@$(RUN) scripts/test.ts
+	@SHUNT_LAB_BINARY=$(CURDIR)/dist/shunt $(RUN) scripts/test.ts
 
 test-unit: bpf ## the tests that need neither root nor a network
 	@$(RUN) scripts/test.ts unit
 
 test-lab: build ## the tests in network namespaces (needs root)
-	@$(RUN) scripts/test.ts lab
+	@SHUNT_LAB_BINARY=$(CURDIR)/dist/shunt $(RUN) scripts/test.ts lab
 
 sim: setup ## health and load in virtual time: SEEDS=10000 for so many runs, SEED=7 for one
 	@SEEDS=$(or $(SEEDS),1000) $(RUN) test/sim/health.test.ts

@@ -17,10 +17,10 @@ import { nodesOf, type PlacePlan } from './topology.ts'
 const ROOT = join(import.meta.dirname, '..', '..')
 
 /**
- * How agents are started: this executable itself, or a given one, or the sources with the pinned Node.
- * @throws ShuntError SHUNT_ERR_LAB when `binary` does not exist
+ * How agents are started: this executable itself, or a given one (here or in SHUNT_LAB_BINARY), or the sources with the pinned Node.
+ * @throws ShuntError SHUNT_ERR_LAB when it does not exist
  */
-export const agentCommand = (binary: string | undefined): string[] => {
+export const agentCommand = (binary: string | undefined = process.env.SHUNT_LAB_BINARY): string[] => {
   if (binary !== undefined) {
     if (!existsSync(binary))
       throw new ShuntError('SHUNT_ERR_LAB', `there is no ${binary}; build it with: make build`)
