@@ -1,0 +1,184 @@
+/** QueryAtom (R-C4, figure 24): the members that should have a copy are asked first, and at once; then all. */
+import { PLACE } from './atom-table.ts'
+import type { Copies } from './copies.ts'
+import { compareAtoms } from './order.ts'
+import type { Shared } from './settings.ts'
+import { type Atom, KEY_WORDS, type Member, MOST_KEYS, type Origin } from './types.ts'
+
+/** Members of the first stage. */
+const NEAREST = 2
+/** Queries at a time. */
+const MOST_OPEN = 65_536
+
+export type Found = (atom: Atom | null) => void
+
+interface Open {
+  readonly key: Uint32Array
+  readonly tell: Found[]
+  /** Members that have not answered in this stage. */
+  asked: Set<string>
+  all: boolean
+  untilMs: number
+  best: Atom | null
+}
+
+export class Queries {
+  readonly #shared: Shared
+  readonly #copies: Copies
+  readonly #open = new Map<string, Open>()
+  /** By member: keys that gather for it; and what was asked, by number. */
+  readonly #gathered = new Map<string, Uint32Array[]>()
+  readonly #sent = new Map<
+    number,
+    { readonly member: string; readonly keys: readonly string[]; readonly untilMs: number }
+  >()
+  #nextId = 1
+
+  constructor(shared: Shared, copies: Copies) {
+    this.#shared = shared
+    this.#copies = copies
+  }
+
+  get open(): number {
+    return this.#open.size
+  }
+
+  /** Null: nobody has it. `tell` may be called at once. */
+  ask(key: Uint32Array, nowMs: number, tell: Found): void {
+    const { table, location, settings } = this.#shared
+    const slot = table.find(key)
+    if (slot >= 0) {
+      table.touch(slot, nowMs)
+      tell(table.atom(slot))
+      return
+    }
+    const name = nameOf(key)
+    const open = this.#open.get(name)
+    if (open !== undefined) {
+      open.tell.push(tell)
+      return
+    }
+    if (this.#open.size >= MOST_OPEN) {
+      tell(null)
+      return
+    }
+    const order = location
+      .order(location.bucketOf(key))
+      .filter(({ member }) => member !== settings.self.member)
+    if (order.length === 0) {
+      tell(null)
+      return
+    }
+    const entry: Open = {
+      key: key.slice(0, KEY_WORDS),
+      tell: [tell],
+      asked: new Set(),
+      all: order.length <= NEAREST,
+      untilMs: nowMs + settings.queryMs,
+      best: null,
+    }
+    this.#open.set(name, entry)
+    this.#send(entry, order.slice(0, NEAREST))
+  }
+
+  /** Asks an owner for its own versions of keys, whatever is here. */
+  refresh(owner: Origin, keys: readonly Uint32Array[]): void {
+    const { location, settings } = this.#shared
+    if (owner.member === settings.self.member || location.member(owner.member) === undefined) return
+    const gathered = this.#gathered.get(owner.member) ?? []
+    gathered.push(...keys.filter(key => key.length === KEY_WORDS).slice(0, MOST_KEYS))
+    this.#gathered.set(owner.member, gathered)
+  }
+
+  flush(nowMs: number): void {
+    const untilMs = nowMs + this.#shared.settings.queryMs
+    for (const [member, keys] of this.#gathered) {
+      for (let at = 0; at < keys.length; at += MOST_KEYS) {
+        const part = keys.slice(at, at + MOST_KEYS)
+        const id = this.#nextId++
+        this.#sent.set(id, { member, keys: part.map(nameOf), untilMs })
+        this.#shared.outboxes.get(member)?.send({ type: 'query', id, keys: part })
+      }
+    }
+    this.#gathered.clear()
+  }
+
+  /** Ends stages whose time is over. Members that are gone do not answer any more. */
+  tick(nowMs: number): void {
+    const { location } = this.#shared
+    for (const entry of this.#open.values()) {
+      for (const member of entry.asked) if (location.member(member) === undefined) entry.asked.delete(member)
+      if (entry.untilMs <= nowMs || entry.asked.size === 0) this.#next(entry, nowMs)
+    }
+    for (const [id, { untilMs }] of this.#sent) {
+      if (untilMs > nowMs) break
+      this.#sent.delete(id)
+    }
+  }
+
+  answered(from: Member, id: number, atoms: readonly Atom[], wallMs: number, nowMs: number): void {
+    const { counters } = this.#shared
+    const sent = this.#sent.get(id)
+    if (sent === undefined || sent.member !== from.member) {
+      counters.unaskedReturns++
+      return
+    }
+    this.#sent.delete(id)
+    const asked = new Set(sent.keys)
+    for (const atom of atoms) {
+      if (!this.#copies.isSound(atom, wallMs)) counters.refusedAtoms++
+      else if (!asked.has(nameOf(atom.key))) counters.unaskedReturns++
+      else {
+        this.#copies.accept(from.member, atom, PLACE.cached, nowMs)
+        const open = this.#open.get(nameOf(atom.key))
+        if (open !== undefined && (open.best === null || compareAtoms(atom, open.best) > 0)) open.best = atom
+      }
+    }
+    for (const name of sent.keys) {
+      const open = this.#open.get(name)
+      if (open === undefined) continue
+      open.asked.delete(from.member)
+      // The owner's own word cannot be bettered by a copy.
+      if (open.best !== null && open.best.owner.member === from.member) this.#finish(open)
+      else if (open.asked.size === 0) this.#next(open, nowMs)
+    }
+  }
+
+  #next(open: Open, nowMs: number): void {
+    const { location, settings } = this.#shared
+    if (open.best !== null || open.all) {
+      this.#finish(open)
+      return
+    }
+    open.all = true
+    open.untilMs = nowMs + settings.queryMs
+    const order = location.order(location.bucketOf(open.key))
+    this.#send(
+      open,
+      order.filter(({ member }) => member !== settings.self.member),
+    )
+  }
+
+  #send(open: Open, members: readonly Member[]): void {
+    open.asked = new Set(members.map(({ member }) => member))
+    for (const { member } of members) {
+      const keys = this.#gathered.get(member) ?? []
+      keys.push(open.key)
+      this.#gathered.set(member, keys)
+    }
+  }
+
+  #finish(open: Open): void {
+    this.#open.delete(nameOf(open.key))
+    for (const tell of open.tell) tell(open.best)
+  }
+}
+
+const nameOf = (key: Uint32Array): string => String.fromCharCode(...halves(key))
+
+function* halves(key: Uint32Array): Generator<number> {
+  for (let i = 0; i < KEY_WORDS; i++) {
+    yield key[i] >>> 16
+    yield key[i] & 0xffff
+  }
+}
