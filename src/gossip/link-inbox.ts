@@ -1,6 +1,10 @@
 /** What peers say on their links, taken in its turn: greeting first, then heartbeats and what the rest of the agent hears. */
 import type { Logger } from 'pino'
 import {
+  ATOM_ROLES,
+  ATOMS_VERSION,
+  type AtomMemberFrame,
+  type AtomsFrame,
   type DecodedFrame,
   DIGEST_VERSION,
   HEALTH_VERSION,
@@ -27,6 +31,10 @@ export interface InboxPorts {
 }
 
 export const speaksHealth = ({ version }: Peer): boolean => (version ?? 0) >= HEALTH_VERSION
+
+export const speaksAtoms = ({ version }: Peer): boolean => (version ?? 0) >= ATOMS_VERSION
+export const mayHaveAtoms = ({ config }: Peer): boolean =>
+  config.roles.some(role => ATOM_ROLES.includes(role))
 
 export class Inbox {
   readonly frames: Listeners<[peer: string, frame: DecodedFrame]>
@@ -101,6 +109,14 @@ export class Inbox {
     else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
       this.#ports.count('frame_wrong_role')
     else if (frame.type === 'health' && !speaksHealth(peer)) this.#ports.count('frame_wrong_version')
+    else if (frame.type === 'atoms' || frame.type === 'atom-member') this.#atoms(peer, frame)
+    else this.frames.tell(peer.config.name, frame)
+  }
+
+  #atoms(peer: Peer, frame: AtomsFrame | AtomMemberFrame): void {
+    if (!speaksAtoms(peer)) this.#ports.count('frame_wrong_version')
+    // Who it is is kept, in case its role is only just on its way here.
+    else if (frame.type === 'atoms' && !mayHaveAtoms(peer)) this.#ports.count('frame_wrong_role')
     else this.frames.tell(peer.config.name, frame)
   }
 

@@ -11,6 +11,7 @@ import { abortConnection } from './abort.ts'
 import { type Admission, createGater } from './admission.ts'
 import { Alarm } from './alarm.ts'
 import type { BusOptions } from './bus.ts'
+import { isAtomFrame } from './frame-atoms.ts'
 import type { DecodedFrame } from './frame-format.ts'
 import { isHealthFrame } from './frame-health.ts'
 import { type GreetingRules, VERSIONS } from './greeting.ts'
@@ -18,7 +19,7 @@ import { loadIdentity } from './identity.ts'
 import { Joins } from './joins.ts'
 import { Link } from './link.ts'
 import { type LinkCounter, newCounters } from './link-counters.ts'
-import { Inbox, speaksHealth } from './link-inbox.ts'
+import { Inbox, mayHaveAtoms, speaksAtoms, speaksHealth } from './link-inbox.ts'
 import { Voice } from './link-voice.ts'
 import type { PeerLinks, PeerLinksOptions } from './links-api.ts'
 import { listenError } from './listen-error.ts'
@@ -249,13 +250,22 @@ class Links implements PeerLinks {
       this.#count('send_dropped_down')
       return false
     }
-    if (isHealthFrame(frame) && !speaksHealth(peer)) {
+    const forAtoms = isAtomFrame(frame)
+    if (forAtoms ? !speaksAtoms(peer) : isHealthFrame(frame) && !speaksHealth(peer)) {
       this.#count('send_dropped_version')
+      return false
+    }
+    if (forAtoms && !mayHaveAtoms(peer)) {
+      this.#count('send_dropped_role')
       return false
     }
     if (this.#voice.write(peer.link, frame)) return true
     this.#count('send_dropped_full')
     return false
+  }
+
+  backlog(name: string): number {
+    return this.#peers.named(name)?.link?.queuedBytes ?? 0
   }
 
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void {
