@@ -190,6 +190,8 @@ export interface PlanInputs {
   readonly choiceKey: readonly [number, number]
   readonly xdp?: XdpPlan | null
   readonly lasting?: LastingPlan | null
+  /** See DataplanePlan.forwarder. */
+  readonly resolves?: boolean
 }
 
 export const buildPlan = ({
@@ -203,6 +205,7 @@ export const buildPlan = ({
   choiceKey,
   xdp = null,
   lasting = null,
+  resolves = false,
 }: PlanInputs): DataplanePlan => {
   const { tunnel } = config.addresses
   const isForwarder = config.roles.includes('forwarder') && tunnel !== undefined
@@ -222,6 +225,7 @@ export const buildPlan = ({
           tunnelWords6: words6(config.addresses.tunnel6),
           epoch,
           hasClassifier: config.roles.includes('classifier'),
+          resolves,
         }
       : null,
     classifier: config.roles.includes('classifier'),
