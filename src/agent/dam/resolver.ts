@@ -5,9 +5,10 @@
 import type { Atom } from '../../dam/types.ts'
 import { ATOM_KIND } from '../../dam/types.ts'
 import { FLOW_KEY_WORDS } from '../dataplane/flow-key.ts'
+import { RESOLVE_WORDS, RESOLVED } from '../dataplane/messages.ts'
 import type { OwnerAsker } from './owner-questions.ts'
 import { type DamPolicy, keyOf } from './policy.ts'
-import { RESOLVE_WORDS, RESOLVED, type Resolved } from './words.ts'
+import type { Resolved } from './words.ts'
 
 /** Flows that are being looked for: more than the packet path asks for at once. */
 const MOST_OPEN = 65_536

@@ -1,19 +1,12 @@
-/** What the packet worker and the atom manager say to each other, as words: flow keys are of ten words. */
+/** What the packet worker is told of flows, as words (dataplane/messages.ts). */
 import { FLOW_KEY_WORDS } from '../dataplane/flow-key.ts'
-
-/** Flow key, host's cluster IPv4 word, ATOM_OP, service index. */
-export const ATOM_WORDS = 13
-export const ATOM_OP = { put: 0, end: 1, touch: 2 } as const
-/** Flow key, ATOM_KIND, service index. */
-export const RESOLVE_WORDS = 12
-/** Flow key, host's cluster IPv4 word (0: nobody has it), RESOLVED. Of what is claimed too. */
-export const RESOLVED_WORDS = 12
-export const RESOLVED = { nobody: 0, ownAtom: 1, memberAtom: 2, host: 3 } as const
+import { RESOLVED_WORDS } from '../dataplane/messages.ts'
 
 export interface Resolved {
   readonly flow: Uint32Array
-  /** 0: nobody's. */
+  /** Cluster IPv4 word; 0: nobody's. */
   readonly host: number
+  /** RESOLVED */
   readonly how: number
 }
 
