@@ -2,17 +2,20 @@ import type { Allotment } from '../classify/allotment.ts'
 import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
 import { ErrorRoutes } from './error-routes.ts'
+import type { FlowAtoms } from './flow-atoms.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
 import { FlowMapping, headerKey, type SequenceCounter } from './flow-mapping.ts'
 import { FlowSender } from './flow-sender.ts'
-import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
+import { FLOW_FLAG, type FlowTable, LIST, ORIGIN } from './flows.ts'
 import { type ForwarderPorts, type ForwarderSettings, forwarderCounters } from './forwarder-ports.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { KernelFlows } from './kernel-flows.ts'
 import type { MappingHeader } from './mapping-header.ts'
+import { MidFlow } from './mid-flow.ts'
 import { PROTOCOL_TCP as TCP } from './packet.ts'
 import { isSyn, type PacketRef, TCP_SYN } from './packet-ref.ts'
+import type { Resolution } from './resolution.ts'
 import { Withdrawal } from './withdrawal.ts'
 
 /**
@@ -28,6 +31,8 @@ export class ForwarderCore {
   readonly #withdrawal: Withdrawal
   readonly #life: FlowLife
   readonly #mapping: FlowMapping
+  /** Packets of flows that began elsewhere. */
+  readonly midFlow: MidFlow
   /** Where ICMP errors about flows go. */
   readonly errors: ErrorRoutes
   readonly #identifiers: IdentifierAllocator
@@ -38,7 +43,13 @@ export class ForwarderCore {
   readonly #settings: ForwarderSettings
   readonly #key = new Uint32Array(10)
 
-  constructor(parts: FlowLifeParts & { readonly allotment: Allotment; readonly sequence?: SequenceCounter }) {
+  constructor(
+    parts: FlowLifeParts & {
+      readonly allotment: Allotment
+      readonly resolution: Resolution
+      readonly sequence?: SequenceCounter
+    },
+  ) {
     this.flows = parts.flows
     this.#withdrawal = new Withdrawal(parts)
     this.#life = new FlowLife(parts, this.counters)
@@ -50,11 +61,26 @@ export class ForwarderCore {
     this.#allotment = parts.allotment
     this.#ports = parts.ports
     this.#settings = parts.settings
+    this.midFlow = new MidFlow({
+      ...{ ...parts, life: this.#life, mapping: this.#mapping },
+      known: (key, nowMs) => this.#known(key, nowMs),
+      open: (key, tcpFlags, nowMs) => this.#open(key, tcpFlags, nowMs),
+      forward: (slot, packet, nowMs) => this.#forward(slot, packet, nowMs),
+    })
     this.errors = new ErrorRoutes({
       ...{ ...parts, life: this.#life, mapping: this.#mapping },
       known: (key, nowMs) => this.#known(key, nowMs),
-      open: (key, nowMs) => this.#open(key, 0, nowMs),
+      open: (key, nowMs) => {
+        const slot = this.#open(key, 0, nowMs)
+        if (slot >= 0) this.midFlow.guessed(slot, nowMs)
+        return slot
+      },
     })
+  }
+
+  /** What others are told of its routes. */
+  get atoms(): FlowAtoms {
+    return this.#life.atoms
   }
 
   /** Flows and connections by host and by service. */
@@ -76,6 +102,7 @@ export class ForwarderCore {
     this.counters.slowPackets++
     readFlowKey(packet.buf, packet.offset, packet.view, this.#key)
     let slot = this.#known(this.#key, nowMs)
+    if (this.midFlow.takes(slot, this.#key, packet, nowMs)) return
     if (slot < 0) slot = this.#open(this.#key, packet.view.tcpFlags, nowMs)
     if (slot >= 0) this.#forward(slot, packet, nowMs)
   }
@@ -192,6 +219,12 @@ export class ForwarderCore {
     if (this.#sender.holds(slot)) this.#sender.flush(slot, nowMs)
   }
 
+  /** Flows were taken over from the agent before: others are told of them, as of all. */
+  adopted(): void {
+    for (const slot of this.flows.table.select(() => true)) this.flows.origin[slot] = ORIGIN.KEPT
+    this.atoms.tellAll()
+  }
+
   /** A host met an identifier that it does not know; answers with its mapping or with UNKNOWN, never silence. */
   asked(identifier: number, fromHostIpv4: number): void {
     const slot = this.#identifiers.owner(identifier)
@@ -245,6 +278,7 @@ export class ForwarderCore {
 
   /** The role goes: every flow ends, and what was tunnelled under an identifier dies out in its quarantine. */
   endAll(nowMs: number): void {
+    this.midFlow.end()
     for (const slot of this.flows.table.select(() => true)) this.#life.purge(slot, nowMs)
   }
 
@@ -256,6 +290,9 @@ export class ForwarderCore {
   reconfigured(leaseWasMs: number, nowMs: number): void {
     this.#life.leaseWas(leaseWasMs, nowMs)
     this.#life.forgetVanished(nowMs)
+    if (this.#settings.resolves !== true) this.midFlow.end()
+    // Which services' routes are atoms, or at how many members, may be another thing now.
+    this.atoms.tellAll()
   }
 
   /**
@@ -279,5 +316,7 @@ export class ForwarderCore {
   tick(nowMs: number, maxWork = 4096): void {
     this.#identifiers.expire(nowMs, this.#life.tick(nowMs, maxWork))
     this.#sender.tick(nowMs)
+    this.midFlow.tick(nowMs)
+    this.atoms.tick(nowMs)
   }
 }
