@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { atoms } from './answer-schemas-atoms.ts'
 import { apps, directive, group, health } from './answer-schemas-health.ts'
-import { capture, trace } from './answer-schemas-trace.ts'
+import { capture, flowOrigin, trace } from './answer-schemas-trace.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
 import { count, describes, ms, text } from './describes.ts'
 import type {
@@ -141,6 +141,7 @@ const flows = describes<FlowsData>()(
         identifier: text.describe('Flow identifier, 8 hexadecimal digits, or -.'),
         state: z.enum(['embryonic', 'established', 'closing']),
         plumbed: z.boolean().describe('The kernel forwards its packets without the agent.'),
+        origin: flowOrigin,
         slowPackets: count,
         idleMs: ms,
       }),

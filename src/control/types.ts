@@ -19,7 +19,7 @@ import type {
   TokenRegistration,
 } from './cluster-types.ts'
 import type { AppsData, GroupData, HealthData } from './health-types.ts'
-import type { TraceData, TraceQuery } from './trace-types.ts'
+import type { FlowOrigin, TraceData, TraceQuery } from './trace-types.ts'
 
 export * from './atoms-types.ts'
 export * from './capture-types.ts'
@@ -149,6 +149,7 @@ export interface FlowStatus {
   state: 'embryonic' | 'established' | 'closing'
   /** True when the kernel forwards its packets without the agent. */
   plumbed: boolean
+  origin: FlowOrigin
   slowPackets: number
   idleMs: number
 }

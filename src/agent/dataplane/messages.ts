@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { NodeConfig } from '../../config/schema.ts'
-import type { WorkerFunctions } from '../../control/types.ts'
+import type { FlowOrigin, WorkerFunctions } from '../../control/types.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { CaptureBatch, CaptureOrder } from './capture.ts'
@@ -170,6 +170,7 @@ export interface FlowRow {
   readonly identifier: number
   readonly state: 'embryonic' | 'established' | 'closing'
   readonly plumbed: boolean
+  readonly origin: FlowOrigin
   readonly slowPackets: number
   readonly idleMs: number
 }
