@@ -12,7 +12,8 @@ const it = suite('mid-flow packets in virtual time (decision 6)')
 const CALM = { loss: 0, duplicate: 0, jitterMs: 0 }
 const WILD = { loss: 0.03, duplicate: 0.03, jitterMs: 2 }
 const SEEDS = Number(process.env.SEEDS ?? 60)
-const FLOWS = 24
+const FLOWS = 12
+const PACKETS = 30
 const START_MS = 1200
 
 interface Setting extends SessionOptions {
@@ -43,7 +44,7 @@ const rehash = (sim: SimCluster, flows: readonly Flow[]): void => {
 /** Connections of two seconds, while shares change, the router's hash does, and a forwarder dies and comes back. */
 const trouble = (setting: Setting) => {
   const { sim, sessions } = setUp(setting)
-  for (let i = 0; i < FLOWS; i++) sim.at(i * 4, () => sim.session(sim.open(), 60, 2000))
+  for (let i = 0; i < FLOWS; i++) sim.at(i * 4, () => sim.session(sim.open(), PACKETS, 2000))
   let unstored = 0
   const mayMove = (): void => {
     if (setting.copies !== null) unstored += sim.flows.filter(flow => !sessions.isStored(flow)).length
@@ -89,15 +90,15 @@ for (const { name, ...policy } of POLICIES)
         const sorted = [...received].sort((a, b) => a - b)
         // What waits for long at one forwarder may be overtaken by way of another.
         if (policy.lost === undefined) assert.equal(received, sorted, `seed ${seed}: order of flow ${id}`)
-        // Of 60 packets in 2 s, those of the 40 ms until the router knows go to nobody; lost answers cost a little more.
-        const most = policy.lost === undefined ? 3 : 30
+        // Of 30 packets in 2 s, those of the 40 ms until the router knows go to nobody; lost answers cost a little more.
+        const most = policy.lost === undefined ? 3 : 15
         assert.ok(sent - received.length <= most, `seed ${seed}: flow ${id}: ${received.length} of ${sent}`)
       }
       byAtom += sessions.counts.byAtom
       byHost += sessions.counts.byHost
       checked += sessions.counts.checked
     }
-    assert.ok(checked > SEEDS * FLOWS * 40)
+    assert.ok(checked > SEEDS * FLOWS * 20)
     if (policy.copies === null) assert.ok(byHost > SEEDS * FLOWS)
     else assert.ok(byAtom > SEEDS * FLOWS && byHost < byAtom / 10, `${byAtom} by atoms, ${byHost} by hosts`)
   })
@@ -197,7 +198,7 @@ const problemsOf = (bug: SessionBug): string[] => {
     found.push(...sim.problems)
     for (const { received, sent, id } of sim.flows) {
       if (received.some((mark, i) => i > 0 && mark < received[i - 1]!)) found.push(`order of flow ${id}`)
-      if (sent - received.length > 30) found.push(`flow ${id} stands still`)
+      if (sent - received.length > sent / 2) found.push(`flow ${id} stands still`)
     }
   }
   return found
