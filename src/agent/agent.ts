@@ -15,6 +15,7 @@ import { joinCluster, type ManagedSide } from './cluster/managed-side.ts'
 import { EventLog } from './events.ts'
 import { HealthSide } from './health/health-side.ts'
 import { Machines } from './machines.ts'
+import { OwnersSide } from './owners/owners-side.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
@@ -76,6 +77,7 @@ class Agent {
   #links: PeerLinks | null = null
   #machines: Machines | null = null
   #health: HealthSide | null = null
+  #owners: OwnersSide | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
   #traffic: TrafficMeter | null = null
@@ -132,6 +134,8 @@ class Agent {
       orders: name => side?.managed.view.members.find(member => member.name === name)?.directives ?? [],
     })
     this.#health = health
+    const owners = new OwnersSide({ links, packets, health })
+    this.#owners = owners
     side?.managed.attach(links)
     if (side !== null) {
       const follower = new Follower({
@@ -142,6 +146,7 @@ class Agent {
         machines: this.#machines,
         ledger: side.managed.ledger,
         health,
+        owners,
         events: this.#events,
         log: this.#log,
       })
@@ -155,7 +160,7 @@ class Agent {
     }
     health.start()
     await links.start()
-    await this.#serve(links, packets, health)
+    await this.#serve(links, packets, health, owners)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
@@ -204,7 +209,7 @@ class Agent {
     return links
   }
 
-  async #serve(links: PeerLinks, packets: PacketSide, health: HealthSide): Promise<void> {
+  async #serve(links: PeerLinks, packets: PacketSide, health: HealthSide, owners: OwnersSide): Promise<void> {
     const { node } = this.#file
     const cluster = new ClusterApi({
       config: () => packets.config,
@@ -226,6 +231,7 @@ class Agent {
       events: this.#events,
       health,
       traffic,
+      owners,
       state: () => this.#state,
     })
     serveRemote(links, view, node.name, this.#log)
@@ -293,6 +299,7 @@ class Agent {
       ['control', () => this.#control?.close()],
       ['applications', () => this.#app?.close()],
       ['health', () => this.#health?.stop(this.#keep ? null : 'stopping')],
+      ['owners', () => this.#owners?.stop()],
       ['packets', () => this.#packets?.stop(this.#keep)],
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],

@@ -36,6 +36,7 @@ import { tableName } from './dataplane/nft/ruleset.ts'
 import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
+import type { OwnersSide } from './owners/owners-side.ts'
 import type { PacketSide } from './packet-side.ts'
 import { sumOfRates } from './rates.ts'
 import { askRemote } from './remote.ts'
@@ -65,6 +66,7 @@ export class View implements AgentView {
   readonly #events: EventLog
   readonly #health: HealthSide
   readonly #traffic: TrafficMeter
+  readonly #owners: OwnersSide
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
@@ -77,6 +79,7 @@ export class View implements AgentView {
     events: EventLog
     health: HealthSide
     traffic: TrafficMeter
+    owners: OwnersSide
     state: () => AgentState
   }) {
     this.#packets = parts.packets
@@ -86,6 +89,7 @@ export class View implements AgentView {
     this.#events = parts.events
     this.#health = parts.health
     this.#traffic = parts.traffic
+    this.#owners = parts.owners
     this.#state = parts.state
   }
 
@@ -146,6 +150,7 @@ export class View implements AgentView {
         ...links,
         ...this.#cluster.counters(),
         ...this.#health.counted(),
+        ...this.#owners.counted(),
       },
       memory: { rssBytes },
       functions: use,

@@ -44,7 +44,7 @@ export interface PeerLinks {
   setDraining(draining: boolean): void
   /** Queues an encoded frame. False (and counted) if the peer is unknown, not alive or too old for it, or more than 4 MB wait. */
   send(peer: string, frame: Uint8Array): boolean
-  /** Frames that carry records (from peers with the role for them), ledger hashes and entries, or health messages, in the order in which they were sent. */
+  /** Frames that carry records and who owns what (from peers with the role for them), ledger hashes and entries, or health messages, in the order in which they were sent. */
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void
   /**
    * A peer's state, draining, name, roles or address has changed. A link that was replaced shows as dead, then alive: send again what it
