@@ -4,7 +4,7 @@ import { type MappingTable, TUPLE_WORDS } from './mappings.ts'
 
 /** Slots of one look: some milliseconds. */
 const MAX_SCAN = 1_000_000
-const [PORTS, PROTOCOL] = [8, 9]
+const PORTS = 8
 
 /** A byte for each flow key (ten words) in its order; 1: there is one. Mappings are found by identifier, so this goes through all. */
 export const mappedFlows = (host: Pick<HostCore, 'mappings'> | null, words: Uint32Array): Uint8Array => {
@@ -19,9 +19,9 @@ export const mappedFlows = (host: Pick<HostCore, 'mappings'> | null, words: Uint
   const { tuples } = mappings
   const end = Math.min(tuples.length, MAX_SCAN * TUPLE_WORDS)
   for (let at = 0; at < end; at += TUPLE_WORDS) {
-    // A free slot has no protocol; its ports may still be there.
     const wanted = byPorts.get(tuples[at + PORTS]!)
-    if (wanted === undefined || tuples[at + PROTOCOL] === 0) continue
+    if (wanted === undefined) continue
+    // The protocol, too: a free slot has none.
     for (const i of wanted) if (isAt(mappings, at, words, i * TUPLE_WORDS)) mapped[i] = 1
   }
   return mapped

@@ -191,7 +191,10 @@ it('bounded: more keys than may wait, or than a second allows, are not asked abo
   assert.is(world.questions.counters.refused, 904)
   world.pass(1)
   assert.is(world.sent.length, 16 * 3)
-  world.pass(300)
+  world.pass(200)
+  await world.questions.ask('web', [key(1)])
+  assert.is(world.questions.counters.refused, 905, 'there would be a rate for it')
+  world.pass(100)
   assert.equal((await settled(flood))?.length, 5000)
   assert.is(world.timers, 0)
   world.nowMs += 1000
