@@ -1,5 +1,6 @@
 /** From a peer's bytes, which are hostile input, to values (frame-format.ts). */
 
+import { atomMember, atoms } from './frame-atoms.ts'
 import { badFrame } from './frame-error.ts'
 import {
   type BatchFrame,
@@ -149,6 +150,10 @@ export const decodeFrame = (content: Uint8Array): DecodedFrame | undefined => {
       return whoOwns(body)
     case FRAME.OWNED:
       return owned(body)
+    case FRAME.ATOMS:
+      return atoms(body)
+    case FRAME.ATOM_MEMBER:
+      return atomMember(body)
     default:
       return type > LAST_TYPE ? undefined : badFrame(`frame of impossible type ${type}`)
   }

@@ -1,4 +1,5 @@
 /** The frames of the kept stream: numbers and caps, values, codec, incremental reader. Pure. */
+export { encodeAtomMember, encodeAtoms } from './frame-atoms.ts'
 export { decodeFrame } from './frame-decode.ts'
 export {
   encodeEnded,

@@ -1,6 +1,7 @@
 /** What peers say on their links, taken in its turn: greeting first, then heartbeats and what the rest of the agent hears. */
 import type { Logger } from 'pino'
 import {
+  ATOM_ROLES,
   type DecodedFrame,
   DIGEST_VERSION,
   FRAME,
@@ -34,9 +35,14 @@ export const speaks = ({ version }: Peer, type: number): boolean =>
 /** Of frames that an older peer must not send. */
 const LATER: Readonly<Partial<Record<DecodedFrame['type'], number>>> = {
   health: FRAME.HEALTH,
+  atoms: FRAME.ATOMS,
+  'atom-member': FRAME.ATOM_MEMBER,
   'who-owns': FRAME.WHO_OWNS,
   owned: FRAME.OWNED,
 }
+
+export const mayHaveAtoms = ({ config }: Peer): boolean =>
+  config.roles.some(role => ATOM_ROLES.includes(role))
 
 export class Inbox {
   readonly frames: Listeners<[peer: string, frame: DecodedFrame]>
@@ -111,6 +117,8 @@ export class Inbox {
     else if (SENDER_ROLES[frame.type]?.some(role => peer.config.roles.includes(role)) === false)
       this.#ports.count('frame_wrong_role')
     else if (!speaks(peer, LATER[frame.type] ?? 0)) this.#ports.count('frame_wrong_version')
+    // Of a member, who it is is kept, in case its role is only just on its way here.
+    else if (frame.type === 'atoms' && !mayHaveAtoms(peer)) this.#ports.count('frame_wrong_role')
     else this.frames.tell(peer.config.name, frame)
   }
 

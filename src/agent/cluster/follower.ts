@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import type { Ledger } from '../../cluster/ledger.ts'
 import { errorText } from '../../errors.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
+import type { DamSide } from '../dam/dam-side.ts'
 import type { EventLog } from '../events.ts'
 import type { HealthSide } from '../health/health-side.ts'
 import type { Machines } from '../machines.ts'
@@ -23,6 +24,7 @@ export interface FollowerParts {
   ledger: Ledger
   health: HealthSide
   owners: Pick<OwnersSide, 'follow'>
+  dam: DamSide
   events: EventLog
   log: Logger
 }
@@ -60,6 +62,7 @@ export class Follower {
       await packets.follow(course)
       this.#parts.health.follow(course)
       this.#parts.owners.follow()
+      this.#parts.dam.follow(course)
       await this.#parts.health.ready(before)
       links.setSelf({ roles: course.config.roles, epoch: packets.epoch })
       if (this.#followed === now) {

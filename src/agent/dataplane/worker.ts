@@ -23,6 +23,7 @@ import type { DataplanePlan, FromWorker, ToWorker, WorkerData, WorkerStatus } fr
 import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
+import { SessionDesk } from './session-desk.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
 import { traceFlow } from './trace.ts'
@@ -53,6 +54,10 @@ class Worker {
   readonly #engine: Engine
   readonly #pathMtu = new PathMtu(host => routeMtu(formatAddress(host, 0)))
   readonly #captures: CaptureDesk
+  readonly #sessions = new SessionDesk(
+    () => this.#engine,
+    (message, transfer) => this.#post(message, transfer),
+  )
   #prober: Prober | null = null
   #poller = new Poller()
   #watched = { mappings: 0, wake: 0, prober: -1 }
@@ -254,7 +259,7 @@ class Worker {
   }
 
   #hasBatch(): boolean {
-    if (this.#engine.ended.size > 0) return true
+    if (this.#engine.ended.size > 0 || this.#sessions.isWaiting) return true
     for (const batch of this.#engine.plumbs.values()) if (batch.size > 0) return true
     return false
   }
@@ -270,6 +275,7 @@ class Worker {
     }
     if (nowMs < this.#batchAtMs) return
     this.#batchAtMs = nowMs + BATCH_MS
+    this.#sessions.turn()
     for (const [forwarderIpv4, batch] of this.#engine.plumbs) {
       if (batch.size === 0) continue
       const words = batch.take()
@@ -348,6 +354,11 @@ class Worker {
         return
       case 'leases':
         return this.#engine.allotment.renew(message.leases)
+      case 'resolved':
+      case 'claimed':
+      case 'flows-all':
+      case 'atoms-taken':
+        return this.#sessions.take(message, nowMs)
       case 'probe':
         return this.#probe(message.targets, nowMs)
       case 'stop':
