@@ -16,6 +16,7 @@ import { DamSide } from './dam/dam-side.ts'
 import { EventLog } from './events.ts'
 import { HealthSide } from './health/health-side.ts'
 import { Machines } from './machines.ts'
+import { OwnersSide } from './owners/owners-side.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
@@ -79,6 +80,7 @@ class Agent {
   #links: PeerLinks | null = null
   #machines: Machines | null = null
   #health: HealthSide | null = null
+  #owners: OwnersSide | null = null
   #dam: DamSide | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
@@ -140,11 +142,13 @@ class Agent {
       orders: name => side?.managed.view.members.find(member => member.name === name)?.directives ?? [],
     })
     this.#health = health
+    const owners = new OwnersSide({ links, packets, health })
+    this.#owners = owners
     const dam = new DamSide(course, {
       links,
       worker: packets.dataplane,
       log: this.#log.child({ role: 'atoms' }),
-      owners: null,
+      owners: owners.questions,
       isDead: name => this.#machines?.of(name).state === 'dead',
       directory: () => packets.directory,
     })
@@ -159,6 +163,7 @@ class Agent {
         machines: this.#machines,
         ledger: side.managed.ledger,
         health,
+        owners,
         dam,
         events: this.#events,
         log: this.#log,
@@ -174,7 +179,7 @@ class Agent {
     health.start()
     dam.start()
     await links.start()
-    await this.#serve(links, packets, health, dam)
+    await this.#serve(links, packets, health, dam, owners)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
@@ -223,7 +228,13 @@ class Agent {
     return links
   }
 
-  async #serve(links: PeerLinks, packets: PacketSide, health: HealthSide, dam: DamSide): Promise<void> {
+  async #serve(
+    links: PeerLinks,
+    packets: PacketSide,
+    health: HealthSide,
+    dam: DamSide,
+    owners: OwnersSide,
+  ): Promise<void> {
     const { node } = this.#file
     const cluster = new ClusterApi({
       config: () => packets.config,
@@ -246,6 +257,7 @@ class Agent {
       health,
       dam,
       traffic,
+      owners,
       state: () => this.#state,
     })
     serveRemote(links, view, node.name, this.#log)
@@ -316,6 +328,7 @@ class Agent {
       ['applications', () => this.#app?.close()],
       ['atoms', () => this.#dam?.stop()],
       ['health', () => this.#health?.stop(this.#keep ? null : 'stopping')],
+      ['owners', () => this.#owners?.stop()],
       ['packets', () => this.#packets?.stop(this.#keep)],
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],

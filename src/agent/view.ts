@@ -38,6 +38,7 @@ import { tableName } from './dataplane/nft/ruleset.ts'
 import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
+import type { OwnersSide } from './owners/owners-side.ts'
 import type { PacketSide } from './packet-side.ts'
 import { sumOfRates } from './rates.ts'
 import { askRemote } from './remote.ts'
@@ -68,6 +69,7 @@ export class View implements AgentView {
   readonly #health: HealthSide
   readonly #dam: DamSide
   readonly #traffic: TrafficMeter
+  readonly #owners: OwnersSide
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
@@ -81,6 +83,7 @@ export class View implements AgentView {
     health: HealthSide
     dam: DamSide
     traffic: TrafficMeter
+    owners: OwnersSide
     state: () => AgentState
   }) {
     this.#packets = parts.packets
@@ -91,6 +94,7 @@ export class View implements AgentView {
     this.#health = parts.health
     this.#dam = parts.dam
     this.#traffic = parts.traffic
+    this.#owners = parts.owners
     this.#state = parts.state
   }
 
@@ -152,6 +156,7 @@ export class View implements AgentView {
         ...links,
         ...this.#cluster.counters(),
         ...this.#health.counted(),
+        ...this.#owners.counted(),
         ...this.#dam.counted(),
       },
       memory: { rssBytes },

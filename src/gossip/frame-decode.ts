@@ -23,6 +23,7 @@ import {
 } from './frame-format.ts'
 import { health } from './frame-health.ts'
 import { ledgerEntries, ledgerHashes } from './frame-ledger.ts'
+import { owned, whoOwns } from './frame-owners.ts'
 import { type FlowRecord, readRecord } from './records.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -145,6 +146,10 @@ export const decodeFrame = (content: Uint8Array): DecodedFrame | undefined => {
       return ledgerEntries(body)
     case FRAME.HEALTH:
       return health(body)
+    case FRAME.WHO_OWNS:
+      return whoOwns(body)
+    case FRAME.OWNED:
+      return owned(body)
     case FRAME.ATOMS:
       return atoms(body)
     case FRAME.ATOM_MEMBER:

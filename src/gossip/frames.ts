@@ -13,5 +13,6 @@ export {
 export * from './frame-format.ts'
 export { encodeHealthFrame } from './frame-health.ts'
 export { encodeLedgerEntries, encodeLedgerList, encodeLedgerWant } from './frame-ledger.ts'
+export { encodeOwned, encodeWhoOwns } from './frame-owners.ts'
 export { FrameReader } from './frame-reader.ts'
 export type { FlowRecord } from './records.ts'

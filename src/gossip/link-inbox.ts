@@ -2,17 +2,15 @@
 import type { Logger } from 'pino'
 import {
   ATOM_ROLES,
-  ATOMS_VERSION,
-  type AtomMemberFrame,
-  type AtomsFrame,
   type DecodedFrame,
   DIGEST_VERSION,
-  HEALTH_VERSION,
+  FRAME,
   type HeartbeatEcho,
   type HeartbeatFrame,
   type HelloFrame,
   PACE_VERSION,
-  SENDER_ROLE,
+  SENDER_ROLES,
+  TYPE_VERSION,
 } from './frame-format.ts'
 import { type GreetingRules, negotiated, refusalOf } from './greeting.ts'
 import type { Link } from './link.ts'
@@ -30,9 +28,19 @@ export interface InboxPorts {
   lost(peer: Peer, link: Link): void
 }
 
-export const speaksHealth = ({ version }: Peer): boolean => (version ?? 0) >= HEALTH_VERSION
+/** Whether frames of that type go over the link to it. */
+export const speaks = ({ version }: Peer, type: number): boolean =>
+  (version ?? 0) >= (TYPE_VERSION[type] ?? 0)
 
-export const speaksAtoms = ({ version }: Peer): boolean => (version ?? 0) >= ATOMS_VERSION
+/** Of frames that an older peer must not send. */
+const LATER: Readonly<Partial<Record<DecodedFrame['type'], number>>> = {
+  health: FRAME.HEALTH,
+  atoms: FRAME.ATOMS,
+  'atom-member': FRAME.ATOM_MEMBER,
+  'who-owns': FRAME.WHO_OWNS,
+  owned: FRAME.OWNED,
+}
+
 export const mayHaveAtoms = ({ config }: Peer): boolean =>
   config.roles.some(role => ATOM_ROLES.includes(role))
 
@@ -106,16 +114,10 @@ export class Inbox {
     }
     this.#ports.drive(peer, { on: 'heard' })
     if (frame.type === 'heartbeat-echo') this.#echo(peer, frame)
-    else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
+    else if (SENDER_ROLES[frame.type]?.some(role => peer.config.roles.includes(role)) === false)
       this.#ports.count('frame_wrong_role')
-    else if (frame.type === 'health' && !speaksHealth(peer)) this.#ports.count('frame_wrong_version')
-    else if (frame.type === 'atoms' || frame.type === 'atom-member') this.#atoms(peer, frame)
-    else this.frames.tell(peer.config.name, frame)
-  }
-
-  #atoms(peer: Peer, frame: AtomsFrame | AtomMemberFrame): void {
-    if (!speaksAtoms(peer)) this.#ports.count('frame_wrong_version')
-    // Who it is is kept, in case its role is only just on its way here.
+    else if (!speaks(peer, LATER[frame.type] ?? 0)) this.#ports.count('frame_wrong_version')
+    // Of a member, who it is is kept, in case its role is only just on its way here.
     else if (frame.type === 'atoms' && !mayHaveAtoms(peer)) this.#ports.count('frame_wrong_role')
     else this.frames.tell(peer.config.name, frame)
   }

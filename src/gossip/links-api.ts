@@ -46,7 +46,7 @@ export interface PeerLinks {
   send(peer: string, frame: Uint8Array): boolean
   /** Bytes that wait to be sent to a peer: what is not urgent waits for others to be through. */
   backlog(peer: string): number
-  /** Frames that carry records (from peers with the role for them), ledger hashes and entries, health messages, or atoms (from peers with a role for them), in the order in which they were sent. */
+  /** Frames that carry records and who owns what (from peers with the role for them), ledger hashes and entries, health messages, or atoms (from peers with a role for them), in the order in which they were sent. */
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void
   /**
    * A peer's state, draining, name, roles or address has changed. A link that was replaced shows as dead, then alive: send again what it
