@@ -32,7 +32,7 @@ it('what is no number of copies is refused with its place', () => {
       () => copies({ sessions: { copies: wrong } }),
       (error: unknown) =>
         error instanceof ShuntError &&
-        /^c\.yaml:\d+:\d+ services\[0\]\.sessions\.copies: must be a whole number from 0 to 14, full or none/.test(
+        /^c\.yaml:\d+:\d+ services\[0\]\.sessions\.copies: must be (?:at least 0|at most 14|a whole number from 0 to 14, full or none)$/.test(
           error.message,
         ),
       JSON.stringify(wrong),
