@@ -152,8 +152,11 @@ export class Affinity implements Allotment {
     this.#key.set(key)
     let slot = this.#find(service.affinity.timeoutMs)
     if (slot >= 0 && this.#host[slot] !== host.index) {
-      // It has not heard yet of what is wrong there.
-      if (!this.#keeps(service, host.index) && this.#keeps(service, this.#host[slot]!)) return
+      // It has not heard yet of what is wrong there, and will hear of this one's choice at its next use.
+      if (!this.#keeps(service, host.index) && this.#keeps(service, this.#host[slot]!)) {
+        this.#toldMs[slot] = Number.NEGATIVE_INFINITY
+        return
+      }
       this.#host[slot] = host.index
     }
     if (slot < 0) slot = this.#insert(service.index, host.index, LIST.PROVEN)
