@@ -87,6 +87,7 @@ class World {
   readonly random: () => number
   nowMs = 0
   #words: Word[] = []
+  readonly #open: { at: number; key: Uint32Array; host: number }[] = []
   /** By client: what the newest atom of it says. The atom manager keeps it, whoever starts anew. */
   readonly #atoms = new Map<string, { key: Uint32Array; host: number; atMs: number }>()
   /** When something last became of a host. */
@@ -110,12 +111,24 @@ class World {
     return key
   }
 
+  /** Packets of connections that have gone on since. */
+  use(): void {
+    for (const { at, key, host } of this.#open) {
+      this.units[at]!.affinity.inUse(this.units[at]!.service, key, 0, host)
+      this.#carry(at)
+    }
+    if (this.#open.length > 40) this.#open.splice(0, 20)
+  }
+
   /** A connection that stands, or (a flood's) one that never will. */
   connect(at: number, client: number, stands = true): number {
     const { affinity, service } = this.units[at]!
     const key = this.flow(client)
     const host = affinity.choose(service, key, 0, true)
-    if (host !== 0 && stands) affinity.inUse(service, key, 0, host)
+    if (host !== 0 && stands) {
+      affinity.inUse(service, key, 0, host)
+      this.#open.push({ at, key, host })
+    }
     this.#carry(at)
     return host
   }
@@ -191,6 +204,7 @@ const run = (seed: number): number => {
     const what = world.random()
     if (what < 0.01) world.change()
     else if (what < 0.015) world.restart(world.below(UNITS))
+    else if (what < 0.05) world.use()
     else if (what < 0.1) world.connect(world.below(UNITS), 1000 + world.below(1000), false)
     else {
       const client = world.below(CLIENTS)

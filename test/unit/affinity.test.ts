@@ -281,6 +281,7 @@ it('what others tell counts as its own; a host that is known to be bad is not ta
   const late = { ...b.told()[0]!, host: 1 }
   b.learn([late])
   assert.is(b.connect('203.0.113.1'), 2, 'word of the old host')
+  assert.is(b.told()[0]?.host, 2, 'which is answered')
   b.choice.bad.clear()
   b.learn([{ ...late, host: 3 }])
   assert.is(b.connect('203.0.113.1'), 3)
