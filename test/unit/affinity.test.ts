@@ -229,6 +229,20 @@ it('a host that takes nothing new loses its clients, for good; packets of what t
   assert.is(unit.first('203.0.113.1'), 1, 'and nothing is forgotten meanwhile')
 })
 
+it('a forwarder that does not choose follows what its classifier chose', () => {
+  const unit = new Unit()
+  unit.use('203.0.113.1', 1)
+  assert.is(unit.told()[0]?.host, 1)
+  unit.use('203.0.113.1', 2)
+  assert.is(unit.told().length, 0, 'one from before')
+  unit.choice.bad.add(1)
+  unit.use('203.0.113.1', 2)
+  assert.is(unit.told()[0]?.host, 2)
+  unit.use('203.0.113.1', 1)
+  assert.is(unit.told().length, 0)
+  assert.is(unit.first('203.0.113.1'), 2)
+})
+
 it('a full host loses them to one that is not; where all are, they stay', () => {
   const unit = new Unit()
   unit.connect('203.0.113.1')

@@ -135,8 +135,8 @@ export class Affinity implements Allotment {
     let slot = this.#find(affinity.timeoutMs)
     if (slot < 0) slot = this.#insert(service.index, host, LIST.PROVEN)
     else if (this.#host[slot] !== host) {
-      // The client has moved; this connection is from before.
-      if (this.#table!.listOf(slot) === LIST.PROVEN) return
+      // The client has moved, and this connection is from before; else a classifier elsewhere has moved it, and this one is new.
+      if (this.#table!.listOf(slot) === LIST.PROVEN && this.#keeps(service, this.#host[slot]!)) return
       this.#move(slot, host)
     }
     if (slot < 0) return
