@@ -14,6 +14,8 @@ import { until, VIP, withLab } from '../support/traffic.ts'
 
 const it = suite('affinity')
 const CLIENTS = 8
+/** Far above what any step takes; one that is done ends its wait at once. */
+const PATIENCE_MS = 30_000
 const UNITS = ['f1', 'f2']
 
 /** Without sessions hosts take turns. */
@@ -60,23 +62,31 @@ const oneEach = async (lab: Lab, clients: readonly string[]): Promise<Map<string
 const vipOf = async (lab: Lab, node: string): Promise<VipsData['vips'][number]> =>
   (await lab.api<VipsData>(node, '/v1/vips')).vips[0]!
 const ready = (lab: Lab, count: number): Promise<unknown> =>
-  until(`${count} hosts are ready`, async () => {
-    const vips = await Promise.all(UNITS.map(unit => vipOf(lab, unit)))
-    return vips.every(vip => vip.ready === count) ? true : undefined
-  })
+  until(
+    `${count} hosts are ready`,
+    async () => {
+      const vips = await Promise.all(UNITS.map(unit => vipOf(lab, unit)))
+      return vips.every(vip => vip.ready === count) ? true : undefined
+    },
+    PATIENCE_MS,
+  )
 const chosen = async (lab: Lab, node: string, client: string): Promise<TraceData['choice']> =>
   (await lab.api<TraceData>(node, `/v1/trace?protocol=tcp&client=${client}:1&vip=${VIP}:80`)).choice
 
 /** Until each forwarder would send a client's next connection where it is said to be. */
 const known = (lab: Lab, hosts: ReadonlyMap<string, string>): Promise<unknown> =>
-  until('all forwarders know the sessions', async () => {
-    for (const [client, host] of hosts)
-      for (const unit of UNITS) {
-        const choice = await chosen(lab, unit, client)
-        if (choice?.by !== 'affinity' || choice.host !== host) return
-      }
-    return true
-  })
+  until(
+    'all forwarders know the sessions',
+    async () => {
+      for (const [client, host] of hosts)
+        for (const unit of UNITS) {
+          const choice = await chosen(lab, unit, client)
+          if (choice?.by !== 'affinity' || choice.host !== host) return
+        }
+      return true
+    },
+    PATIENCE_MS,
+  )
 
 const keeps = async (lab: Lab, hosts: ReadonlyMap<string, string>, connections: number): Promise<void> => {
   for (const [client, host] of hosts)
