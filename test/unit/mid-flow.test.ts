@@ -9,12 +9,12 @@ import { buildUdp4, FLAG } from '../support/packets.ts'
 const it = suite('packets from the middle of unknown flows (decision 6)')
 const { ACK, SYN, FIN, RST } = FLAG
 const size = (bytes: number) => ({ payload: new Uint8Array(bytes) })
-const udp = (bytes: number) =>
+const udp = (bytes: number, sourcePort = 40_000) =>
   packetOf(
     buildUdp4({
       source: '10.20.0.5',
       destination: VIP,
-      sourcePort: 40_000,
+      sourcePort,
       destinationPort: 80,
       payload: new Uint8Array(bytes),
     }),
@@ -158,6 +158,15 @@ it('a flood of packets of flows that are none takes at most half of the places; 
   assert.equal(t.take(), ['MAP 2 to h2'], 'its first packet was lost, and repeated')
   for (let port = 1; port <= 400; port++) t.core.packet(tcp(ACK, { sourcePort: port }), 600)
   assert.is(t.resolution.size, 8, 'full, and no more')
+})
+
+it('UDP that finds no place is chosen for as new', () => {
+  const t = setUp({ udp: true, places: 2 })
+  for (const port of [1, 2]) t.core.packet(udp(1, port), 0)
+  t.take()
+  t.core.packet(udp(2, 3), 1)
+  assert.equal(t.take(), ['MAP 2 to h1'])
+  assert.equal(t.drops, [])
 })
 
 it('packets that wait are bounded', () => {

@@ -85,7 +85,10 @@ export class MidFlow {
     }
     // Of UDP every packet may be a first one: where nothing is known of any, nobody is asked.
     if (key[9] !== TCP && (service.copies ?? null) === null) return false
-    this.#resolution.hold(key, service.index, packet, nowMs)
+    if (this.#resolution.hold(key, service.index, packet, nowMs)) return true
+    // A service of UDP with more new flows than can be asked about goes on.
+    if (key[9] !== TCP) return false
+    this.#ports.drop(DROP.RESOLVE_FULL)
     return true
   }
 

@@ -46,11 +46,12 @@ export class Resolution {
     return this.#table.capacity
   }
 
-  /** Keeps the packet until its flow's host is known, or counts its drop. */
-  hold(key: Uint32Array, service: number, packet: PacketRef, nowMs: number): void {
+  /** Keeps the packet until its flow's host is known, or counts its drop; false: nobody is asked about the flow, for want of a place. */
+  hold(key: Uint32Array, service: number, packet: PacketRef, nowMs: number): boolean {
     const slot = this.#slotOf(key, service, nowMs)
-    if (slot < 0) return this.#ports.drop(DROP.RESOLVE_FULL)
+    if (slot < 0) return false
     if (!this.#held.hold(slot, packet, nowMs, 0)) this.#ports.drop(DROP.HOLD_FULL)
+    return true
   }
 
   /** The same for no packet of the flow itself. */
