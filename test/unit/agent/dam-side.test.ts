@@ -361,6 +361,50 @@ it('a flood of atoms, queries for everything and messages without end: bounded, 
   assert.is((await cluster.places()).f1.own, 300)
 })
 
+it("clients' sessions are known to all members, whatever the copies; only their owner ends them", async ({
+  cluster,
+}) => {
+  for (const name of ['f1', 'f2', 'f3']) cluster.start(name, { affinity: true, copies: 'none' })
+  const client = (i: number): Uint32Array => {
+    const key = flowOf(i)
+    key[8] = 80
+    key[9] = ((ATOM_KIND.clientAddress << 24) | 6) >>> 0
+    return key
+  }
+  const side = (name: string) => cluster.units.get(name)!.side
+  const clients = (name: string) => cluster.units.get(name)!.clients
+  await cluster.settled()
+  side('f1').atoms(record(client(1), HOSTS.h1, 'put'))
+  const told = { key: client(1).join(), host: ipv4Of(HOSTS.h1) }
+  for (const name of ['f2', 'f3']) {
+    await holds(`${name} has heard`, () => clients(name).length === 1)
+    assert.equal(clients(name), [told])
+  }
+  assert.equal(clients('f1'), [], 'it knows')
+  // It moves elsewhere: also the one whose it was hears of it.
+  side('f2').atoms(record(client(1), HOSTS.h2, 'put'))
+  for (const name of ['f1', 'f3'])
+    await holds(`${name} has heard of the move`, () => clients(name).at(-1)?.host === ipv4Of(HOSTS.h2))
+  // Another's time-out ends nothing; what its owner ends is gone, and told to no worker.
+  side('f1').atoms(record(client(1), HOSTS.h1, 'end'))
+  side('f1').atoms(record(client(2), HOSTS.h1, 'put'))
+  await holds('f2 has heard', () => clients('f2').some(({ key }) => key === client(2).join()))
+  assert.is(await total(cluster, 'own'), 2)
+  const before = [clients('f1').length, clients('f3').length]
+  side('f2').atoms(record(client(1), HOSTS.h2, 'end'))
+  await holds('it has ended', async () => (await total(cluster, 'own')) === 1)
+  assert.equal([clients('f1').length, clients('f3').length], before)
+  // Whoever begins anew gets all.
+  cluster.kill('f3')
+  cluster.start('f3', { affinity: true, copies: 'none' })
+  await holds('f3 has heard of what is left', () => clients('f3').length === 1)
+  assert.is(clients('f3')[0]!.key, client(2).join())
+  // Where the service has none any more, there are no atoms.
+  cluster.start('f4', { copies: 'none' })
+  side('f4').atoms(record(client(3), HOSTS.h1, 'put'))
+  assert.is(side('f4').counters.puts, 0)
+})
+
 it('a full table: own atoms push copies out; when all are own, the rest is refused and counted', async ({
   cluster,
 }) => {
