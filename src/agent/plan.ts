@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { copiesOf } from '../config/fields.ts'
 import { MAX_HOSTS, type NodeConfig, type ServiceConfig } from '../config/schema.ts'
 import { mappingKey } from '../gossip/keys.ts'
 import type { Directory, ForwarderEntry, HostEntry, ServiceEntry } from './dataplane/directory.ts'
@@ -108,6 +109,7 @@ const serviceEntries = (
         : [{ index: host.index, capacity: member.capacity }]
     }),
     ...(service.delivery === undefined ? {} : { delivery: service.delivery }),
+    copies: copiesOf(service),
   }))
   return { services, book: assigned.book }
 }

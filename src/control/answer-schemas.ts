@@ -3,6 +3,7 @@
  * commands use. Open to additions: readers must not mind fields that they do not know.
  */
 import { z } from 'zod'
+import { atoms } from './answer-schemas-atoms.ts'
 import { apps, directive, group, health } from './answer-schemas-health.ts'
 import { capture, flowOrigin, trace } from './answer-schemas-trace.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
@@ -342,6 +343,7 @@ export const ANSWER_DATA = {
   'shunt.flows/1': flows,
   'shunt.drops/1': drops,
   'shunt.trace/1': trace,
+  'shunt.atoms/1': atoms,
   'shunt.capture/1': capture,
   'shunt.nodes/1': nodes,
   'shunt.cluster/1': cluster,

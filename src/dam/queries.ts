@@ -106,9 +106,8 @@ export class Queries {
 
   /** Ends stages whose time is over. Members that are gone do not answer any more. */
   tick(nowMs: number): void {
-    const { location } = this.#shared
     for (const entry of this.#open.values()) {
-      for (const member of entry.asked) if (location.member(member) === undefined) entry.asked.delete(member)
+      for (const member of entry.asked) if (!this.#answers(member)) entry.asked.delete(member)
       if (entry.untilMs <= nowMs || entry.asked.size === 0) this.#next(entry, nowMs)
     }
     for (const [id, { untilMs }] of this.#sent) {
@@ -145,6 +144,12 @@ export class Queries {
     }
   }
 
+  /** One whose link is down may be back soon, and is not waited for. */
+  #answers(member: string): boolean {
+    const { location, port } = this.#shared
+    return location.member(member) !== undefined && (port.reaches?.(member) ?? true)
+  }
+
   #next(open: Open, nowMs: number): void {
     const { location, settings } = this.#shared
     if (open.best !== null || open.all) {
@@ -163,6 +168,7 @@ export class Queries {
   #send(open: Open, members: readonly Member[]): void {
     open.asked = new Set(members.map(({ member }) => member))
     for (const { member } of members) {
+      if (!this.#answers(member)) continue
       const keys = this.#gathered.get(member) ?? []
       keys.push(open.key)
       this.#gathered.set(member, keys)

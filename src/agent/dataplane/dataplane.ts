@@ -124,6 +124,11 @@ export class Dataplane {
     return this.#ask(id => ({ type: 'trace', id, key })) as Promise<TraceLook>
   }
 
+  /** A byte for each flow (ten words); 1: the host role of this node holds a mapping of it. */
+  mapped(words: Uint32Array): Promise<Uint8Array> {
+    return this.#ask(id => ({ type: 'mapped', id, words })) as Promise<Uint8Array>
+  }
+
   /**
    * Takes another plan into force while packets flow; resolves when it is. Rejects with SHUNT_ERR_DATAPLANE when it cannot
    * (a device that is taken, an interface that went): then the one before stays in force, whole.

@@ -119,6 +119,8 @@ export type ToWorker =
   | { readonly type: 'capture-stop' }
   /** Answered by a TraceLook. */
   | { readonly type: 'trace'; readonly id: number; readonly key: Uint32Array }
+  /** Flow keys of ten words; answered by `mappedFlows` (mapped.ts). */
+  | { readonly type: 'mapped'; readonly id: number; readonly words: Uint32Array }
   /** Another plan in the place of the one in force; answered by null, or by why it could not be. */
   | { readonly type: 'plan'; readonly id: number; readonly plan: DataplanePlan }
   /** Answered by null when no packet follows an earlier one any more. */

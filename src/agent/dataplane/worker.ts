@@ -18,6 +18,7 @@ import { Engine } from './engine.ts'
 import { formatAddress } from './flow-key.ts'
 import { Lasting } from './lasting.ts'
 import type { Adopted } from './lasting-plan.ts'
+import { mappedFlows } from './mapped.ts'
 import type { DataplanePlan, FromWorker, ToWorker, WorkerData, WorkerStatus } from './messages.ts'
 import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
@@ -334,6 +335,11 @@ class Worker {
         const data = traceFlow(this.#engine, this.#plumbing.looks, message.key, nowMs)
         return this.#post({ type: 'answer', id: message.id, data })
       }
+      case 'mapped':
+        return this.#post({
+          ...{ type: 'answer', id: message.id },
+          data: mappedFlows(this.#engine.host, message.words),
+        })
       case 'status':
         return this.#post({ type: 'answer', id: message.id, data: this.#status() })
       case 'plan':
