@@ -36,7 +36,7 @@ for a node that is to have none any more.`
     if (flags.flush) {
       const { flushNode } = await import('../agent/flush.ts')
       const { removed, failed } = await flushNode(file)
-      if (flags.json) print(json(localEnvelope('shunt.agent.flush/1', { removed, failed }), true))
+      if (flags.json) print(json(localEnvelope('shunt.agent.flush/1', { removed, failed }, file.node.name), true))
       else if (removed.length === 0 && failed.length === 0) note('nothing was left of an agent')
       else for (const line of removed) print(`removed: ${line}`)
       if (failed.length > 0)

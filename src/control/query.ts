@@ -144,7 +144,7 @@ const eventsQuery = (params: URLSearchParams): Request | Refused => {
 }
 
 /** An address, or a prefix of one. */
-const isPrefix = (text: string): boolean => {
+export const isPrefix = (text: string): boolean => {
   const [address = '', bits, ...more] = text.split('/')
   const family = isIP(address)
   if (family === 0 || address.includes('%') || more.length > 0) return false

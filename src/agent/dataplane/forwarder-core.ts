@@ -305,7 +305,7 @@ export class ForwarderCore {
 
   #maybePlumb(slot: number, packet: PacketRef, nowMs: number): void {
     const { flows } = this
-    if (flows.slowPackets[slot] < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs)
+    if (flows.knownPackets(slot) < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs)
       return
     if ((packet.view.tcpFlags & (TCP_SYN | TCP_RST | TCP_FIN)) !== 0 && packet.view.protocol === TCP) return
     const list = flows.table.listOf(slot)
@@ -322,6 +322,7 @@ export class ForwarderCore {
     this.counters.plumbFailures++
     this.flows.plumbedUntilMs[slot] = 0
     this.flows.slowPackets[slot] = 0
+    this.flows.kernelPackets[slot] = 0
   }
 
   /** Forget a route by key (unplumb order of a classifier). */
