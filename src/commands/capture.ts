@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Args, Flags } from '@oclif/core'
+import { isPrefix } from '../address-port.ts'
 import { BaseCommand } from '../cli/base-command.ts'
 import { parseDuration } from '../cli/duration.ts'
 import { EXIT } from '../cli/exit-codes.ts'
@@ -17,7 +18,6 @@ import {
   MAX_SNAPLEN,
   MIN_SNAPLEN,
 } from '../control/types.ts'
-import { isPrefix } from '../control/query.ts'
 import { errorText, ShuntError } from '../errors.ts'
 import { oneLine } from '../plain-text.ts'
 

@@ -67,7 +67,10 @@ it('wrong usage: exit code 2, on standard error, with a code', async () => {
     ],
     [['flows', '--limt', '3'], /^error: there is no flag --limt \(did you mean "--limit"\?\)\n/],
     [['flows', '-x', '--jsn'], /^error: there is no flag -x and no flag --jsn \(did you mean "--json"\?\)\n/],
-    [['capture', '10.0.0.1', '--client', 'foo'], /^error: --client takes an address or a prefix, .*; not "foo"\n/],
+    [
+      ['capture', '10.0.0.1', '--client', 'foo'],
+      /^error: --client takes an address or a prefix, .*; not "foo"\n/,
+    ],
     [['capture', '10.0.0.1', '--client', '10.0.0.0/33'], /^error: --client takes/],
     [['status', 'more'], /^error: Unexpected argument: more\n/],
     [['config', 'check'], /^error: Missing 1 required arg: file /],
