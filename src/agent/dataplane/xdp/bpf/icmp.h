@@ -262,19 +262,6 @@ static __always_inline void icmp_rewrite(void *data, void *data_end, const struc
 	head->check = change_checksum(head->check, covered);
 }
 
-static __always_inline void swap_frame(struct ethhdr *ethernet)
-{
-	__u16 *halves = (__u16 *)ethernet;
-
-#pragma unroll
-	for (int i = 0; i < 3; i++) {
-		__u16 half = halves[i];
-
-		halves[i] = halves[i + 3];
-		halves[i + 3] = half;
-	}
-}
-
 /* A reply goes back the way that the request came, if frames may be sent there. */
 static __always_inline int icmp_echo(struct xdp_md *ctx, const struct packet *p, const union address *source, const union address *destination)
 {
