@@ -143,7 +143,13 @@ export class XdpLearnLab extends XdpHostLab {
   /** The forwarder's key is there, for datagrams from its address of that family. */
   tunnel(family: Family, epoch = EPOCH): void {
     const { index, generation } = TUNNELS.first
-    this.learn.set(index, { generation, epoch, sender: addressWords(FORWARDER[family]), keys: [KEY], answer: this.answerKey })
+    this.learn.set(index, {
+      generation,
+      epoch,
+      sender: addressWords(FORWARDER[family]),
+      keys: [KEY],
+      answer: this.answerKey,
+    })
   }
 
   /** Whether the interface may send back what it gets. */

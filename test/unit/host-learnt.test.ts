@@ -337,7 +337,7 @@ const interleave = (seed: number, fault: Fault): { wrong: number; right: number 
   return { wrong, right }
 }
 
-const RUNS = 1500
+const RUNS = 600
 const sums = (fault: Fault): { wrong: number; right: number } => {
   const sum = { wrong: 0, right: 0 }
   for (let n = 0; n < RUNS; n++) {

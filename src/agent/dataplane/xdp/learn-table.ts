@@ -1,6 +1,13 @@
 /** Which mapping datagrams the kernel may take in by itself: memory that bpf/learn.h reads (`learn_tunnels`, `learning`). */
 import type { MappedArray } from '../../../os/bpf/mapped.ts'
-import { ANSWERED, EDGE_GLOBALS, LEARN_CONFIG, LEARN_KEY, LEARN_KEY_BYTES, LEARN_TUNNEL } from './layout/edge.ts'
+import {
+  ANSWERED,
+  EDGE_GLOBALS,
+  LEARN_CONFIG,
+  LEARN_KEY,
+  LEARN_KEY_BYTES,
+  LEARN_TUNNEL,
+} from './layout/edge.ts'
 
 const ON = 1n << 40n
 const GENERATION_SHIFT = 32n
