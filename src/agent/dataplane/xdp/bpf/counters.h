@@ -79,6 +79,7 @@ enum counter {
 	COUNT_NO_HEADROOM = 54,     /* the driver left no room in front of the packet */
 
 	COUNT_MAPPING_ANSWERED = 55, /* a mapping datagram without a packet, sent back as its acknowledgement (learn-answer.h) */
+	COUNT_ICMP_LIMITED = 56, /* dropped: more echoes, or errors, than icmp-limit.h allows */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);

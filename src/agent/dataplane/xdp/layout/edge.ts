@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '107b0c203af4ccda'
+export const EDGE_LAYOUT = '50e25c84ae543816'
 
 export const ANSWERED_BYTES = 2048
 /** Offsets in `struct answered`. */
@@ -226,6 +226,12 @@ export const HOST = {
   ipv4: 4, // u32
   ipv6: 8, // u32[4]
   reserved: 24, // u64
+} as const
+
+export const ICMP_BUCKET_BYTES = 16
+/** Offsets in `struct icmp_bucket`. */
+export const ICMP_BUCKET = {
+  empty: 0, // u64[2]
 } as const
 
 export const ICMP_TUPLE_BYTES = 56
@@ -588,6 +594,7 @@ export const COUNTER = {
   COUNT_CONGESTION_LOST: 53,
   COUNT_NO_HEADROOM: 54,
   COUNT_MAPPING_ANSWERED: 55,
+  COUNT_ICMP_LIMITED: 56,
   COUNTERS: 64,
 } as const
 
@@ -606,6 +613,7 @@ export const EDGE_MAPS = {
   embryos4: { name: 'embryos4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  icmpBuckets: { name: 'icmp_buckets', keyBytes: 4, valueBytes: 16, layout: '720c2bc6' }, // u32 to struct icmp_bucket
   icmpWorks: { name: 'icmp_works', keyBytes: 4, valueBytes: 76, layout: '58bca7e6' }, // u32 to struct icmp_work
   knownHops: { name: 'known_hops', keyBytes: 4, valueBytes: 40, layout: 'a884e965' }, // u32 to struct known_hop
   learnMessages: { name: 'learn_messages', keyBytes: 4, valueBytes: 88, layout: 'c80f3db9' }, // u32 to struct learn_message
