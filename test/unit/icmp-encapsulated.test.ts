@@ -30,7 +30,10 @@ const setUp = () => {
   const side = new IcmpSide(drops)
   side.forwarder = new IcmpForwarder({
     flows: {
-      table: { keys: new Uint32Array(0), find: (key: Uint32Array) => (FAMILIES.some(family => flowOf(key, family)) ? 3 : -1) },
+      table: {
+        keys: new Uint32Array(0),
+        find: (key: Uint32Array) => (FAMILIES.some(family => flowOf(key, family)) ? 3 : -1),
+      },
       host: { 3: 1 },
     } as never,
     identifiers: { owner: () => -1 } as never,

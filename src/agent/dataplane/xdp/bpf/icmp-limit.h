@@ -37,9 +37,9 @@ static __always_inline int icmp_allowed(enum icmp_limit kind)
 	if (!bucket)
 		return 0;
 	empty = bucket->empty[kind];
-	if (now - empty > ICMP_LIMIT_BURST * ICMP_LIMIT_NS)
+	if ((__s64)(now - empty) > (__s64)(ICMP_LIMIT_BURST * ICMP_LIMIT_NS))
 		empty = now - ICMP_LIMIT_BURST * ICMP_LIMIT_NS;
-	if (now - empty < ICMP_LIMIT_NS)
+	if ((__s64)(now - empty) < (__s64)ICMP_LIMIT_NS)
 		return 0;
 	bucket->empty[kind] = empty + ICMP_LIMIT_NS;
 	return 1;
