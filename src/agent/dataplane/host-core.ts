@@ -80,7 +80,7 @@ export class HostCore {
    * A MAP datagram whose tag was verified. Steps: (1) its forwarder is one of ours and sent it; (2) its time is
    * within the window, else STALE_TIME with our time; (3) its epoch is not older than the newest seen, else REFUSED
    * with ours; a newer one ends every mapping of the older; (4) it is not older than the mapping in place;
-   * (5) a different 4-tuple replaces the old one in the kernel before (6) it is acknowledged; (7) the packet that came
+   * (5) nor than what the kernel has acknowledged; a different 4-tuple replaces the old one in the kernel before (6) it is acknowledged; (7) the packet that came
    * along, if any, is delivered; (8) then those that waited for it.
    */
   map(header: MappingHeader, inner: PacketRef | null, sourceIpv4: number, nowMs: number, nowS: number): void {
@@ -100,7 +100,9 @@ export class HostCore {
       return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
     }
     if (forwarder.epoch !== header.epoch) this.#newEpoch(tunnel, forwarder, header.epoch, nowMs)
-    const slot = this.#learn(header, inner !== null, nowMs)
+    const { epoch, identifier, sequence } = header
+    const isOver = this.#ports.supersedes?.(tunnel, epoch, identifier, sequence) ?? false
+    const slot = this.#learn(header, inner !== null, nowMs, isOver)
     if (slot < 0) return
     this.#commitNow(slot, nowMs)
     this.#reply(header, KIND.MAP_ACK, sourceIpv4, nowS)
@@ -136,7 +138,8 @@ export class HostCore {
     if (slot >= 0) this.#move(slot, TCP_FIN, true, nowMs)
   }
 
-  #learn(header: MappingHeader, hasInner: boolean, nowMs: number): number {
+  /** @param isOver only what is known may be said again */
+  #learn(header: MappingHeader, hasInner: boolean, nowMs: number, isOver = false): number {
     const { mappings } = this
     const tuple = this.#tuple
     tuple.set(header.client, 0)
@@ -150,7 +153,7 @@ export class HostCore {
     if (slot >= 0) {
       older = (header.sequence - mappings.sequence[slot]) >> 0 < 0
       const same = mappings.sameTuple(slot, tuple)
-      if (older && !same) {
+      if ((older || isOver) && !same) {
         this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
         return -1
       }
@@ -164,6 +167,10 @@ export class HostCore {
         mappings.table.move(slot, MAPPING_LIST.EMBRYONIC, nowMs)
       }
     } else {
+      if (isOver) {
+        this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
+        return -1
+      }
       if (this.#ends.makeRoom(nowMs)) this.counters.evicted++
       slot = mappings.insert(this.#key, tuple, nowMs)
       if (slot < 0) {
