@@ -49,8 +49,8 @@ it.before(async () => {
 })
 
 it.after(async () => {
-  await lab.down(0)
-  assert.equal(leftovers(lab.name), [])
+  await lab?.down(0)
+  assert.equal(leftovers(lab?.name ?? 'none'), [])
 })
 
 it(`${CONNECTIONS} uploads that wait in their middle go on at their hosts, though a third of those get nothing new by now`, async () => {
