@@ -68,7 +68,7 @@ const checksOf = (service: Service): Map<string, string> => {
   const values = valuesOf({
     health: service.health ?? health.parse({}),
     choice: service.choice ?? choice.parse({}),
-    sessions: { copies: service.sessions?.copies ?? DEFAULT_COPIES },
+    sessions: { copies: service.sessions?.copies ?? DEFAULT_COPIES[service.protocol] },
   })
   return values.set('slowStart', String(slowStartOf(service))).set('whenFailing', whenFailingOf(service))
 }
