@@ -95,7 +95,7 @@ export class DamCluster {
           tellAllFlows: () => unit.toldAll++,
         },
         log: pino({ level: 'silent' }),
-        owners: { ask: (service, keys) => this.owners!.ask(service, keys) },
+        owners: { ask: async (service, keys) => (await this.owners?.ask(service, keys)) ?? [] },
         isDead: peer => this.dead.has(peer),
         directory: () => buildDirectory(course.config),
       }),

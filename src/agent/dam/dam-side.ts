@@ -117,7 +117,7 @@ export class DamSide {
     this.#resolver = new Resolver({
       policy,
       query: (key, tell) => {
-        if (this.#dam === null) tell(null)
+        if (this.#dam === null) tell(null, true)
         else this.#dam.query(key, performance.now(), tell)
       },
       isOwn: atom => this.#isOwn(atom),

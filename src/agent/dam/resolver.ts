@@ -16,7 +16,7 @@ const MOST_OPEN = 65_536
 export interface ResolverPorts {
   policy(): DamPolicy
   /** QueryAtom; may answer at once. */
-  query(key: Uint32Array, tell: (atom: Atom | null) => void): void
+  query(key: Uint32Array, tell: (atom: Atom | null, certain: boolean) => void): void
   isOwn(atom: Atom): boolean
   /** Null: hosts cannot be asked. */
   owners(): OwnerAsker | null
@@ -68,17 +68,25 @@ export class Resolver {
     const policy = this.#ports.policy()
     const service = policy.serviceAt(index)
     this.#open++
-    const elsewhere = (): void => {
-      if (kind === ATOM_KIND.flow && service !== undefined) this.#askHosts(service.name, flow)
-      else this.#answer(flow, 0, RESOLVED.nobody)
+    const elsewhere = (certain: boolean): void => {
+      const hasHosts = kind === ATOM_KIND.flow && service !== undefined && this.#ports.owners() !== null
+      if (hasHosts) this.#askHosts(service.name, flow)
+      else if (certain) this.#answer(flow, 0, RESOLVED.nobody)
+      else this.#unknown()
     }
-    if (policy.copies(service) === null) elsewhere()
+    if (policy.copies(service) === null) elsewhere(true)
     else
-      this.#ports.query(keyOf(flow, kind), atom => {
+      this.#ports.query(keyOf(flow, kind), (atom, certain) => {
         // A host that no service has any more is nobody's.
-        if (atom === null || this.#ports.policy().hostName(atom.host) === undefined) elsewhere()
+        if (atom === null || this.#ports.policy().hostName(atom.host) === undefined) elsewhere(certain)
         else this.#answer(flow, atom.host, this.#ports.isOwn(atom) ? RESOLVED.ownAtom : RESOLVED.memberAtom)
       })
+  }
+
+  /** A silent one may have it: the packet path asks again, and its packet waits. */
+  #unknown(): void {
+    this.counters.unknown++
+    this.#open--
   }
 
   #askHosts(service: string, flow: Uint32Array): void {
@@ -113,21 +121,17 @@ export class Resolver {
   }
 
   async #ask(service: string, flows: readonly Uint32Array[]): Promise<void> {
-    const owners = this.#ports.owners()
-    if (owners === null) {
-      for (const flow of flows) this.#answer(flow, 0, RESOLVED.nobody)
-      return
-    }
-    const answers = await owners.ask(service, flows).catch(() => [])
+    const answers =
+      (await this.#ports
+        .owners()
+        ?.ask(service, flows)
+        .catch(() => [])) ?? []
     flows.forEach((flow, i) => {
       const { host, certain } = answers[i] ?? { host: null, certain: false }
       const address = host === null ? undefined : this.#ports.policy().hostAddress(host)
       if (address !== undefined) this.#answer(flow, address, RESOLVED.host)
       else if (certain) this.#answer(flow, 0, RESOLVED.nobody)
-      else {
-        this.counters.unknown++
-        this.#open--
-      }
+      else this.#unknown()
     })
   }
 }
