@@ -33,7 +33,7 @@ const rates = z
   .object({
     packets: ms.describe('Packets that the kernel merged count once.'),
     bytes: ms.describe('Of IP packets.'),
-    connections: ms.describe('New ones.'),
+    connections: ms.nullable().describe('New ones; null where the node is no forwarder.'),
   })
   .nullable()
   .describe('A second, over the last five; null where the node does not count it, or not yet.')
@@ -94,7 +94,9 @@ const hosts = describes<HostsData>()(
           .array(z.object({ service: text, capacity: z.int().min(0).max(99) }))
           .describe('In each of its services.'),
         flows: count,
-        connections: count,
+        connections: count
+          .nullable()
+          .describe('Since the agent started; null where the node is no forwarder.'),
         rates,
       }),
     ),
@@ -130,7 +132,9 @@ const vips = describes<VipsData>()(
           .nullable()
           .describe('Clients keep their hosts, known by so many bits of their addresses; null: they do not.'),
         flows: count,
-        connections: count,
+        connections: count
+          .nullable()
+          .describe('Since the agent started; null where the node is no forwarder.'),
         rates,
       }),
     ),

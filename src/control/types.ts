@@ -43,8 +43,8 @@ export interface PeerStatus {
 export interface Rates {
   packets: number
   bytes: number
-  /** New ones. */
-  connections: number
+  /** New ones; `null` where the node is no forwarder, and does not know them. */
+  connections: number | null
 }
 
 /** A table or queue of fixed capacity: flows, embryonic, mappings, identifiers, quarantine, held packets. */
@@ -109,7 +109,8 @@ export interface HostStatus {
   /** The same in each of its services. */
   capacities: { service: string; capacity: number }[]
   flows: number
-  connections: number
+  /** Since its agent started; `null` where the node is no forwarder. */
+  connections: number | null
   /** What this node sends there; `null` where it is no forwarder. */
   rates: Rates | null
 }
@@ -132,7 +133,8 @@ export interface VipStatus {
   /** Clients keep their hosts, for so long (ms) after their last use of a connection; how many sessions this node knows. `null`: they do not. */
   affinity: { prefix: number; prefix6: number; timeoutMs: number; sessions: number } | null
   flows: number
-  connections: number
+  /** Since its agent started; `null` where the node is no forwarder. */
+  connections: number | null
   /** What comes to this node for it; `null` where the node does not count it by service. */
   rates: Rates | null
 }

@@ -174,7 +174,7 @@ it('packets that wait are bounded', () => {
   for (let i = 0; i < 20; i++) t.core.packet(tcp(ACK, size(i)), 0)
   assert.is(t.drops.filter(reason => reason === DROP.HOLD_FULL).length, 12)
   t.answer(1, 'memberAtom', 2)
-  assert.is(t.take().length, 8)
+  assert.is(t.take().filter(row => !row.startsWith('MAP - ')).length, 8)
 })
 
 it('an ICMP error about an unknown flow goes by the choice at once; the flow’s own packets do not follow that', () => {

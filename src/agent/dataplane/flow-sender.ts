@@ -9,9 +9,12 @@ import { RETRY_MS, retryHeld } from './held-retry.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { mappingOverhead } from './mapping-header.ts'
 import { PROTOCOL_TCP as TCP } from './packet.ts'
-import { createPacketRef, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
+import { createPacketRef, isSyn, type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
 import { decrementTtl } from './rewrite.ts'
+
+/** Of the packets of a flow whose mapping nobody has acknowledged, each so many-th is followed by the mapping alone. */
+const REMIND_EACH = 8
 
 /** How the packets of a flow get to its host, or to the classifier that has to name one: tunnelled, with their mapping, whole, or held until one of these is possible. */
 export class FlowSender {
@@ -71,9 +74,24 @@ export class FlowSender {
       this.#deliver(slot, packet)
       return this.#maybePlumb(slot, packet, nowMs)
     }
-    if (this.#fits(packet) && !this.#held.has(slot)) return this.#mapping.sendMapping(slot, packet)
+    if (this.#fits(packet) && !this.#held.has(slot)) {
+      this.#mapping.sendMapping(slot, packet)
+      // Its host's agent does not answer; its kernel does (bpf/learn-answer.h), but only to what carries no packet.
+      const opens = packet.view.protocol === TCP && isSyn(packet.view.tcpFlags)
+      if (!opens && flows.slowPackets[slot] % REMIND_EACH === 0) this.remind(slot)
+      return
+    }
     this.#hold(slot, packet, nowMs)
     if (this.#held.queues.get(slot)?.packets.length === 1) this.#mapping.sendMapping(slot, null)
+  }
+
+  /** Sends the mapping of a flow that its host has not acknowledged once more, by itself. False: there is no need. */
+  remind(slot: number): boolean {
+    const flows = this.#flows
+    if (flows.has(slot, FLOW_FLAG.MAPPED) || flows.identifier[slot] === 0) return false
+    if (this.isInactive(slot) || this.#isEncapsulated(slot)) return false
+    this.#mapping.sendMapping(slot, null)
+    return true
   }
 
   /** One that has been to the classifier and back. */
@@ -165,7 +183,7 @@ export class FlowSender {
 
   #maybePlumb(slot: number, packet: PacketRef, nowMs: number): void {
     const flows = this.#flows
-    if (flows.slowPackets[slot] < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs)
+    if (flows.knownPackets(slot) < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs)
       return
     if ((packet.view.tcpFlags & (TCP_SYN | TCP_RST | TCP_FIN)) !== 0 && packet.view.protocol === TCP) return
     const list = flows.table.listOf(slot)

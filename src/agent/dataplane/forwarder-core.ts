@@ -219,6 +219,11 @@ export class ForwarderCore {
     if (this.#sender.holds(slot)) this.#sender.flush(slot, nowMs)
   }
 
+  /** See FlowSender.remind. */
+  remind(slot: number): boolean {
+    return this.#sender.remind(slot)
+  }
+
   /** Flows were taken over from the agent before: others are told of them, as of all. */
   adopted(): void {
     for (const slot of this.flows.table.select(() => true)) this.flows.origin[slot] = ORIGIN.KEPT
@@ -241,6 +246,7 @@ export class ForwarderCore {
     this.counters.plumbFailures++
     this.flows.plumbedUntilMs[slot] = 0
     this.flows.slowPackets[slot] = 0
+    this.flows.kernelPackets[slot] = 0
   }
 
   /** Forget a route by key (unplumb order of a classifier). */

@@ -8,7 +8,7 @@ import { SlotTable } from './slot-table.ts'
 /** Milliseconds after which a question is asked again; after the last one nobody waits any more. Hosts are asked for 300 ms at most. */
 const PATIENCE_MS = [500, 700, 800] as const
 /** Packets of one flow: a sender's first window, and more. */
-const PACKETS_PER_FLOW = 64
+const PACKETS_PER_FLOW = 128
 const SEEN_MS = 2_000
 
 export interface ResolutionPorts {

@@ -125,6 +125,10 @@ class Worker {
     )
   }
 
+  #answer(id: number, data: unknown): void {
+    this.#post({ type: 'answer', id, data })
+  }
+
   #withinFrame(plan: DataplanePlan): DataplanePlan {
     return { ...plan, mtuBytes: Math.min(plan.mtuBytes, this.#devices.frameSize) }
   }
@@ -246,7 +250,7 @@ class Worker {
     if (services.length > 0) this.#post({ type: 'allotments-wanted', services })
     if (this.#engine.isWithdrawing) this.#engine.withdraw(nowMs)
     if (this.#allotted.length === 0 || this.#engine.isWithdrawing) return
-    for (const id of this.#allotted) this.#post({ type: 'answer', id, data: null })
+    for (const id of this.#allotted) this.#answer(id, null)
     this.#allotted = []
   }
 
@@ -316,15 +320,11 @@ class Worker {
       case 'ended':
         return eachRoute(message.words, this.#key, () => classifier?.ended(this.#key))
       case 'flows':
-        return this.#post({
-          type: 'answer',
-          id: message.id,
-          data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs),
-        })
+        return this.#answer(message.id, flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs))
       case 'capture': {
         const data = this.#captures.begin(this.#engine.plan, message.order, nowMs)
         this.#watch()
-        return this.#post({ type: 'answer', id: message.id, data })
+        return this.#answer(message.id, data)
       }
       case 'capture-stop':
         this.#captures.stop()
@@ -333,21 +333,14 @@ class Worker {
         // What the kernel has chosen by itself meanwhile.
         this.#plumbing.first?.drain()
         const data = traceFlow(this.#engine, this.#plumbing.looks, message.key, nowMs)
-        return this.#post({ type: 'answer', id: message.id, data })
+        return this.#answer(message.id, data)
       }
       case 'mapped':
-        return this.#post({
-          ...{ type: 'answer', id: message.id },
-          data: mappedFlows(this.#engine.host, message.words),
-        })
+        return this.#answer(message.id, mappedFlows(this.#engine.host, message.words))
       case 'status':
-        return this.#post({ type: 'answer', id: message.id, data: this.#status() })
+        return this.#answer(message.id, this.#status())
       case 'plan':
-        return this.#post({
-          type: 'answer',
-          id: message.id,
-          data: this.#reconfigure(message.plan, nowMs),
-        })
+        return this.#answer(message.id, this.#reconfigure(message.plan, nowMs))
       case 'allotments':
         this.#engine.allot(message.update, nowMs)
         this.#allotted.push(message.id)
