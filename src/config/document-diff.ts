@@ -69,7 +69,7 @@ const checksOf = (service: Service): Map<string, string> => {
     health: service.health ?? health.parse({}),
     choice: service.choice ?? choice.parse({}),
     affinity: service.affinity ?? {},
-    sessions: { copies: service.sessions?.copies ?? DEFAULT_COPIES },
+    sessions: { copies: service.sessions?.copies ?? DEFAULT_COPIES[service.protocol] },
   })
   return values.set('slowStart', String(slowStartOf(service))).set('whenFailing', whenFailingOf(service))
 }

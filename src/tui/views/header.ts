@@ -116,9 +116,5 @@ export const tabLine = (state: State, height: number): Line => {
   const scope = clean(scopeText(state))
   const window = windowText(state, height)
   const isRoomy = lineText(tabs(true)).length + scope.length + window.length + 2 <= state.columns
-  return ends(
-    [...tabs(isRoomy), span(' '), span(scope, 'odd')],
-    [span(window, 'dim')],
-    state.columns,
-  )
+  return ends([...tabs(isRoomy), span(' '), span(scope, 'odd')], [span(window, 'dim')], state.columns)
 }

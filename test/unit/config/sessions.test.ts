@@ -26,6 +26,11 @@ it('one copy unless it is said; full is all, none is no atoms at all', () => {
   assert.is(copies({ sessions: { copies: 'none' } }), null)
 })
 
+it('UDP has none unless it is said: each first packet would wait', () => {
+  assert.is(copies({ protocol: 'udp' }), null)
+  assert.is(copies({ protocol: 'udp', sessions: { copies: 2 } }), 2)
+})
+
 it('what is no number of copies is refused with its place', () => {
   for (const wrong of [-1, MAX_COPIES + 1, 1.5, 'all', '', null, [1], true])
     assert.throws(
