@@ -96,8 +96,7 @@ static __always_inline __u64 forwarder_route(struct xdp_md *ctx, const struct pa
 static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, __u16 service, __u32 identifier, __u64 now)
 {
 	__u32 host = identifier >> 24;
-	__be32 ports = bpf_htonl(identifier);
-	union address src, dst = {};
+	struct next_tuple tuple = { .ports = bpf_htonl(identifier) };
 	struct next_hop hop;
 	int result;
 
@@ -105,11 +104,11 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 		return pass(COUNT_TTL_EXPIRED);
 	if (to_several(ctx))
 		return pass(COUNT_LINK_MULTICAST);
-	if (!tunnel_address(p, &src))
+	if (!tunnel_address(p, &tuple.src))
 		return pass(COUNT_NO_HOST);
-	result = host_address(host, p, &dst);
+	result = host_address(host, p, &tuple.dst);
 	if (!result)
-		result = next_hop_find(ctx, p, host, &src, &dst, ports, now, &hop);
+		result = next_hop_find(ctx, p, host, &tuple, now, &hop);
 	if (!result)
 		result = next_hop_room(ctx, p, &hop);
 	if (result)
@@ -117,7 +116,7 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 
-	rewrite_tuple(data, data_end, p, &src, &dst, ports);
+	rewrite_tuple(data, data_end, p, &tuple.src, &tuple.dst, tuple.ports);
 	decrement_ttl(data, data_end, p);
 	next_hop_write(data, data_end, p, &hop);
 	count_traffic(&service_traffic, service, p);
@@ -130,27 +129,9 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 	return bpf_redirect(hop.device.link, 0);
 }
 
-/* What the end of a flow takes; classify.h. */
-struct class_closing {
-	__u64 value; /* of its route */
-	__be32 client;
-	__u32 service;
-};
-
+/* classify.h: apart, for the verifier's sake. */
 __u64 classify_packet(struct xdp_md *ctx, struct packet *p, __u32 service);
-int class_ends(struct packet *p, struct class_closing *c);
-
-/* The flow's end, or its return after a RST. Answers whether the packet is forwarded. */
-static __always_inline int forwarder_ends(struct xdp_md *ctx, struct packet *p, __u16 service, __u64 value)
-{
-	struct iphdr *ip = packet_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
-	struct class_closing c = { .value = value, .service = service };
-
-	if (!ip)
-		return 0;
-	c.client = ip->saddr;
-	return class_ends(p, &c);
-}
+int class_ends(struct xdp_md *ctx, struct packet *p, __u32 service, __u64 value);
 
 /* `parsed`: what parse_frame answered. Answers the verdict, which is counted. */
 static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p, int parsed)
@@ -186,7 +167,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 		if (!(value & ROUTE_USED))
 			return value;
 	} else if (p->tcp_flags & TCP_CONTROL || route_state(value) == ROUTE_RESET) {
-		if (route_state(value) == ROUTE_HELD || (!forwarder_ends(ctx, p, service, value) && p->tcp_flags & TCP_CONTROL))
+		if (route_state(value) == ROUTE_HELD || (!class_ends(ctx, p, service, value) && p->tcp_flags & TCP_CONTROL))
 			return pass(COUNT_TCP_CONTROL);
 	} else if (route_state(value) == ROUTE_HELD) {
 		return pass(COUNT_NOT_MAPPED);
