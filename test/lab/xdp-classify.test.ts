@@ -4,7 +4,12 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readFlowKey } from '../../src/agent/dataplane/flow-key.ts'
 import { FLOW_FLAG, LIST } from '../../src/agent/dataplane/flows.ts'
-import { encodeMappingHeader, KIND, verifyMappingTag } from '../../src/agent/dataplane/mapping-header.ts'
+import {
+  encodeMappingHeader,
+  innerMatches,
+  KIND,
+  verifyMappingTag,
+} from '../../src/agent/dataplane/mapping-header.ts'
 import { parsePacket } from '../../src/agent/dataplane/packet.ts'
 import { createPacketRef } from '../../src/agent/dataplane/packet-ref.ts'
 import { eachRoute } from '../../src/agent/dataplane/xdp/route-sweep.ts'
@@ -23,10 +28,20 @@ import {
   PORT,
   serviceIndex,
 } from '../support/class-lab.ts'
+import { mutate } from '../support/dataplane-mutations.ts'
 import { FAMILIES, type Family, HOSTS, TUNNEL, VIP, VLAN_TAG } from '../support/dataplane-world.ts'
 import { buildFrame } from '../support/ethernet.ts'
 import { removeNetns } from '../support/netns.ts'
-import { addressBytes, addressWords, buildUdp4, checksumFaults, FLAG, join } from '../support/packets.ts'
+import {
+  addressBytes,
+  addressWords,
+  buildTcp4,
+  buildTcp6,
+  buildUdp4,
+  checksumFaults,
+  FLAG,
+  join,
+} from '../support/packets.ts'
 import { integers, seeded } from '../support/random.ts'
 import { testIf } from '../support/skip.ts'
 
@@ -469,6 +484,65 @@ test('identifiers of half-open flows that came and went with all their events lo
     if ((route.identifier & 0xffffff) !== 0)
       assert.ok(lab.identifiers.owner(route.identifier) >= 0 || lab.identifiers.isReserved(route.identifier))
   assertNoLeak()
+})
+
+/** Where a frame's packet begins. */
+const offsetOf = (frame: Uint8Array): number => {
+  let at = 12
+  while ([0x8100, 0x88a8].includes((frame[at] << 8) | frame[at + 1])) at += 4
+  return at + 2
+}
+/** The parts that the tag of a message covers, and whose it is: `buildFrame` puts no tags in front. */
+const said = (frame: Uint8Array): string =>
+  Buffer.from(frame.subarray(14 + 12, 14 + 20))
+    .toString('hex')
+    .concat(Buffer.from(frame.subarray(42, 42 + HEADER[family])).toString('hex'))
+
+test('damaged first packets: each is counted once, and goes on as it came or not at all', () => {
+  const random = integers(seeded(5))
+  const l4 = family === 4 ? buildTcp4 : buildTcp6
+  const counts: Record<string, number> = {}
+  for (let n = 0; n < 4_000; n++) {
+    const packet = l4({
+      ...{ source: stranger(n), destination: VIP[family], sourcePort: 5000, destinationPort: 80, flags: 2 },
+      payload: new Uint8Array(random(30)),
+    })
+    const sent = mutate(buildFrame(packet, n % 3 === 0 ? { tags: [{ type: 0x8100, tci: 9 }] } : {}), random)
+    const { data, frame, counted } = lab.run(sent)
+    counts[counted] = (counts[counted] ?? 0) + 1
+    if (n % 100 === 0) lab.turn()
+    if (counted !== 'CLASSIFIED' && counted !== 'WITH_MAPPING') {
+      assert.equal(data, frame, counted)
+      continue
+    }
+    const view = createPacketRef().view
+    const at = offsetOf(frame)
+    assert.is(parsePacket(frame, at, frame.length - at, view), 0)
+    const { header, packet: whole } = lab.decode(data, data[12] === 0x81 ? 1 : 0)
+    const inner = whole.subarray(OVERHEAD[family], OVERHEAD[family] + header.innerLength)
+    assert.is(parsePacket(inner, 0, inner.length, createPacketRef().view), 0)
+    assert.ok(innerMatches(header, view, frame, at))
+    assert.ok(verifyMappingTag(whole, 28, header, hostKey(header.hostIndex)))
+  }
+  assert.ok((counts.CLASSIFIED ?? 0) > 400, JSON.stringify(counts))
+  assert.ok((counts.NO_ROUTE ?? 0) > 40, JSON.stringify(counts))
+})
+
+test('damaged acknowledgements are not believed', () => {
+  const random = integers(seeded(6))
+  const { header } = lab.decode(lab.send(someone, portTo('redirected')).data)
+  const right = lab.acknowledgement(header, 'redirected')
+  let believed = 0
+  for (let n = 0; n < 4_000; n++) {
+    const frame = mutate(right, random)
+    const { data, counted } = lab.run(frame, 'edge_cluster')
+    if (counted !== 'MAPPING_ACK') assert.equal(data, frame)
+    else {
+      assert.is(said(frame), said(right))
+      believed++
+    }
+  }
+  assert.ok(believed > 40 && believed < 3_000, `${believed}`)
 })
 
 test("mapping messages that are not for this flow table are the agent's", () => {

@@ -276,7 +276,9 @@ export class ClassLab {
 
   /** The mapping message that a frame is. */
   decode(data: Uint8Array, tags = 0): Sent {
-    const packet = data.subarray(14 + 4 * tags)
+    const at = 14 + 4 * tags
+    // What follows is padding.
+    const packet = data.subarray(at, at + ((data[at + 2] << 8) | data[at + 3]))
     const header = createMappingHeader()
     const reason = decodeMappingHeader(packet, 28, packet.length - 28, header)
     if (reason !== 0) throw new Error(`no mapping message: ${reason}`)

@@ -92,7 +92,7 @@ static __always_inline void class_outer(struct iphdr *ip, struct udphdr *udp, co
 	struct iphdr outer = { .version = 4, .ihl = 5, .tot_len = bpf_htons(length), .frag_off = bpf_htons(0x4000), .ttl = 64, .protocol = IPPROTO_UDP };
 
 	outer.saddr = class_config.own4;
-	outer.daddr = s->tuple.dst.v4[0];
+	outer.daddr = s->dst.v4[0];
 	outer.check = class_ip_checksum(&outer);
 	__builtin_memcpy(ip, &outer, sizeof(outer));
 	udp->source = udp->dest = class_config.port;
@@ -173,7 +173,7 @@ __attribute__((noinline)) int class_hop(struct xdp_md *ctx, struct packet *p, __
 		return -COUNT_TTL_EXPIRED;
 	if (to_several(ctx))
 		return -COUNT_LINK_MULTICAST;
-	s->tuple.src.v4[0] = class_config.own4;
+	s->src.v4[0] = class_config.own4;
 	if (!config.tunnel4.w[3])
 		return -COUNT_NO_HOST;
 	/* As the way there sees it. */
@@ -182,10 +182,10 @@ __attribute__((noinline)) int class_hop(struct xdp_md *ctx, struct packet *p, __
 	outer.end += p->family == 4 ? CLASS_OVERHEAD : CLASS_OVERHEAD6;
 	if (outer.end - outer.l3 > 0xffff)
 		return -COUNT_TOO_BIG;
-	result = host_address(host, &outer, &s->tuple.dst);
+	result = host_address(host, &outer, &s->dst);
 	if (result)
 		return result;
-	return next_hop_find(ctx, &outer, host, &s->tuple, now, &s->hop);
+	return next_hop_find(ctx, &outer, host, &s->src, &s->dst, 0, now, &s->hop);
 }
 
 #endif

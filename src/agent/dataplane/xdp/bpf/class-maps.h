@@ -127,7 +127,7 @@ struct class_scratch {
 		union mapping_header6 header6;
 	};
 	__u32 words[10];
-	struct next_tuple tuple; /* of the datagram */
+	union address src, dst;
 	union address client, vip; /* of a packet of IPv6 */
 	struct next_hop hop;
 	__u64 lost; /* events that found the ring full */

@@ -100,7 +100,7 @@ static __always_inline void encap_write(struct xdp_md *ctx, struct packet *p, co
  */
 __attribute__((noinline)) int encap_send(struct xdp_md *ctx, struct packet *p, __u32 service, __u32 host, __u64 now)
 {
-	struct next_tuple tuple = {};
+	union address src, dst = {};
 	struct next_hop hop;
 	struct packet outer;
 	int result;
@@ -111,7 +111,7 @@ __attribute__((noinline)) int encap_send(struct xdp_md *ctx, struct packet *p, _
 		return pass(COUNT_TTL_EXPIRED);
 	if (to_several(ctx))
 		return pass(COUNT_LINK_MULTICAST);
-	if (!tunnel_address(p, &tuple.src))
+	if (!tunnel_address(p, &src))
 		return pass(COUNT_NO_HOST);
 	/* As the way there sees it. */
 	outer = *p;
@@ -119,16 +119,16 @@ __attribute__((noinline)) int encap_send(struct xdp_md *ctx, struct packet *p, _
 	outer.protocol = p->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
 	if (outer.end - outer.l3 > 0xffff)
 		return pass(COUNT_TOO_BIG);
-	result = host_address(host, p, &tuple.dst);
+	result = host_address(host, p, &dst);
 	if (!result)
-		result = next_hop_find(ctx, &outer, host, &tuple, now, &hop);
+		result = next_hop_find(ctx, &outer, host, &src, &dst, 0, now, &hop);
 	if (!result)
 		result = encap_room(ctx, p, &hop);
 	if (result)
 		return pass(-result);
 	count_traffic(&service_traffic, service, p);
 	count_traffic(&host_traffic, host, p);
-	encap_write(ctx, p, &tuple.src, &tuple.dst, &hop);
+	encap_write(ctx, p, &src, &dst, &hop);
 	count(COUNT_ENCAPSULATED);
 	return hop.device.link == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(hop.device.link, 0);
 }

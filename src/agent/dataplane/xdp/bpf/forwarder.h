@@ -96,7 +96,8 @@ static __always_inline __u64 forwarder_route(struct xdp_md *ctx, const struct pa
 static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, __u16 service, __u32 identifier, __u64 now)
 {
 	__u32 host = identifier >> 24;
-	struct next_tuple tuple = { .ports = bpf_htonl(identifier) };
+	__be32 ports = bpf_htonl(identifier);
+	union address src, dst = {};
 	struct next_hop hop;
 	int result;
 
@@ -104,11 +105,11 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 		return pass(COUNT_TTL_EXPIRED);
 	if (to_several(ctx))
 		return pass(COUNT_LINK_MULTICAST);
-	if (!tunnel_address(p, &tuple.src))
+	if (!tunnel_address(p, &src))
 		return pass(COUNT_NO_HOST);
-	result = host_address(host, p, &tuple.dst);
+	result = host_address(host, p, &dst);
 	if (!result)
-		result = next_hop_find(ctx, p, host, &tuple, now, &hop);
+		result = next_hop_find(ctx, p, host, &src, &dst, ports, now, &hop);
 	if (!result)
 		result = next_hop_room(ctx, p, &hop);
 	if (result)
@@ -116,7 +117,7 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
 
-	rewrite_tuple(data, data_end, p, &tuple.src, &tuple.dst, tuple.ports);
+	rewrite_tuple(data, data_end, p, &src, &dst, ports);
 	decrement_ttl(data, data_end, p);
 	next_hop_write(data, data_end, p, &hop);
 	count_traffic(&service_traffic, service, p);

@@ -337,9 +337,7 @@ __attribute__((noinline)) int icmp_way(struct xdp_md *ctx, struct packet *p, __u
 	/* The other way round than in packets to the host. */
 	t->ports[0] = bpf_htons(identifier);
 	t->ports[1] = bpf_htons(identifier >> 16);
-	struct next_tuple tuple = { .src = t->source, .dst = t->sender };
-
-	if (next_hop_find(ctx, p, identifier >> 24, &tuple, bpf_ktime_get_coarse_ns(), &work->hop))
+	if (next_hop_find(ctx, p, identifier >> 24, &t->source, &t->sender, 0, bpf_ktime_get_coarse_ns(), &work->hop))
 		return -1;
 	return next_hop_room(ctx, p, &work->hop) ? -1 : 0;
 }

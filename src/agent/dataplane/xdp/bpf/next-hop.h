@@ -116,7 +116,8 @@ static __noinline int next_hop_look_up(struct xdp_md *ctx, const struct packet *
 }
 
 /* The way of a packet to a host, by its index: 0, or a negative `enum counter`. */
-static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet *p, __u32 host, const struct next_tuple *tuple, __u64 now, struct next_hop *hop)
+static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet *p, __u32 host, const union address *src, const union address *dst, __be32 ports,
+					 __u64 now, struct next_hop *hop)
 {
 	__u32 index = host * 2 + (p->family == 6), life = config.hop_life_ns, generation = config.hop_generation;
 	struct known_hop *known = life ? bpf_map_lookup_elem(&known_hops, &index) : NULL;
@@ -126,7 +127,10 @@ static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet
 		*hop = known->hop;
 		return 0;
 	}
-	mtu = next_hop_look_up(ctx, p, tuple, hop);
+	/* Only now on the stack. */
+	struct next_tuple tuple = { .src = *src, .dst = *dst, .ports = ports };
+
+	mtu = next_hop_look_up(ctx, p, &tuple, hop);
 	if (mtu < 0)
 		return mtu;
 	if (known) {

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '8eea3c3ba3fa7204'
+export const EDGE_LAYOUT = 'da7ab46cf6fdde67'
 
 export const CAPTURE_CONFIG_BYTES = 88
 /** Offsets in `struct capture_config`. */
@@ -160,24 +160,23 @@ export const CLASS_SCRATCH = {
   header6Tag: 188, // u32[2]
   header6Words: 112, // u64[10]
   words: 200, // u32[10]
-  tupleSrcW: 240, // u32[4]
-  tupleSrcMapped: 240, // u32[3]
-  tupleSrcV4: 252, // u32[1]
-  tupleDstW: 256, // u32[4]
-  tupleDstMapped: 256, // u32[3]
-  tupleDstV4: 268, // u32[1]
-  tuplePorts: 272, // u32
-  clientW: 276, // u32[4]
-  clientMapped: 276, // u32[3]
-  clientV4: 288, // u32[1]
-  vipW: 292, // u32[4]
-  vipMapped: 292, // u32[3]
-  vipV4: 304, // u32[1]
-  hopDeviceLink: 308, // u32
-  hopDeviceVlanType: 312, // u16
-  hopDeviceVlanTci: 314, // u16
-  hopSource: 316, // u8[6]
-  hopDestination: 322, // u8[6]
+  srcW: 240, // u32[4]
+  srcMapped: 240, // u32[3]
+  srcV4: 252, // u32[1]
+  dstW: 256, // u32[4]
+  dstMapped: 256, // u32[3]
+  dstV4: 268, // u32[1]
+  clientW: 272, // u32[4]
+  clientMapped: 272, // u32[3]
+  clientV4: 284, // u32[1]
+  vipW: 288, // u32[4]
+  vipMapped: 288, // u32[3]
+  vipV4: 300, // u32[1]
+  hopDeviceLink: 304, // u32
+  hopDeviceVlanType: 308, // u16
+  hopDeviceVlanTci: 310, // u16
+  hopSource: 312, // u8[6]
+  hopDestination: 318, // u8[6]
   lost: 328, // u64
 } as const
 
@@ -401,18 +400,6 @@ export const NEXT_HOP = {
   destination: 14, // u8[6]
 } as const
 
-export const NEXT_TUPLE_BYTES = 36
-/** Offsets in `struct next_tuple`. */
-export const NEXT_TUPLE = {
-  srcW: 0, // u32[4]
-  srcMapped: 0, // u32[3]
-  srcV4: 12, // u32[1]
-  dstW: 16, // u32[4]
-  dstMapped: 16, // u32[3]
-  dstV4: 28, // u32[1]
-  ports: 32, // u32
-} as const
-
 export const ROUTE_BUCKET_BYTES = 64
 /** Offsets in `struct route_bucket`. */
 export const ROUTE_BUCKET = {
@@ -596,7 +583,7 @@ export const EDGE_MAPS = {
   classChoices: { name: 'class_choices', keyBytes: 4, valueBytes: 16384, layout: 'a34c3bac' }, // u32 to struct class_choices
   classEvents: { name: 'class_events', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   classPools: { name: 'class_pools', keyBytes: 4, valueBytes: 4160, layout: 'a459ee18' }, // u32 to struct class_pool
-  classScratch: { name: 'class_scratch', keyBytes: 4, valueBytes: 336, layout: 'd9809637' }, // u32 to struct class_scratch
+  classScratch: { name: 'class_scratch', keyBytes: 4, valueBytes: 336, layout: '1ebd9511' }, // u32 to struct class_scratch
   classServices: { name: 'class_services', keyBytes: 4, valueBytes: 16, layout: 'c0cd0d75' }, // u32 to struct class_service
   counters: { name: 'counters', keyBytes: 4, valueBytes: 512, layout: 'cb6eacb5' }, // u32 to struct counts
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
