@@ -261,6 +261,8 @@ test('FIN and RST go by the route, and the agent hears of them; data after a RST
   const slot = lab.identifiers.owner(identifier)
   const open = (): number => tally.hostFlows[HOSTS.redirected.index]
   assert.is(open(), 1)
+  // Of another client: what is kept of a packet meanwhile is not this one's.
+  assert.is(lab.send(stranger(1), port, { flags: FLAG.ACK }).counted, 'NO_ROUTE')
   assert.is(lab.send(someone, port, { flags: FLAG.RST }).counted, 'REDIRECTED')
   assert.is(stateOf(identifier), 4)
   lab.first.drain()
@@ -414,7 +416,7 @@ test("an inactive host gets no packet at all: its service is the agent's", () =>
 
 test('a flood of SYNs is bounded, and counted to the last one; routes and identifiers are whole afterwards', () => {
   const { port, identifier } = openFlow()
-  const all = family === 4 ? 30_000 : 15_000
+  const all = family === 4 ? 30_000 : 9_000
   const counts: Record<string, number> = {}
   for (let n = 0; n < all; n++) {
     const { counted } = lab.send(stranger(n), 1024 + (n % 60_000))
@@ -484,7 +486,7 @@ test('identifiers of half-open flows that came and went with all their events lo
     if ((route.identifier & 0xffffff) !== 0)
       assert.ok(lab.identifiers.owner(route.identifier) >= 0 || lab.identifiers.isReserved(route.identifier))
   assertNoLeak()
-})
+}, [4])
 
 /** Where a frame's packet begins. */
 const offsetOf = (frame: Uint8Array): number => {
@@ -502,7 +504,7 @@ test('damaged first packets: each is counted once, and goes on as it came or not
   const random = integers(seeded(5))
   const l4 = family === 4 ? buildTcp4 : buildTcp6
   const counts: Record<string, number> = {}
-  for (let n = 0; n < 4_000; n++) {
+  for (let n = 0; n < 2_000; n++) {
     const packet = l4({
       ...{ source: stranger(n), destination: VIP[family], sourcePort: 5000, destinationPort: 80, flags: 2 },
       payload: new Uint8Array(random(30)),
@@ -525,7 +527,7 @@ test('damaged first packets: each is counted once, and goes on as it came or not
     assert.ok(verifyMappingTag(whole, 28, header, hostKey(header.hostIndex)))
   }
   assert.ok((counts.CLASSIFIED ?? 0) > 400, JSON.stringify(counts))
-  assert.ok((counts.NO_ROUTE ?? 0) > 40, JSON.stringify(counts))
+  assert.ok((counts.TRUNCATED ?? 0) > 100, JSON.stringify(counts))
 })
 
 test('damaged acknowledgements are not believed', () => {
@@ -533,7 +535,7 @@ test('damaged acknowledgements are not believed', () => {
   const { header } = lab.decode(lab.send(someone, portTo('redirected')).data)
   const right = lab.acknowledgement(header, 'redirected')
   let believed = 0
-  for (let n = 0; n < 4_000; n++) {
+  for (let n = 0; n < 2_000; n++) {
     const frame = mutate(right, random)
     const { data, counted } = lab.run(frame, 'edge_cluster')
     if (counted !== 'MAPPING_ACK') assert.equal(data, frame)
@@ -542,7 +544,7 @@ test('damaged acknowledgements are not believed', () => {
       believed++
     }
   }
-  assert.ok(believed > 40 && believed < 3_000, `${believed}`)
+  assert.ok(believed > 20 && believed < 1_500, `${believed}`)
 })
 
 test("mapping messages that are not for this flow table are the agent's", () => {

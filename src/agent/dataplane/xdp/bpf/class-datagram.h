@@ -173,9 +173,10 @@ __attribute__((noinline)) int class_hop(struct xdp_md *ctx, struct packet *p, __
 		return -COUNT_TTL_EXPIRED;
 	if (to_several(ctx))
 		return -COUNT_LINK_MULTICAST;
-	s->src.v4[0] = class_config.own4;
-	if (!config.tunnel4.w[3])
+	/* What follows it will be tunnelled, by addresses of its own family. */
+	if (!config.tunnel4.w[3] || !tunnel_address(p, &s->src))
 		return -COUNT_NO_HOST;
+	s->src.v4[0] = class_config.own4;
 	/* As the way there sees it. */
 	outer = *p;
 	outer.family = 4;
