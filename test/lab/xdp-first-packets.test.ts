@@ -51,13 +51,10 @@ const manyConnections = (vip: string, more: Partial<LabOptions>): Promise<void> 
       assertWhole(lab, result)
       const after = await counters(lab)
       const of = (counter: string): number => grown(before, after, counter, ['f1'])
-      // A SYN on the ports of a connection before is the agent's.
-      const ports = new Set(
-        lab.hosts.flatMap(({ name }) => accessLog(lab, name).map(line => line.clientPort)),
-      )
-      const classified = of('xdp_classified')
-      assert.ok(classified >= ports.size * 0.99, `${classified} first packets, ${ports.size} ports`)
-      assert.ok(ports.size >= CONNECTIONS * 0.95)
+      // A SYN on the ports of a connection before is the agent's, which counts it.
+      const firsts = of('xdp_classified') + of('forwarder_reused_flows')
+      assert.ok(firsts >= CONNECTIONS * 0.99, `${firsts} first packets`)
+      assert.ok(of('xdp_classified') >= CONNECTIONS * 0.9, `${of('xdp_classified')} by the kernel`)
       // What the first connections meet: neighbours that are not known yet, next hops.
       assert.ok(of('forwarder_slow_packets') < CONNECTIONS / 20, `${of('forwarder_slow_packets')} packets`)
       assert.ok(Math.abs(of('forwarder_new_flows') + of('forwarder_reused_flows') - CONNECTIONS) < 20)
@@ -67,7 +64,7 @@ const manyConnections = (vip: string, more: Partial<LabOptions>): Promise<void> 
         const p = capacity / 100
         const bound = 5 * Math.sqrt(CONNECTIONS * p * (1 - p))
         assert.ok(Math.abs(got[i]! - CONNECTIONS * p) < bound, `${lab.hosts[i]!.name} got ${got[i]}`)
-        const shown = hosts.find(({ name }) => name === lab.hosts[i]!.name)!.connections
+        const shown = hosts.find(({ name }) => name === lab.hosts[i]!.name)!.connections!
         assert.ok(Math.abs(shown - got[i]!) < 20, `${shown} connections shown, ${got[i]} requests`)
       })
       // Each one has ended, which the agent knows.
