@@ -38,6 +38,7 @@ import {
   buildTcp4,
   buildTcp6,
   buildUdp4,
+  buildUdp6,
   checksumFaults,
   FLAG,
   join,
@@ -320,6 +321,47 @@ test('UDP: a flow that goes on, and whose route has gone, stays at its host thou
   assert.is(lab.identifiers.owner(identifier), slot)
   assert.is(nameOf(lab.core.flows.host[slot]), 'sentBack')
   assert.is([...eachRoute(lab.embryos)].length, 0)
+  assertNoLeak()
+})
+
+test("while the agent holds packets of a flow, all that follow and the host's acknowledgement are its own", () => {
+  const frameOf = (sourcePort: number): Uint8Array =>
+    buildFrame(
+      (family === 4 ? buildUdp4 : buildUdp6)({
+        ...{ source: someone, destination: VIP[family], sourcePort, destinationPort: 53 },
+        payload: new Uint8Array(1400),
+      }),
+    )
+  const acknowledge = (port: number, packets: number): void => {
+    const header = lab.asked.at(-1)!
+    const answer = lab.acknowledgement(header, 'sentBack')
+    const passed = lab.run(answer, 'edge_cluster')
+    assert.is(passed.verdict, XDP.pass)
+    assert.equal(passed.data, answer)
+    assert.is(lab.send(someone, port, { protocol: 17 }).counted, 'NO_ROUTE')
+    lab.core.acknowledged(header, addressWords(HOSTS.sentBack.address[4])[3]!, performance.now())
+    assert.equal(lab.tunnelled.splice(0).length, packets)
+    assert.is(lab.send(someone, port, { protocol: 17 }).counted, 'SENT_BACK')
+    lab.first.drain()
+    assert.is(lab.core.flows.table.listOf(lab.identifiers.owner(header.identifier)), LIST.UDP_YOUNG)
+  }
+  // Too large for a mapping beside it, on the way that the agent knows.
+  const port = portTo('sentBack', 17)
+  lab.packet(frameOf(port))
+  const small = lab.send(someone, port, { protocol: 17 })
+  assert.equal([small.counted, small.verdict], ['NO_ROUTE', XDP.pass])
+  lab.packet(small.frame)
+  assert.is(lab.asked.length, 1)
+  acknowledge(port, 2)
+  // The kernel opened it, and its host has answered before the agent began to wait.
+  const other = portTo('sentBack', 17)
+  const { data, counted } = lab.send(someone, other, { protocol: 17 })
+  assert.is(counted, 'CLASSIFIED')
+  lab.first.drain()
+  const header = lab.decode(data).header
+  assert.is(lab.run(lab.acknowledgement(header, 'sentBack'), 'edge_cluster').counted, 'MAPPING_ACK')
+  lab.packet(frameOf(other), false)
+  acknowledge(other, 1)
   assertNoLeak()
 })
 

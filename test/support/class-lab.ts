@@ -17,6 +17,8 @@ import {
   type MappingHeader,
 } from '../../src/agent/dataplane/mapping-header.ts'
 import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
+import { parsePacket } from '../../src/agent/dataplane/packet.ts'
+import { createPacketRef, type PacketRef } from '../../src/agent/dataplane/packet-ref.ts'
 import { ClassPools } from '../../src/agent/dataplane/xdp/class-pools.ts'
 import type { FlowTables } from '../../src/agent/dataplane/xdp/embryos.ts'
 import { type ClassMaps, FirstPackets } from '../../src/agent/dataplane/xdp/first-packets.ts'
@@ -144,6 +146,9 @@ export class ClassLab {
   readonly family: Family
   readonly embryos: RouteTable
   readonly routes: RouteTable
+  /** Mapping messages that the agent sent, and the lengths of the packets that it tunnelled. */
+  readonly asked: MappingHeader[] = []
+  readonly tunnelled: number[] = []
   readonly #mapped: MappedArray[] = []
 
   private constructor(xdp: XdpLab, family: Family, embryoBuckets: Readonly<Record<Family, number>>) {
@@ -224,7 +229,9 @@ export class ClassLab {
       },
     }
     return {
-      ...{ plan: this.plan, output: {}, datagrams: { send: () => {} }, plumber, drops: new DropCounters() },
+      ...{ plan: this.plan, plumber, drops: new DropCounters() },
+      output: { tunnel: ({ length }: PacketRef) => this.tunnelled.push(length) },
+      datagrams: { send: (header: MappingHeader) => this.asked.push({ ...header }) },
       ...{ kernel: this.first, nowS: () => 0, epochChanged: () => {} },
     } as unknown as EngineParts
   }
@@ -299,6 +306,15 @@ export class ClassLab {
     return buildFrame(
       buildUdp4({ source, destination: OWN, sourcePort: PORT, destinationPort: PORT, payload: bytes }),
     )
+  }
+
+  /** The agent gets what the kernel passed; `reads`: after the events that the kernel has told. */
+  packet(frame: Uint8Array, reads = true): void {
+    const packet = createPacketRef()
+    Object.assign(packet, { buf: frame.slice(), offset: 14, length: frame.length - 14 })
+    if (parsePacket(packet.buf, 14, packet.length, packet.view) !== 0) throw new Error('no packet')
+    if (reads) this.first.drain()
+    this.core.packet(packet, performance.now())
   }
 
   /** Everything as the worker does it in a turn. */

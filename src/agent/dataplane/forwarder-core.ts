@@ -212,6 +212,7 @@ export class ForwarderCore {
   #hold(slot: number, packet: PacketRef, nowMs: number): void {
     if (!this.#held.hold(slot, packet, nowMs, nowMs + RETRY_MS)) return this.#ports.drop(DROP.HOLD_FULL)
     this.counters.heldPackets++
+    if (this.#held.queues.get(slot)?.packets.length === 1) this.#life.holds(slot)
   }
 
   /** The default route (R-A3): the packet travels to the classifier, or waits when it is too large. */
@@ -307,6 +308,7 @@ export class ForwarderCore {
       if (inactive) this.#ports.drop(DROP.INACTIVE)
       else this.#deliver(slot, packet)
     }
+    this.#life.holds(slot)
     this.flows.table.touch(slot, nowMs)
   }
 
@@ -412,8 +414,8 @@ export class ForwarderCore {
   tick(nowMs: number, maxWork = 4096): void {
     this.#identifiers.expire(nowMs, this.#life.tick(nowMs, maxWork))
     if (this.#held.size === 0) return
-    retryHeld(this.flows, this.#held, this.#directory, this.#mapping, this.#ports, nowMs, slot =>
-      this.#sendMappingOrFlush(slot, nowMs),
-    )
+    const retry = (slot: number): void => this.#sendMappingOrFlush(slot, nowMs)
+    const holds = (slot: number): void => this.#life.holds(slot)
+    retryHeld(this.flows, this.#held, this.#directory, this.#mapping, this.#ports, nowMs, retry, holds)
   }
 }

@@ -76,12 +76,13 @@ export class Embryos {
   }
 
   /** True: it is in. */
-  put(key: Uint32Array, at: number, { host, identifier, mapped }: KernelFlow): boolean {
+  put(key: Uint32Array, at: number, { host, identifier, mapped, held }: KernelFlow): boolean {
     const family = this.#of(key, at)
     if (family === null) return false
     const content = {
       identifier: identifier === 0 ? host * 2 ** 24 : identifier,
-      ...{ state: ROUTE_STATE.EMBRYONIC, generation: 0, mapped: mapped || identifier === 0, pinned: false },
+      state: held ? ROUTE_STATE.HELD : ROUTE_STATE.EMBRYONIC,
+      ...{ generation: 0, mapped: mapped || identifier === 0, pinned: false },
     }
     const { result, victim } = family.embryos.insert(family.key, content, this.#tick())
     if (victim !== null) {

@@ -145,6 +145,9 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 	if (value) {
 		if (class_closes(p))
 			return pass(COUNT_TCP_CONTROL);
+		/* None overtakes those that wait there. */
+		if (route_state(value) == ROUTE_HELD)
+			return class_pass(p);
 		host = route_host(value);
 	} else {
 		if (!class_opens(p))

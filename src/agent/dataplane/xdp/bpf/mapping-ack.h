@@ -50,7 +50,8 @@ static __always_inline int mapping_ack_take(const struct route_table *embryos, s
 	struct route_entry *entry = NULL;
 	__u64 value = route_find(embryos, &s->key, &entry);
 
-	if (!value || route_identifier(value) != identifier)
+	/* The agent waits for it, if it holds packets of the flow. */
+	if (!value || route_identifier(value) != identifier || route_state(value) == ROUTE_HELD)
 		return -1;
 	if (value & ROUTE_MAPPED)
 		return 0;
