@@ -9,7 +9,7 @@ import { IdentifierAllocator } from '../../src/agent/dataplane/identifiers.ts'
 import type { KernelFlow } from '../../src/agent/dataplane/kernel-flows.ts'
 import { createMappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
 import type { PacketRef } from '../../src/agent/dataplane/packet-ref.ts'
-import { directory, tcp, VIP, words } from '../support/cores.ts'
+import { directory, noResolution, tcp, VIP, words } from '../support/cores.ts'
 
 const it = suite("the kernel's flows in the agent's tables")
 const FIN = 1
@@ -31,6 +31,7 @@ const world = (capacity = 100) => {
     flows,
     identifiers,
     held,
+    resolution: noResolution(),
     directory: index,
     allotment: new HealthAllotment(index, 1, 2),
     settings: {
