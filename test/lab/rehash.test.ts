@@ -2,6 +2,7 @@
  * The router's hash changes under running connections, so that all of them come to another forwarder in their middle, while the share of hosts
  * is another one than when they began: no byte is lost (R-G7, decision 6).
  */
+// test-beside-others
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { suite } from 'uvu'

@@ -2,6 +2,7 @@
  * A host whose agent stops, and is killed: its kernel takes in new connections and acknowledges their mappings, so that full-size segments,
  * which do not fit behind a mapping header, get there too (bpf/learn-answer.h).
  */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { missingRoot, testIf } from '../support/skip.ts'
