@@ -4,7 +4,7 @@ import type { DamMessage, Origin } from '../../dam/types.ts'
 import { RateByKey } from '../../gossip/rate-by-key.ts'
 
 /** Bytes of one member, with a price a message. Members send at two thirds of it at most (outgoing.ts), but for what is urgent. */
-const RATE = { ratePerS: 6 * 1024 * 1024, burst: 8 * 1024 * 1024 }
+const RATE = { ratePerS: 3 * 1024 * 1024, burst: 8 * 1024 * 1024 }
 const MESSAGE_PRICE_BYTES = 128
 
 export class DamInbox {

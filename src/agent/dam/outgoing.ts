@@ -4,8 +4,8 @@
  */
 import { type Bucket, takeTokens } from '../../gossip/bucket.ts'
 
-/** About 160,000 atoms a second; a member takes more (inbox.ts), so it never refuses what comes at this pace. */
-const PACE = { ratePerS: 4 * 1024 * 1024, burst: 1024 * 1024 }
+/** About 80,000 atoms a second; a member takes more (inbox.ts), so it never refuses what comes at this pace. */
+const PACE = { ratePerS: 2 * 1024 * 1024, burst: 1024 * 1024 }
 /** Not more than this of a link's own queue. */
 const MOST_BACKLOG_BYTES = 256 * 1024
 /** More than these that wait for one member are dropped; digests make up for them. */

@@ -62,6 +62,7 @@ it('a good file, with the defaults', () => {
     mappings: 262144,
     heldPackets: 4096,
     atoms: 1_000_000,
+    affinity: 65_536,
   })
   assert.equal(config.timeouts, {
     embryonic: 10000,
