@@ -15,6 +15,7 @@ import { joinCluster, type ManagedSide } from './cluster/managed-side.ts'
 import { EventLog } from './events.ts'
 import { HealthSide } from './health/health-side.ts'
 import { Machines } from './machines.ts'
+import { OwnershipSide } from './ownership/ownership-side.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
@@ -76,6 +77,7 @@ class Agent {
   #links: PeerLinks | null = null
   #machines: Machines | null = null
   #health: HealthSide | null = null
+  #vips: OwnershipSide | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
   #traffic: TrafficMeter | null = null
@@ -107,7 +109,10 @@ class Agent {
     this.#side = side
     const course = side === null ? staticCourse(file as NodeConfig) : managedCourse(side.managed.situation)
     const packets = new PacketSide(course, this.#log, {
-      nodes: states => this.#machines?.update(states),
+      nodes: states => {
+        this.#machines?.update(states)
+        this.#vips?.machinesChanged()
+      },
       wanted: service => this.#health?.wanted(service),
       failed: message =>
         this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`)),
@@ -132,6 +137,13 @@ class Agent {
       orders: name => side?.managed.view.members.find(member => member.name === name)?.directives ?? [],
     })
     this.#health = health
+    const vips = new OwnershipSide(course.config, {
+      links,
+      machine: name => this.#machines!.of(name),
+      events: this.#events,
+      log: this.#log.child({ role: 'vips' }),
+    })
+    this.#vips = vips
     side?.managed.attach(links)
     if (side !== null) {
       const follower = new Follower({
@@ -142,6 +154,7 @@ class Agent {
         machines: this.#machines,
         ledger: side.managed.ledger,
         health,
+        vips,
         events: this.#events,
         log: this.#log,
       })
@@ -154,8 +167,9 @@ class Agent {
       this.#follower = follower
     }
     health.start()
+    vips.start()
     await links.start()
-    await this.#serve(links, packets, health)
+    await this.#serve(links, packets, health, vips)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
@@ -204,13 +218,19 @@ class Agent {
     return links
   }
 
-  async #serve(links: PeerLinks, packets: PacketSide, health: HealthSide): Promise<void> {
+  async #serve(
+    links: PeerLinks,
+    packets: PacketSide,
+    health: HealthSide,
+    vips: OwnershipSide,
+  ): Promise<void> {
     const { node } = this.#file
     const cluster = new ClusterApi({
       config: () => packets.config,
       revision: () => packets.revision,
       draining: () => this.#state === 'draining',
       machine: name => this.#machines!.of(name),
+      vipsOf: name => vips.heldBy(name),
       links,
       managed: this.#side?.managed ?? null,
       registerToken: registration => this.#side?.registerToken(registration),
@@ -225,6 +245,7 @@ class Agent {
       cluster,
       events: this.#events,
       health,
+      vips,
       traffic,
       state: () => this.#state,
     })
@@ -285,6 +306,7 @@ class Agent {
       this.#events.add('agent.stopping', 'info', this.#file.node.name, 'the agent drains and stops')
       this.#links?.setDraining(true)
       this.#health?.stopping()
+      await this.#vips?.leave()
       await this.#drain()
       this.#health?.stop('stopping')
       await this.#links?.goodbye('stopping')
@@ -293,6 +315,7 @@ class Agent {
       ['control', () => this.#control?.close()],
       ['applications', () => this.#app?.close()],
       ['health', () => this.#health?.stop(this.#keep ? null : 'stopping')],
+      ['virtual IPs', () => this.#vips?.stop(this.#keep)],
       ['packets', () => this.#packets?.stop(this.#keep)],
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],

@@ -9,6 +9,7 @@ import type {
   DropsData,
   EventRow,
   EventsData,
+  FailoverData,
   FlowsData,
   HealthData,
   HostsData,
@@ -36,6 +37,7 @@ import { tableName } from './dataplane/nft/ruleset.ts'
 import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
+import type { OwnershipSide } from './ownership/ownership-side.ts'
 import type { PacketSide } from './packet-side.ts'
 import { sumOfRates } from './rates.ts'
 import { askRemote } from './remote.ts'
@@ -64,6 +66,7 @@ export class View implements AgentView {
   readonly #cluster: ClusterApi
   readonly #events: EventLog
   readonly #health: HealthSide
+  readonly #vips: OwnershipSide
   readonly #traffic: TrafficMeter
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
@@ -76,6 +79,7 @@ export class View implements AgentView {
     cluster: ClusterApi
     events: EventLog
     health: HealthSide
+    vips: OwnershipSide
     traffic: TrafficMeter
     state: () => AgentState
   }) {
@@ -85,6 +89,7 @@ export class View implements AgentView {
     this.#cluster = parts.cluster
     this.#events = parts.events
     this.#health = parts.health
+    this.#vips = parts.vips
     this.#traffic = parts.traffic
     this.#state = parts.state
   }
@@ -146,6 +151,7 @@ export class View implements AgentView {
         ...links,
         ...this.#cluster.counters(),
         ...this.#health.counted(),
+        ...this.#vips.counters(),
       },
       memory: { rssBytes },
       functions: use,
@@ -192,6 +198,8 @@ export class View implements AgentView {
         vip: service.vip,
         port: service.port,
         protocol: service.protocol,
+        announce: service.announce ?? 'routed',
+        holder: service.announce === 'arp' ? this.#vips.holderOf(service.vip) : null,
         hosts: service.hosts.length,
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
         ...readyOf(shares.get(service.name)),
@@ -285,6 +293,9 @@ export class View implements AgentView {
   }
   leave(): Promise<void> {
     return this.#cluster.leave()
+  }
+  failover(body: Parameters<AgentView['failover']>[0]): Promise<FailoverData> {
+    return this.#vips.failover(body)
   }
   remote(node: string, path: string): ReturnType<AgentView['remote']> {
     return askRemote(this.#links, node, path)

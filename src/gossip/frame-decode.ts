@@ -22,6 +22,7 @@ import {
 } from './frame-format.ts'
 import { health } from './frame-health.ts'
 import { ledgerEntries, ledgerHashes } from './frame-ledger.ts'
+import { vips } from './frame-vips.ts'
 import { type FlowRecord, readRecord } from './records.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -144,6 +145,8 @@ export const decodeFrame = (content: Uint8Array): DecodedFrame | undefined => {
       return ledgerEntries(body)
     case FRAME.HEALTH:
       return health(body)
+    case FRAME.VIPS:
+      return vips(body)
     default:
       return type > LAST_TYPE ? undefined : badFrame(`frame of impossible type ${type}`)
   }

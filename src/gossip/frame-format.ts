@@ -44,6 +44,8 @@
  *
  * HEALTH (11), on links from version 3 on: 1 to MAX_HEALTH_BODY_BYTES, opaque here (health/codec-format.ts).
  *
+ * VIPS (16), on links from version 5 on, from forwarders: 1 to MAX_VIPS_BODY_BYTES, opaque here (ownership/codec.ts).
+ *
  * Receiver: 1. wait for 4 bytes, refuse a length of 0 or above the cap; 2. wait for that many bytes;
  * 3. refuse type 0, skip and count types above the known ones (a newer peer's); 4. decode the body, refuse it
  * if it is shorter or (but for HELLO and a version 2 HEARTBEAT) longer than its content. After a refusal nothing on that stream can be
@@ -64,18 +66,22 @@ export const FRAME = {
   LEDGER_WANT: 9,
   LEDGER_ENTRIES: 10,
   HEALTH: 11,
+  VIPS: 16,
 } as const
-export const LAST_TYPE: number = FRAME.HEALTH
+export const LAST_TYPE: number = FRAME.VIPS
 
 /** The versions of this protocol that this program speaks, both inclusive. */
 export const MIN_VERSION = 1
-export const MAX_VERSION = 4
+export const MAX_VERSION = 5
 /** From this version on a HEARTBEAT carries the digest. */
 export const DIGEST_VERSION = 2
 /** From this version on there are HEALTH frames; an older peer would skip them. */
 export const HEALTH_VERSION = 3
 /** From this version on a HEARTBEAT says within what time the next one follows; peers of an older one expect LIVENESS.heartbeatMs. */
 export const PACE_VERSION = 4
+
+/** From this version on there are VIPS frames. */
+export const VIPS_VERSION = 5
 
 export const LENGTH_BYTES = 4
 export const MAX_FRAME_BYTES = 320 * 1024
@@ -86,6 +92,7 @@ export const MAX_LEDGER_HASHES = 8192
 export const MAX_LEDGER_ENTRIES = 1024
 export const MAX_ENTRY_BYTES = 196_608
 export const MAX_HEALTH_BODY_BYTES = 262_144
+export const MAX_VIPS_BODY_BYTES = 262_144
 export const NAME_PATTERN = /^[a-z0-9-]{1,63}$/
 
 export const HELLO_FIXED_BYTES = 2 + 2 + 2 + 4 + 1
@@ -136,6 +143,8 @@ export type LedgerEntriesFrame = { type: 'ledger-entries'; entries: Uint8Array[]
 export type LedgerFrame = LedgerHashesFrame | LedgerEntriesFrame
 /** A health message as it came, not decoded. */
 export type HealthFrame = { type: 'health'; body: Uint8Array }
+/** A message about who holds VIPs as it came, not decoded. */
+export type VipsFrame = { type: 'vips'; body: Uint8Array }
 export type DecodedFrame =
   | HelloFrame
   | HeartbeatFrame
@@ -144,6 +153,7 @@ export type DecodedFrame =
   | BatchFrame
   | LedgerFrame
   | HealthFrame
+  | VipsFrame
 
 /** The role that a sender of records needs (R-A3, architecture decision 9). */
 export const SENDER_ROLE: Readonly<Record<BatchType, Role>> = {

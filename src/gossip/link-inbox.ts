@@ -9,6 +9,7 @@ import {
   type HelloFrame,
   PACE_VERSION,
   SENDER_ROLE,
+  VIPS_VERSION,
 } from './frame-format.ts'
 import { type GreetingRules, negotiated, refusalOf } from './greeting.ts'
 import type { Link } from './link.ts'
@@ -27,6 +28,8 @@ export interface InboxPorts {
 }
 
 export const speaksHealth = ({ version }: Peer): boolean => (version ?? 0) >= HEALTH_VERSION
+
+export const speaksVips = ({ version }: Peer): boolean => (version ?? 0) >= VIPS_VERSION
 
 export class Inbox {
   readonly frames: Listeners<[peer: string, frame: DecodedFrame]>
@@ -101,6 +104,9 @@ export class Inbox {
     else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
       this.#ports.count('frame_wrong_role')
     else if (frame.type === 'health' && !speaksHealth(peer)) this.#ports.count('frame_wrong_version')
+    else if (frame.type === 'vips' && !peer.config.roles.includes('forwarder'))
+      this.#ports.count('frame_wrong_role')
+    else if (frame.type === 'vips' && !speaksVips(peer)) this.#ports.count('frame_wrong_version')
     else this.frames.tell(peer.config.name, frame)
   }
 

@@ -13,12 +13,13 @@ import { Alarm } from './alarm.ts'
 import type { BusOptions } from './bus.ts'
 import type { DecodedFrame } from './frame-format.ts'
 import { isHealthFrame } from './frame-health.ts'
+import { isVipsFrame } from './frame-vips.ts'
 import { type GreetingRules, VERSIONS } from './greeting.ts'
 import { loadIdentity } from './identity.ts'
 import { Joins } from './joins.ts'
 import { Link } from './link.ts'
 import { type LinkCounter, newCounters } from './link-counters.ts'
-import { Inbox, speaksHealth } from './link-inbox.ts'
+import { Inbox, speaksHealth, speaksVips } from './link-inbox.ts'
 import { Voice } from './link-voice.ts'
 import type { PeerLinks, PeerLinksOptions } from './links-api.ts'
 import { listenError } from './listen-error.ts'
@@ -249,7 +250,7 @@ class Links implements PeerLinks {
       this.#count('send_dropped_down')
       return false
     }
-    if (isHealthFrame(frame) && !speaksHealth(peer)) {
+    if ((isHealthFrame(frame) && !speaksHealth(peer)) || (isVipsFrame(frame) && !speaksVips(peer))) {
       this.#count('send_dropped_version')
       return false
     }

@@ -34,7 +34,7 @@ export interface OwnershipPort {
   release(vip: string, claim: Claim): void
   /** The kernel's lease on all held VIPs begins anew. */
   renew(vips: readonly string[]): void
-  /** Some claim has changed: for listings, and for the disk, where claims must be before others hear of them. */
+  /** Some claim has changed: for the disk. */
   changed(): void
 }
 

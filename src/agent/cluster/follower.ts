@@ -5,6 +5,7 @@ import type { PeerLinks } from '../../gossip/links.ts'
 import type { EventLog } from '../events.ts'
 import type { HealthSide } from '../health/health-side.ts'
 import type { Machines } from '../machines.ts'
+import type { OwnershipSide } from '../ownership/ownership-side.ts'
 import type { PacketSide } from '../packet-side.ts'
 import { type Course, fingerprint } from './course.ts'
 
@@ -21,6 +22,7 @@ export interface FollowerParts {
   machines: Machines
   ledger: Ledger
   health: HealthSide
+  vips: OwnershipSide
   events: EventLog
   log: Logger
 }
@@ -56,6 +58,7 @@ export class Follower {
     try {
       const before = packets.config
       await packets.follow(course)
+      this.#parts.vips.follow(course.config)
       this.#parts.health.follow(course)
       await this.#parts.health.ready(before)
       links.setSelf({ roles: course.config.roles, epoch: packets.epoch })
