@@ -57,6 +57,26 @@ export class Members {
     return linked && standing !== null && (machine !== 'dead' || proven)
   }
 
+  /** VIPs, from now on or soon. */
+  willTake(member: Member): boolean {
+    return this.speaks(member) && !member.standing!.leaving
+  }
+
+  canTake(member: Member): boolean {
+    return this.willTake(member) && member.standing!.ready
+  }
+
+  /**
+   * Why it holds nothing any more; else when to ask again.
+   * @param silentMs after so much silence of its agent, its kernel has let go of everything
+   */
+  gone(member: Member, silentMs: number, nowMs: number): 'dead' | 'silent' | number {
+    if (this.isDead(member)) return 'dead'
+    if (member.linked) return Number.POSITIVE_INFINITY
+    const atMs = member.silentSinceMs + silentMs
+    return nowMs >= atMs ? 'silent' : atMs
+  }
+
   /** As this node tells it to others. */
   seen(): string[] {
     return this.all()
