@@ -22,7 +22,7 @@ import { Quiet } from './quiet.ts'
 import { leaseMs, type OwnershipTimes, renewMs, silentMs } from './settings.ts'
 import { Support } from './support.ts'
 import { Teller } from './teller.ts'
-import { type Claim, MAX_GENERATION_JUMP, type OwnershipMessage, type Standing } from './types.ts'
+import type { Claim, OwnershipMessage, Standing } from './types.ts'
 
 export class Ownership {
   readonly #self: string

@@ -1,4 +1,5 @@
 /** `shunt status|hosts|vips|flows|drops` against agents that run: text, --json, --watch, exit codes (shunt(1)). */
+// test-beside-others
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -124,7 +125,7 @@ it('the numbers are those of the traffic', async () => {
     [vips.length, web!.vip, web!.port, web!.protocol, web!.hosts, web!.live],
     [1, VIP, 80, 'tcp', 2, 2],
   )
-  const connections = hosts.reduce((sum, h) => sum + h.connections, 0)
+  const connections = hosts.reduce((sum, h) => sum + h.connections!, 0)
   assert.is(connections, web!.connections)
   assert.ok(connections >= REQUESTS && connections < REQUESTS + 10, `${connections} connections`)
 

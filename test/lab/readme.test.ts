@@ -3,6 +3,7 @@
  * fails ends the block; the one interactive program in it is looked at and quit by its key.
  */
 // test-timeout-ms: 240000
+// test-beside-others
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -121,6 +122,7 @@ testIf(
       }
       assert.match(outputs[0], /^h[123]\r?$/m)
       assert.match(outputs[0], /10\.20\.0\.11/)
+      assert.match(outputs[0], /[1-9]\d* packets?, \d+ lost/, 'the capture saw the connections beside it')
       assert.match(outputs[1], /capacity/)
       assert.match(outputs[1], /h3 is evicted/)
       assert.match(outputs[2], /^h[12]\r?$/m)

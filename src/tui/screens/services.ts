@@ -21,9 +21,10 @@ export const services: Screen = {
   sort: { column: 'service', reverse: false },
   rows: ({ vips }, history) =>
     vips.vips.map(row => {
-      // An agent of an earlier version, or of a node that chooses no hosts, knows only which agents are alive.
-      const ready = row.ready ?? row.live
-      const style = ready === 0 ? 'bad' : ready < row.hosts || row.fallback ? 'odd' : 'good'
+      // The agent of a node that chooses no hosts knows only which agents are alive.
+      const { ready } = row
+      const style =
+        (ready ?? row.live) === 0 ? 'bad' : (ready ?? row.live) < row.hosts || row.fallback ? 'odd' : 'good'
       const rate = latest(history, `service ${row.service}`)
       return {
         key: row.service,
@@ -32,9 +33,9 @@ export const services: Screen = {
           cell(addressPort(row.vip, row.port)),
           cell(row.protocol),
           cell(row.announce === 'arp' ? row.holder : (row.announce ?? null)),
-          cell(`${ready}/${row.hosts}`, { sort: ready, style }),
+          cell(`${ready ?? '-'}/${row.hosts}`, { sort: ready ?? -1, style }),
           cell(row.flows),
-          cell(short(row.connections), { sort: row.connections }),
+          cell(row.connections === null ? null : short(row.connections), { sort: row.connections ?? -1 }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
           ...rateCells(row.rates),
           { text: '', series: history.series[`service ${row.service}`] ?? [] },
