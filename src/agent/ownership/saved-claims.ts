@@ -1,5 +1,5 @@
 /** Claims of VIPs in the state directory: the next agent goes on with them. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Claim } from '../../ownership/types.ts'
@@ -24,6 +24,8 @@ export const readClaims = (stateDir: string): Claim[] => {
     return []
   }
 }
+
+export const forgetClaims = (stateDir: string): void => rmSync(pathOf(stateDir), { force: true })
 
 /** Whole, then renamed. Not waited for by the disk: what a crash of the machine takes away the others know. */
 export const writeClaims = (stateDir: string, claims: readonly Claim[]): void => {

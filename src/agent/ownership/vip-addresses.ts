@@ -13,7 +13,7 @@ const REPEATS_MS = [0, 100, 300, 1000, 3000, 10_000]
 /** And ever after: for who has missed all of it. */
 const RARELY_MS = 60_000
 
-const cidrOf = (vip: string): string => `${vip}/${vip.includes(':') ? 128 : 32}`
+export const cidrOf = (vip: string): string => `${vip}/${vip.includes(':') ? 128 : 32}`
 
 export class VipAddresses {
   readonly #log: Logger
