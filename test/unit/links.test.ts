@@ -13,6 +13,7 @@ import {
   encodeUnplumb,
   encodeVipsFrame,
   MAX_BATCH_RECORDS,
+  MAX_VERSION,
 } from '../../src/gossip/frames.ts'
 import { createPeerLinks } from '../../src/gossip/links.ts'
 import type { createLinkNode } from '../../src/gossip/node.ts'
@@ -51,7 +52,7 @@ it('three nodes find each other, and say who they are', async context => {
       lastHeardMs: 0,
       rttMs: 0,
       epoch: 102,
-      version: 4,
+      version: MAX_VERSION,
       digest: null,
       revision: null,
     },
