@@ -33,7 +33,7 @@ it('IPv6: an unsolicited advertisement to all nodes that overrides (RFC 4861, se
   )
   const message = frame.subarray(54)
   assert.is(message.subarray(0, 2).toString('hex'), '8800')
-  assert.is(message.subarray(4).toString('hex'), '20000000' + vip + '0201' + '020000000001')
+  assert.is(message.subarray(4).toString('hex'), `20000000${vip}0201020000000001`)
   // With the pseudo-header everything adds up to all ones (RFC 1071).
   const sum = [frame.subarray(22, 54), Buffer.from('000000200000003a', 'hex'), message]
     .flatMap(part => Array.from({ length: part.length / 2 }, (_, i) => part.readUInt16BE(i * 2)))
