@@ -12,9 +12,11 @@ import { ClusterApi } from './cluster/api.ts'
 import { type Course, managedCourse, staticCourse } from './cluster/course.ts'
 import { Follower } from './cluster/follower.ts'
 import { joinCluster, type ManagedSide } from './cluster/managed-side.ts'
+import { DamSide } from './dam/dam-side.ts'
 import { EventLog } from './events.ts'
 import { HealthSide } from './health/health-side.ts'
 import { Machines } from './machines.ts'
+import { OwnersSide } from './owners/owners-side.ts'
 import { OwnershipSide } from './ownership/ownership-side.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
@@ -28,6 +30,8 @@ const SETTLED_MS = 3000
 const DRAIN_POLL_MS = 100
 /** Two heartbeats: what peers sent before they heard of the drain has arrived by then. */
 const DRAIN_SETTLE_MS = 500
+/** For what is left to hand over to other members when the drain has taken all of its time, and before a node signs itself out. */
+const HAND_OVER_MS = 1_000
 
 /**
  * Runs an agent until SIGTERM or SIGINT, which end it after what is in flight has ended, at most `timeouts.drain`
@@ -78,6 +82,8 @@ class Agent {
   #machines: Machines | null = null
   #health: HealthSide | null = null
   #vips: OwnershipSide | null = null
+  #owners: OwnersSide | null = null
+  #dam: DamSide | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
   #traffic: TrafficMeter | null = null
@@ -114,6 +120,9 @@ class Agent {
         this.#vips?.machinesChanged()
       },
       wanted: service => this.#health?.wanted(service),
+      atoms: words => this.#dam?.atoms(words),
+      atomsLost: () => this.#dam?.atomsLost(),
+      resolve: words => this.#dam?.resolve(words),
       failed: message =>
         this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`)),
     })
@@ -125,6 +134,7 @@ class Agent {
     this.#machines = new Machines(this.#events, dead => {
       packets.machinesDead(dead)
       this.#health?.peersChanged()
+      this.#dam?.peersChanged()
     })
     await packets.start(links)
     const health = new HealthSide(course, {
@@ -144,6 +154,17 @@ class Agent {
       log: this.#log.child({ role: 'vips' }),
     })
     this.#vips = vips
+    const owners = new OwnersSide({ links, packets, health })
+    this.#owners = owners
+    const dam = new DamSide(course, {
+      links,
+      worker: packets.dataplane,
+      log: this.#log.child({ role: 'atoms' }),
+      owners: owners.questions,
+      isDead: name => this.#machines?.of(name).state === 'dead',
+      directory: () => packets.directory,
+    })
+    this.#dam = dam
     side?.managed.attach(links)
     if (side !== null) {
       const follower = new Follower({
@@ -155,6 +176,8 @@ class Agent {
         ledger: side.managed.ledger,
         health,
         vips,
+        owners,
+        dam,
         events: this.#events,
         log: this.#log,
       })
@@ -168,8 +191,9 @@ class Agent {
     }
     health.start()
     vips.start()
+    dam.start()
     await links.start()
-    await this.#serve(links, packets, health, vips)
+    await this.#serve(links, packets, health, vips, dam, owners)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
@@ -223,6 +247,8 @@ class Agent {
     packets: PacketSide,
     health: HealthSide,
     vips: OwnershipSide,
+    dam: DamSide,
+    owners: OwnersSide,
   ): Promise<void> {
     const { node } = this.#file
     const cluster = new ClusterApi({
@@ -246,7 +272,9 @@ class Agent {
       events: this.#events,
       health,
       vips,
+      dam,
       traffic,
+      owners,
       state: () => this.#state,
     })
     serveRemote(links, view, node.name, this.#log)
@@ -274,6 +302,8 @@ class Agent {
   async #leave(): Promise<void> {
     this.#leaving = true
     try {
+      // Once the others have heard of it they close their links.
+      await this.#dam?.leave(HAND_OVER_MS, () => this.#hurry)
       this.#side?.leave()
     } finally {
       // Also when it could not be saved: the others take this node for gone. The answer gets out first, and word of it to the peers.
@@ -308,14 +338,17 @@ class Agent {
       this.#health?.stopping()
       await this.#vips?.leave()
       await this.#drain()
+      await this.#drainAndHandOver()
       this.#health?.stop('stopping')
       await this.#links?.goodbye('stopping')
     }
     for (const [part, close] of [
       ['control', () => this.#control?.close()],
       ['applications', () => this.#app?.close()],
+      ['atoms', () => this.#dam?.stop()],
       ['health', () => this.#health?.stop(this.#keep ? null : 'stopping')],
       ['virtual IPs', () => this.#vips?.stop(this.#keep)],
+      ['owners', () => this.#owners?.stop()],
       ['packets', () => this.#packets?.stop(this.#keep)],
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],
@@ -329,6 +362,14 @@ class Agent {
       }
     }
     this.#log.info('agent stopped')
+  }
+
+  async #drainAndHandOver(): Promise<void> {
+    const boundMs = this.#packets?.config.timeouts.drain ?? 0
+    const untilMs = performance.now() + boundMs
+    await this.#drain()
+    const leftMs = Math.max(untilMs - performance.now(), Math.min(boundMs, HAND_OVER_MS))
+    await this.#dam?.leave(leftMs, () => this.#hurry)
   }
 
   /** Waits until no established flow passes through this node (peers stop choosing it meanwhile), within the bound. */

@@ -1,7 +1,7 @@
 /** The frame that carries one message about who holds VIPs (frame-format.ts); what is in it is for ownership/codec.ts. */
 import { BODY, bytesOf, frame } from './frame-encode.ts'
 import { badFrame } from './frame-error.ts'
-import { FRAME, LENGTH_BYTES, MAX_VIPS_BODY_BYTES, type VipsFrame } from './frame-format.ts'
+import { FRAME, MAX_VIPS_BODY_BYTES, type VipsFrame } from './frame-format.ts'
 
 /** 1 to 262,144 bytes. Throws RangeError. For peers of version 5: PeerLinks.send drops it for others. */
 export const encodeVipsFrame = (body: Uint8Array): Uint8Array => {
@@ -11,8 +11,6 @@ export const encodeVipsFrame = (body: Uint8Array): Uint8Array => {
   bytes.set(body, BODY)
   return bytes
 }
-
-export const isVipsFrame = (encoded: Uint8Array): boolean => encoded[LENGTH_BYTES] === FRAME.VIPS
 
 /** The body is a copy: the reader's buffer is used again. Throws SHUNT_ERR_FRAME. */
 export const vips = (body: DataView): VipsFrame => {

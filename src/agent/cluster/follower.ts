@@ -2,10 +2,12 @@ import type { Logger } from 'pino'
 import type { Ledger } from '../../cluster/ledger.ts'
 import { errorText } from '../../errors.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
+import type { DamSide } from '../dam/dam-side.ts'
 import type { EventLog } from '../events.ts'
 import type { HealthSide } from '../health/health-side.ts'
 import type { Machines } from '../machines.ts'
 import type { OwnershipSide } from '../ownership/ownership-side.ts'
+import type { OwnersSide } from '../owners/owners-side.ts'
 import type { PacketSide } from '../packet-side.ts'
 import { type Course, fingerprint } from './course.ts'
 
@@ -23,6 +25,8 @@ export interface FollowerParts {
   ledger: Ledger
   health: HealthSide
   vips: OwnershipSide
+  owners: Pick<OwnersSide, 'follow'>
+  dam: DamSide
   events: EventLog
   log: Logger
 }
@@ -60,6 +64,8 @@ export class Follower {
       await packets.follow(course)
       this.#parts.vips.follow(course.config)
       this.#parts.health.follow(course)
+      this.#parts.owners.follow()
+      this.#parts.dam.follow(course)
       await this.#parts.health.ready(before)
       links.setSelf({ roles: course.config.roles, epoch: packets.epoch })
       if (this.#followed === now) {
