@@ -17,6 +17,7 @@ import { EventLog } from './events.ts'
 import { HealthSide } from './health/health-side.ts'
 import { Machines } from './machines.ts'
 import { OwnersSide } from './owners/owners-side.ts'
+import { OwnershipSide } from './ownership/ownership-side.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
@@ -80,6 +81,7 @@ class Agent {
   #links: PeerLinks | null = null
   #machines: Machines | null = null
   #health: HealthSide | null = null
+  #vips: OwnershipSide | null = null
   #owners: OwnersSide | null = null
   #dam: DamSide | null = null
   #control: { close(): Promise<void> } | null = null
@@ -113,7 +115,10 @@ class Agent {
     this.#side = side
     const course = side === null ? staticCourse(file as NodeConfig) : managedCourse(side.managed.situation)
     const packets = new PacketSide(course, this.#log, {
-      nodes: states => this.#machines?.update(states),
+      nodes: states => {
+        this.#machines?.update(states)
+        this.#vips?.machinesChanged()
+      },
       wanted: service => this.#health?.wanted(service),
       atoms: words => this.#dam?.atoms(words),
       atomsLost: () => this.#dam?.atomsLost(),
@@ -142,6 +147,13 @@ class Agent {
       orders: name => side?.managed.view.members.find(member => member.name === name)?.directives ?? [],
     })
     this.#health = health
+    const vips = new OwnershipSide(course.config, {
+      links,
+      machine: name => this.#machines!.of(name),
+      events: this.#events,
+      log: this.#log.child({ role: 'vips' }),
+    })
+    this.#vips = vips
     const owners = new OwnersSide({ links, packets, health })
     this.#owners = owners
     const dam = new DamSide(course, {
@@ -163,6 +175,7 @@ class Agent {
         machines: this.#machines,
         ledger: side.managed.ledger,
         health,
+        vips,
         owners,
         dam,
         events: this.#events,
@@ -177,9 +190,10 @@ class Agent {
       this.#follower = follower
     }
     health.start()
+    vips.start()
     dam.start()
     await links.start()
-    await this.#serve(links, packets, health, dam, owners)
+    await this.#serve(links, packets, health, vips, dam, owners)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
@@ -232,6 +246,7 @@ class Agent {
     links: PeerLinks,
     packets: PacketSide,
     health: HealthSide,
+    vips: OwnershipSide,
     dam: DamSide,
     owners: OwnersSide,
   ): Promise<void> {
@@ -241,6 +256,7 @@ class Agent {
       revision: () => packets.revision,
       draining: () => this.#state === 'draining',
       machine: name => this.#machines!.of(name),
+      vipsOf: name => vips.heldBy(name),
       links,
       managed: this.#side?.managed ?? null,
       registerToken: registration => this.#side?.registerToken(registration),
@@ -255,6 +271,7 @@ class Agent {
       cluster,
       events: this.#events,
       health,
+      vips,
       dam,
       traffic,
       owners,
@@ -319,6 +336,8 @@ class Agent {
       this.#events.add('agent.stopping', 'info', this.#file.node.name, 'the agent drains and stops')
       this.#links?.setDraining(true)
       this.#health?.stopping()
+      await this.#vips?.leave()
+      await this.#drain()
       await this.#drainAndHandOver()
       this.#health?.stop('stopping')
       await this.#links?.goodbye('stopping')
@@ -328,6 +347,7 @@ class Agent {
       ['applications', () => this.#app?.close()],
       ['atoms', () => this.#dam?.stop()],
       ['health', () => this.#health?.stop(this.#keep ? null : 'stopping')],
+      ['virtual IPs', () => this.#vips?.stop(this.#keep)],
       ['owners', () => this.#owners?.stop()],
       ['packets', () => this.#packets?.stop(this.#keep)],
       ['cluster', () => this.#side?.stop()],

@@ -5,12 +5,14 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { NodeFile } from '../config/schema.ts'
 import { errorText, ShuntError } from '../errors.ts'
-import { deleteAddress, link } from '../os/netlink/route.ts'
+import { addresses, deleteAddress, link } from '../os/netlink/route.ts'
 import { deleteTable, hasTable } from '../os/nft.ts'
 import { SysctlGuard } from '../os/sysctl-guard.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
 import { forgetOwned, type OwnedAddress, readOwned } from './kernel-state.ts'
 import { removeLasting } from './lasting-state.ts'
+import { forgetClaims, readClaims } from './ownership/saved-claims.ts'
+import { cidrOf } from './ownership/vip-addresses.ts'
 import { lockState } from './state-lock.ts'
 
 export interface Flushed {
@@ -79,6 +81,7 @@ const removeAll = async (node: NodeFile['node']): Promise<Flushed> => {
       removed.push(`nftables table ${family} ${table}`)
     })
   await attempt('addresses', () => removeAddresses(join(node.stateDir, 'addresses.json'), removed))
+  await attempt('virtual IPs', () => removeVips(node, removed))
   await attempt('settings', () => {
     const path = join(node.stateDir, 'sysctls.json')
     if (!existsSync(path)) return
@@ -94,6 +97,17 @@ const removeAddresses = (path: string, removed: string[]): void => {
   for (const { link: device, cidr } of readOwned(path))
     if (wasThere({ link: device, cidr })) removed.push(`address ${cidr} of ${device}`)
   forgetOwned(path)
+}
+
+/** Those announced by ARP: on uplinks. */
+const removeVips = ({ name, stateDir }: NodeFile['node'], removed: string[]): void => {
+  const own = readClaims(stateDir).filter(({ holder }) => holder === name)
+  const vips = new Set(own.map(({ vip }) => vip))
+  const loopback = link('lo').index
+  for (const { interfaceIndex, address } of addresses())
+    if (vips.has(address) && interfaceIndex !== loopback && deleteAddress(interfaceIndex, cidrOf(address)))
+      removed.push(`virtual IP ${address}`)
+  forgetClaims(stateDir)
 }
 
 const wasThere = ({ link: device, cidr }: OwnedAddress): boolean => {

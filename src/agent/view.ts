@@ -10,6 +10,7 @@ import type {
   DropsData,
   EventRow,
   EventsData,
+  FailoverData,
   FlowsData,
   HealthData,
   HostsData,
@@ -39,6 +40,7 @@ import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
 import type { OwnersSide } from './owners/owners-side.ts'
+import type { OwnershipSide } from './ownership/ownership-side.ts'
 import type { PacketSide } from './packet-side.ts'
 import { sumOfRates } from './rates.ts'
 import { askRemote } from './remote.ts'
@@ -67,6 +69,7 @@ export class View implements AgentView {
   readonly #cluster: ClusterApi
   readonly #events: EventLog
   readonly #health: HealthSide
+  readonly #vips: OwnershipSide
   readonly #dam: DamSide
   readonly #traffic: TrafficMeter
   readonly #owners: OwnersSide
@@ -81,6 +84,7 @@ export class View implements AgentView {
     cluster: ClusterApi
     events: EventLog
     health: HealthSide
+    vips: OwnershipSide
     dam: DamSide
     traffic: TrafficMeter
     owners: OwnersSide
@@ -92,6 +96,7 @@ export class View implements AgentView {
     this.#cluster = parts.cluster
     this.#events = parts.events
     this.#health = parts.health
+    this.#vips = parts.vips
     this.#dam = parts.dam
     this.#traffic = parts.traffic
     this.#owners = parts.owners
@@ -156,6 +161,7 @@ export class View implements AgentView {
         ...links,
         ...this.#cluster.counters(),
         ...this.#health.counted(),
+        ...this.#vips.counters(),
         ...this.#owners.counted(),
         ...this.#dam.counted(),
       },
@@ -205,6 +211,8 @@ export class View implements AgentView {
         vip: service.vip,
         port: service.port,
         protocol: service.protocol,
+        announce: service.announce ?? 'routed',
+        holder: service.announce === 'arp' ? this.#vips.holderOf(service.vip) : null,
         hosts: service.hosts.length,
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
         ...readyOf(shares.get(service.name)),
@@ -302,6 +310,9 @@ export class View implements AgentView {
   }
   leave(): Promise<void> {
     return this.#cluster.leave()
+  }
+  failover(body: Parameters<AgentView['failover']>[0]): Promise<FailoverData> {
+    return this.#vips.failover(body)
   }
   remote(node: string, path: string): ReturnType<AgentView['remote']> {
     return askRemote(this.#links, node, path)

@@ -8,7 +8,8 @@ import type { NodesData } from '../control/types.ts'
 export default class Nodes extends NounCommand<NodesData> {
   static override summary = 'Show the nodes of the cluster, as this node sees them.'
   static override description =
-    `NODE is the machine, by probes that its kernel answers; AGENT the agent on it, by its heartbeats. CONFIG is the
+    `NODE is the machine, by probes that its kernel answers; AGENT the agent on it, by its heartbeats. VIPS counts the virtual IPs announced by ARP that it
+holds, as far as this node knows (forwarders do). CONFIG is the
 revision of the cluster document that it has in force; SYNC tells whether it knows the same of the cluster as this node. A role that
 (drains) was taken from the node, which still carries it out for its running flows. The exit code is 3
 when a node or an agent is dead.`
@@ -46,6 +47,7 @@ when a node or an agent is dead.`
         { head: 'NODE', cell: n => n.node, paint: paintState },
         { head: 'AGENT', cell: n => (n.draining ? 'draining' : n.agent), paint: paintState },
         { head: 'RTT', cell: n => duration(n.probeRttMs ?? n.agentRttMs), right: true },
+        { head: 'VIPS', cell: n => n.vips?.length ?? null, right: true },
         { head: 'CONFIG', cell: n => n.revision, right: true },
         { head: 'SYNC', cell: n => n.synced },
       ],

@@ -23,6 +23,7 @@ export const COMMANDS = {
   drops: () => import('./drops.ts'),
   events: () => import('./events.ts'),
   evict: () => import('./evict.ts'),
+  failover: () => import('./failover.ts'),
   flows: () => import('./flows.ts'),
   hosts: () => import('./hosts.ts'),
   init: () => import('./init.ts'),

@@ -1,6 +1,7 @@
 /** Rules of a static node file that span several places, and what other checks share; they run on a file whose every value is valid by itself. */
 import { addressPort } from '../address-port.ts'
 import { addressFault } from './address-fault.ts'
+import { announceProblems } from './announce.ts'
 import { MAX_HOSTS } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import { ipv6Lacks } from './ipv6-needs.ts'
@@ -202,7 +203,12 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
       if (wrong !== null) problems.push({ path: [...path, 'hosts', j, 'address'], message: wrong })
     })
   })
-  return [...problems, ...overloadProblems(config.overload), ...leaseProblems(config.timeouts)]
+  return [
+    ...problems,
+    ...announceProblems(config.services),
+    ...overloadProblems(config.overload),
+    ...leaseProblems(config.timeouts),
+  ]
 }
 
 /** A lease that ends only after the flow did would keep dead flows (decision 2). */

@@ -47,6 +47,8 @@ const byName = <T extends { name: string }>(list: readonly T[]): Map<string, T> 
 
 const endpointOf = (s: Service): string => `${addressPort(s.vip, s.port)}/${s.protocol}`
 
+const announceOf = ({ announce = 'routed' }: Service): string => announce
+
 /** Where the application itself listens. */
 const ownOf = ({ endpoint, port }: Service): string =>
   endpoint === undefined ? '-' : `${endpoint.address ?? 'own address'}:${endpoint.port ?? port}`
@@ -84,6 +86,7 @@ const serviceDifference = (from: Service, to: Service): string =>
   [
     endpointOf(from) === endpointOf(to) ? '' : `${endpointOf(from)} -> ${endpointOf(to)}`,
     from.pool === to.pool ? '' : `pool ${from.pool} -> ${to.pool}`,
+    announceOf(from) === announceOf(to) ? '' : `announce ${announceOf(from)} -> ${announceOf(to)}`,
     ownOf(from) === ownOf(to) ? '' : `endpoint ${ownOf(from)} -> ${ownOf(to)}`,
     ...valueDifferences(checksOf(from), checksOf(to)),
   ]

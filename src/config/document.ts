@@ -8,6 +8,7 @@ import { addressPort } from '../address-port.ts'
 import { ShuntError } from '../errors.ts'
 import { addressFault } from './address-fault.ts'
 import { affinity } from './affinity.ts'
+import { announceProblems } from './announce.ts'
 import { leaseProblems, type Problem, unique } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
 import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name, sessions } from './fields.ts'
@@ -135,7 +136,12 @@ export const checkDocument = (doc: ClusterDocument): Problem[] => {
   checkServices(doc, problems)
   const routeLease = doc.timeouts.routeLease ?? timeoutFields.routeLease.parse(undefined)
   const tcpIdle = doc.timeouts.tcpIdle ?? timeoutFields.tcpIdle.parse(undefined)
-  return [...problems, ...overloadProblems(doc.overload), ...leaseProblems({ routeLease, tcpIdle })]
+  return [
+    ...problems,
+    ...announceProblems(doc.services),
+    ...overloadProblems(doc.overload),
+    ...leaseProblems({ routeLease, tcpIdle }),
+  ]
 }
 
 /** The last text that was found right, which an agent is asked about again and again; the large ones take long. */

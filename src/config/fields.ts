@@ -90,6 +90,10 @@ export const linkName = z
   .regex(/^[^\s/:\0]{1,15}$/, { error: 'must be the name of a network interface (1 to 15 characters)' })
 export const roles = z.array(z.enum(ROLES)).min(1).max(ROLES.length)
 
+/** How the network in front of the forwarders finds a VIP (R-A6). */
+export const ANNOUNCES = ['routed', 'arp'] as const
+export type Announce = (typeof ANNOUNCES)[number]
+
 /** Fields of a service that say where clients find it. */
 export const endpoint = {
   name: name('Name of the service, unique.'),
@@ -101,5 +105,11 @@ export const endpoint = {
     .describe('The virtual IP that clients address: IPv4, or IPv6 as RFC 5952 writes it.'),
   port: port('Port that clients address.'),
   protocol: z.enum(PROTOCOLS).describe('Transport protocol.'),
+  announce: z
+    .enum(ANNOUNCES)
+    .optional()
+    .describe(
+      "How packets for the virtual IP find a forwarder: routed (a router sends them, to one or several), or arp (it lies in the network of the forwarders' uplinks: one of them holds it and answers ARP, or neighbour discovery, for it). The same in all services of a virtual IP. Default: routed.",
+    ),
 }
 export const capacity = whole(0, 99, 'Unit-less relative capacity; 0 takes no new connections.').default(50)

@@ -47,6 +47,11 @@ const nodeSection = z
     appSocket: file('Unix socket at which applications of this machine ask about themselves.').default(
       DEFAULT_APP_SOCKET,
     ),
+    vipWeight: whole(
+      0,
+      99,
+      'Forwarders only: its share of the virtual IPs that are announced by ARP, in proportion to those of the others; 0 holds one only by order, or when there is no other. Default: 50.',
+    ).optional(),
     cgroup: z
       .union([z.literal('own'), file('')])
       .describe(
@@ -199,8 +204,13 @@ export const timeoutFields = {
   unattended: whole(
     0,
     DAY_MS,
-    'With XDP: how long the kernel goes on choosing hosts for new connections, and taking them in, while no agent is there.',
+    'How long the kernel goes on by itself while no agent is there: with XDP in choosing hosts for new connections and taking them in, with announce arp in holding virtual IPs.',
   ).default(30_000),
+  vipHold: whole(
+    0,
+    DAY_MS,
+    'With announce arp: how long all forwarders must have been there before virtual IPs are moved to even out their shares.',
+  ).default(60_000),
   drain: whole(0, DAY_MS, 'How long a stopping agent lets work in flight end.').default(10_000),
 }
 const timeouts = z.strictObject(timeoutFields).prefault({}).describe('Times in milliseconds.')

@@ -14,6 +14,7 @@ import type {
   ConfigHistoryData,
   DropsData,
   EventsData,
+  FailoverData,
   FlowsData,
   HostsData,
   NodesData,
@@ -112,6 +113,12 @@ const vips = describes<VipsData>()(
         port: z.int().min(1).max(65_535),
         protocol: text,
         hosts: count,
+        announce: z.enum(['arp', 'routed']),
+        holder: text
+          .nullable()
+          .describe(
+            'Forwarder that holds the virtual IP; null: none, not known to this node (it is no forwarder), or not announced by ARP.',
+          ),
         live: count.describe('Hosts of the service whose agents are alive.'),
         ready: count
           .nullable()
@@ -138,6 +145,16 @@ const vips = describes<VipsData>()(
         rates,
       }),
     ),
+  }),
+)
+
+const failover = describes<FailoverData>()(
+  z.object({
+    vip: text,
+    from: text.nullable().describe('Who held it before; null: nobody.'),
+    to: text,
+    changed: z.boolean(),
+    tookMs: z.number().min(0).describe('From the order until the new holder said that it answers for it.'),
   }),
 )
 
@@ -213,6 +230,12 @@ const nodes = describes<NodesData>()(
             }),
           )
           .describe("The operator's orders about its applications."),
+        vips: z
+          .array(text)
+          .nullable()
+          .describe(
+            'Virtual IPs announced by ARP that it holds, as far as the node that answers knows; null: that node is no forwarder, or there are none.',
+          ),
         synced: z.boolean().describe('Holds the same statements as the node that answers.'),
         joinedAt: z.iso.datetime().nullable().describe('ISO 8601; null in a static cluster.'),
       }),
@@ -308,6 +331,8 @@ const events = describes<EventsData>()(
             'agent.stopping',
             'state.unsaved',
             'state.saved',
+            'vip.held',
+            'vip.released',
           ])
           .describe('More kinds may come.'),
         severity: z.enum(['info', 'warning', 'error']),
@@ -368,6 +393,7 @@ export const ANSWER_DATA = {
   'shunt.submit/1': submit,
   'shunt.token/1': done,
   'shunt.leave/1': done,
+  'shunt.failover/1': failover,
   'shunt.whoami/1': whoami,
   'shunt.report/1': report,
 } as const

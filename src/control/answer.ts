@@ -99,6 +99,7 @@ const giveOrder = async (view: AgentView, order: Order, body: unknown): Promise<
   const { parseOrder } = await import('./orders.ts')
   const parsed = parseOrder(order, body)
   if (parsed.order === 'statements') return view.submit(parsed.body)
+  if (parsed.order === 'failover') return view.failover(parsed.body)
   await (parsed.order === 'tokens' ? view.registerToken(parsed.body) : view.leave())
   return {}
 }

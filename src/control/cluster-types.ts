@@ -34,6 +34,8 @@ export interface NodeRow {
   rolesRevision: number
   /** Operator's orders about its applications, in order of `app`; those that were withdrawn too (state active), for their revisions. */
   directives: DirectiveOrder[]
+  /** VIPs announced by ARP that it holds, as far as the node that answers knows; `null`: that node is no forwarder, or there are none. */
+  vips: string[] | null
   /** Whether it holds the same statements as the node that answers. */
   synced: boolean
   /** ISO 8601; `null` in a static cluster. */
@@ -122,6 +124,8 @@ export type EventKind =
   | 'agent.stopping'
   | 'state.unsaved'
   | 'state.saved'
+  | 'vip.held'
+  | 'vip.released'
 
 export interface EventRow {
   /** Counts from 1 since the agent started. */

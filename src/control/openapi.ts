@@ -138,6 +138,8 @@ const ORDERS: Record<Order, string> = {
   tokens: 'Makes this node take machines that come with the token.',
   leave:
     "Signs this node out of the cluster; its agent drains and ends. Needs no operator's signature: whoever may use the socket may do it.",
+  failover:
+    "Moves a virtual IP that is announced by ARP to another forwarder, and waits until that one has it. Asked of a forwarder; needs no operator's signature.",
 }
 
 const lookItem = ({ schema, summary, parameters }: Look, before: Json[] = []): Json => ({

@@ -2,12 +2,13 @@
 import { shapeFault } from '../cluster/statement-shape.ts'
 import { ShuntError } from '../errors.ts'
 import { ORDER_BODIES } from './schemas.ts'
-import type { Order, SubmitBody, TokenRegistration } from './types.ts'
+import type { FailoverBody, Order, SubmitBody, TokenRegistration } from './types.ts'
 
 export type ParsedOrder =
   | { order: 'statements'; body: SubmitBody }
   | { order: 'tokens'; body: TokenRegistration }
   | { order: 'leave' }
+  | { order: 'failover'; body: FailoverBody }
 
 /** A message may repeat a key of the body. */
 const MAX_FAULT = 500

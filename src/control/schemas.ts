@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { statementShape, tokenShape } from '../cluster/statement-shape.ts'
-import type { Order, SubmitBody, TokenRegistration } from './types.ts'
+import type { FailoverBody, Order, SubmitBody, TokenRegistration } from './types.ts'
 
 const KEY = /^(?:[A-Za-z0-9+/]{43}=|[A-Za-z0-9_-]{43})$/
 
@@ -25,8 +25,20 @@ export const tokenRegistration = z
 
 export const leaveBody = z.strictObject({}).describe('Nothing: an empty object.')
 
+export const failoverBody = z
+  .strictObject({
+    vip: z.union([z.ipv4(), z.ipv6()]).describe('A virtual IP that is announced by ARP.'),
+    to: z
+      .string()
+      .regex(/^[a-z0-9-]{1,63}$/)
+      .optional()
+      .describe('Name of a forwarder; left out: the one that would take it if its holder died.'),
+  })
+  .describe('A virtual IP and where it is wanted.') satisfies z.ZodType<FailoverBody>
+
 export const ORDER_BODIES = {
   statements: submitBody,
   tokens: tokenRegistration,
   leave: leaveBody,
+  failover: failoverBody,
 } as const satisfies Record<Order, z.ZodType>

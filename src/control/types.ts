@@ -124,6 +124,10 @@ export interface VipStatus {
   port: number
   protocol: string
   hosts: number
+  /** `arp`: one forwarder holds the VIP; `routed`: a router sends its packets. */
+  announce: 'arp' | 'routed'
+  /** Forwarder that holds the VIP; `null`: none, not known to this node (it is no forwarder), or not announced by ARP. */
+  holder: string | null
   /** Hosts of the service that are alive. */
   live: number
   /** Those that this node may give new connections now; `null` where it is no load balancing unit. */
@@ -140,6 +144,22 @@ export interface VipStatus {
 }
 export interface VipsData {
   vips: VipStatus[]
+}
+
+export interface FailoverBody {
+  vip: string
+  /** Name of a forwarder; left out: the one that would take it if its holder died. */
+  to?: string | undefined
+}
+export interface FailoverData {
+  vip: string
+  /** Who held it before; `null`: nobody. */
+  from: string | null
+  to: string
+  /** Whether it moved. */
+  changed: boolean
+  /** From the order until the new holder said that it answers for the VIP. */
+  tookMs: number
 }
 
 export interface FlowStatus {
@@ -218,6 +238,11 @@ export interface AgentView {
   registerToken(registration: TokenRegistration): Promise<void>
   /** Signs this node out of the cluster; the agent drains and ends afterwards. */
   leave(): Promise<void>
+  /**
+   * Moves a VIP to another forwarder, and waits until it has it.
+   * @throws ShuntError SHUNT_ERR_USAGE, SHUNT_ERR_GUARD, SHUNT_ERR_PEER
+   */
+  failover(body: FailoverBody): Promise<FailoverData>
   /** GET of a path such as `/v1/flows?limit=5` at another node's agent: the JSON text of its envelope. */
   remote(node: string, path: string): Promise<{ status: number; body: string }>
 }
@@ -249,6 +274,7 @@ export const ORDER_SCHEMAS = {
   statements: 'shunt.submit/1',
   tokens: 'shunt.token/1',
   leave: 'shunt.leave/1',
+  failover: 'shunt.failover/1',
 } as const
 export type Order = keyof typeof ORDER_SCHEMAS
 export const ERROR_SCHEMA = 'shunt.error/1'

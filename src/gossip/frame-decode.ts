@@ -24,6 +24,7 @@ import {
 import { health } from './frame-health.ts'
 import { ledgerEntries, ledgerHashes } from './frame-ledger.ts'
 import { owned, whoOwns } from './frame-owners.ts'
+import { vips } from './frame-vips.ts'
 import { type FlowRecord, readRecord } from './records.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -146,6 +147,8 @@ export const decodeFrame = (content: Uint8Array): DecodedFrame | undefined => {
       return ledgerEntries(body)
     case FRAME.HEALTH:
       return health(body)
+    case FRAME.VIPS:
+      return vips(body)
     case FRAME.WHO_OWNS:
       return whoOwns(body)
     case FRAME.OWNED:

@@ -57,6 +57,8 @@
  * | zero        |L|   L it leaves
  * +---------------+
  *
+ * VIPS (16), on links from version 5 on: 1 to MAX_VIPS_BODY_BYTES, opaque here (ownership/codec.ts).
+ *
  * Receiver: 1. wait for 4 bytes, refuse a length of 0 or above the cap; 2. wait for that many bytes;
  * 3. refuse type 0, skip and count types above the known ones (a newer peer's); 4. decode the body, refuse it
  * if it is shorter or (but for HELLO and a version 2 HEARTBEAT) longer than its content. After a refusal nothing on that stream can be
@@ -81,8 +83,9 @@ export const FRAME = {
   WHO_OWNS: 13,
   OWNED: 14,
   ATOM_MEMBER: 15,
+  VIPS: 16,
 } as const
-export const LAST_TYPE: number = FRAME.ATOM_MEMBER
+export const LAST_TYPE: number = FRAME.VIPS
 
 /** The versions of this protocol that this program speaks, both inclusive. */
 export const MIN_VERSION = 1
@@ -98,6 +101,9 @@ export const OWNERS_VERSION = 5
 /** From this version on there are ATOM_MEMBER and ATOMS frames; peers of an older one are no members of the atom manager. */
 export const ATOMS_VERSION = 5
 
+/** From this version on there are VIPS frames. */
+export const VIPS_VERSION = 5
+
 export const LENGTH_BYTES = 4
 export const MAX_FRAME_BYTES = 320 * 1024
 export const MAX_BATCH_RECORDS = 4096
@@ -107,6 +113,7 @@ export const MAX_LEDGER_HASHES = 8192
 export const MAX_LEDGER_ENTRIES = 1024
 export const MAX_ENTRY_BYTES = 196_608
 export const MAX_HEALTH_BODY_BYTES = 262_144
+export const MAX_VIPS_BODY_BYTES = 262_144
 export const MAX_OWNER_KEYS = 256
 export const MAX_ATOMS_BODY_BYTES = 262_144
 export const NAME_PATTERN = /^[a-z0-9-]{1,63}$/
@@ -161,6 +168,8 @@ export type LedgerEntriesFrame = { type: 'ledger-entries'; entries: Uint8Array[]
 export type LedgerFrame = LedgerHashesFrame | LedgerEntriesFrame
 /** A health message as it came, not decoded. */
 export type HealthFrame = { type: 'health'; body: Uint8Array }
+/** A message about who holds VIPs as it came, not decoded. */
+export type VipsFrame = { type: 'vips'; body: Uint8Array }
 /** Flow keys of ten words. */
 export type WhoOwnsFrame = { type: 'who-owns'; id: number; keys: Uint32Array[] }
 export type OwnedFrame = { type: 'owned'; id: number; owned: boolean[] }
@@ -180,6 +189,7 @@ export type DecodedFrame =
   | BatchFrame
   | LedgerFrame
   | HealthFrame
+  | VipsFrame
   | WhoOwnsFrame
   | OwnedFrame
   | AtomMemberFrame
@@ -192,6 +202,7 @@ export const SENDER_ROLES: Readonly<Partial<Record<DecodedFrame['type'], readonl
   ended: ['forwarder'],
   'who-owns': ['forwarder', 'classifier'],
   owned: ['host'],
+  vips: ['forwarder'],
 }
 
 /** Versions of a link from which on there are frames of these types. */
@@ -201,6 +212,7 @@ export const TYPE_VERSION: Readonly<Record<number, number>> = {
   [FRAME.ATOM_MEMBER]: ATOMS_VERSION,
   [FRAME.WHO_OWNS]: OWNERS_VERSION,
   [FRAME.OWNED]: OWNERS_VERSION,
+  [FRAME.VIPS]: VIPS_VERSION,
 }
 
 /** Roles of which a member of the atom manager has one: its frames go only to and from those (R-C4). */

@@ -39,6 +39,7 @@ const LATER: Readonly<Partial<Record<DecodedFrame['type'], number>>> = {
   'atom-member': FRAME.ATOM_MEMBER,
   'who-owns': FRAME.WHO_OWNS,
   owned: FRAME.OWNED,
+  vips: FRAME.VIPS,
 }
 
 export const mayHaveAtoms = ({ config }: Peer): boolean =>

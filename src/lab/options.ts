@@ -1,4 +1,5 @@
 /** What a lab may be asked to look like, and the bounds of that. Pure. */
+import { ANNOUNCES, type Announce } from '../config/fields.ts'
 import type { Protocol } from '../config/schema.ts'
 import { ShuntError } from '../errors.ts'
 
@@ -22,6 +23,8 @@ export interface LabService {
   vip: string
   port: number
   protocol: Protocol
+  /** Default: that of the lab. */
+  announce?: Announce
 }
 
 export interface TopologyOptions {
@@ -43,6 +46,8 @@ export interface TopologyOptions {
   capacities: number[]
   /** Of all links, in bytes; 1280 to 9000. */
   mtu: number
+  /** `arp`: the router has no routes to virtual IPs, it asks for them by ARP, and one forwarder holds each. Default routed. */
+  announce?: Announce
 }
 
 /** That of `shunt lab up --ipv6`. */
@@ -81,6 +86,8 @@ export const checkOptions = (o: TopologyOptions): void => {
   if (o.capacities.length === 0) refuse('a lab needs the capacity of at least one host (0 to 99)')
   if (!Number.isInteger(o.mtu) || o.mtu < 1280 || o.mtu > 9000)
     refuse(`the links of a lab carry packets of 1280 to 9000 bytes, not ${o.mtu}`)
+  if (o.announce !== undefined && !ANNOUNCES.includes(o.announce))
+    refuse(`virtual IPs are announced by ${ANNOUNCES.join(', ')}, not by ${o.announce}`)
   for (const c of o.capacities)
     if (!Number.isInteger(c) || c < 0 || c > 99) refuse(`a capacity is a whole number of 0 to 99, not ${c}`)
 }

@@ -6,10 +6,11 @@
  *    client2 ─┴─ [router: br1] router eth0 ─┼─ c1 (classifier)     [switch: br0], one plain L2
  *       10.20.0.0/24                        └─ h1 (host)           10.10.0.0/24, tunnel 10.10.1.0/24
  *
- * Clients know only the router; the router sends a virtual IP to all forwarders by ECMP; hosts answer straight
+ * Clients know only the router; the router sends a virtual IP to all forwarders by ECMP, or, announced by ARP, to the one that holds it; hosts answer straight
  * to the router. Where a service is of IPv6, or `ipv6` asks for it, all of it has IPv6 beside: fd10:20:: clients, fd10:10:: cluster,
  * fd10:11:: tunnel, with the same last part. Everything is inside namespaces of the lab's own, so labs may stand side by side.
  */
+import { arpVips } from '../config/announce.ts'
 import type { Role } from '../config/schema.ts'
 import { ShuntError } from '../errors.ts'
 import { type Combine, checkOptions, type LabService, type TopologyOptions } from './options.ts'
@@ -116,6 +117,7 @@ const members = (o: TopologyOptions): Member[] => {
 /** @throws ShuntError SHUNT_ERR_LAB when an option is out of range. */
 export const planLab = (options: TopologyOptions): LabPlan => {
   checkOptions(options)
+  const arp = options.announce === 'arp'
   const ipv6 = (options.ipv6 ?? false) || options.services.some(({ vip }) => vip.includes(':'))
   const quiet = ipv6 ? WITH_IPV6 : QUIET
   const six = (value: string): string | null => (ipv6 ? value : null)
@@ -173,7 +175,9 @@ export const planLab = (options: TopologyOptions): LabPlan => {
   const plan: LabPlan = {
     name: options.name,
     combine: options.combine,
-    services: options.services,
+    services: arp
+      ? options.services.map(service => ({ announce: 'arp' as const, ...service }))
+      : options.services,
     mtu: options.mtu,
     places: [],
   }
@@ -195,9 +199,11 @@ export const planLab = (options: TopologyOptions): LabPlan => {
       ...only6<[string, string]>(['eth0', `${CLUSTER_NET6}1/64`], ['br1', `${CLIENT_NET6}1/64`]),
     ],
     routes: [
-      ...[TUNNEL_ROUTE, wayTo(VIP_NET, hopsOf(VIP_NET, forwarders))],
-      ...only6(TUNNEL_ROUTE6, wayTo(VIP_NET6, hopsOf(VIP_NET6, forwarders))),
-      ...vips(options.services).map(vip => vipRoute(vip, hopsOf(vip, forwarders))),
+      ...[TUNNEL_ROUTE, arp ? onLink(VIP_NET) : wayTo(VIP_NET, hopsOf(VIP_NET, forwarders))],
+      ...only6(TUNNEL_ROUTE6, arp ? onLink(VIP_NET6) : wayTo(VIP_NET6, hopsOf(VIP_NET6, forwarders))),
+      ...vips(options.services).map(vip =>
+        arpVips(plan.services).includes(vip) ? onLink(wholeOf(vip)) : vipRoute(vip, hopsOf(vip, forwarders)),
+      ),
     ],
     sysctls: {
       ...quiet,
@@ -246,8 +252,12 @@ const cable =
 export const vips = (services: LabService[]): string[] => [...new Set(services.map(s => s.vip))]
 
 /** The router's way to a virtual IP, as arguments of `ip route add|replace`. */
-export const vipRoute = (vip: string, forwarders: string[]): string =>
-  wayTo(`${vip}/${vip.includes(':') ? 128 : 32}`, forwarders)
+export const vipRoute = (vip: string, forwarders: string[]): string => wayTo(wholeOf(vip), forwarders)
+
+const wholeOf = (vip: string): string => `${vip}/${vip.includes(':') ? 128 : 32}`
+
+/** In the rack's own network: its holder is asked for. */
+const onLink = (prefix: string): string => `${prefix} dev eth0`
 
 /** The forwarders' addresses of the family of `ip`. */
 const hopsOf = (ip: string, forwarders: readonly PlacePlan[]): string[] =>

@@ -130,7 +130,14 @@ const makePlan = (directory: Directory): DataplanePlan => ({
     affinity: 1_024,
     atoms: 16,
   },
-  timeouts: { ...TIMEOUTS, quarantine: 60_000, routeLease: 60_000, unattended: 30_000, drain: 0 },
+  timeouts: {
+    ...TIMEOUTS,
+    quarantine: 60_000,
+    routeLease: 60_000,
+    unattended: 30_000,
+    vipHold: 60_000,
+    drain: 0,
+  },
 })
 
 export interface Sent {

@@ -17,6 +17,8 @@ import type {
   EventRow,
   EventsData,
   EventsQuery,
+  FailoverBody,
+  FailoverData,
   FlowsData,
   FlowsQuery,
   HealthData,
@@ -94,6 +96,8 @@ export const VIPS: VipsData = {
       vip: '10.99.0.1',
       port: 80,
       protocol: 'tcp',
+      announce: 'routed',
+      holder: null,
       hosts: 2,
       live: 1,
       ready: 1,
@@ -314,6 +318,7 @@ const nodeRow = {
   revision: 2,
   rolesRevision: 0,
   directives: [] as DirectiveOrder[],
+  vips: null,
   synced: true,
   joinedAt: '2026-03-01T08:00:00.000Z',
 } as const
@@ -564,6 +569,12 @@ export class FakeView implements AgentView {
     this.tokens.push(registration)
     return this.#answer(undefined)
   }
+  failovers: FailoverBody[] = []
+  async failover(body: FailoverBody): Promise<FailoverData> {
+    this.failovers.push(body)
+    return { vip: body.vip, from: 'f1', to: body.to ?? 'f2', changed: true, tookMs: 4 }
+  }
+
   leave(): Promise<void> {
     this.leaves++
     return this.#answer(undefined)

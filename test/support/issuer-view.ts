@@ -39,6 +39,7 @@ export class IssuerView extends FakeView {
         tunnel6: m.tunnel6 ?? null,
         roles: m.roles,
         retiring: [],
+        vips: null,
         rolesRevision: m.rolesRevision,
         directives: m.directives,
         self: m.id === this.#issuer.signer.id,

@@ -58,6 +58,7 @@ const TIMEOUTS = {
   quarantine: 8000,
   routeLease: 4000,
   unattended: 30_000,
+  vipHold: 60_000,
   drain: 0,
 }
 const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64, affinity: 64, atoms: 256 }

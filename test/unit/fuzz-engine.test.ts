@@ -122,6 +122,7 @@ const makePlan = (kind: Kind): DataplanePlan => {
       quarantine: 8000,
       routeLease: 4000,
       unattended: 30_000,
+      vipHold: 60_000,
       drain: 0,
     },
   }

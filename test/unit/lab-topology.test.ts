@@ -149,6 +149,16 @@ it('routes the whole net of virtual IPs, below what is said of one of them', () 
   assert.ok(placeOf(plan({ forwarders: 1 }), 'router').routes.includes('10.99.0.0/24 via 10.10.0.11'))
 })
 
+it('asks for virtual IPs that are announced by ARP, and the nodes know it', () => {
+  const p = plan({ announce: 'arp', ipv6: true })
+  const { routes } = placeOf(p, 'router')
+  for (const route of ['10.99.0.0/24 dev eth0', '10.99.0.1/32 dev eth0', 'fd10:99::/64 dev eth0'])
+    assert.ok(routes.includes(route), `${route} of ${routes.join('; ')}`)
+  const config = nodeConfig(p, nodesOf(p)[0]!, '/lab', peerIds(p))
+  assert.is(config.services?.[0]?.announce, 'arp')
+  assert.throws(() => plan({ announce: 'carrier pigeon' as 'arp' }), /announced by routed, arp/)
+})
+
 it('services that share a virtual IP share its route', () => {
   const web = DEFAULT_OPTIONS.services[0]!
   const p = plan({ forwarders: 1, services: [web, { ...web, name: 'alt', port: 8080 }] })

@@ -11,6 +11,7 @@ import {
   encodeHello,
   encodePlumb,
   encodeUnplumb,
+  encodeVipsFrame,
   MAX_BATCH_RECORDS,
   MAX_VERSION,
 } from '../../src/gossip/frames.ts'
@@ -85,12 +86,14 @@ it('frames arrive both ways, in order, whole, from 1 to 4096 records', async con
   await until('UNPLUMB has arrived', () => b.frames.at(-1)?.frame.type === 'unplumb')
 })
 
-it('routes are taken only from classifiers, endings only from forwarders', async context => {
+it('routes are taken only from classifiers, endings and who holds VIPs only from forwarders', async context => {
   const bench = await make(context, [['classifier'], ['forwarder']])
   const [a, b] = [await bench.start(0), await bench.start(1)]
   await alive('both are alive', [a, 'n1'], [b, 'n0'])
   b.links.send('n0', encodePlumb([flow(1)]))
   b.links.send('n0', encodeUnplumb([bare(2)]))
+  b.links.send('n0', encodeVipsFrame(new Uint8Array([1])))
+  a.links.send('n1', encodeVipsFrame(new Uint8Array([1])))
   b.links.send('n0', encodeEnded([bare(3)]))
   a.links.send('n1', encodeEnded([bare(4)]))
   a.links.send('n1', encodePlumb([flow(5)]))
@@ -98,7 +101,8 @@ it('routes are taken only from classifiers, endings only from forwarders', async
   assert.equal(numbersOf(a), [3])
   assert.equal(numbersOf(b), [5])
   assert.is(a.links.counters().frame_wrong_role, 2)
-  assert.is(b.links.counters().frame_wrong_role, 1)
+  assert.is(b.links.counters().frame_wrong_role, 2)
+  assert.is(a.frames.filter(({ frame }) => frame.type === 'vips').length, 1)
   assert.is(stateOf(a, 'n1'), 'alive')
 })
 

@@ -31,6 +31,8 @@ export interface ClusterApiParts {
   revision(): number
   draining(): boolean
   machine(name: string): Machine
+  /** VIPs announced by ARP that it holds; null: not known here. */
+  vipsOf(name: string): string[] | null
   readonly links: PeerLinks
   /** `null` in a static cluster. */
   readonly managed: Managed | null
@@ -89,6 +91,7 @@ export class ClusterApi {
       revision: managed === null ? null : this.#parts.revision(),
       rolesRevision: self?.rolesRevision ?? 0,
       directives: self?.directives ?? [],
+      vips: this.#parts.vipsOf(config.node.name),
       synced: true,
       joinedAt: self === undefined ? null : iso(self.joinedMs),
     })
@@ -121,6 +124,7 @@ export class ClusterApi {
       revision: alive && managed !== null ? peer.revision : null,
       rolesRevision: member?.rolesRevision ?? 0,
       directives: member?.directives ?? [],
+      vips: this.#parts.vipsOf(peer.name),
       synced: managed === null || (alive && managed.isSynced(peer.name)),
       joinedAt: member === undefined ? null : iso(member.joinedMs),
     }

@@ -7,6 +7,7 @@ import type { EventLog } from '../events.ts'
 import type { HealthSide } from '../health/health-side.ts'
 import type { Machines } from '../machines.ts'
 import type { OwnersSide } from '../owners/owners-side.ts'
+import type { OwnershipSide } from '../ownership/ownership-side.ts'
 import type { PacketSide } from '../packet-side.ts'
 import { type Course, fingerprint } from './course.ts'
 
@@ -23,6 +24,7 @@ export interface FollowerParts {
   machines: Machines
   ledger: Ledger
   health: HealthSide
+  vips: OwnershipSide
   owners: Pick<OwnersSide, 'follow'>
   dam: DamSide
   events: EventLog
@@ -60,6 +62,7 @@ export class Follower {
     try {
       const before = packets.config
       await packets.follow(course)
+      this.#parts.vips.follow(course.config)
       this.#parts.health.follow(course)
       this.#parts.owners.follow()
       this.#parts.dam.follow(course)

@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core'
 import { BaseCommand } from '../../cli/base-command.ts'
 import { labNameFlag } from '../../cli/lab-flags.ts'
 import { json, localEnvelope, note, print } from '../../cli/output.ts'
+import { ANNOUNCES } from '../../config/fields.ts'
 import { ShuntError } from '../../errors.ts'
 import { bareHints, nameOption } from '../../lab/hints.ts'
 import { COMBINE, DATAPLANES, DEFAULT_OPTIONS, IPV6_SERVICE, MODES } from '../../lab/options.ts'
@@ -60,6 +61,12 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
         'What carries packets on all nodes (dataplane of the node file); auto, the default, is nftables here, because interfaces of a lab are veths.',
       options: DATAPLANES,
       env: 'SHUNT_LAB_DATAPLANE',
+    })(),
+    announce: Flags.option({
+      description:
+        'How the router finds virtual IPs: routed (it has routes to all forwarders, ECMP) or arp (it asks, and one forwarder holds each).',
+      options: ANNOUNCES,
+      default: 'routed' as const,
     })(),
     mode: Flags.option({
       description:

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { OsError } from '../../errors.ts'
 import { formatAddress, parseAddress } from '../inet.ts'
-import { type NetlinkMessage, NLM_F_CREATE, NLM_F_EXCL, readAttributes } from './codec.ts'
+import { type NetlinkMessage, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, readAttributes } from './codec.ts'
 import { familyOf, routeDump, routeRequest } from './rtnetlink.ts'
 
 const RTM_NEWADDR = 20
@@ -11,6 +11,9 @@ const RTM_GETADDR = 22
 const HEADER_BYTES = 8
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
+const IFA_CACHEINFO = 6
+// struct ifa_cacheinfo { u32 preferred, valid (s); u32 created, updated; }
+const CACHEINFO_BYTES = 16
 /** IPv6: in force at once, without asking whether somebody else has it (RFC 4862, section 5.4). */
 const IFA_F_NODAD = 2
 
@@ -30,6 +33,17 @@ export const addresses = (): InterfaceAddress[] =>
 export const addAddress = (interfaceIndex: number, cidr: string): boolean =>
   change('add', RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, interfaceIndex, cidr, constants.errno.EEXIST)
 
+/**
+ * Adds an address that the kernel takes away by itself after so many whole seconds, or renews it. IPv6 is never the source of what this
+ * machine begins: the address is deprecated from the start (RFC 4862, section 5.5.4). Throws as `addAddress`.
+ */
+export const leaseAddress = (interfaceIndex: number, cidr: string, seconds: number): void => {
+  const cacheInfo = Buffer.alloc(CACHEINFO_BYTES)
+  cacheInfo.writeUInt32LE(cidr.includes(':') ? 0 : seconds, 0)
+  cacheInfo.writeUInt32LE(seconds, 4)
+  request('lease', RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, interfaceIndex, cidr, cacheInfo)
+}
+
 /** Removes `10.0.0.1/24` from an interface. False if it was not there. Throws as `addAddress`. */
 export const deleteAddress = (interfaceIndex: number, cidr: string): boolean =>
   change('delete', RTM_DELADDR, 0, interfaceIndex, cidr, constants.errno.EADDRNOTAVAIL)
@@ -42,22 +56,34 @@ const change = (
   cidr: string,
   alreadySo: number,
 ): boolean => {
+  try {
+    request(verb, type, flags, interfaceIndex, cidr)
+    return true
+  } catch (error) {
+    if (error instanceof OsError && error.errno === alreadySo) return false
+    throw error
+  }
+}
+
+const request = (
+  verb: string,
+  type: number,
+  flags: number,
+  interfaceIndex: number,
+  cidr: string,
+  cacheInfo?: Buffer,
+): void => {
   const { address, prefixLength } = parseCidr(cidr)
   const header = Buffer.from([
     ...[familyOf(address), prefixLength],
     ...[address.length === 16 && type === RTM_NEWADDR ? IFA_F_NODAD : 0, 0, 0, 0, 0, 0],
   ])
   header.writeUInt32LE(interfaceIndex, 4)
-  try {
-    routeRequest(`${verb} address ${cidr}`, type, flags, header, writer => {
-      writer.attribute(IFA_LOCAL, address)
-      writer.attribute(IFA_ADDRESS, address)
-    })
-    return true
-  } catch (error) {
-    if (error instanceof OsError && error.errno === alreadySo) return false
-    throw error
-  }
+  routeRequest(`${verb} address ${cidr}`, type, flags, header, writer => {
+    writer.attribute(IFA_LOCAL, address)
+    writer.attribute(IFA_ADDRESS, address)
+    if (cacheInfo !== undefined) writer.attribute(IFA_CACHEINFO, cacheInfo)
+  })
 }
 
 const parseCidr = (cidr: string): { address: Buffer; prefixLength: number } => {

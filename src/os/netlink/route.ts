@@ -4,7 +4,7 @@ import { readAttributes } from './codec.ts'
 import { linkAt } from './links.ts'
 import { familyOf, routeDump, routeRequest } from './rtnetlink.ts'
 
-export { addAddress, addresses, deleteAddress, type InterfaceAddress } from './addresses.ts'
+export { addAddress, addresses, deleteAddress, type InterfaceAddress, leaseAddress } from './addresses.ts'
 export { type Link, link, linkAt, links, setLinkUp } from './links.ts'
 
 const RTM_NEWROUTE = 24

@@ -73,6 +73,7 @@ it('a good file, with the defaults', () => {
     routeLease: 60000,
     drain: 10000,
     unattended: 30000,
+    vipHold: 60000,
   })
   assert.equal(config.log, { level: 'info' })
   assert.is(config.services[0]?.hosts[0]?.capacity, 50)

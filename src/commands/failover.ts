@@ -1,0 +1,58 @@
+import { isIP } from 'node:net'
+import { Args, Flags } from '@oclif/core'
+import { BaseCommand } from '../cli/base-command.ts'
+import { duration } from '../cli/format.ts'
+import { socketFlag } from '../cli/operator.ts'
+import { json, print } from '../cli/output.ts'
+import type { FailoverData } from '../control/types.ts'
+import { ShuntError } from '../errors.ts'
+
+export default class Failover extends BaseCommand {
+  static override summary = 'Move a virtual IP that is announced by ARP to another forwarder.'
+  static override description =
+    `Is asked of a forwarder, any of them. The new holder answers ARP (for IPv6 neighbour discovery) for the virtual IP and says so to the network and to the
+other forwarders; the former one goes on until it has heard of that, so that at no time nobody answers. The command waits until then. What it tells is the time from
+the order until the new holder said that it answers; what clients notice depends on how soon the network believes it.
+
+The virtual IP stays there: it is not moved to even out shares. When its new holder dies or leaves, or by the same command, it goes elsewhere, and what was ordered
+is forgotten. A living holder needs no reason to give it up; a virtual IP that is there already stays, and is not moved from then on.
+Exit code 5 when it cannot go there, 1 when it is not in force within 5 s.`
+  static override examples = [
+    '<%= config.bin %> failover 192.0.2.10',
+    '<%= config.bin %> failover 192.0.2.10 --to f2',
+  ]
+  static override args = {
+    vip: Args.string({ description: 'The virtual IP.', required: true, name: 'VIP' }),
+  }
+  static override flags = {
+    socket: socketFlag,
+    to: Flags.string({
+      description: 'Forwarder that is to hold it; default: the one that would if its holder died.',
+      helpValue: 'NODE',
+    }),
+  }
+
+  override async run(): Promise<void> {
+    const { args, flags } = await this.parse(Failover)
+    if (isIP(args.vip) === 0)
+      throw new ShuntError(
+        'SHUNT_ERR_USAGE',
+        `VIP is an IP address, not ${JSON.stringify(args.vip)}; shunt vips shows them`,
+      )
+    const { post } = await import('../control/client.ts')
+    const body = { vip: args.vip, ...(flags.to !== undefined && { to: flags.to }) }
+    const envelope = await post(flags.socket, '/v1/failover', body).catch(error => {
+      // The order is understood, and cannot be followed.
+      if (error instanceof ShuntError && error.code === 'SHUNT_ERR_STATEMENT')
+        throw new ShuntError('SHUNT_ERR_GUARD', error.message)
+      throw error
+    })
+    const data = envelope.data as FailoverData
+    if (flags.json) return print(json(envelope, true))
+    const { vip, from, to, changed, tookMs } = data
+    if (!changed) return print(`${to} holds ${vip} already, and it stays there`)
+    print(
+      `${to} holds ${vip}, ${duration(tookMs)} after the order${from === null ? '; nobody did before' : `; ${from} did before`}`,
+    )
+  }
+}

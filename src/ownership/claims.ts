@@ -1,0 +1,65 @@
+/** The highest claim of each VIP that is known here. Pure. */
+import { hash } from 'node:crypto'
+import { reluctance } from './placement.ts'
+import { type Claim, DIGEST_LENGTH } from './types.ts'
+
+/** Whether `a` is in force where both are known: all that hear both say the same (R-G6). Nobody's claim gives way to anybody's. */
+export const beats = (a: Claim, b: Claim): boolean => {
+  if (a.generation !== b.generation) return a.generation > b.generation
+  if (a.holder === b.holder) return rest(a) > rest(b)
+  if (a.holder === '' || b.holder === '') return b.holder === ''
+  if (a.ordered !== b.ordered) return a.ordered
+  const [first, second] = [reluctance(a.vip, a.holder, 1), reluctance(b.vip, b.holder, 1)]
+  return first === second ? a.holder < b.holder : first < second
+}
+
+/**
+ * Of one holder in one generation the claim of less support is the later one: its holder saw more nodes vanish. Else there are two only if it
+ * forgot its own; still everybody must choose the same.
+ */
+const rest = ({ ordered, death, support }: Claim): number =>
+  (ordered ? 2 ** 33 : 0) + (death ? 2 ** 32 : 0) - support
+
+export class Claims {
+  readonly #claims = new Map<string, Claim>()
+  #digest: string | null = null
+
+  of(vip: string): Claim | null {
+    return this.#claims.get(vip) ?? null
+  }
+
+  generationOf(vip: string): number {
+    return this.of(vip)?.generation ?? 0
+  }
+
+  all(): Claim[] {
+    return [...this.#claims.values()]
+  }
+
+  /** Takes it if it is higher than what is known. */
+  take(claim: Claim): boolean {
+    const known = this.of(claim.vip)
+    if (known !== null && !beats(claim, known)) return false
+    this.#claims.set(claim.vip, claim)
+    this.#digest = null
+    return true
+  }
+
+  /** Forgets all other VIPs. */
+  keep(vips: ReadonlySet<string>): void {
+    for (const vip of this.#claims.keys()) if (!vips.has(vip)) this.#claims.delete(vip)
+    this.#digest = null
+  }
+
+  /** The same for the same claims. */
+  get digest(): string {
+    this.#digest ??= hash('sha256', JSON.stringify(this.all().map(fields).sort()), 'hex').slice(
+      0,
+      DIGEST_LENGTH,
+    )
+    return this.#digest
+  }
+}
+
+const fields = ({ vip, generation, holder, ordered, death, support }: Claim): string =>
+  [vip, generation, holder, ordered, death, support].join()

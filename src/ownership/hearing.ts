@@ -1,0 +1,89 @@
+/** What other forwarders say of VIPs: taken where it is higher, refused where it cannot be. Pure. */
+import type { Holdings, OwnershipCounters } from './holdings.ts'
+import type { Member, Members } from './members.ts'
+import type { Support } from './support.ts'
+import { type Claim, MAX_GENERATION_JUMP, type OwnershipMessage } from './types.ts'
+
+export class Hearing {
+  readonly #self: string
+  readonly #own: Holdings
+  readonly #members: Members
+  readonly #support: Support
+  readonly #counters: OwnershipCounters
+
+  constructor(parts: {
+    self: string
+    own: Holdings
+    members: Members
+    support: Support
+    counters: OwnershipCounters
+  }) {
+    this.#self = parts.self
+    this.#own = parts.own
+    this.#members = parts.members
+    this.#support = parts.support
+    this.#counters = parts.counters
+  }
+
+  /** Claims of any forwarder, by way of a member. */
+  merge(from: Member, claims: readonly Claim[], vips: readonly string[], nowMs: number): void {
+    const better: Claim[] = []
+    for (const claim of claims) {
+      const known = this.#own.claims.of(claim.vip)
+      if (!this.#isCredible(claim, known, vips)) this.#counters.refused++
+      else if (known !== null && known.holder === this.#self && this.#own.held.has(claim.vip))
+        this.#meet(claim, known, nowMs)
+      else if (this.#own.claims.take(claim)) {
+        this.#own.changed()
+        // An earlier life of this node said so.
+        if (claim.holder === this.#self) this.#own.disclaim(claim.vip)
+      }
+      const now = this.#own.claims.of(claim.vip)
+      if (now !== null && now.generation > claim.generation) better.push(now)
+    }
+    if (better.length > 0) this.#own.tell([from], better)
+  }
+
+  #isCredible({ vip, generation, holder }: Claim, known: Claim | null, vips: readonly string[]): boolean {
+    return (
+      vips.includes(vip) &&
+      generation <= (known?.generation ?? 0) + MAX_GENERATION_JUMP &&
+      (holder === '' || holder === this.#self || this.#members.get(holder) !== undefined)
+    )
+  }
+
+  /** Another claim of what this node holds. */
+  #meet(claim: Claim, mine: Claim, nowMs: number): void {
+    if (!this.#own.claims.take(claim)) return
+    this.#own.changed()
+    if (claim.holder === this.#self) {
+      // Its own, of a life before: it goes on, above it.
+      this.#own.claim(claim.vip, nowMs, { ordered: mine.ordered })
+    } else if (claim.death && this.#support.lately(nowMs) > claim.support) {
+      this.#counters.contested++
+      this.#own.claim(claim.vip, nowMs, { ordered: mine.ordered })
+    } else {
+      this.#counters.yielded++
+      this.#own.release(claim.vip, claim)
+    }
+  }
+
+  /** @param isAble whether this node takes VIPs now */
+  asksToTake(
+    { vip, generation, ordered }: OwnershipMessage & { type: 'take' },
+    vips: readonly string[],
+    isAble: boolean,
+    nowMs: number,
+  ): void {
+    if (!vips.includes(vip)) return void this.#counters.refused++
+    // The asker knew less than there is: a claim was made meanwhile.
+    if (
+      this.#own.claims.generationOf(vip) > generation ||
+      generation > this.#own.claims.generationOf(vip) + MAX_GENERATION_JUMP
+    )
+      return
+    if (!isAble) return
+    if (this.#own.held.has(vip) && this.#own.claims.of(vip)!.ordered === ordered) return
+    this.#own.claim(vip, nowMs, { ordered, above: generation })
+  }
+}

@@ -1,0 +1,126 @@
+/** What one forwarder holds: its claims, told to the kernel and to the others. Pure, but for its port. */
+import { Claims } from './claims.ts'
+import type { Member, Members } from './members.ts'
+import type { Support } from './support.ts'
+import { type Claim, MOST_CLAIMS, type OwnershipMessage } from './types.ts'
+
+export interface OwnershipPort {
+  /** To a linked forwarder; may be lost with the link. */
+  send(to: string, message: OwnershipMessage): void
+  /** This node holds the VIP from now on. */
+  hold(claim: Claim): void
+  /** And no longer. `claim`: who has it now. */
+  release(vip: string, claim: Claim): void
+  /** The kernel's lease on all held VIPs begins anew. */
+  renew(vips: readonly string[]): void
+  /** Some claim has changed: for the disk. */
+  changed(): void
+}
+
+export interface OwnershipCounters {
+  claims: number
+  taken_dead: number
+  taken_silent: number
+  evened_out: number
+  yielded: number
+  contested: number
+  /** Of what is no forwarder, about what is no VIP, or with an impossible generation. */
+  refused: number
+}
+
+export const newCounters = (): OwnershipCounters => ({
+  ...{ claims: 0, taken_dead: 0, taken_silent: 0, evened_out: 0 },
+  ...{ yielded: 0, contested: 0, refused: 0 },
+})
+
+export class Holdings {
+  readonly claims = new Claims()
+  readonly held = new Set<string>()
+  readonly #self: string
+  readonly #members: Members
+  readonly #support: Support
+  readonly #supportMs: number
+  readonly #port: OwnershipPort
+  readonly #counters: OwnershipCounters
+  /** VIPs that were just taken from the dead. */
+  readonly #fresh = new Map<string, number>()
+
+  constructor(parts: {
+    self: string
+    members: Members
+    support: Support
+    supportMs: number
+    port: OwnershipPort
+    counters: OwnershipCounters
+  }) {
+    this.#self = parts.self
+    this.#members = parts.members
+    this.#support = parts.support
+    this.#supportMs = parts.supportMs
+    this.#port = parts.port
+    this.#counters = parts.counters
+  }
+
+  /** A claim above all that are known; it is in force here before others hear of it. `above`: a generation that another knows. */
+  claim(vip: string, nowMs: number, parts: { ordered?: boolean; death?: boolean; above?: number }): void {
+    const generation = 1 + Math.max(this.claims.generationOf(vip), parts.above ?? 0)
+    const claim: Claim = {
+      ...{ vip, generation, holder: this.#self, support: this.#support.now() },
+      ...{ ordered: parts.ordered ?? false, death: parts.death ?? false },
+    }
+    this.#counters.claims++
+    this.claims.take(claim)
+    this.changed()
+    this.hold(claim)
+    if (claim.death) this.#fresh.set(vip, nowMs)
+    this.tell(this.#members.all(), [claim])
+  }
+
+  /** Not all of those that have vanished together are known to be dead when the first of them is. */
+  lower(nowMs: number): void {
+    const lower: Claim[] = []
+    for (const [vip, atMs] of this.#fresh) {
+      const claim = this.claims.of(vip)
+      const support = this.#support.lately(nowMs)
+      if (!this.held.has(vip) || nowMs - atMs > this.#supportMs) this.#fresh.delete(vip)
+      else if (claim?.death && support < claim.support) lower.push({ ...claim, support })
+    }
+    if (lower.length === 0) return
+    for (const claim of lower) this.claims.take(claim)
+    this.changed()
+    this.tell(this.#members.all(), lower)
+  }
+
+  /** Nobody holds it any more, as far as this node has held it. */
+  disclaim(vip: string): void {
+    const generation = 1 + this.claims.generationOf(vip)
+    const claim: Claim = { vip, generation, holder: '', ordered: false, death: false, support: 0 }
+    this.claims.take(claim)
+    this.changed()
+    this.release(vip, claim)
+  }
+
+  /** By a claim of its own that is in force. */
+  hold(claim: Claim): void {
+    this.held.add(claim.vip)
+    this.#port.hold(claim)
+  }
+
+  /** `claim`: the one that is in force now. */
+  release(vip: string, claim: Claim): void {
+    if (this.held.delete(vip)) this.#port.release(vip, claim)
+  }
+
+  changed(): void {
+    this.#port.changed()
+  }
+
+  /** To those of them that can be heard. */
+  tell(members: readonly Member[], claims: readonly Claim[]): void {
+    for (const { name, linked } of members) {
+      if (!linked) continue
+      for (let at = 0; at < claims.length; at += MOST_CLAIMS)
+        this.#port.send(name, { type: 'claims', claims: claims.slice(at, at + MOST_CLAIMS) })
+    }
+  }
+}
