@@ -1,0 +1,98 @@
+/** shunt in a lab: equal-cost routes from the router to all forwarders. */
+import type { StatusData, VipsData } from '../../../src/control/types.ts'
+import { Lab, type LabOptions } from '../../../src/lab/lab.ts'
+import { builtBinary } from '../../lib/setup.ts'
+import type { Fault, Stage, StageOptions } from '../contract.ts'
+import { Router } from '../lib/router.ts'
+import { Applications, newName, prepareNetwork, SERVICE_PORT } from '../lib/topology.ts'
+import { lacks } from './shunt-acts.ts'
+
+const VIP = '10.99.0.1'
+const SERVICE = 'faults'
+const SETTLE_MS = 60_000
+
+export class ShuntStage implements Stage {
+  readonly vip = VIP
+  readonly port = SERVICE_PORT
+  readonly lab: Lab
+  readonly applications: Applications
+  readonly router: Router
+  faults: readonly Fault[] = []
+
+  private constructor(lab: Lab, program: string) {
+    this.lab = lab
+    this.applications = new Applications(lab, program)
+    const hops = lab.forwarders.map(({ address }) => address!)
+    this.router = new Router(lab, VIP, hops, program)
+  }
+
+  static async up({ program, say }: StageOptions, layout: LabOptions): Promise<ShuntStage> {
+    const lab = await Lab.up({
+      name: newName(),
+      binary: builtBinary(),
+      dataplane: 'xdp',
+      mode: 'managed',
+      services: [{ name: SERVICE, vip: VIP, port: SERVICE_PORT, protocol: 'tcp' }],
+      ...layout,
+    })
+    try {
+      say(`${lab.nodes.length} agents`)
+      const stage = new ShuntStage(lab, program)
+      await prepareNetwork(lab)
+      // They listen where the suite's own application is to.
+      for (const { name } of lab.hosts) lab.killWeb(name)
+      await stage.applications.startAll()
+      await stage.settled()
+      return stage
+    } catch (error) {
+      await lab.down(0)
+      throw error
+    }
+  }
+
+  withdraw(node: string): Promise<void> {
+    return this.#isForwarder(node) ? this.router.withdraw(this.lab.place(node).address!) : Promise.resolve()
+  }
+  announce(node: string): Promise<void> {
+    return this.#isForwarder(node) ? this.router.announce(this.lab.place(node).address!) : Promise.resolve()
+  }
+  #isForwarder(node: string): boolean {
+    return this.lab.place(node).roles.includes('forwarder')
+  }
+
+  async shift(isOut: boolean): Promise<void> {
+    const { code, stderr } = await this.lab.shunt(this.lab.hosts[1]!.name, [
+      isOut ? 'drain' : 'undrain',
+      this.lab.hosts[1]!.name,
+    ])
+    if (code !== 0) throw new Error(`the order to ${isOut ? 'drain' : 'undrain'} failed: ${stderr}`)
+  }
+
+  async #lacks(): Promise<string | null> {
+    if (!this.router.isWhole) return 'the router does not use all forwarders'
+    for (const { name, roles } of this.lab.nodes) {
+      const lack = lacks(await this.lab.api<StatusData>(name, '/v1/status'))
+      if (lack !== null) return `${name}: ${lack}`
+      if (!roles.includes('classifier')) continue
+      const { vips } = await this.lab.api<VipsData>(name, '/v1/vips')
+      const ready = vips.find(({ service }) => service === SERVICE)?.ready
+      if (ready !== this.lab.hosts.length)
+        return `${name}: ${ready} of ${this.lab.hosts.length} hosts are ready`
+    }
+    return null
+  }
+
+  async settled(): Promise<void> {
+    const endAt = performance.now() + SETTLE_MS
+    for (;;) {
+      const lack = await this.#lacks().catch(error => String(error))
+      if (lack === null) return
+      if (performance.now() > endAt) throw new Error(`not as before within ${SETTLE_MS} ms: ${lack}`)
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+  }
+
+  async down(): Promise<void> {
+    await this.lab.down(0)
+  }
+}
