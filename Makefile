@@ -70,7 +70,7 @@ flows: bpf ## connections at once through the XDP data plane: FLOWS=100000 (need
 	@SHUNT_FLOWS=$(or $(FLOWS),100000) $(RUN) scripts/test.ts test/lab/many-flows.test.ts
 
 faults: build ## what becomes of connections while each part fails, beside other balancers: FLOWS=10000 ACTIVE=200 REPEAT=5 (needs root, hours; ARGS=--quick)
-	@$(RUN) bench/faults/run.ts $(ARGS)
+	@SHUNT_LAB_BINARY=$(CURDIR)/dist/shunt $(RUN) bench/faults/run.ts $(ARGS)
 
 typecheck: setup ## check the types
 	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json

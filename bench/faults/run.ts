@@ -14,6 +14,7 @@ import type { Repetition } from './lib/summary.ts'
 import { removeAbandoned } from './lib/topology.ts'
 import { methodText, reportText } from './report.ts'
 
+const AFTERMATH_MS = 2_000
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const progress = (text: string): void => void process.stderr.write(`${text}\n`)
 
@@ -95,11 +96,12 @@ const main = async (): Promise<void> => {
   const method = methodText(options, drivers)
   say(method)
   const results: Repetition[] = []
-  using program = compileC(
+  const program = compileC(
     new URL('c/flows.c', import.meta.url).pathname,
     new URL('c', import.meta.url).pathname,
   )
-  const load = { ...options, program: program.path }
+  process.on('exit', () => program[Symbol.dispose]())
+  const load = { ...options, aftermathMs: AFTERMATH_MS, program: program.path }
   for (let round = 0; round < options.repeat; round++)
     for (const driver of drivers) {
       progress(`round ${round + 1} of ${options.repeat}: ${driver.name}`)
@@ -119,6 +121,9 @@ const main = async (): Promise<void> => {
     )
 }
 
+// Ends by the handlers of `exit`, which remove everything.
+for (const [signal, code] of Object.entries({ SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }))
+  process.on(signal, () => process.exit(code))
 try {
   await main()
 } catch (error) {

@@ -3,7 +3,7 @@
  * The router knows nothing of balancers: it finds the virtual IP by ARP.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { Lab } from '../../../src/lab/lab.ts'
 import { commandOf, isAlive, processesInside } from '../../../src/lab/processes.ts'
 import type { Fault, Stage, StageOptions, Way } from '../contract.ts'
@@ -39,10 +39,11 @@ export interface PairBalancer {
   shift(pair: Pair, isOut: boolean): Promise<void>
 }
 
-const until = async (what: string, is: () => Promise<boolean> | boolean): Promise<void> => {
+/** Until nothing lacks. @throws Error with what lacks */
+const until = async (lacks: () => string | null): Promise<void> => {
   const endAt = performance.now() + WAIT_MS
-  while (!(await is())) {
-    if (performance.now() > endAt) throw new Error(`${what}: not within ${WAIT_MS} ms`)
+  for (let lack = lacks(); lack !== null; lack = lacks()) {
+    if (performance.now() > endAt) throw new Error(`not as it should be within ${WAIT_MS} ms: ${lack}`)
     await new Promise(resolve => setTimeout(resolve, 20))
   }
 }
@@ -142,9 +143,11 @@ export class Pair implements Stage {
     if (check !== undefined) writeFileSync(`${dir}/check`, `#!/bin/sh\n${check}\n`, { mode: 0o700 })
     const script = `vrrp_script balancer {\n  script ${dir}/check\n  interval 1\n  timeout 1\n  fall 1\n  rise 1\n}`
     writeFileSync(`${dir}/keepalived.conf`, keepalivedConfig(node, check === undefined ? '' : script))
+    // As an init system does: one that was killed leaves them, and the next takes them for a sign that it runs.
+    for (const name of ['keepalived', 'vrrp']) rmSync(`${dir}/${name}.pid`, { force: true })
     const pids = ['-p', `${dir}/keepalived.pid`, '-r', `${dir}/vrrp.pid`]
     this.spawn(node, [KEEPALIVED, '-P', '-n', '-l', '-G', '-f', `${dir}/keepalived.conf`, ...pids])
-    await until(`keepalived of ${node}`, () => this.runs(node, KEEPALIVED))
+    await until(() => (this.runs(node, KEEPALIVED) ? null : `keepalived of ${node} does not run`))
   }
 
   /** It ends with the lab. */
@@ -169,15 +172,17 @@ export class Pair implements Stage {
   }
 
   async settled(): Promise<void> {
-    await until('one active balancer, and all processes of both', () => {
+    await until(() => {
       const active = NODES.filter(node => this.holds(node))
-      return active.length === 1 && NODES.every(node => this.commands.every(name => this.runs(node, name)))
+      if (active.length !== 1) return `active are ${active.join(' and ') || 'none'}`
+      const missing = NODES.flatMap(node => this.commands.filter(name => !this.runs(node, name)))
+      return missing.length === 0 ? null : `${missing.join(', ')} does not run`
     })
   }
 
   async #end(node: string, signal: NodeJS.Signals): Promise<void> {
     signalAll(this.lab, node, this.commands, signal)
-    await until(`the end of ${node}`, () => !this.commands.some(name => this.runs(node, name)))
+    await until(() => (this.commands.some(name => this.runs(node, name)) ? `${node} does not end` : null))
   }
 
   /** What a killed keepalived leaves: its address is the next one's, or the other node's. */

@@ -1,7 +1,6 @@
 /** shunt in a lab: equal-cost routes from the router to all forwarders. */
 import type { StatusData, VipsData } from '../../../src/control/types.ts'
 import { Lab, type LabOptions } from '../../../src/lab/lab.ts'
-import { builtBinary } from '../../lib/setup.ts'
 import type { Fault, Stage, StageOptions } from '../contract.ts'
 import { Router } from '../lib/router.ts'
 import { Applications, newName, prepareNetwork, SERVICE_PORT } from '../lib/topology.ts'
@@ -29,7 +28,6 @@ export class ShuntStage implements Stage {
   static async up({ program, say }: StageOptions, layout: LabOptions): Promise<ShuntStage> {
     const lab = await Lab.up({
       name: newName(),
-      binary: builtBinary(),
       dataplane: 'xdp',
       mode: 'managed',
       services: [{ name: SERVICE, vip: VIP, port: SERVICE_PORT, protocol: 'tcp' }],

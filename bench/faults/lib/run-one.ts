@@ -15,6 +15,8 @@ export interface Load {
   readonly active: number
   /** How long a fault stands. */
   readonly holdMs: number
+  /** Is looked at for so long after it is over. */
+  readonly aftermathMs: number
 }
 
 /** From one answer of an active connection to its next message. */
@@ -22,8 +24,8 @@ const PERIOD_MS = 50
 const PROBE_MS = 20
 /** A message must be answered within this time after all is well again; a client that repeats it has doubled its patience by then. */
 const PATIENCE_MS = 30_000
-/** Is looked at for so long after it is over. */
-const AFTERMATH_MS = 2_000
+/** What is full for so long stays so. */
+const STEADY_MS = 2_000
 const REDUNDANT_MS = 60_000
 
 interface Checked {
@@ -101,7 +103,7 @@ const redundant = async (stage: Stage, sinceMs: number): Promise<number | null> 
   while (clockMs() - sinceMs < REDUNDANT_MS) {
     const is = await stage.redundant().catch(() => false)
     full = is ? (full ?? clockMs() - sinceMs) : null
-    if (full !== null && clockMs() - sinceMs - full > AFTERMATH_MS) return full
+    if (full !== null && clockMs() - sinceMs - full > STEADY_MS) return full
     await delay(50)
   }
   return null
@@ -139,7 +141,7 @@ export const runOne = async (stage: Stage, fault: Fault, load: Load): Promise<Ou
   try {
     const redundantMs = await strike(stage, fault, traffic, load.holdMs)
     await traffic.check(PATIENCE_MS)
-    await delay(AFTERMATH_MS)
+    await delay(load.aftermathMs)
     return outcomeOf(await traffic.report(), fault.loses ?? [], redundantMs)
   } finally {
     await traffic.end()
