@@ -64,8 +64,8 @@ export interface Stage {
   shift(isOut: boolean): Promise<void>
   /** Waits until all is as before the first fault. Rejects when that does not come. */
   settled(): Promise<void>
-  /** Whether each connection could stand one more loss; left out where the balancer cannot tell. */
-  redundant?(): Promise<boolean>
+  /** Whether each connection could stand one more loss; left out, or null, where the balancer cannot tell. */
+  redundant?(): Promise<boolean | null>
   down(): Promise<void>
 }
 

@@ -6,30 +6,31 @@ import { brokenShare, rowsOf, spread } from '../../bench/faults/lib/summary.ts'
 
 const it = suite('faults-measure')
 
+const NO_TIMES = { struckMs: 0, healMs: null, healedMs: null }
 /** New connections every 20 ms: `o` good, `x` failed, `s` slow. */
 const probes = (text: string): ProbeLine[] =>
   [...text].map((what, i) => [1000 + 20 * i, what === 's' ? 1015 : 3, what === 'x' ? 'refused' : ''])
 
 it('no trouble takes no time', () => {
-  assert.is(longestHeld([]), 0)
-  assert.is(longestHeld(probes('oooooo')), 0)
+  assert.equal(longestHeld([]), { ms: 0, fromMs: null })
+  assert.equal(longestHeld(probes('oooooo')), { ms: 0, fromMs: null })
 })
 
 it('trouble lasts from the first that suffers to the next that does not', () => {
-  assert.is(longestHeld(probes('ooxxxoo')), 60)
-  assert.is(longestHeld(probes('ossxo')), 60)
+  assert.equal(longestHeld(probes('ooxxxoo')), { ms: 60, fromMs: 1040 })
+  assert.equal(longestHeld(probes('ossxo')), { ms: 60, fromMs: 1020 })
   // The last that is known of it.
-  assert.is(longestHeld(probes('oxxx')), 40)
+  assert.is(longestHeld(probes('oxxx')).ms, 40)
 })
 
 it('half of the balancers gone is one trouble, and the longest of several counts', () => {
-  assert.is(longestHeld(probes('oxoxoxo')), 100)
-  assert.is(longestHeld(probes(`oxo${'o'.repeat(30)}xxxxo`)), 80)
-  assert.is(longestHeld(probes(`xxxxo${'o'.repeat(30)}xo`)), 80)
+  assert.is(longestHeld(probes('oxoxoxo')).ms, 100)
+  assert.is(longestHeld(probes(`oxo${'o'.repeat(30)}xxxxo`)).ms, 80)
+  assert.is(longestHeld(probes(`xxxxo${'o'.repeat(30)}xo`)).ms, 80)
 })
 
 it('probes that ended late come in any order', () => {
-  assert.is(longestHeld(probes('ooxxxoo').toReversed()), 60)
+  assert.is(longestHeld(probes('ooxxxoo').toReversed()).ms, 60)
 })
 
 it('connections of a lost host count apart, and their waits nowhere', () => {
@@ -47,11 +48,13 @@ it('connections of a lost host count apart, and their waits nowhere', () => {
       probes: probes('oxo'),
     },
     ['h1'],
+    { struckMs: 1000, healMs: 1500, healedMs: 1600 },
     null,
   )
   assert.equal(outcome, {
     ...{ brokenIdle: 1, brokenActive: 1, own: 1, causes: { reset: 1, silent: 1 } },
-    ...{ stallMs: 1500, stalled: 1, newHeldMs: 20, newFailed: 1, newAll: 3, redundantMs: null },
+    ...{ stallMs: 1500, stalled: 1, newHeldMs: 20, newHeldAtMs: 20, newFailed: 1, newAll: 3 },
+    ...{ healMs: 500, healedMs: 600, redundantMs: null },
   })
 })
 
@@ -63,7 +66,7 @@ it('spreads: least, middle and most; what is not known is left out', () => {
 })
 
 it('rows stand by fault, then by balancer', () => {
-  const outcome = outcomeOf({ nowMs: 0, flows: [[0, 'h2', 'reset', 0, 0]], probes: [] }, [], null)
+  const outcome = outcomeOf({ nowMs: 0, flows: [[0, 'h2', 'reset', 0, 0]], probes: [] }, [], NO_TIMES, null)
   const common = { outcome, error: null }
   const rows = rowsOf(
     [

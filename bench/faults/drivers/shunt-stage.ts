@@ -1,4 +1,5 @@
 /** shunt in a lab: equal-cost routes from the router to all forwarders. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { StatusData, VipsData } from '../../../src/control/types.ts'
 import { Lab, type LabOptions } from '../../../src/lab/lab.ts'
 import type { Fault, Stage, StageOptions } from '../contract.ts'
@@ -8,6 +9,8 @@ import { lacks } from './shunt-acts.ts'
 
 const VIP = '10.99.0.1'
 const SERVICE = 'faults'
+/** A frozen agent does not. */
+const ANSWER_MS = 500
 const SETTLE_MS = 60_000
 
 export class ShuntStage implements Stage {
@@ -78,6 +81,24 @@ export class ShuntStage implements Stage {
         return `${name}: ${ready} of ${this.lab.hosts.length} hosts are ready`
     }
     return null
+  }
+
+  /** As `shunt atoms` says it, of all units that answer. */
+  async redundant(): Promise<boolean | null> {
+    const units = this.lab.nodes.filter(({ roles }) => roles.some(role => role !== 'host'))
+    const answers = await Promise.all(
+      units.map(({ name }) =>
+        Promise.race([
+          this.lab.api<{ settled: boolean }>(name, '/v1/atoms').then(
+            ({ settled }) => settled,
+            () => null,
+          ),
+          delay(ANSWER_MS, null),
+        ]),
+      ),
+    )
+    const known = answers.filter(answer => answer !== null)
+    return known.length === 0 ? null : known.every(isSettled => isSettled)
   }
 
   async settled(): Promise<void> {

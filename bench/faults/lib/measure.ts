@@ -23,12 +23,29 @@ export interface Outcome {
   readonly stallMs: number
   /** Active connections that waited a second or more. */
   readonly stalled: number
-  /** How long new connections were held up for. */
+  /** How long new connections were held up for, and when that began, from the strike on. */
   readonly newHeldMs: number
+  readonly newHeldAtMs: number | null
   readonly newFailed: number
   readonly newAll: number
+  /** From the strike on: when healing began, when it was done; null where there is nothing to heal. */
+  readonly healMs: number | null
+  readonly healedMs: number | null
   /** Until each connection could stand another loss; null: not known. */
   readonly redundantMs: number | null
+}
+
+/** Times of a repetition, of the clock of its reports. */
+export interface Times {
+  readonly struckMs: number
+  readonly healMs: number | null
+  readonly healedMs: number | null
+}
+
+export interface Held {
+  readonly ms: number
+  /** Null: nothing was. */
+  readonly fromMs: number | null
 }
 
 /** A new connection that takes so long lost a packet on its way: clients repeat a SYN after a second. */
@@ -41,8 +58,8 @@ const STALLED_MS = 1000
  * The longest time in which new connections failed or were held up, from the begin of the first of them to the begin of the next one that was not.
  * @param probes in any order
  */
-export const longestHeld = (probes: readonly ProbeLine[]): number => {
-  let longest = 0
+export const longestHeld = (probes: readonly ProbeLine[]): Held => {
+  let longest: Held = { ms: 0, fromMs: null }
   let since = 0
   let last = Number.NEGATIVE_INFINITY
   let isOver = true
@@ -52,7 +69,7 @@ export const longestHeld = (probes: readonly ProbeLine[]): number => {
     if (isHeld && startMs - last > GAP_MS) since = startMs
     if (isHeld) last = startMs
     isOver = !isHeld
-    longest = Math.max(longest, startMs - since)
+    if (startMs - since > longest.ms) longest = { ms: startMs - since, fromMs: since }
   }
   return longest
 }
@@ -61,6 +78,7 @@ export const longestHeld = (probes: readonly ProbeLine[]): number => {
 export const outcomeOf = (
   { flows, probes }: TrafficReport,
   lost: readonly string[],
+  { struckMs, healMs, healedMs }: Times,
   redundantMs: number | null,
 ): Outcome => {
   const causes: Record<string, number> = {}
@@ -78,13 +96,18 @@ export const outcomeOf = (
     }
     if (kind === 1 && !isOwn) stalls.push(waitMs)
   }
+  const held = longestHeld(probes)
+  const fromStrike = (ms: number | null): number | null => (ms === null ? null : ms - struckMs)
   return {
     ...{ brokenIdle: broken[0]!, brokenActive: broken[1]!, own, causes },
     stallMs: Math.max(0, ...stalls),
     stalled: stalls.filter(ms => ms >= STALLED_MS).length,
-    newHeldMs: longestHeld(probes),
+    newHeldMs: held.ms,
+    newHeldAtMs: fromStrike(held.fromMs),
     newFailed: probes.filter(([, , cause]) => cause !== '').length,
     newAll: probes.length,
+    healMs: fromStrike(healMs),
+    healedMs: fromStrike(healedMs),
     redundantMs,
   }
 }

@@ -5,7 +5,7 @@ import { ShuntError } from '../../../src/errors.ts'
 import type { Fault, Stage } from '../contract.ts'
 import { clockMs } from './clock.ts'
 import { Lines } from './lines.ts'
-import { type Outcome, outcomeOf, type TrafficReport } from './measure.ts'
+import { type Outcome, outcomeOf, type Times, type TrafficReport } from './measure.ts'
 import { freshAddress } from './topology.ts'
 
 export interface Load {
@@ -24,8 +24,8 @@ const PERIOD_MS = 50
 const PROBE_MS = 20
 /** A message must be answered within this time after all is well again; a client that repeats it has doubled its patience by then. */
 const PATIENCE_MS = 30_000
-/** What is full for so long stays so. */
-const STEADY_MS = 2_000
+/** What is full for so long stays so: a loss is noticed sooner. */
+const STEADY_MS = 3_000
 const REDUNDANT_MS = 60_000
 
 interface Checked {
@@ -101,7 +101,8 @@ const redundant = async (stage: Stage, sinceMs: number): Promise<number | null> 
   let full: number | null = null
   // It counts from the last time that it was not full: at first nobody knows that something is lost.
   while (clockMs() - sinceMs < REDUNDANT_MS) {
-    const is = await stage.redundant().catch(() => false)
+    const is = await stage.redundant()
+    if (is === null) return null
     full = is ? (full ?? clockMs() - sinceMs) : null
     if (full !== null && clockMs() - sinceMs - full > STEADY_MS) return full
     await delay(50)
@@ -114,20 +115,24 @@ const strike = async (
   fault: Fault,
   traffic: Traffic,
   holdMs: number,
-): Promise<number | null> => {
+): Promise<Times & { redundantMs: number | null }> => {
   await traffic.mark()
   await delay(500)
   const struckMs = clockMs()
   await fault.strike()
   const isFull = redundant(stage, struckMs)
+  let healMs: number | null = null
+  let healedMs: number | null = null
   if (fault.atOnce !== true) {
     await delay(holdMs / 2)
     // While it stands: what is broken by it must be seen to break. What waits goes on waiting.
     await traffic.check(holdMs / 2)
     await delay(Math.max(0, struckMs + holdMs - clockMs()))
+    healMs = clockMs()
     await fault.heal()
+    healedMs = clockMs()
   }
-  return isFull
+  return { struckMs, healMs, healedMs, redundantMs: await isFull }
 }
 
 /**
@@ -139,10 +144,10 @@ export const runOne = async (stage: Stage, fault: Fault, load: Load): Promise<Ou
   await fault.prepare?.()
   const traffic = await Traffic.open(stage, load)
   try {
-    const redundantMs = await strike(stage, fault, traffic, load.holdMs)
+    const { redundantMs, ...times } = await strike(stage, fault, traffic, load.holdMs)
     await traffic.check(PATIENCE_MS)
     await delay(load.aftermathMs)
-    return outcomeOf(await traffic.report(), fault.loses ?? [], redundantMs)
+    return outcomeOf(await traffic.report(), fault.loses ?? [], times, redundantMs)
   } finally {
     await traffic.end()
   }
