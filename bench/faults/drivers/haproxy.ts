@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { identify, isAlive } from '../../../src/lab/processes.ts'
 import { missingRoot } from '../../../test/support/skip.ts'
 import type { Driver } from '../contract.ts'
 import { SERVICE_PORT } from '../lib/topology.ts'
@@ -35,8 +36,8 @@ const pidFile = (pair: Pair, node: string, index: number): string => `${pair.dir
 
 const alive = (file: string): boolean => {
   if (!existsSync(file)) return false
-  const pid = readFileSync(file, 'utf8').trim()
-  return pid !== '' && existsSync(`/proc/${pid}`)
+  const id = identify(Number(readFileSync(file, 'utf8')))
+  return id !== null && isAlive(id)
 }
 
 const start = async (pair: Pair, node: string, index: number, more: readonly string[]): Promise<void> => {

@@ -1,20 +1,10 @@
 /** Networks that are cut in the middle: in the switch, so that the nodes know nothing of it. */
 import type { Lab } from '../../../src/lab/lab.ts'
-import { inside } from './topology.ts'
+import { inside, macsOf } from './topology.ts'
 
 const TABLE = 'parts'
 
 const port = (node: string): string => `to-${node}`
-
-const addressesOf = async (lab: Lab): Promise<Map<string, string>> => {
-  const all = await Promise.all(
-    lab.nodes.map(async ({ name, netns }) => {
-      const text = await inside(netns, ['cat', '/sys/class/net/eth0/address'])
-      return [name, text.trim()] as const
-    }),
-  )
-  return new Map(all)
-}
 
 /** What one of `left` sends reaches none of `right`, and the other way round. @returns what heals it */
 export const partHalves = async (
@@ -22,7 +12,7 @@ export const partHalves = async (
   left: readonly string[],
   right: readonly string[],
 ): Promise<{ cut(): Promise<void>; heal(): Promise<void> }> => {
-  const macs = await addressesOf(lab)
+  const macs = await macsOf(lab, [...left, ...right])
   const chain = (node: string, others: readonly string[]): string =>
     `chain ${port(node)} {
       type filter hook egress device "${port(node)}" priority 0;

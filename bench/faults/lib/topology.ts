@@ -34,14 +34,23 @@ export const removeAbandoned = async (): Promise<string[]> => {
  */
 const HASH = ['net.ipv4.fib_multipath_hash_policy=3', `net.ipv4.fib_multipath_hash_fields=${0x37}`]
 
+/** Address of each node's cable. */
+export const macsOf = async (lab: Lab, names: readonly string[]): Promise<Map<string, string>> => {
+  const one = async (name: string): Promise<[string, string]> => {
+    const text = await inside(lab.netns(name), ['cat', '/sys/class/net/eth0/address'])
+    return [name, text.trim()]
+  }
+  return new Map(await Promise.all(names.map(one)))
+}
+
 /**
- * Many connections from one address at a time: roomier than the kernel's defaults. And a switch that floods nothing: frames to a machine
- * whose cable is out would come to all others, whose network cards take in only their own; a veth takes in everything.
+ * Many connections from one address at a time: roomier than the kernel's defaults. And a switch that keeps what it has learnt of a cable that is out:
+ * else it would send what is for that machine to all others, whose network cards take in only their own; but a veth takes in everything.
  */
 export const prepareNetwork = async (lab: Lab): Promise<void> => {
-  const ports = ['router', ...lab.nodes.map(({ name }) => name)]
-  const quiet = ports.map(name => `link set dev to-${name} flood off\n`).join('')
-  await inside(lab.netns('switch'), ['bridge', '-batch', '-'], quiet)
+  const macs = await macsOf(lab, ['router', ...lab.nodes.map(({ name }) => name)])
+  const known = [...macs].map(([name, mac]) => `fdb replace ${mac} dev to-${name} master static\n`).join('')
+  await inside(lab.netns('switch'), ['bridge', '-batch', '-'], known)
   const client = lab.place(lab.client())
   await inside(lab.netns('router'), ['sysctl', '-qw', ...HASH])
   await inside(client.netns, ['sysctl', '-qw', 'net.ipv4.ip_local_port_range=1024 65535'])
