@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Counts, countTests } from './test/count.ts'
 import { runFile, stopAll } from './test/run.ts'
-import { selectTests, type TestFile } from './test/select.ts'
+import { selectTests, type TestFile, worthRepeating } from './test/select.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const COVERAGE = join(ROOT, 'coverage')
@@ -29,11 +29,11 @@ if (options.coverage) {
   env.NODE_V8_COVERAGE = join(COVERAGE, 'tmp')
 }
 
-const all: Counts[] = []
+const results = new Map<TestFile, Counts>()
 const runOne = async (file: TestFile): Promise<void> => {
   const ended = await runFile(ROOT, file, env)
   const counts = countTests(ended)
-  all.push(counts)
+  results.set(file, counts)
   const parts = [
     `${counts.passed} passed`,
     `${counts.failed} failed`,
@@ -54,6 +54,10 @@ const runAll = async (files: readonly TestFile[], jobs: number): Promise<void> =
     }),
   )
   for (const file of files.filter(f => !f.parallel)) await runOne(file)
+  for (const file of worthRepeating(files, file => results.get(file)!.failed > 0)) {
+    say(`again, alone: ${file.path} failed beside others`)
+    await runOne(file)
+  }
 }
 
 const reportCoverage = (): void => {
@@ -96,6 +100,7 @@ try {
 }
 await runAll(files, Math.max(1, Number(options.jobs) || availableParallelism()))
 if (options.coverage) reportCoverage()
+const all = [...results.values()]
 const sum = (key: 'passed' | 'failed' | 'skipped'): number => all.reduce((n, c) => n + c[key], 0)
 for (const skip of all.flatMap(c => c.skips)) say(`skipped ${skip}`)
 const failed = sum('failed') + (files.length === 0 ? 1 : 0)

@@ -56,3 +56,19 @@ export const selectTests = (root: string, args: readonly string[]): TestFile[] =
   const files = [...new Set(all)].sort().map(path => describe(root, relative(root, path)))
   return files.sort((a, b) => rank(a) - rank(b))
 }
+
+/** More failures than this are not the neighbours'. */
+const MOST_REPEATS = 3
+
+/**
+ * Labs that failed while another one took its half of the machine: what they find alone counts. Tests that run alone in the first place, and
+ * units and simulations, which know no time, have no second try.
+ */
+export const worthRepeating = (
+  files: readonly TestFile[],
+  hasFailed: (file: TestFile) => boolean,
+): TestFile[] => {
+  const failed = files.filter(hasFailed)
+  const labs = failed.filter(({ path, parallel }) => parallel && kindOf(path) === 'lab')
+  return failed.length <= MOST_REPEATS ? labs : []
+}

@@ -68,6 +68,7 @@ export class Dam {
 
   /** The live members, this one among them. */
   members(members: readonly Member[]): void {
+    if (sameMembers(members, this.location.members)) return
     const before = new Map(this.location.members.map(member => [member.member, member]))
     const after = new Map(members.map(member => [member.member, member]))
     const same = (a: Member, b: Member | undefined): boolean => a.incarnation === b?.incarnation
@@ -270,3 +271,10 @@ export class Dam {
       for (const slot of this.table.oldest(place, nowMs - afterMs, EXPIRIES_A_STEP)) this.table.remove(slot)
   }
 }
+
+const sameMembers = (a: readonly Member[], b: readonly Member[]): boolean =>
+  a.length === b.length &&
+  a.every(
+    ({ member, incarnation, leaving }, i) =>
+      member === b[i].member && incarnation === b[i].incarnation && leaving === b[i].leaving,
+  )

@@ -13,6 +13,9 @@ import { FULL, MOST_ATOMS } from './types.ts'
 /** Buckets sent again after one comparison; the next one finds the rest. */
 const MOST_BUCKETS = 128
 
+/** In the place of a member that went. */
+const GONE = -1
+
 /** What has to be followed, and by whom. */
 export type Waits = readonly (readonly [member: string, sequence: number])[]
 
@@ -44,12 +47,19 @@ export class OwnAtoms {
   }
 
   /** The members changed: those that went, and those that came or began anew. */
-  onMembers(gone: Iterable<string>, come: Iterable<string>): void {
+  onMembers(gone: readonly string[], come: readonly string[]): void {
     for (const name of gone) {
       this.#expected.delete(name)
       this.#releasing.delete(name)
     }
     for (const name of come) this.#expected.set(name, new Digests())
+    // One that is back before a bucket was placed without it has to be counted, and told, anew: it keeps its place there, as another one.
+    const away = new Set(gone)
+    if (away.size > 0)
+      for (let bucket = 0; bucket < BUCKETS; bucket++)
+        this.#placed[bucket] = this.#placed[bucket].map(member =>
+          away.has(member.member) ? { ...member, incarnation: GONE } : member,
+        )
     this.#view++
     this.#cursor = 0
   }
@@ -181,6 +191,7 @@ export class OwnAtoms {
 
   #sendBucket(member: string, bucket: number): void {
     const { table, outboxes } = this.#shared
+    this.#place(bucket)
     const atoms: Atom[] = []
     for (const slot of this.inBucket(bucket))
       if (this.#targets(bucket, table.level(slot)).some(target => target.member === member))

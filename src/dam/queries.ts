@@ -91,6 +91,7 @@ export class Queries {
   }
 
   flush(nowMs: number): void {
+    if (this.#gathered.size === 0) return
     const untilMs = nowMs + this.#shared.settings.queryMs
     for (const [member, keys] of this.#gathered) {
       for (let at = 0; at < keys.length; at += MOST_KEYS) {

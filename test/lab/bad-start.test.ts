@@ -1,4 +1,5 @@
 /** An agent that cannot run says why and what to do, ends with 1 or 2, and leaves the machine as it was (decision 12). */
+// test-beside-others
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
 /** `shunt status|hosts|vips|flows|drops` against agents that run: text, --json, --watch, exit codes (shunt(1)). */
+// test-beside-others
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'

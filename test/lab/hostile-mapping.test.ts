@@ -1,4 +1,5 @@
 /** Hostile packets at the hosts' side and at the mapping port, from inside the rack (R-E8, decisions 2 and 3). */
+// test-beside-others
 import { createInterface } from 'node:readline'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -1,4 +1,5 @@
 /** Nodes that should not be let in, and strangers at the control port, while good requests go on (decision 9). */
+// test-beside-others
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { suite } from 'uvu'

@@ -1,4 +1,5 @@
 /** What operators see of the data plane, on both back-ends: trace, capture, drops and rates against what a client really does. */
+// test-beside-others
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

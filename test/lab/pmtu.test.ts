@@ -2,6 +2,7 @@
  * ICMP through a real cluster (R-A7), on both back-ends and in both families at once: paths with a smaller MTU than the ends know, on either
  * side of the forwarder, and what else ICMP does. Nobody probes for MTUs here, so that nothing but the errors can do it.
  */
+// test-beside-others
 import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

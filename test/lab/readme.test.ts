@@ -3,6 +3,7 @@
  * fails ends the block; the one interactive program in it is looked at and quit by its key.
  */
 // test-timeout-ms: 240000
+// test-beside-others
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,5 @@
 /** Another configuration under real traffic: kernel setup and data plane worker of three nodes, without their agents. */
+// test-beside-others
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'

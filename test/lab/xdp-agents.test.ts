@@ -1,4 +1,5 @@
 /** Agents whose packets go by XDP, and those whose packets go by nftables, in one cluster; how an agent comes to the one or the other. */
+// test-beside-others
 import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'

@@ -2,84 +2,116 @@
 // test-timeout-ms: 600000
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { DamRun } from '../support/sim/dam-run.ts'
-import { forSeeds } from '../support/sim/seeds.ts'
+import type { Place } from '../../src/dam/atom-table.ts'
+import { Copies } from '../../src/dam/copies.ts'
+import { Orphans } from '../../src/dam/orphans.ts'
+import { Outbox } from '../../src/dam/outbox.ts'
+import { OwnAtoms } from '../../src/dam/own.ts'
+import { type Found, Queries } from '../../src/dam/queries.ts'
+import type { Atom, AtomOp } from '../../src/dam/types.ts'
+import { playDam } from '../support/sim/dam-scenario.ts'
+import { firstFailure, forSeeds } from '../support/sim/seeds.ts'
 
 const it = suite('atom manager simulation')
-const SEEDS = Number(process.env.SEEDS ?? 200)
-
-const busy = (run: DamRun, ms: number): void => {
-  for (let left = ms; left > 0; left -= 40) {
-    for (let i = run.world.integer(4); i > 0; i--) run.open()
-    const live = run.sessions.filter(({ open }) => open)
-    if (live.length > 0 && run.world.chance(0.5)) run.move(run.world.pick(live))
-    if (live.length > 0 && run.world.chance(0.5)) run.end(run.world.pick(live))
-    run.run(40)
-  }
-}
-
-/** As many members at a time as the lowest level bears. */
-const trouble = (run: DamRun, losses: number): void => {
-  const names = run.world.shuffled([...run.nodes.keys()])
-  switch (run.world.integer(5)) {
-    case 0: {
-      const victims = names.slice(0, Math.min(losses, names.length - 1))
-      for (const name of victims) run.crash(name)
-      if (run.world.chance(0.5)) run.run(run.world.integer(2_000))
-      for (const name of victims) run.start(name)
-      return
-    }
-    case 1: {
-      run.counts.partitions++
-      const cut = 1 + run.world.integer(names.length - 1)
-      run.network.partition(names.slice(0, cut), names.slice(cut))
-      busy(run, 200 + run.world.integer(6_000))
-      run.network.heal()
-      return
-    }
-    case 2:
-      for (let i = 0; i < 10; i++) {
-        run.links.cut(run.world.pick(names), run.world.pick(names))
-        busy(run, 100)
-      }
-      return
-    case 3: {
-      const [name] = names
-      const node = run.nodes.get(name!)!
-      if (names.length < 3) return
-      node.leaving = true
-      for (let i = 0; i < 20 && !node.dam.hasLeft; i++) run.run(250)
-      assert.ok(node.dam.hasLeft, `${name} cannot leave`)
-      run.crash(name!)
-      run.counts.left++
-      return
-    }
-    default:
-      run.start(`late-${run.nodes.size}-${run.counts.opened}`)
-  }
-}
+const SEEDS = Number(process.env.SEEDS ?? 1_000)
+const SEEDS_OF_A_BUG = 300
 
 it('keeps acknowledged atoms, ends and owners through crashes, partitions, cuts, joins and leaves', () => {
   const total: Record<string, number> = {}
   forSeeds(SEEDS, 'test/sim/dam.test.ts', seed => {
-    const losses = 1 + (seed % 2)
-    const run = new DamRun(seed, {
-      members: 3 + (seed % 3),
-      levels: seed % 7 === 0 ? [15] : [losses, losses + 1],
-    })
-    for (let round = 0; round < 4; round++) {
-      busy(run, 600)
-      run.settle()
-      run.check()
-      trouble(run, losses)
-      if (run.world.chance(0.5)) busy(run, 300)
-      run.settle()
-      run.check()
-    }
-    for (const [name, count] of Object.entries(run.counts)) total[name] = (total[name] ?? 0) + count
+    const { counts } = playDam(seed)
+    for (const [name, count] of Object.entries(counts)) total[name] = (total[name] ?? 0) + count
   })
   if (process.env.SEED === undefined)
     for (const [name, count] of Object.entries(total)) assert.ok(count > SEEDS / 4, `only ${count} ${name}`)
 })
+
+/** Makes a wrong method of the right one. */
+// biome-ignore lint/suspicious/noExplicitAny: of whatever method
+type Bug = (right: any) => unknown
+
+/** Runs with a method of a part in the place of its own. */
+const withBug = (part: object, method: string, bug: Bug, run: () => void): void => {
+  const right = Object.getOwnPropertyDescriptor(part, method)!
+  assert.ok(right !== undefined, `there is no ${method} any more`)
+  Object.defineProperty(part, method, { ...right, value: bug(right.value) })
+  try {
+    run()
+  } finally {
+    Object.defineProperty(part, method, right)
+  }
+}
+
+const nothing = (): unknown => () => {}
+
+/** @param sign what the run has to say of it */
+const caught = (bug: string, sign: RegExp, part: { prototype: object }, method: string, how: Bug): void =>
+  it(`catches a seeded bug: ${bug}`, () => {
+    let why = ''
+    const seed = firstFailure(SEEDS_OF_A_BUG, n => {
+      try {
+        withBug(part.prototype, method, how, () => void playDam(n))
+      } catch (error) {
+        why = error instanceof Error ? error.message : String(error)
+        throw error
+      }
+    })
+    assert.ok(seed !== undefined, `not caught in ${SEEDS_OF_A_BUG} seeds`)
+    assert.match(why, sign)
+  })
+
+caught(
+  'says that it is stored before it is',
+  /nobody|copies|does not find|lives at/,
+  Outbox,
+  'hasFollowed',
+  () => () => true,
+)
+caught('never finds a difference', /come to rest/, Copies, 'sync', nothing)
+caught('leaves the atoms of the dead alone', /copies|nobody/, Orphans, 'look', nothing)
+caught(
+  'takes a member that began anew for the one before',
+  /copies|nobody|come to rest/,
+  Orphans,
+  'isLive',
+  () => () => true,
+)
+caught(
+  'keeps an atom that another one has claimed',
+  /copies|owners|versions/,
+  OwnAtoms,
+  'relinquish',
+  nothing,
+)
+caught('places no copies anew', /come to rest/, OwnAtoms, 'replan', nothing)
+caught('keeps copies that nobody takes over', /copies/, Copies, 'demote', nothing)
+caught(
+  'looks only at home',
+  /does not find/,
+  Queries,
+  'ask',
+  () => (_key: unknown, _nowMs: number, tell: Found) => tell(null),
+)
+caught('does not tell the earlier owner', /owners|come to rest|versions|copies/, Queries, 'refresh', nothing)
+caught(
+  'tells nobody of ends',
+  /lives at/,
+  Outbox,
+  'push',
+  right =>
+    function (this: Outbox, op: AtomOp) {
+      return op.op === 'add' && op.atom.zombie ? 0 : right.call(this, op)
+    },
+)
+caught(
+  'changes a version as it keeps it',
+  /versions|copies|owners|come to rest/,
+  Copies,
+  'accept',
+  right =>
+    function (this: Copies, from: string, atom: Atom, place: Place, nowMs: number) {
+      return right.call(this, from, { ...atom, generation: atom.generation + 1 }, place, nowMs)
+    },
+)
 
 it.run()

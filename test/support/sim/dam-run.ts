@@ -11,7 +11,10 @@ import { World } from './world.ts'
 
 const DEAD_AFTER_MS = 300
 const DEAD_MS = 3_000
+const FLUSH_MS = 20
 const IDLE_MS = 2_000
+/** Client address of session 0. */
+const FIRST_KEY = 0x0a000001
 
 /** A session: the host's own knowledge, which is the truth. */
 export interface Session {
@@ -42,6 +45,8 @@ export interface DamOptions {
   readonly members: number
   readonly capacity?: number
   readonly levels: readonly number[]
+  /** How long an ended atom is kept. */
+  readonly deadMs?: number
 }
 
 const hashOf = (name: string): number =>
@@ -65,7 +70,6 @@ export class DamRun {
     adopted: 0,
   }
   readonly #incarnations = new Map<string, number>()
-  #nextKey = 1
 
   constructor(seed: number, options: DamOptions) {
     this.world = new World(seed)
@@ -85,7 +89,7 @@ export class DamRun {
         capacity: this.options.capacity ?? 4_096,
         sharedKey: [1, 2],
         tableKey: [this.world.integer(2 ** 32), this.world.integer(2 ** 32)],
-        deadMs: DEAD_MS,
+        deadMs: this.options.deadMs ?? DEAD_MS,
         cacheMs: DEAD_MS,
         syncMs: 500,
         queryMs: 60,
@@ -125,17 +129,21 @@ export class DamRun {
     const flush = (): void => {
       if (!alive()) return
       node.dam.flush(this.world.nowMs)
-      this.world.after(10, flush)
+      this.world.after(FLUSH_MS, flush)
     }
     const step = (): void => {
       if (!alive()) return
       this.#view(node)
       if (node.leaving) node.dam.leave()
-      for (let i = 0; i < 16; i++) node.dam.step(this.world.nowMs)
+      // As an agent does: again at once while there is something to look through.
+      for (let i = 0; i < 16; i++) {
+        node.dam.step(this.world.nowMs)
+        if (node.dam.settled) break
+      }
       this.#confirm(node)
       this.world.after(50, step)
     }
-    this.world.after(this.world.integer(10), flush)
+    this.world.after(this.world.integer(FLUSH_MS), flush)
     this.world.after(this.world.integer(50), step)
   }
 
@@ -163,7 +171,7 @@ export class DamRun {
       0,
       0,
       0xffff,
-      0x0a000000 + this.#nextKey++,
+      FIRST_KEY + this.sessions.length,
       0,
       0,
       0xffff,
@@ -219,12 +227,13 @@ export class DamRun {
     for (let left = ms; left > 0; left -= 20) {
       this.world.run(Math.min(20, left))
       for (const session of this.sessions) {
+        if (session.waits === undefined) continue
         const node = this.nodes.get(session.at)
-        if (session.waits === undefined || node === undefined || !node.dam.isReplicated(session.waits))
-          continue
-        // With fewer members than its level asks for there is no more to be had.
-        if (session.open) session.acknowledged = true
-        else session.endAcknowledged = true
+        if (node === undefined || !node.dam.isReplicated(session.waits)) continue
+        // With fewer members than its level asks for there is no more to be had: then nothing was promised.
+        const promised = node.dam.location.members.length > Math.min(session.level, this.nodes.size - 1)
+        if (session.open) session.acknowledged = promised
+        else session.endAcknowledged = promised
         session.waits = undefined
       }
     }
@@ -247,7 +256,7 @@ export class DamRun {
 
   #checkOpen(session: Session): void {
     this.counts.checked++
-    const name = `session ${session.key[3] - 0x0a000000} (level ${session.level})`
+    const name = `session ${session.key[3] - FIRST_KEY} (level ${session.level})`
     const owners: string[] = []
     let copies = 0
     const versions = new Set<number>()
@@ -276,7 +285,7 @@ export class DamRun {
   #checkEnded(session: Session): void {
     for (const node of this.nodes.values()) {
       const atom = node.dam.local(session.key)
-      const name = `session ${session.key[3] - 0x0a000000} (level ${session.level})`
+      const name = `session ${session.key[3] - FIRST_KEY} (level ${session.level})`
       assert.ok(atom === null || atom.zombie, `${name}, which has ended, lives at ${node.name}`)
     }
   }
@@ -313,7 +322,7 @@ export class DamRun {
 
   /** The hosts know. */
   #ask(node: DamNode, key: Uint32Array): void {
-    const session = this.sessions.find(other => other.key[3] === key[3])
+    const session = this.sessions[key[3] - FIRST_KEY]
     const here = node.dam.local(key)
     if (session === undefined || here === null || here.zombie) return
     if (session.open) node.dam.touch(key, this.world.nowMs)
