@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { identify, isAlive } from '../../../src/lab/processes.ts'
+import { isAlive, processesInside } from '../../../src/lab/processes.ts'
 import { missingRoot } from '../../../test/support/skip.ts'
 import type { Driver } from '../contract.ts'
 import { SERVICE_PORT } from '../lib/topology.ts'
@@ -34,10 +34,12 @@ ${pair.lab.hosts.map(({ name, address }) => `  server ${name} ${address}:${SERVI
 const socket = (pair: Pair, node: string, index: number): string => `${pair.dir(node)}/ha${index}.sock`
 const pidFile = (pair: Pair, node: string, index: number): string => `${pair.dir(node)}/ha${index}.pid`
 
-const alive = (file: string): boolean => {
+/** One that is ending is still a process, but has left its namespace. */
+const alive = (pair: Pair, node: string, index: number): boolean => {
+  const file = pidFile(pair, node, index)
   if (!existsSync(file)) return false
-  const id = identify(Number(readFileSync(file, 'utf8')))
-  return id !== null && isAlive(id)
+  const pid = Number(readFileSync(file, 'utf8'))
+  return processesInside([pair.lab.netns(node)]).some(p => p.pid === pid && isAlive(p))
 }
 
 const start = async (pair: Pair, node: string, index: number, more: readonly string[]): Promise<void> => {
@@ -68,7 +70,7 @@ const HAPROXY_BALANCER: PairBalancer = {
     ).join(' && '),
   async start(pair, node) {
     for (let index = 0; index < processes(pair); index++)
-      if (!alive(pidFile(pair, node, index))) await start(pair, node, index, [])
+      if (!alive(pair, node, index)) await start(pair, node, index, [])
   },
   /** The new one takes the listening sockets over; the old one goes on with its connections until they end. */
   async upgrade(pair, node) {

@@ -175,7 +175,9 @@ export class Pair implements Stage {
     await until(() => {
       const active = NODES.filter(node => this.holds(node))
       if (active.length !== 1) return `active are ${active.join(' and ') || 'none'}`
-      const missing = NODES.flatMap(node => this.commands.filter(name => !this.runs(node, name)))
+      const missing = NODES.flatMap(node =>
+        this.commands.filter(name => !this.runs(node, name)).map(name => `${name} of ${node}`),
+      )
       return missing.length === 0 ? null : `${missing.join(', ')} does not run`
     })
   }
