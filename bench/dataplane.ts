@@ -14,6 +14,7 @@ const METHOD = `Method. a: the kernel runs the program on a packet again and aga
 random anew, and what that costs is taken off. Many short rounds in turns; low: the lowest tenth of them, for other work on the machine only adds.
 b: packets are made by XDP and go through a virtual cable into a namespace with the balancer, and out by another cable to a sink, all of it on
 one processor and, to the last, before the next ones are made; net of the same source with the sink at its cable. Receiving in rounds (NAPI) for all.
+Processor time (of the sending thread, on which the softirqs run, and of ksoftirqd), the clock beside it.
 `
 
 const { values: options } = parseArgs({

@@ -40,7 +40,7 @@ const gathering = (netns: TestNetns): Promise<unknown> =>
   mustRun(['ip', 'netns', 'exec', netns.name, 'ethtool', '-K', IN, 'gro', 'on'])
 
 const xdp = async (mode: XdpMode, flows: number): Promise<Contestant> => {
-  const lab = await XdpLab.open(flows)
+  const lab = await XdpLab.open(2 * flows)
   const links: BpfLink[] = []
   for (let n = 0; n < flows; n++)
     lab.addRoute(4, {

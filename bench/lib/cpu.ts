@@ -43,19 +43,33 @@ const ksoftirqd = (cpu: number): number | null => {
   return null
 }
 
+/** Time that the kernel thread for softirqs of a CPU has run (ns): what was left over for it by those that raised them. */
+export class SoftirqThread {
+  readonly #file: string | null
+
+  constructor(cpu: number) {
+    const pid = ksoftirqd(cpu)
+    this.#file = pid === null ? null : `/proc/${pid}/schedstat`
+  }
+
+  get ranNs(): number {
+    return this.#file === null ? 0 : Number(read(this.#file)?.split(' ')[0] ?? 0)
+  }
+}
+
 /** Reads the clocks of one CPU. */
 export class CpuMeter {
   readonly #cpu: number
   readonly #lab: string
   readonly #root: string | undefined
-  readonly #ksoftirqd: number | null
+  readonly #softirqs: SoftirqThread
 
   /** @param lab name of the lab whose processes are not foreign */
   constructor(cpu: number, lab: string) {
     this.#cpu = cpu
     this.#lab = lab
     this.#root = CPUACCT.find(dir => read(`${dir}/cpuacct.usage_percpu`) !== null)
-    this.#ksoftirqd = ksoftirqd(cpu)
+    this.#softirqs = new SoftirqThread(cpu)
   }
 
   /** Whether the time of other processes can be told from the balancer's. */
@@ -69,11 +83,8 @@ export class CpuMeter {
 
   #foreignUs(): number {
     if (this.#root === undefined) return 0
-    const softirqUs =
-      this.#ksoftirqd === null
-        ? 0
-        : Number(read(`/proc/${this.#ksoftirqd}/schedstat`)?.split(' ')[0] ?? 0) / 1000
-    return this.#usageUs(this.#root) - this.#usageUs(`${this.#root}/shunt-lab-${this.#lab}`) - softirqUs
+    const lab = this.#usageUs(`${this.#root}/shunt-lab-${this.#lab}`)
+    return this.#usageUs(this.#root) - lab - this.#softirqs.ranNs / 1000
   }
 
   sample(): CpuSample {

@@ -34,6 +34,27 @@ export const endpointEntries = ({ node, roles, addresses, services }: Config): M
   return entries
 }
 
+/**
+ * What to tell of endpoints at addresses that this node does not have: a sentence each. Of 127.0.0.0/8 the loopback interface has all. Pure.
+ * @param held all addresses of the node
+ */
+export const absentEndpoints = (
+  { node, roles, addresses, services }: Config,
+  held: readonly string[],
+): string[] => {
+  if (!roles.includes('host')) return []
+  const known = new Set(held.map(address => String(bytesOf(address))))
+  return services.flatMap(service => {
+    const endpoint = endpointOf(service, node.name, addresses)
+    if (endpoint === null || !service.hosts.some(({ name }) => name === node.name)) return []
+    const { address } = endpoint
+    if (address.startsWith('127.') || known.has(String(bytesOf(address)))) return []
+    return [
+      `service ${service.name} has its endpoint at ${address}, which this node does not have, so no application can listen there and clients are refused: give the node that address, or the service (or its host) another one`,
+    ]
+  })
+}
+
 /** Sixteen bytes; IPv4 as v4-mapped. */
 const bytesOf = (address: string): Uint8Array => {
   const out = new Uint8Array(16)

@@ -6,13 +6,14 @@ import { errorText } from '../errors.ts'
 import type { PeerLinks } from '../gossip/links.ts'
 import type { Allotment } from '../health/allotment/handler.ts'
 import type { NodeState } from '../health/node-probe.ts'
+import { addresses } from '../os/netlink/addresses.ts'
 import { allotmentUpdate, leasesOf } from './classify/update.ts'
 import type { Course } from './cluster/course.ts'
 import { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import type { Adopted } from './dataplane/lasting-plan.ts'
 import type { DataplanePlan, XdpState } from './dataplane/messages.ts'
-import { Endpoints } from './endpoints.ts'
+import { absentEndpoints, Endpoints } from './endpoints.ts'
 import { nextEpoch, saveEpoch } from './epoch.ts'
 import { vipsInUse } from './held-vips.ts'
 import { KernelSetup } from './kernel-setup.ts'
@@ -36,6 +37,7 @@ export class PacketSide {
   readonly #tableKey: readonly [number, number]
   readonly #kernel: KernelSetup
   readonly #endpoints = new Endpoints()
+  #absent: readonly string[] = []
   readonly #xdp: XdpChoice | null
   /** Why the rules of nftables do it all. */
   #notXdp: string
@@ -133,6 +135,7 @@ export class PacketSide {
     this.#sayDataplane(dataplane)
     if (this.config.roles.includes('host')) this.#kernel.tunReady(TUN_NAME)
     this.#endpoints.follow(this.config, TUN_NAME)
+    this.#sayAbsent()
     exchange.attach(dataplane)
     this.#probe()
     this.#refresh = setInterval(() => void this.#inTurn(() => this.#keepUp()), REFRESH_MS)
@@ -207,9 +210,21 @@ export class PacketSide {
   #followEndpoints(): void {
     try {
       this.#endpoints.follow(this.config, TUN_NAME)
+      this.#sayAbsent()
     } catch (error) {
       this.#log.error({ error: errorText(error) }, "connections cannot be given to services' endpoints")
     }
+  }
+
+  /** Each once, as long as it stays so. */
+  #sayAbsent(): void {
+    if (this.config.services.every(({ endpoint }) => endpoint === undefined)) return
+    const absent = absentEndpoints(
+      this.config,
+      addresses().map(({ address }) => address),
+    )
+    for (const text of absent) if (!this.#absent.includes(text)) this.#log.warn(text)
+    this.#absent = absent
   }
 
   /** Before anything goes by it. */

@@ -6,7 +6,8 @@ export interface TrafficCount {
   readonly packets: number
   /** Of IP packets. */
   readonly bytes: number
-  readonly connections: number
+  /** `null`: they are not counted here. */
+  readonly connections: number | null
 }
 
 interface Sample {
@@ -19,7 +20,9 @@ export const RATE_WINDOW_MS = 5_000
 const MAX_SAMPLES = 16
 
 const fell = (before: TrafficCount, after: TrafficCount): boolean =>
-  after.packets < before.packets || after.bytes < before.bytes || after.connections < before.connections
+  after.packets < before.packets ||
+  after.bytes < before.bytes ||
+  (after.connections ?? 0) < (before.connections ?? 0)
 
 const perSecond = (before: number, after: number, ms: number): number =>
   Math.round(((after - before) * 1000 * 10) / ms) / 10
@@ -56,7 +59,8 @@ export class TrafficRates {
     return {
       packets: perSecond(first.count.packets, now.packets, ms),
       bytes: perSecond(first.count.bytes, now.bytes, ms),
-      connections: perSecond(first.count.connections, now.connections, ms),
+      connections:
+        now.connections === null ? null : perSecond(first.count.connections ?? 0, now.connections, ms),
     }
   }
 }
@@ -70,6 +74,6 @@ export const sumOfRates = (rates: readonly (Rates | null)[]): Rates | null => {
   return {
     packets: sum(rate => rate.packets),
     bytes: sum(rate => rate.bytes),
-    connections: sum(rate => rate.connections),
+    connections: known.every(rate => rate.connections === null) ? null : sum(rate => rate.connections ?? 0),
   }
 }

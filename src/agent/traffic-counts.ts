@@ -43,6 +43,7 @@ export const trafficCounts = (
   rules: RuleTraffic,
 ): Map<string, TrafficCount> => {
   const counts = new Map<string, TrafficCount>()
+  const forwards = rules.services.length > 0
   const { edge } = worker
   const byKey = new Map(
     rules.services.map(({ key, ...counted }) => [Buffer.from(key).toString('hex'), counted]),
@@ -54,11 +55,11 @@ export const trafficCounts = (
     if (counted === undefined && byEdge === undefined) continue
     counts.set(`service ${service.name}`, {
       ...add(counted, byEdge),
-      connections: worker.serviceConnections[service.index] ?? 0,
+      connections: forwards ? (worker.serviceConnections[service.index] ?? 0) : null,
     })
   }
   // A node that forwards nothing counts nothing by host.
-  if (rules.services.length === 0) return counts
+  if (!forwards) return counts
   // Each family has a map of its own.
   const byIndex = new Map<number, Counted>()
   for (const { key, ...counted } of rules.hosts) byIndex.set(key[0]!, add(byIndex.get(key[0]!), counted))

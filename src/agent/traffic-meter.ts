@@ -1,4 +1,4 @@
-/** Reads what passed by service and by host once a second, for rates.ts. */
+/** Reads what passed by service and by host now and then, for rates.ts: each second while somebody looks, less often else. */
 import type { Logger } from 'pino'
 import type { Rates } from '../control/types.ts'
 import { errorText } from '../errors.ts'
@@ -6,10 +6,15 @@ import { readCounters } from '../os/netlink/nftables-counters.ts'
 import { readElementCounters } from '../os/netlink/nftables-element-counters.ts'
 import { tableName } from './dataplane/nft/ruleset.ts'
 import type { PacketSide } from './packet-side.ts'
-import { TrafficRates } from './rates.ts'
+import { RATE_WINDOW_MS, TrafficRates } from './rates.ts'
 import { type RuleTraffic, trafficCounts } from './traffic-counts.ts'
 
 const EVERY_MS = 1_000
+/** While nobody looks: two samples are within the rates' window, also when a timer is late. */
+const IDLE_EVERY_MS = RATE_WINDOW_MS / 2
+/** Somebody who has looked may look again. */
+const WATCHED_MS = 10_000
+const NO_RULES: RuleTraffic = { services: [], hosts: [], local: { packets: 0, bytes: 0 } }
 
 export class TrafficMeter {
   readonly #packets: PacketSide
@@ -17,6 +22,8 @@ export class TrafficMeter {
   readonly #rates = new TrafficRates()
   #timer: NodeJS.Timeout | null = null
   #isBusy = false
+  #sampledMs = Number.NEGATIVE_INFINITY
+  #askedMs = Number.NEGATIVE_INFINITY
   #failed = ''
 
   constructor(packets: PacketSide, log: Logger) {
@@ -25,7 +32,7 @@ export class TrafficMeter {
   }
 
   start(): void {
-    this.#timer ??= setInterval(() => void this.#sample(), EVERY_MS)
+    this.#timer ??= setInterval(() => void this.#turn(performance.now()), EVERY_MS)
     this.#timer.unref()
   }
 
@@ -35,24 +42,33 @@ export class TrafficMeter {
   }
 
   ofService(name: string): Rates | null {
+    this.#askedMs = performance.now()
     return this.#rates.of(`service ${name}`)
   }
 
   ofHost(name: string): Rates | null {
+    this.#askedMs = performance.now()
     return this.#rates.of(`host ${name}`)
   }
 
+  async #turn(nowMs: number): Promise<void> {
+    const isWatched = nowMs - this.#askedMs < WATCHED_MS
+    // Half a turn before it is due is nearer to it than the next turn.
+    if (this.#isBusy || (!isWatched && nowMs - this.#sampledMs < IDLE_EVERY_MS - EVERY_MS / 2)) return
+    this.#sampledMs = nowMs
+    await this.#sample()
+  }
+
   async #sample(): Promise<void> {
-    if (this.#isBusy) return
     this.#isBusy = true
     try {
       const { dataplane } = this.#packets
       const worker = await dataplane.status()
       const { directory, config } = this.#packets
-      this.#rates.sample(
-        performance.now(),
-        trafficCounts(directory, worker, ruleTraffic(tableName(config.node.name))),
-      )
+      // The sets that count are a forwarder's.
+      const forwards = config.roles.includes('forwarder')
+      const rules = forwards ? ruleTraffic(tableName(config.node.name)) : NO_RULES
+      this.#rates.sample(performance.now(), trafficCounts(directory, worker, rules))
       this.#failed = ''
     } catch (error) {
       // Rates are for looking at: whatever is wrong is told where it matters, and here once.

@@ -160,7 +160,7 @@ export class View implements AgentView {
 
   async hosts(): Promise<HostsData> {
     const worker = await this.#dataplane.status()
-    const { services, peers, addresses } = this.#config
+    const { services, peers, addresses, roles } = this.#config
     return {
       hosts: this.#directory.hosts.map(host => {
         const capacities = services.flatMap(service =>
@@ -176,7 +176,7 @@ export class View implements AgentView {
           capacity: Math.max(0, ...capacities.map(({ capacity }) => capacity)),
           capacities,
           flows: worker.hostFlows[host.index] ?? 0,
-          connections: worker.hostConnections[host.index] ?? 0,
+          connections: roles.includes('forwarder') ? (worker.hostConnections[host.index] ?? 0) : null,
           rates: this.#traffic.ofHost(host.name),
         }
       }),
@@ -185,6 +185,7 @@ export class View implements AgentView {
 
   async vips(): Promise<VipsData> {
     const worker = await this.#dataplane.status()
+    const forwards = this.#config.roles.includes('forwarder')
     const shares = new Map(this.#health.shares()?.map(share => [share.service, share]))
     return {
       vips: this.#config.services.map((service, i) => ({
@@ -196,7 +197,7 @@ export class View implements AgentView {
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
         ...readyOf(shares.get(service.name)),
         flows: worker.serviceFlows[this.#directory.services[i].index] ?? 0,
-        connections: worker.serviceConnections[this.#directory.services[i].index] ?? 0,
+        connections: forwards ? (worker.serviceConnections[this.#directory.services[i].index] ?? 0) : null,
         rates: this.#traffic.ofService(service.name),
       })),
     }

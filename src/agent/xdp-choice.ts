@@ -96,13 +96,13 @@ export const xdpPlan = (choice: XdpChoice | null, config: Asker): XdpPlan | null
   const known = allLinks()
   const present = (names: Iterable<string>): Link[] => [...names].flatMap(name => known.get(name) ?? [])
   const wanted = programs(config)
+  const cluster = present(config.interfaces.cluster).map(({ name, index, kind }) => ({ name, index, kind }))
   return {
     asked: choice.asked,
     mark: choice.mark,
     links: present(wanted.keys()).map(({ name, index }) => ({ name, index, program: wanted.get(name)! })),
-    exits: config.roles.includes('forwarder')
-      ? present(config.interfaces.cluster).map(({ name, index, kind }) => ({ name, index, kind }))
-      : [],
+    exits: config.roles.includes('forwarder') ? cluster : [],
+    answers: config.roles.includes('host') ? cluster : [],
   }
 }
 

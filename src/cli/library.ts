@@ -1,6 +1,8 @@
 /** The command library, given commands from the table instead of from files. Loaded only for help and commands. */
 import { type Command, Config, Help, type Interfaces, Plugin } from '@oclif/core'
 import { COMMAND_IDS, type CommandId, loadCommand, TOPICS } from '../commands/table.ts'
+import { didYouMean } from '../config/suggest.ts'
+import { ShuntError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 
 const DESCRIPTION =
@@ -53,8 +55,23 @@ export const showHelp = async (subject: string): Promise<void> => {
   await help.showHelp(subject === '' ? [] : subject.split(':'))
 }
 
+/** What the library says of flags that there are not, with those that were probably meant. */
+const withGuess = (error: unknown, command: Command.Class): unknown => {
+  const { flags: unknown } = error as { flags?: unknown }
+  if (!(error instanceof Error) || !error.message.startsWith('Nonexistent flag') || !Array.isArray(unknown))
+    return error
+  const known = Object.keys({ ...command.baseFlags, ...command.flags }).map(name => `--${name}`)
+  // A single letter is near to every other.
+  const guessed = unknown.map(flag => `${flag}${/^--/.test(flag) ? didYouMean(flag, known) : ''}`)
+  return new ShuntError('SHUNT_ERR_USAGE', `there is no flag ${guessed.join(' and no flag ')}`)
+}
+
 /** @throws whatever the command or the parser of its arguments throws */
 export const runCommand = async (id: CommandId, argv: string[]): Promise<void> => {
   const config = await loadLibrary([id])
-  await config.runCommand(id, argv)
+  try {
+    await config.runCommand(id, argv)
+  } catch (error) {
+    throw withGuess(error, (await loadCommand(id)) as Command.Class)
+  }
 }

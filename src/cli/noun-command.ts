@@ -6,6 +6,7 @@ import { ShuntError } from '../errors.ts'
 import { BaseCommand } from './base-command.ts'
 import { EXIT } from './exit-codes.ts'
 import { json, note, print, warn } from './output.ts'
+import { pathAt } from './path-at.ts'
 import { redraw } from './redraw.ts'
 import { watchUntilStopped } from './watching.ts'
 
@@ -41,10 +42,6 @@ export interface NounFlags {
   watch: boolean
   interval: number
 }
-
-/** The same path, at the agent of another node. */
-export const pathAt = (path: string, node: string | undefined): string =>
-  node === undefined ? path : path.replace('/v1/', `/v1/nodes/${encodeURIComponent(node)}/`)
 
 /** No agent answers: the one here, or that of another node, for which it is asked. */
 export const isUnreachable = (error: unknown): boolean =>

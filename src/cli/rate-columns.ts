@@ -4,9 +4,12 @@ import { bytes, compact } from './format.ts'
 import type { Column } from './table.ts'
 
 export const rateColumns = <T extends { rates?: Rates | null }>(): Column<T>[] => {
-  const column = (head: string, of: (rates: Rates) => number): Column<T> => ({
+  const column = (head: string, of: (rates: Rates) => number | null): Column<T> => ({
     ...{ head, right: true },
-    cell: ({ rates }) => (rates ? compact(of(rates)) : null),
+    cell: ({ rates }) => {
+      const rate = rates ? of(rates) : null
+      return rate === null ? null : compact(rate)
+    },
   })
   return [
     column('PKT/S', rates => rates.packets),
@@ -16,4 +19,4 @@ export const rateColumns = <T extends { rates?: Rates | null }>(): Column<T>[] =
 }
 
 export const trafficText = ({ packets, bytes: size, connections }: Rates): string =>
-  `${compact(packets)} packets/s, ${bytes(Math.round(size))}/s, ${compact(connections)} new connections/s`
+  `${compact(packets)} packets/s, ${bytes(Math.round(size))}/s${connections === null ? '' : `, ${compact(connections)} new connections/s`}`

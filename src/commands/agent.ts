@@ -15,7 +15,7 @@ An agent that is killed, that fails, or that gets SIGUSR2 (systemctl restart sen
 kernel at work: known connections go on, by XDP without any limit of time, by nftables until their
 routes' lease ends (timeouts.routeLease); new ones wait for the next agent, or go on for timeouts.unattended
 where XDP chooses by itself (IPv4, forwarder and classifier on one node). The next agent goes on with all
-flows, mappings and counters, also if it is of another version. --flush removes what an agent left,
+flows, mappings and the kernel's counters, also if it is of another version. --flush removes what an agent left,
 for a node that is to have none any more.`
   static override examples = [
     '<%= config.bin %> agent --config /etc/shunt/node.yaml',
@@ -36,7 +36,8 @@ for a node that is to have none any more.`
     if (flags.flush) {
       const { flushNode } = await import('../agent/flush.ts')
       const { removed, failed } = await flushNode(file)
-      if (flags.json) print(json(localEnvelope('shunt.agent.flush/1', { removed, failed }), true))
+      if (flags.json)
+        print(json(localEnvelope('shunt.agent.flush/1', { removed, failed }, file.node.name), true))
       else if (removed.length === 0 && failed.length === 0) note('nothing was left of an agent')
       else for (const line of removed) print(`removed: ${line}`)
       if (failed.length > 0)

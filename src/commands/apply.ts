@@ -8,7 +8,7 @@ export default class Apply extends BaseCommand {
   static override description =
     `Shows the changes, asks, signs the document with the operator's key and hands it to the agent, which passes it on. It is
 refused when another change came first (exit code 5). Then waits until every node whose agent can be heard has it
-in force: exit code 3 when an agent cannot be heard, 124 when one is late; the change stays in force in both cases.
+in force: exit code 3 when an agent cannot be heard for 3 seconds, 124 when one is late; the change stays in force in both cases.
 Applying the same document again changes nothing and is no error.`
   static override examples = [
     '<%= config.bin %> apply -f cluster.yaml',

@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { Args, Flags } from '@oclif/core'
+import { isPrefix } from '../address-port.ts'
 import { BaseCommand } from '../cli/base-command.ts'
 import { parseDuration } from '../cli/duration.ts'
 import { EXIT } from '../cli/exit-codes.ts'
@@ -18,6 +19,7 @@ import {
   MIN_SNAPLEN,
 } from '../control/types.ts'
 import { errorText, ShuntError } from '../errors.ts'
+import { oneLine } from '../plain-text.ts'
 
 /** `vip`, `vip:port`, `[vip]:port`; IPv6 without a port needs no brackets. */
 const targetOf = (text: string): { vip: string; port?: string } => {
@@ -30,6 +32,15 @@ const targetOf = (text: string): { vip: string; port?: string } => {
       'give the VIP as 198.51.100.10, 198.51.100.10:80 or [2001:db8::10]:80',
     )
   return { vip, ...(port === undefined ? {} : { port }) }
+}
+
+/** Throws SHUNT_ERR_USAGE for what is neither an address nor a prefix of one. */
+const checkClient = (text: string): void => {
+  if (!isPrefix(text))
+    throw new ShuntError(
+      'SHUNT_ERR_USAGE',
+      `--client takes an address or a prefix, such as 203.0.113.5 or 203.0.113.0/24; not "${oneLine(text).slice(0, 80)}"`,
+    )
 }
 
 /** Takes what comes, and is told of the end. */
@@ -88,6 +99,7 @@ packets that the kernel had merged are one. Of each packet the first ${MAX_SNAPL
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(Capture)
+    if (flags.client !== undefined) checkClient(flags.client)
     const ms = parseDuration(flags.duration, '--duration', 1000, MAX_CAPTURE_SECONDS * 1000)
     const query = new URLSearchParams({
       ...targetOf(args.vip),

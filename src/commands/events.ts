@@ -1,7 +1,8 @@
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
-import { isUnreachable, nounFlags, pathAt } from '../cli/noun-command.ts'
+import { isUnreachable, nounFlags } from '../cli/noun-command.ts'
 import { json, paint, print, warn } from '../cli/output.ts'
+import { pathAt } from '../cli/path-at.ts'
 import { watchUntilStopped } from '../cli/watching.ts'
 import {
   DEFAULT_EVENTS,

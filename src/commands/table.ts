@@ -32,6 +32,7 @@ export const COMMANDS = {
   'lab:exec': () => import('./lab/exec.ts'),
   'lab:list': () => import('./lab/list.ts'),
   'lab:start': () => import('./lab/start.ts'),
+  'lab:stop': () => import('./lab/stop.ts'),
   'lab:status': () => import('./lab/status.ts'),
   'lab:up': () => import('./lab/up.ts'),
   leave: () => import('./leave.ts'),

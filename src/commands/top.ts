@@ -14,14 +14,23 @@ export default class Top extends BaseCommand {
     `Press ? for the keys. Enter on a host or a service shows its applications with health, directive, lease and share, and Enter on one of these all that
 is known of it: cause, orders, and, where the agent asked is its host, what the check found and which units are waited for. d drains and u undrains the host, or the
 application, under the cursor; f shows the flows. Every change that can be started here is a command of shunt, shown before it runs. It finds the operator's key as
-that command does (SHUNT_OPERATOR_KEY). With --read-only there are none. An agent that goes away is waited for.`
-  static override examples = ['<%= config.bin %> top', '<%= config.bin %> top --interval 250 --read-only']
+that command does (SHUNT_OPERATOR_KEY). With --read-only there are none. With --node it shows what another node sees; commands still start at this one.
+An agent that goes away is waited for.`
+  static override examples = [
+    '<%= config.bin %> top',
+    '<%= config.bin %> top --interval 250 --read-only',
+    '<%= config.bin %> top --node f2',
+  ]
   static override flags = {
     socket: Flags.string({
       description: "The agent's control socket.",
       env: 'SHUNT_SOCKET',
       default: DEFAULT_CONTROL_SOCKET,
       helpValue: 'PATH',
+    }),
+    node: Flags.string({
+      description: 'Look through the agent of this node, asked by way of the one here.',
+      helpValue: 'NAME',
     }),
     interval: Flags.integer({
       description: 'Milliseconds between two looks.',
@@ -49,6 +58,7 @@ that command does (SHUNT_OPERATOR_KEY). With --read-only there are none. An agen
     const { runTop } = await import('../tui/run.ts')
     process.exitCode = await runTop({
       socket: flags.socket,
+      ...(flags.node !== undefined && { node: flags.node }),
       intervalMs: flags.interval,
       readOnly: flags['read-only'],
       unicode: isUtf8(process.env),

@@ -9,7 +9,7 @@ export default class Vips extends NounCommand<VipsData> {
   static override description =
     `LIVE counts the hosts whose agents are alive, READY those that this node may give new connections now; a node that is no load balancing unit
 does not know the latter. FLOWS, without those that are closing, and CONNECTIONS, since its agent started, are those through the node that is
-asked. PKT/S, BYTE/S (of IP packets) and CONN/S (new connections) are what came to that node for the service over the last 5 seconds; with nftables, packets that the
+asked; a node that is no forwarder knows no CONNECTIONS. PKT/S, BYTE/S (of IP packets) and CONN/S (new connections) are what came to that node for the service over the last 5 seconds; with nftables, packets that the
 kernel had merged count once, and hosts tell none. When only failing, or only overloaded, hosts are left of a service, they are used all the same, and a line below the
 table says so. The exit code is 3 when no host of a service is alive or ready, or only failing ones are.`
   static override examples = ['<%= config.bin %> vips']

@@ -32,7 +32,7 @@ const rates = z
   .object({
     packets: ms.describe('Packets that the kernel merged count once.'),
     bytes: ms.describe('Of IP packets.'),
-    connections: ms.describe('New ones.'),
+    connections: ms.nullable().describe('New ones; null where the node is no forwarder.'),
   })
   .nullable()
   .describe('A second, over the last five; null where the node does not count it, or not yet.')
@@ -93,7 +93,9 @@ const hosts = describes<HostsData>()(
           .array(z.object({ service: text, capacity: z.int().min(0).max(99) }))
           .describe('In each of its services.'),
         flows: count,
-        connections: count,
+        connections: count
+          .nullable()
+          .describe('Since the agent started; null where the node is no forwarder.'),
         rates,
       }),
     ),
@@ -120,7 +122,9 @@ const vips = describes<VipsData>()(
           .nullable()
           .describe('Why hosts that are not well are used all the same: no other is left.'),
         flows: count,
-        connections: count,
+        connections: count
+          .nullable()
+          .describe('Since the agent started; null where the node is no forwarder.'),
         rates,
       }),
     ),

@@ -1,5 +1,6 @@
 /** Routes and queries of the control API, as pure functions. */
 import { isIP } from 'node:net'
+import { isPrefix } from '../address-port.ts'
 import {
   type CaptureQuery,
   type ConfigQuery,
@@ -141,14 +142,6 @@ const eventsQuery = (params: URLSearchParams): Request | Refused => {
   const follow = params.get('follow') ?? '0'
   if (follow !== '0' && follow !== '1') return bad('follow must be 1, or left out')
   return { ask: follow === '1' ? 'follow' : 'events', query: { after, limit } }
-}
-
-/** An address, or a prefix of one. */
-const isPrefix = (text: string): boolean => {
-  const [address = '', bits, ...more] = text.split('/')
-  const family = isIP(address)
-  if (family === 0 || address.includes('%') || more.length > 0) return false
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
 }
 
 const captureQuery = (params: URLSearchParams): Request | Refused => {

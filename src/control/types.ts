@@ -41,8 +41,8 @@ export interface PeerStatus {
 export interface Rates {
   packets: number
   bytes: number
-  /** New ones. */
-  connections: number
+  /** New ones; `null` where the node is no forwarder, and does not know them. */
+  connections: number | null
 }
 
 /** A table or queue of fixed capacity: flows, embryonic, mappings, identifiers, quarantine, held packets. */
@@ -107,7 +107,8 @@ export interface HostStatus {
   /** The same in each of its services. */
   capacities: { service: string; capacity: number }[]
   flows: number
-  connections: number
+  /** Since its agent started; `null` where the node is no forwarder. */
+  connections: number | null
   /** What this node sends there; `null` where it is no forwarder. */
   rates: Rates | null
 }
@@ -128,7 +129,8 @@ export interface VipStatus {
   /** Why hosts that are not well are used all the same: no other is left. `null`: they are not. */
   fallback: 'failing' | 'overload' | null
   flows: number
-  connections: number
+  /** Since its agent started; `null` where the node is no forwarder. */
+  connections: number | null
   /** What comes to this node for it; `null` where the node does not count it by service. */
   rates: Rates | null
 }

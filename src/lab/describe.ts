@@ -15,6 +15,9 @@ export interface PlaceStatus {
   netns: string
   address: string | null
   tunnel: string | null
+  /** The same by IPv6; null where the lab has none. */
+  address6: string | null
+  tunnel6: string | null
   /** Of a host, 0 to 99 (R-B1). */
   capacity: number | null
   /** `null` where no agent runs. */
@@ -49,6 +52,8 @@ export const describeLab = async (lab: Lab): Promise<LabStatus> => ({
         netns: place.netns,
         address: place.address,
         tunnel: place.tunnel,
+        address6: place.address6,
+        tunnel6: place.tunnel6,
         capacity: place.capacity,
         pid: agent !== null && isAlive(agent) ? agent.pid : null,
         agent: await lab.agentState(place.name),

@@ -47,6 +47,9 @@ export interface LinkCounters {
   txPackets: number
 }
 
+/** An agent's timeouts.drain is 10 s, unless its file says otherwise. */
+const STOP_MS = 20_000
+
 /** Methods that take the name of a place throw SHUNT_ERR_LAB when there is none of that name. */
 export class Lab {
   readonly #state: LabState
@@ -247,6 +250,24 @@ export class Lab {
     const old = this.process(name)
     if (old !== null) endProcesses(() => [old], graceMs)
     await this.startAgent(name, readyTimeoutMs)
+  }
+
+  /**
+   * Ends agents together, asked first unless `isKill`, and waits until they have ended; one that needs longer than STOP_MS is killed.
+   * Throws SHUNT_ERR_LAB, before anything ends, for a name that is no node.
+   */
+  stopAgents(names: string[], isKill: boolean): { stopped: string[]; idle: string[] } {
+    const agents = names.map(name => ({ name, agent: this.#nodeAgent(name) }))
+    const runs = agents.filter(({ agent }) => agent !== null && isAlive(agent))
+    const processes = runs.flatMap(({ agent }) => agent ?? [])
+    endProcesses(() => processes, isKill ? 0 : STOP_MS)
+    const stopped = runs.map(({ name }) => name)
+    return { stopped, idle: names.filter(name => !stopped.includes(name)) }
+  }
+
+  #nodeAgent(name: string): LabProcess | null {
+    if (this.place(name).kind === 'node') return this.process(name)
+    throw new ShuntError('SHUNT_ERR_LAB', `${name} is no node: it has no agent`)
   }
 
   /** Starts a node's agent where none runs. */

@@ -31,6 +31,14 @@ export const sinceBootMs = (): number => {
   return Number(timespec.readBigInt64LE(0)) * 1000 + timespec.readInt32LE(8) / 1e6
 }
 
+const CLOCK_THREAD_CPUTIME_ID = 3
+
+/** Time that processors spent on the calling thread, interrupts that came meanwhile included (ns). Throws OsError. */
+export const threadCpuNs = (): number => {
+  check('clock_gettime', clock_gettime(CLOCK_THREAD_CPUTIME_ID, timespecAt))
+  return Number(timespec.readBigInt64LE(0)) * 1e9 + timespec.readInt32LE(8)
+}
+
 /** All at once, for noticing that one has gained on another (ms). Throws OsError. */
 export const readClocks = (): { monotonicMs: number; bootMs: number; wallMs: number } => ({
   monotonicMs: performance.now(),

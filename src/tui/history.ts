@@ -20,11 +20,15 @@ const sum = (counters: Record<string, number>, names: readonly string[]): number
 
 /** Counters, by the name of their series. */
 const countersOf = ({ status, vips, hosts }: Look): Record<string, number> => ({
-  connections: vips.vips.reduce((total, vip) => total + vip.connections, 0),
+  connections: vips.vips.reduce((total, vip) => total + (vip.connections ?? 0), 0),
   'packets kernel': sum(status.counters, ['kernel_route_hit', 'kernel_decap_hit']),
   'packets agent': sum(status.counters, ['ring_packets']),
-  ...Object.fromEntries(vips.vips.map(vip => [`service ${vip.service}`, vip.connections])),
-  ...Object.fromEntries(hosts.hosts.map(host => [`host ${host.name}`, host.connections])),
+  ...Object.fromEntries(
+    vips.vips.flatMap(vip => (vip.connections === null ? [] : [[`service ${vip.service}`, vip.connections]])),
+  ),
+  ...Object.fromEntries(
+    hosts.hosts.flatMap(host => (host.connections === null ? [] : [[`host ${host.name}`, host.connections]])),
+  ),
 })
 
 /** Values that are shown as they are. */

@@ -69,6 +69,8 @@ export interface Settings {
   /** Bars and arrows beyond ASCII. */
   unicode: boolean
   socket: string
+  /** Another node, which is asked through the agent of the socket. */
+  node?: string
   /** Options that commands started from here need to reach the same agent. */
   commandOptions: readonly string[]
 }

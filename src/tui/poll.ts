@@ -1,4 +1,5 @@
 /** Looks at the agent again and again, one look at a time. */
+import { pathAt } from '../cli/path-at.ts'
 import { get } from '../control/client.ts'
 import { errorText, ShuntError } from '../errors.ts'
 import { look, type Wants } from './looks.ts'
@@ -9,6 +10,8 @@ const PATIENCE_MS = 3_000
 
 export interface PollOptions {
   socket: string
+  /** Whose agent is asked, by way of that of the socket. */
+  node?: string | undefined
   intervalMs: number
   wants(): Wants
   isPaused(): boolean
@@ -28,7 +31,7 @@ const lookOnce = async (options: PollOptions): Promise<UiEvent | null> => {
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(PATIENCE_MS)])
   try {
     const seen = await look(
-      path => get(options.socket, path, signal),
+      path => get(options.socket, pathAt(path, options.node), signal),
       options.wants(),
       () => performance.now(),
     )

@@ -32,6 +32,7 @@ class Top {
     })
     this.#poll = startPoll({
       socket: settings.socket,
+      node: settings.node,
       intervalMs: settings.intervalMs,
       wants: () => ({
         flows: flowsWanted(this.#state),

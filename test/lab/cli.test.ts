@@ -125,7 +125,7 @@ it('the numbers are those of the traffic', async () => {
     [vips.length, web!.vip, web!.port, web!.protocol, web!.hosts, web!.live],
     [1, VIP, 80, 'tcp', 2, 2],
   )
-  const connections = hosts.reduce((sum, h) => sum + h.connections, 0)
+  const connections = hosts.reduce((sum, h) => sum + h.connections!, 0)
   assert.is(connections, web!.connections)
   assert.ok(connections >= REQUESTS && connections < REQUESTS + 10, `${connections} connections`)
 

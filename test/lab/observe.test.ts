@@ -274,7 +274,7 @@ const rating = async (lab: Lab): Promise<void> => {
   near('packets', seen.packets, ((end.txPackets - start.txPackets) * 1000) / ms)
   // The link counts Ethernet headers too.
   near('bytes', seen.bytes, ((end.txBytes - start.txBytes) * 1000) / ms)
-  near('connections', seen.connections, (result.done * 1000) / result.ms)
+  near('connections', seen.connections!, (result.done * 1000) / result.ms)
   near(
     'by host',
     hosts.reduce((all, { rates }) => all + (rates?.packets ?? 0), 0),

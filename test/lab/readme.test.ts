@@ -122,6 +122,7 @@ testIf(
       }
       assert.match(outputs[0], /^h[123]\r?$/m)
       assert.match(outputs[0], /10\.20\.0\.11/)
+      assert.match(outputs[0], /[1-9]\d* packets?, \d+ lost/, 'the capture saw the connections beside it')
       assert.match(outputs[1], /capacity/)
       assert.match(outputs[1], /h3 is evicted/)
       assert.match(outputs[2], /^h[12]\r?$/m)

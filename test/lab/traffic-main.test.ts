@@ -96,7 +96,7 @@ it('each host gets its share by capacity, and sees the clients, not the forwarde
   const shown = new Map<string, number>()
   for (const name of forwarders())
     for (const host of (await lab.api<HostsData>(name, '/v1/hosts')).hosts)
-      shown.set(host.name, (shown.get(host.name) ?? 0) + host.connections)
+      shown.set(host.name, (shown.get(host.name) ?? 0) + host.connections!)
   hosts().forEach((host, i) => {
     const off = Math.abs(shown.get(host)! - lines[i]!.length)
     assert.ok(off < 100, `${host}: ${lines[i]!.length} requests, ${shown.get(host)} connections shown`)

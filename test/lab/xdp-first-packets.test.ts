@@ -39,7 +39,7 @@ test('2,000 connections: none fails, shares are right, the slow path sees hardly
       const p = capacity / 100
       const bound = 5 * Math.sqrt(CONNECTIONS * p * (1 - p))
       assert.ok(Math.abs(got[i]! - CONNECTIONS * p) < bound, `${lab.hosts[i]!.name} got ${got[i]}`)
-      const shown = hosts.find(({ name }) => name === lab.hosts[i]!.name)!.connections
+      const shown = hosts.find(({ name }) => name === lab.hosts[i]!.name)!.connections!
       assert.ok(Math.abs(shown - got[i]!) < 20, `${shown} connections shown, ${got[i]} requests`)
     })
     // Each one has ended, which the agent knows.

@@ -3,7 +3,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { XDP } from '../../src/os/bpf/program.ts'
-import { missingBpf } from '../support/bpf.ts'
+import { index, missingBpf } from '../support/bpf.ts'
 import { HOSTS, TUNNEL } from '../support/dataplane-world.ts'
 import { packetOffset } from '../support/ethernet.ts'
 import { OTHER_TUNNEL, OWN } from '../support/host-cases.ts'
@@ -72,6 +72,55 @@ testIf(noBpf, it, `golden messages at a forwarder: ${cases.length} cases`, () =>
       lab.removeRoute(one.family, one.route)
     }),
   )
+})
+
+/** Sets when the buckets of both kinds were empty, on every processor; ns of CLOCK_MONOTONIC. */
+const setBuckets = (echo: bigint, errors: bigint): void => {
+  const buckets = lab.object.map('icmp_buckets')
+  const value = new Uint8Array(buckets.valueBytes)
+  const view = new DataView(value.buffer)
+  for (let at = 0; at < value.length; at += 16) {
+    view.setBigUint64(at, echo, true)
+    view.setBigUint64(at + 8, errors, true)
+  }
+  buckets.update(index(0), value)
+}
+
+/** The same of each processor, kind after kind. */
+const buckets = (): bigint[] => {
+  const value = lab.object.map('icmp_buckets').lookup(index(0))!
+  return [...new BigUint64Array(value.slice().buffer)]
+}
+
+testIf(noBpf, it, 'echoes and errors have limits of their own: beyond, they are dropped and counted', () => {
+  const echo = cases.find(({ reason }) => reason === 'ICMP_ECHO')!
+  const error = cases.find(({ reason }) => reason === 'ICMP_TO_HOST')!
+  lab.addRoute(error.family, error.route!)
+  const run = (one: IcmpCase): [number, Record<string, number>] => {
+    lab.resetCounters()
+    return [lab.run(one.frame).verdict, lab.counted()]
+  }
+  const later = process.hrtime.bigint() + 3_600_000_000_000n
+  try {
+    lab.netns.run(() => {
+      setBuckets(later, 0n)
+      assert.equal(run(echo), [XDP.drop, { ICMP_LIMITED: 1 }])
+      assert.equal(run(error), [verdictOf(error), { ICMP_TO_HOST: 1 }])
+      setBuckets(0n, later)
+      assert.equal(run(echo), [XDP.tx, { ICMP_ECHO: 1 }])
+      assert.equal(run(error), [XDP.drop, { ICMP_LIMITED: 1 }])
+      // What is in the bucket: the time since it was empty, 200 ms at most; each message takes 100 us of it.
+      const since = process.hrtime.bigint() - 1_000_000n
+      setBuckets(since, since)
+      run(echo)
+      const [taken] = buckets().filter((empty, i) => i % 2 === 0 && empty !== since)
+      const now = process.hrtime.bigint()
+      assert.ok(taken === since + 100_000n || taken > now - 210_000_000n, `${taken} of ${since}`)
+    })
+  } finally {
+    setBuckets(0n, 0n)
+    lab.removeRoute(error.family, error.route!)
+  }
 })
 
 testIf(noBpf, it, 'a forwarder that is the host gives errors to its own stack as they came', () => {

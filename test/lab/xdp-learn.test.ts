@@ -390,7 +390,7 @@ test('events that find no room are counted, and what they were about is found (o
       mappings: [small.mappings[4]],
     },
     ...{ services, tunnels, tick: tickNow },
-    learning: { epoch: () => {} } as never,
+    learning: { epoch: () => {}, answeredNewer: () => false } as never,
     use: {
       routeUsed: () => {},
       routeGone: () => {},

@@ -66,6 +66,7 @@ export class EdgeWorld {
       asked: 'xdp',
       mark: Uint8Array.of(2, 1, 2, 3, 4, 5),
       links: [{ name: 'u0', index: at, program: 'edge_both' }],
+      answers: [],
       exits: sends ? [{ name: 'u0', index: at, kind: 'veth' }] : [],
     }
     const service = { index: 0, name: 'web', vip: addressWords(VIP), port: 80, protocol: 6, hosts: [] }

@@ -24,7 +24,7 @@ export const lookAt = (n: number, change: Partial<Look> = {}): Look => ({
   },
   nodes: NODES,
   vips: { vips: VIPS.vips.map(vip => ({ ...vip, connections: 340 + 6 * n * n })) },
-  hosts: { hosts: HOSTS.hosts.map(host => ({ ...host, connections: host.connections + 3 * n * n })) },
+  hosts: { hosts: HOSTS.hosts.map(host => ({ ...host, connections: host.connections! + 3 * n * n })) },
   health: HEALTH,
   flows: null,
   flowsFor: '',

@@ -11,6 +11,7 @@ import { ServiceTable } from '../../src/agent/dataplane/xdp/service-table.ts'
 import { MappedArray } from '../../src/os/bpf/mapped.ts'
 import { BpfRing } from '../../src/os/bpf/ring.ts'
 import { readClocks } from '../../src/os/clock.ts'
+import { index } from './bpf.ts'
 import { buildPacket, identifierOf, type PacketShape, type Protocol, TCP } from './dataplane-case.ts'
 import { CLIENT, FAMILIES, type Family, HOSTS, SERVICES, TUNNEL, VIP } from './dataplane-world.ts'
 import { buildFrame, type VlanTag } from './ethernet.ts'
@@ -23,6 +24,8 @@ export const MAPPING_PORT = 7411
 export const EPOCH = 0x80000005
 export const WINDOW_S = 30
 export const KEY = { number: 3, words: Uint32Array.of(0x01020304, 0x89abcdef, 0xfedcba98, 0x0badcafe) }
+/** Of what the host sends to the forwarder. */
+export const ANSWER_KEY = { number: 9, words: Uint32Array.of(0xdeadbeef, 0x01234567, 0x89abcdef, 0x76543210) }
 export const IDENTIFIER = identifierOf(HOSTS.local.index, 0x123456)
 
 export interface DatagramShape {
@@ -109,15 +112,18 @@ export class XdpLearnLab extends XdpHostLab {
   readonly learn: LearnTable
   readonly learnt: LearntMap
   readonly ring: BpfRing
+  answerKey: typeof ANSWER_KEY | null = ANSWER_KEY
+  readonly #answered: MappedArray
   readonly #learnMapped: readonly MappedArray[]
 
   constructor(sizes: Readonly<Record<string, number>> = {}) {
     super(1000, sizes)
-    const [tunnels, bss, services] = ['learn_tunnels', 'bss', 'services'].map(
+    const [tunnels, bss, services, answered] = ['learn_tunnels', 'bss', 'services', 'answered'].map(
       name => new MappedArray(this.object.map(name)),
     )
-    this.#learnMapped = [tunnels, bss, services]
-    this.learn = new LearnTable(tunnels, bss)
+    this.#learnMapped = [tunnels, bss, services, answered]
+    this.#answered = answered
+    this.learn = new LearnTable(tunnels, bss, answered)
     this.learnt = new LearntMap(this.object.map('learnt'))
     this.ring = new BpfRing(this.object.map('mapping_events'))
     const table = new ServiceTable(services.bytes)
@@ -137,7 +143,20 @@ export class XdpLearnLab extends XdpHostLab {
   /** The forwarder's key is there, for datagrams from its address of that family. */
   tunnel(family: Family, epoch = EPOCH): void {
     const { index, generation } = TUNNELS.first
-    this.learn.set(index, { generation, epoch, sender: addressWords(FORWARDER[family]), keys: [KEY] })
+    this.learn.set(index, {
+      generation,
+      epoch,
+      sender: addressWords(FORWARDER[family]),
+      keys: [KEY],
+      answer: this.answerKey,
+    })
+  }
+
+  /** Whether the interface may send back what it gets. */
+  sends(may: boolean): void {
+    const devices = this.object.map('devices')
+    if (may) devices.update(index(1), Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0))
+    else devices.delete(index(1))
   }
 
   renew(graceMs = 3_600_000): void {
@@ -161,6 +180,7 @@ export class XdpLearnLab extends XdpHostLab {
   forget(): void {
     for (const { tunnel, generation, identifier } of this.learnt.some(Number.MAX_SAFE_INTEGER))
       this.learnt.delete(tunnel, generation, identifier)
+    this.#answered.bytes.fill(0)
     this.told()
     this.resetCounters()
   }

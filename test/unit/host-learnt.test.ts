@@ -173,15 +173,33 @@ it('a half-open mapping ends after its time, unless packets have followed it; on
   assert.equal(take(), ['withdraw 2001'])
 })
 
-type Fault = 'none' | 'what is learnt goes first' | 'acknowledged before the agent has judged'
+type Fault =
+  | 'none'
+  | 'what is learnt goes first'
+  | 'acknowledged at once'
+  | 'what the kernel has acknowledged is not kept'
+  | 'the agent does not look at what the kernel has acknowledged'
 
 /**
  * The kernel as bpf/learn.h has it, on several processors, its events late or lost, the agent's core, and a forwarder that gives identifiers to
- * one flow after the other: messages arrive late, twice and out of order. Answers how often a packet in tunnelled form came to another flow.
+ * one flow after the other: messages arrive late, twice and out of order, half of them without a packet, so that the kernel acknowledges them
+ * (bpf/learn-answer.h). Answers how often a packet in tunnelled form came to another flow.
  */
 const interleave = (seed: number, fault: Fault): { wrong: number; right: number } => {
   const random = integers(seeded(seed))
-  const [stored, learnt] = [new Map<number, number>(), new Map<number, number>()]
+  const stored = new Map<number, number>()
+  const learnt = new Map<number, MappingHeader>()
+  const portOf = (message: MappingHeader | undefined): number | undefined =>
+    message === undefined ? undefined : message.ports >>> 16
+  const inForce = (identifier: number): number | undefined =>
+    stored.get(identifier) ?? portOf(learnt.get(identifier))
+  /** Newest that the kernel has acknowledged; the identifiers are of one part. */
+  let answered = 0
+  const keeps = fault !== 'what the kernel has acknowledged is not kept'
+  const looks = fault !== 'the agent does not look at what the kernel has acknowledged'
+  const isOlder = (sequence: number): boolean => sequence < answered
+  /** Without a packet, and in force: about to be acknowledged by a processor. */
+  const answering: MappingHeader[] = []
   const events: MappingHeader[] = []
   const network: MappingHeader[] = []
   /** A processor has found nothing against them, and stores them next. */
@@ -222,17 +240,29 @@ const interleave = (seed: number, fault: Fault): { wrong: number; right: number 
       forget: (_tunnel, identifier) => {
         learnt.delete(identifier)
       },
+      supersedes: (_tunnel, _epoch, identifier, sequence) => {
+        const now = learnt.get(identifier)
+        if (looks && now !== undefined) tell(now)
+        return looks && isOlder(sequence)
+      },
       drop: () => {},
     },
   })
-  const identifiers = [ID, ID + 1]
+  /** As LearntFollower does. */
+  const tell = (message: MappingHeader): void => {
+    const now = learnt.get(message.identifier)
+    if (looks && isOlder(message.sequence) && portOf(now) !== portOf(message)) return
+    core.learnt(structuredClone(message), FLAG.SYN, false, 0, NOW_S)
+  }
+  // Each can go wrong until the agent knows an owner of it.
+  const identifiers = Array.from({ length: 16 }, (_, n) => ID + n)
   let sequence = 1
   let port = 1024
   let [wrong, right] = [0, 0]
   core.map(headerOf(sequence++, 999, ID - 1), null, ip(FORWARDER), 0, NOW_S)
-  for (let step = 0; step < 400; step++) {
+  for (let step = 0; step < 800; step++) {
     const identifier = identifiers[random(identifiers.length)]
-    switch (random(9)) {
+    switch (random(10)) {
       case 0: // A new owner; what it sends is newer than all before.
         owners.set(identifier, ++port)
         acknowledged.delete(identifier)
@@ -246,44 +276,59 @@ const interleave = (seed: number, fault: Fault): { wrong: number; right: number 
         // Any message arrives, perhaps not for the last time: with a packet at the kernel, else at the agent.
         const message = network[random(network.length)]
         if (message === undefined) break
-        if (random(3) > 0) network.splice(network.indexOf(message), 1)
-        if (random(3) === 0) {
+        if (random(4) === 0) network.splice(network.indexOf(message), 1)
+        if (random(8) === 0) {
           core.map(structuredClone(message), null, ip(FORWARDER), step, NOW_S)
           break
         }
-        const known = stored.get(message.identifier) ?? learnt.get(message.identifier)
-        if (known === undefined || known === message.ports >>> 16) checked.push(structuredClone(message))
+        const known = inForce(message.identifier)
+        if (known === undefined ? !isOlder(message.sequence) : known === portOf(message))
+          checked.push(structuredClone(message))
         else core.map(structuredClone(message), null, ip(FORWARDER), step, NOW_S)
         break
       }
       case 4: {
         const message = checked.splice(random(checked.length), 1)[0]
         if (message === undefined) break
-        const known = learnt.get(message.identifier)
-        if (known === undefined) learnt.set(message.identifier, message.ports >>> 16)
-        else if (known !== message.ports >>> 16) {
+        const known = portOf(learnt.get(message.identifier))
+        if (known === undefined) learnt.set(message.identifier, message)
+        const isOver = known === undefined && isOlder(message.sequence)
+        if (isOver) learnt.delete(message.identifier)
+        if (isOver || (known ?? portOf(message)) !== portOf(message)) {
           core.map(message, null, ip(FORWARDER), step, NOW_S)
           break
         }
-        if (fault === 'acknowledged before the agent has judged')
-          answer(message.identifier, message.ports >>> 16)
-        if (random(4) > 0) events.push(message)
+        if (fault === 'acknowledged at once') answer(message.identifier, message.ports >>> 16)
+        if (random(2) === 0) answering.push(message)
+        else if (random(4) > 0) events.push(message)
         break
       }
-      case 5:
-      case 6: {
-        const message = events.shift()
-        if (message !== undefined) core.learnt(message, FLAG.SYN, false, step, NOW_S)
+      case 5: {
+        const message = random(4) === 0 ? events.shift() : undefined
+        if (message !== undefined) tell(message)
         break
       }
+      case 6:
       case 7: // The least recently used one goes.
-        if (random(4) === 0) learnt.delete(identifier)
+        learnt.delete(identifier)
         break
+      case 8: {
+        const message = answering.splice(random(answering.length), 1)[0]
+        if (message === undefined) break
+        if (keeps) answered = Math.max(answered, message.sequence)
+        if (inForce(message.identifier) !== portOf(message)) {
+          core.map(message, null, ip(FORWARDER), step, NOW_S)
+          break
+        }
+        answer(message.identifier, message.ports >>> 16)
+        if (!stored.has(message.identifier) && random(4) > 0) events.push(message)
+        break
+      }
       default: {
         const owner = owners.get(identifier)
         if (owner === undefined || !acknowledged.has(identifier)) break
-        const first = fault === 'what is learnt goes first' ? learnt : stored
-        const restored = first.get(identifier) ?? stored.get(identifier) ?? learnt.get(identifier)
+        const first = fault === 'what is learnt goes first' ? portOf(learnt.get(identifier)) : undefined
+        const restored = first ?? inForce(identifier)
         if (restored === owner) right++
         else if (restored !== undefined) wrong++
       }
@@ -292,7 +337,7 @@ const interleave = (seed: number, fault: Fault): { wrong: number; right: number 
   return { wrong, right }
 }
 
-const RUNS = 400
+const RUNS = 600
 const sums = (fault: Fault): { wrong: number; right: number } => {
   const sum = { wrong: 0, right: 0 }
   for (let n = 0; n < RUNS; n++) {
@@ -309,7 +354,12 @@ it('whatever is late, lost, sent twice or out of order: no acknowledged flow get
   assert.ok(right > RUNS, `${right} packets restored`)
 })
 
-for (const fault of ['acknowledged before the agent has judged', 'what is learnt goes first'] as const)
+for (const fault of [
+  'acknowledged at once',
+  'what is learnt goes first',
+  'what the kernel has acknowledged is not kept',
+  'the agent does not look at what the kernel has acknowledged',
+] as const)
   it(`a control that must fail: ${fault}`, () => {
     const { wrong } = sums(fault)
     assert.ok(wrong > 0, `${wrong}`)

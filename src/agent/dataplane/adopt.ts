@@ -104,7 +104,7 @@ export const adoptRoute = (
   if (slot < 0) {
     slot = rebuild(tables, route, identifier, service.index, inForce)
     if (slot < 0) return false
-    flows.slowPackets[slot] = route.young ? 0 : provenPackets
+    flows.kernelPackets[slot] = route.young ? 0 : provenPackets
   } else if (flows.host[slot] !== host.index || flows.identifier[slot] !== identifier) return false
   else if (usedMs > flows.table.lastUse[slot]) flows.table.touch(slot, usedMs)
   if (inForce) flows.plumbedUntilMs[slot] = Number.POSITIVE_INFINITY

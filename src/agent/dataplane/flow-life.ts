@@ -97,6 +97,7 @@ export class FlowLife {
       }
       flows.set(slot, FLOW_FLAG.SYN_AGAIN)
       flows.slowPackets[slot] = 1
+      flows.kernelPackets[slot] = 0
       return table.touch(slot, nowMs)
     }
     // Data after a RST: the RST was forged or stale. Data after SYN: the ports live again. After FIN: half-closed.
@@ -110,7 +111,7 @@ export class FlowLife {
   /** More packets than a forger would spend on one flow, and enough to be worth a kernel route. */
   isProven(slot: number): boolean {
     return (
-      this.flows.slowPackets[slot] >= this.#settings.plumbAfterPackets ||
+      this.flows.knownPackets(slot) >= this.#settings.plumbAfterPackets ||
       (this.flows.plumbedUntilMs[slot] !== 0 && !this.flows.has(slot, FLOW_FLAG.UNPROVEN))
     )
   }

@@ -49,7 +49,10 @@ export class FlowTable {
   readonly identifier: Uint32Array
   readonly service: Uint16Array
   readonly flags: Uint8Array
+  /** Packets that went through the agent. */
   readonly slowPackets: Uint32Array
+  /** Packets that are known to have gone by the kernel alone: fewer than did. */
+  readonly kernelPackets: Uint16Array
   /** Milliseconds until which the kernel may hold the route; 0 = never plumbed. */
   readonly plumbedUntilMs: Float64Array
   /** Sequence of the first mapping message of this allocation. */
@@ -71,6 +74,7 @@ export class FlowTable {
     this.service = columns.u16('service', capacity)
     this.flags = columns.u8('flags', capacity)
     this.slowPackets = columns.u32('slow-packets', capacity)
+    this.kernelPackets = columns.u16('kernel-packets', capacity)
     this.plumbedUntilMs = columns.f64('plumbed-until-ms', capacity)
     this.firstSequence = columns.u32('first-sequence', capacity)
   }
@@ -91,9 +95,15 @@ export class FlowTable {
     this.service[slot] = service
     this.flags[slot] = 0
     this.slowPackets[slot] = 0
+    this.kernelPackets[slot] = 0
     this.plumbedUntilMs[slot] = 0
     this.firstSequence[slot] = 0
     return slot
+  }
+
+  /** Packets of the flow, as far as they are known. */
+  knownPackets(slot: number): number {
+    return this.slowPackets[slot] + this.kernelPackets[slot]
   }
 
   has(slot: number, flag: number): boolean {

@@ -18,6 +18,9 @@ import { leaseEnd } from './plumber.ts'
 import { decrementTtl } from './rewrite.ts'
 import { Withdrawal } from './withdrawal.ts'
 
+/** Of the packets of a flow whose mapping nobody has acknowledged, each so many-th is followed by the mapping alone. */
+const REMIND_EACH = 8
+
 /**
  * The forwarder's slow path (R-A3, R-E8, decisions 2-4): every packet of a service that the kernel's route table did not forward
  * comes here. Makes no policy of its own: an unknown flow goes to the classifier (`allotment` when that role is on this node, else
@@ -161,9 +164,24 @@ export class ForwarderCore {
       this.#deliver(slot, packet)
       return this.#maybePlumb(slot, packet, nowMs)
     }
-    if (this.#fits(packet) && !this.#held.has(slot)) return this.#mapping.sendMapping(slot, packet)
+    if (this.#fits(packet) && !this.#held.has(slot)) {
+      this.#mapping.sendMapping(slot, packet)
+      // Its host's agent does not answer; its kernel does (bpf/learn-answer.h), but only to what carries no packet.
+      const opens = packet.view.protocol === TCP && isSyn(packet.view.tcpFlags)
+      if (!opens && flows.slowPackets[slot] % REMIND_EACH === 0) this.remind(slot)
+      return
+    }
     this.#hold(slot, packet, nowMs)
     if (this.#held.queues.get(slot)?.packets.length === 1) this.#mapping.sendMapping(slot, null)
+  }
+
+  /** Sends the mapping of a flow that its host has not acknowledged once more, by itself. False: there is no need. */
+  remind(slot: number): boolean {
+    const { flows } = this
+    if (flows.has(slot, FLOW_FLAG.MAPPED) || flows.identifier[slot] === 0) return false
+    if (this.#isInactive(slot) || this.#isEncapsulated(slot)) return false
+    this.#mapping.sendMapping(slot, null)
+    return true
   }
 
   /** Out, in the form of the flow's service; whether its host holds a mapping, if that form needs one, was seen to. */
@@ -305,7 +323,7 @@ export class ForwarderCore {
 
   #maybePlumb(slot: number, packet: PacketRef, nowMs: number): void {
     const { flows } = this
-    if (flows.slowPackets[slot] < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs)
+    if (flows.knownPackets(slot) < this.#settings.plumbAfterPackets || flows.plumbedUntilMs[slot] > nowMs)
       return
     if ((packet.view.tcpFlags & (TCP_SYN | TCP_RST | TCP_FIN)) !== 0 && packet.view.protocol === TCP) return
     const list = flows.table.listOf(slot)
@@ -322,6 +340,7 @@ export class ForwarderCore {
     this.counters.plumbFailures++
     this.flows.plumbedUntilMs[slot] = 0
     this.flows.slowPackets[slot] = 0
+    this.flows.kernelPackets[slot] = 0
   }
 
   /** Forget a route by key (unplumb order of a classifier). */

@@ -3,6 +3,7 @@ import { DROP } from './drops.ts'
 import { addressEquals, ipv4Word, isIpv4, readFlowKey } from './flow-key.ts'
 import type { HeldPackets } from './held.ts'
 import type { HostPorts, HostSettings } from './host-ports.ts'
+import { MappingEnds } from './mapping-ends.ts'
 import { createMappingHeader, KIND, type MappingHeader } from './mapping-header.ts'
 import { MAPPING_LIST, type MappingTable, TUPLE_WORDS } from './mappings.ts'
 import { type PacketRef, TCP_FIN, TCP_RST, TCP_SYN } from './packet-ref.ts'
@@ -10,9 +11,6 @@ import { leaseEnd } from './plumber.ts'
 import { UnknownIdentifiers } from './unknown-identifiers.ts'
 
 export type { HostPorts, HostSettings } from './host-ports.ts'
-
-/** Half-open mappings that turn out to be in use, passed over at a time. */
-const VICTIM_TRIES = 8
 
 interface ForwarderState {
   epoch: number
@@ -49,6 +47,7 @@ export class HostCore {
   readonly #tuple = new Uint32Array(10)
   readonly #answer = createMappingHeader()
   readonly #unknown: UnknownIdentifiers
+  readonly #ends: MappingEnds
 
   /** Requests for unknown identifiers, and packets that waited for them. */
   get unknownCounters(): UnknownIdentifiers['counters'] {
@@ -72,6 +71,7 @@ export class HostCore {
       datagram: parts.ports.datagram,
       drop: parts.ports.drop,
     })
+    this.#ends = new MappingEnds(parts)
     this.#directory = parts.directory
     this.reconfigured(0)
   }
@@ -80,7 +80,7 @@ export class HostCore {
    * A MAP datagram whose tag was verified. Steps: (1) its forwarder is one of ours and sent it; (2) its time is
    * within the window, else STALE_TIME with our time; (3) its epoch is not older than the newest seen, else REFUSED
    * with ours; a newer one ends every mapping of the older; (4) it is not older than the mapping in place;
-   * (5) a different 4-tuple replaces the old one in the kernel before (6) it is acknowledged; (7) the packet that came
+   * (5) nor than what the kernel has acknowledged; a different 4-tuple replaces the old one in the kernel before (6) it is acknowledged; (7) the packet that came
    * along, if any, is delivered; (8) then those that waited for it.
    */
   map(header: MappingHeader, inner: PacketRef | null, sourceIpv4: number, nowMs: number, nowS: number): void {
@@ -100,7 +100,9 @@ export class HostCore {
       return this.#ports.drop(DROP.MAPPING_OLD_EPOCH)
     }
     if (forwarder.epoch !== header.epoch) this.#newEpoch(tunnel, forwarder, header.epoch, nowMs)
-    const slot = this.#learn(header, inner !== null, nowMs)
+    const { epoch, identifier, sequence } = header
+    const isOver = this.#ports.supersedes?.(tunnel, epoch, identifier, sequence) ?? false
+    const slot = this.#learn(header, inner !== null, nowMs, isOver)
     if (slot < 0) return
     this.#commitNow(slot, nowMs)
     this.#reply(header, KIND.MAP_ACK, sourceIpv4, nowS)
@@ -136,7 +138,8 @@ export class HostCore {
     if (slot >= 0) this.#move(slot, TCP_FIN, true, nowMs)
   }
 
-  #learn(header: MappingHeader, hasInner: boolean, nowMs: number): number {
+  /** @param isOver only what is known may be said again */
+  #learn(header: MappingHeader, hasInner: boolean, nowMs: number, isOver = false): number {
     const { mappings } = this
     const tuple = this.#tuple
     tuple.set(header.client, 0)
@@ -150,7 +153,7 @@ export class HostCore {
     if (slot >= 0) {
       older = (header.sequence - mappings.sequence[slot]) >> 0 < 0
       const same = mappings.sameTuple(slot, tuple)
-      if (older && !same) {
+      if ((older || isOver) && !same) {
         this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
         return -1
       }
@@ -158,17 +161,17 @@ export class HostCore {
         this.counters.mapsRefreshed++
       } else {
         this.counters.mapsReplaced++
-        this.#withdrawFrom(slot, nowMs)
+        this.#ends.withdraw(slot, nowMs)
         mappings.setTuple(slot, tuple)
         mappings.slowPackets[slot] = 0
         mappings.table.move(slot, MAPPING_LIST.EMBRYONIC, nowMs)
       }
     } else {
-      const victim = this.#victim(nowMs)
-      if (victim >= 0) {
-        this.counters.evicted++
-        this.#remove(victim, nowMs)
+      if (isOver) {
+        this.#ports.drop(DROP.MAPPING_OLD_SEQUENCE)
+        return -1
       }
+      if (this.#ends.makeRoom(nowMs)) this.counters.evicted++
       slot = mappings.insert(this.#key, tuple, nowMs)
       if (slot < 0) {
         this.#ports.drop(DROP.TABLE_FULL)
@@ -181,31 +184,12 @@ export class HostCore {
     return slot
   }
 
-  /** The slot to give up for a new entry, or -1. A half-open mapping that packets follow in the kernel is not half-open any more. */
-  #victim(nowMs: number): number {
-    const { mappings } = this
-    for (let tries = 0; ; tries++) {
-      const victim = mappings.victim()
-      if (victim < 0 || tries === VICTIM_TRIES || !this.#wasUsed(victim, nowMs)) return victim
-    }
-  }
-
-  /** Whether the kernel knows that a half-open mapping is none; then it is in another list. */
-  #wasUsed(slot: number, nowMs: number): boolean {
-    const { table } = this.mappings
-    if (table.listOf(slot) !== MAPPING_LIST.EMBRYONIC) return false
-    const usedMs = this.#ports.usedMs?.(slot, nowMs) ?? 0
-    if (usedMs <= table.lastUse[slot]) return false
-    table.move(slot, MAPPING_LIST.COMMITTED, usedMs)
-    return true
-  }
-
   #newEpoch(tunnel: number, forwarder: ForwarderState, epoch: number, nowMs: number): void {
     if (forwarder.epoch !== 0) {
       const { table } = this.mappings
       const slots = table.select(slot => table.keyWord(slot, 3) === tunnel)
       if (this.#ports.withdrawTunnel?.(tunnel)) for (const slot of slots) this.mappings.remove(slot)
-      else this.#removeAll(slots, nowMs)
+      else this.#ends.removeAll(slots, nowMs)
     }
     this.counters.epochsSeen++
     forwarder.epoch = epoch
@@ -338,22 +322,6 @@ export class HostCore {
     this.#unknown.belongsToNobody(tunnel, header.identifier)
   }
 
-  #withdrawFrom(slot: number, nowMs: number): void {
-    if (this.mappings.committedUntilMs[slot] > nowMs) this.#ports.withdraw([slot])
-    this.mappings.committedUntilMs[slot] = 0
-  }
-
-  #remove(slot: number, nowMs: number): void {
-    this.#withdrawFrom(slot, nowMs)
-    this.mappings.remove(slot)
-  }
-
-  #removeAll(slots: readonly number[], nowMs: number): void {
-    const committed = slots.filter(slot => this.mappings.committedUntilMs[slot] > nowMs)
-    if (committed.length > 0) this.#ports.withdraw(committed)
-    for (const slot of slots) this.mappings.remove(slot)
-  }
-
   /**
    * The directory has changed: mappings of forwarders and services that are gone end, and are out of the kernel when this
    * returns, as are packets that wait for one of them. A forwarder that comes back begins with the epoch it says.
@@ -370,7 +338,7 @@ export class HostCore {
       this.#unknown.forgetTunnel(tunnel)
     }
     const { table, tuples } = this.mappings
-    this.#removeAll(
+    this.#ends.removeAll(
       table.select(
         slot =>
           gone.has(table.keyWord(slot, 3)) ||
@@ -404,26 +372,8 @@ export class HostCore {
   }
 
   tick(nowMs: number, maxWork = 4096): void {
-    const { timeouts } = this.#settings
-    let work = this.#expire(MAPPING_LIST.EMBRYONIC, timeouts.embryonic, nowMs, maxWork)
-    work = this.#expire(MAPPING_LIST.CLOSING, timeouts.routeLease + timeouts.linger, nowMs, work)
-    const unused = Math.max(timeouts.mapping, timeouts.routeLease + timeouts.linger)
-    work = this.#expire(MAPPING_LIST.ESTABLISHED, unused, nowMs, work)
-    this.#expire(MAPPING_LIST.COMMITTED, unused, nowMs, work)
+    this.#ends.tick(nowMs, maxWork)
     this.#unknown.tick(nowMs)
-  }
-
-  #expire(list: number, timeoutMs: number, nowMs: number, work: number): number {
-    const { table } = this.mappings
-    while (work > 0) {
-      const slot = table.oldest(list)
-      if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
-      work--
-      if (this.#wasUsed(slot, nowMs)) continue
-      // Still in the kernel only when a longer lease was in force before.
-      this.#remove(slot, nowMs)
-    }
-    return work
   }
 }
 

@@ -16,6 +16,8 @@ export interface HostPorts {
   withdrawTunnel?(tunnel: number): boolean
   /** Mappings of the tunnel are of this epoch alone from now on, also those that the kernel learns by itself. */
   epoch?(tunnel: number, epoch: number): void
+  /** See PlumbLearning.supersedes; the core's `learnt` is called meanwhile. */
+  supersedes?(tunnel: number, epoch: number, identifier: number, sequence: number): boolean
   /** What the kernel has learnt by itself, and is not to be in force. */
   forget?(tunnel: number, identifier: number): void
   /** When a packet last followed the mapping of `slot` in the kernel (ms); 0: none did, as far as is known. */

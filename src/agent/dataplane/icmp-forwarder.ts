@@ -1,5 +1,6 @@
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
+import { outerBytes } from './encapsulate.ts'
 import { addressEquals, isIpv4, readIpv4, readIpv6 } from './flow-key.ts'
 import type { FlowTable } from './flows.ts'
 import {
@@ -11,9 +12,10 @@ import {
   timeExceeded,
   tooBig,
 } from './icmp-build.ts'
+import { type QuotedWhole, readQuotedWhole } from './icmp-encapsulated.ts'
 import { IcmpLimit } from './icmp-limit.ts'
 import { ICMP_KIND, type IcmpView, innerPorts, mirrored } from './icmp-packet.ts'
-import { rewriteIcmp } from './icmp-rewrite.ts'
+import { rewriteIcmp, subtractOverhead } from './icmp-rewrite.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import type { PacketRef } from './packet-ref.ts'
 import { decrementTtl } from './rewrite.ts'
@@ -33,6 +35,9 @@ export interface IcmpForwarderSettings {
   /** Who this node is on a way (traceroute). */
   readonly router: (family: 4 | 6) => Uint32Array | undefined
 }
+
+/** RFC 8200, section 5: no way of IPv6 has less, whatever it says. */
+const IPV6_MIN_MTU = 1280
 
 const LIMITS = {
   /** A full window of packets that were too large makes some tens of errors at once, for each client. */
@@ -59,6 +64,7 @@ export class IcmpForwarder {
   /** Of the packet at hand, source and destination; of the one inside it, too. */
   readonly #ends = new Uint32Array(8)
   readonly #inner = new Uint32Array(8)
+  readonly #quoted: QuotedWhole = { offset: 0, length: 0, protocol: 0, ports: 0 }
   readonly #error = new Uint8Array(LARGEST_ERROR_BYTES)
   readonly #limits: { errors: IcmpLimit; opens: IcmpLimit; echo: IcmpLimit }
 
@@ -155,6 +161,42 @@ export class IcmpForwarder {
     })
     this.counters.errorsToClients++
     this.#ports.send(buf, offset, packet.length, keys, at)
+  }
+
+  /**
+   * An error that parseIcmp refused because what it is about carries no TCP or UDP: about one of this forwarder's packets in full encapsulation, it
+   * goes to the client as if from the VIP, about the packet within. Only that it was too large is the client's concern (RFC 2003, section 4): the
+   * MTU that is told has no room for the outer header.
+   * @returns false: it is no such error
+   */
+  encapsulated(packet: PacketRef, icmp: IcmpView, nowMs: number): boolean {
+    const { buf, offset, view } = packet
+    const { family } = view
+    const quoted = this.#quoted
+    const tunnel = this.#settings.tunnel(family)
+    if (tunnel === undefined || !readQuotedWhole(buf, view, icmp, quoted)) return false
+    readEnds(buf, offset, family, this.#ends)
+    readEnds(buf, icmp.inner, family, this.#inner)
+    if (!addressEquals(this.#ends, 4, tunnel, 0) || !addressEquals(this.#inner, 0, tunnel, 0)) return false
+    const key = this.#key
+    readEnds(buf, quoted.offset, family, key)
+    key[8] = quoted.ports
+    key[9] = quoted.protocol
+    const slot = this.#flows.table.find(key)
+    const host = slot < 0 ? undefined : this.#settings.host(this.#flows.host[slot], family)
+    if (host === undefined || !addressEquals(host, 0, this.#inner, 4)) this.#ports.drop(DROP.ICMP_NO_FLOW)
+    else if (icmp.kind !== ICMP_KIND.TOO_BIG) this.#ports.drop(DROP.ICMP_UNREACHABLE)
+    else if (!isSingle(key, 0)) this.#ports.drop(DROP.BAD_ADDRESS)
+    else if (!this.#limits.errors.allows(key, 0, nowMs)) this.#ports.drop(DROP.ICMP_RATE)
+    else {
+      const mtuBytes = subtractOverhead(buf, icmp, family, outerBytes(family))
+      const error = tooBig(family, family === 6 ? Math.max(mtuBytes, IPV6_MIN_MTU) : mtuBytes)
+      const from = key.subarray(4, 8)
+      const bytes = buildError(this.#error, error, from, buf, quoted.offset, quoted.length, family)
+      this.counters.errorsToClients++
+      this.#ports.send(this.#error, 0, bytes, key, 0)
+    }
+    return true
   }
 
   #echo(packet: PacketRef, icmp: IcmpView, nowMs: number): void {

@@ -19,6 +19,7 @@ export class IcmpSide {
   packet(packet: PacketRef, tunnel: number | undefined, nowMs: number): void {
     const icmp = this.#icmp
     const reason = parseIcmp(packet.buf, packet.offset, packet.view, icmp)
+    if (reason === DROP.ICMP_EMBEDDED && this.forwarder?.encapsulated(packet, icmp, nowMs)) return
     if (reason !== DROP.NONE) return this.#drops.add(reason)
     if (this.host !== null && tunnel !== undefined) return this.host.packet(packet, icmp, tunnel)
     if (this.forwarder === null) return this.#drops.add(DROP.NOT_A_SERVICE)

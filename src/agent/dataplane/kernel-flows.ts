@@ -185,8 +185,8 @@ export class KernelFlows {
   used(slot: number, nowMs: number): void {
     const flows = this.#flows
     if (!flows.has(slot, FLOW_FLAG.UNPROVEN)) return
-    flows.slowPackets[slot] += SEEN_BY_SWEEP
-    if (flows.slowPackets[slot] < this.#settings.plumbAfterPackets) return
+    flows.kernelPackets[slot] += SEEN_BY_SWEEP
+    if (flows.knownPackets(slot) < this.#settings.plumbAfterPackets) return
     flows.clear(slot, FLOW_FLAG.UNPROVEN)
     const list = flows.table.listOf(slot)
     if (list === LIST.TCP_YOUNG || list === LIST.UDP_YOUNG) {

@@ -80,6 +80,8 @@ export const makeHost = (
       withdraw: slots => plumber.unmap(slots.map(where)),
       withdrawTunnel: tunnel => plumber.unmapTunnel(tunnel),
       epoch: (tunnel, epoch) => plumber.learning?.epoch(tunnel, epoch),
+      supersedes: (tunnel, epoch, identifier, sequence) =>
+        plumber.learning?.supersedes(tunnel, epoch, identifier, sequence) ?? false,
       forget: (tunnel, identifier) => plumber.learning?.forget(tunnel, identifier),
       usedMs: (slot, nowMs) => plumber.learning?.usedMs(keys[slot * 5 + 3], keys[slot * 5 + 4], nowMs) ?? 0,
       drop: reason => drops.add(reason),

@@ -60,6 +60,11 @@ export interface PlumbLearning {
   drain(): void
   /** The only epoch of the tunnel's identifiers from now on. */
   epoch(tunnel: number, epoch: number): void
+  /**
+   * Whether a message is older than what the kernel has acknowledged: of its identifier, or of another that stands in the same place. What the kernel has
+   * learnt of the identifier is told of before this returns.
+   */
+  supersedes(tunnel: number, epoch: number, identifier: number, sequence: number): boolean
   /** Takes out what was learnt, and is not to be in force. */
   forget(tunnel: number, identifier: number): void
   /** When a packet last followed a mapping (ms; before it was plumbed if none did), or 0: it is not in the kernel. */

@@ -36,24 +36,58 @@ export const checkStillWon = (config: ConfigData, revision: number, text: string
   )
 }
 
+/** A link that fails for a moment is there again within this: a silent agent is noticed after a second, and called again within two. */
+export const UNHEARD_MS = 3_000
+
+/** Since when each of the unheard has been so. Pure. */
+const sinceWhen = (
+  former: ReadonlyMap<string, number>,
+  unheard: readonly string[],
+  nowMs: number,
+): Map<string, number> => new Map(unheard.map(node => [node, former.get(node) ?? nowMs]))
+
+export interface RolloutWait {
+  revision: number
+  text: string
+  /** At most this long; 0 looks once. */
+  waitMs: number
+  /** What the agent here says of the document in force. */
+  ask(): Promise<ConfigData>
+  now?(): number
+  sleep(ms: number): Promise<void>
+}
+
 /**
- * @param waitMs at most this long; 0 looks once
- * @param signal gives up waiting early
+ * Until all that are heard have the revision in force, and the others were given UNHEARD_MS to be heard again: those are worth no
+ * longer wait, for they may be down for good.
+ * @throws ShuntError SHUNT_ERR_CONFLICT when another operator's text won
  */
-export const awaitRollout = async (
+export const followRollout = async (wait: RolloutWait): Promise<Rollout> => {
+  const { revision, text, waitMs, now = () => performance.now() } = wait
+  const endMs = now() + waitMs
+  let unheard: ReadonlyMap<string, number> = new Map()
+  for (;;) {
+    const data = await wait.ask()
+    checkStillWon(data, revision, text)
+    const rollout = rolloutOf(data.rollout, revision)
+    const nowMs = now()
+    unheard = sinceWhen(unheard, rollout.unheard, nowMs)
+    const mayReturn = [...unheard.values()].some(sinceMs => nowMs - sinceMs < UNHEARD_MS)
+    if ((rollout.behind.length === 0 && !mayReturn) || nowMs >= endMs) return rollout
+    await wait.sleep(Math.min(LOOK_MS, Math.max(1, endMs - nowMs)))
+  }
+}
+
+/** As followRollout, asking the agent at `socket`; `signal` gives up early. */
+export const awaitRollout = (
   socket: string,
   revision: number,
   text: string,
   waitMs: number,
   signal: AbortSignal,
-): Promise<Rollout> => {
-  const endMs = performance.now() + waitMs
-  for (;;) {
-    const { data } = await askConfig(socket, undefined, signal)
-    checkStillWon(data, revision, text)
-    const rollout = rolloutOf(data.rollout, revision)
-    // An agent that is not heard is worth waiting for only while others are awaited too.
-    if (rollout.behind.length === 0 || performance.now() >= endMs) return rollout
-    await delay(Math.min(LOOK_MS, Math.max(1, endMs - performance.now())), undefined, { signal })
-  }
-}
+): Promise<Rollout> =>
+  followRollout({
+    ...{ revision, text, waitMs },
+    ask: async () => (await askConfig(socket, undefined, signal)).data,
+    sleep: ms => delay(ms, undefined, { signal }),
+  })

@@ -9,7 +9,7 @@ import {
 } from '../../control/types.ts'
 import { ShuntError } from '../../errors.ts'
 import { count } from '../format.ts'
-import { pathAt } from '../noun-command.ts'
+import { pathAt } from '../path-at.ts'
 import { ALL, type Target } from './target.ts'
 
 export interface Left {

@@ -4,7 +4,7 @@ import type { DirectiveOrder } from '../../cluster/types.ts'
 import { get } from '../../control/client.ts'
 import type { HealthData, NodeRow, NodesData, OwnRow } from '../../control/types.ts'
 import { errorText, ShuntError } from '../../errors.ts'
-import { pathAt } from '../noun-command.ts'
+import { pathAt } from '../path-at.ts'
 import { deadText } from './away.ts'
 import { type Progress, progressOf } from './progress.ts'
 

@@ -4,9 +4,10 @@ import { labNameFlag } from '../../cli/lab-flags.ts'
 import { json, localEnvelope, note, print } from '../../cli/output.ts'
 
 export default class LabStart extends BaseCommand {
-  static override summary = 'Start the agents of nodes of a lab that has been built without them.'
+  static override summary =
+    'Start the agents of nodes of a lab: one built without them, or whose agents were stopped.'
   static override description =
-    `For a lab that is "up --mode bare", after shunt init or shunt join has made the node's files.
+    `In a lab that is "up --mode bare": after shunt init or shunt join has made the node's files.
 An agent that runs already is left alone.`
   static override examples = [
     '<%= config.bin %> lab start f1',

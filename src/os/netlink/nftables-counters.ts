@@ -17,6 +17,16 @@ export interface Counter {
   bytes: number
 }
 
+/** A count above 2^53 loses its last digits, which no reader minds. */
+const readU64 = (value: Buffer | undefined): number =>
+  value === undefined || value.length < 8 ? 0 : Number(value.readBigUInt64BE(0))
+
+/** The attributes of a counter, of an object or of an expression: they have the same numbers. */
+export const readCounter = (data: Buffer): Counter => {
+  const values = readAttributes(data)
+  return { packets: readU64(values.get(COUNTER_PACKETS)), bytes: readU64(values.get(COUNTER_BYTES)) }
+}
+
 /** The named counters of a table (none if there is no such table), read in one dump. Throws OsError. */
 export const readCounters = (table: string, family: NftFamily = 'netdev'): Record<string, Counter> => {
   const writer = new MessageWriter(256)
@@ -34,18 +44,10 @@ export const readCounters = (table: string, family: NftFamily = 'netdev'): Recor
       const name = object.get(OBJECT_NAME)
       const data = object.get(OBJECT_DATA)
       if (name === undefined || data === undefined) continue
-      const values = readAttributes(data)
-      counters[readString(name)] = {
-        packets: readU64(values.get(COUNTER_PACKETS)),
-        bytes: readU64(values.get(COUNTER_BYTES)),
-      }
+      counters[readString(name)] = readCounter(data)
     }
     return counters
   } finally {
     socket.close()
   }
 }
-
-/** A count above 2^53 loses its last digits, which no reader minds. */
-const readU64 = (value: Buffer | undefined): number =>
-  value === undefined || value.length < 8 ? 0 : Number(value.readBigUInt64BE(0))

@@ -7,7 +7,7 @@ import {
   type NftFamily,
   nfGenericHeader,
 } from './nftables.ts'
-import type { Counter } from './nftables-counters.ts'
+import { type Counter, readCounter } from './nftables-counters.ts'
 import { NETLINK_NETFILTER, NetlinkSocket } from './socket.ts'
 
 // Attribute numbers of <linux/netfilter/nf_tables.h>
@@ -19,8 +19,6 @@ const ELEMENT_EXPRESSION = 7
 const DATA_VALUE = 1
 const EXPRESSION_NAME = 1
 const EXPRESSION_DATA = 2
-const COUNTER_BYTES = 1
-const COUNTER_PACKETS = 2
 const GENERIC_HEADER_BYTES = 4
 const ATTRIBUTE_HEADER_BYTES = 4
 
@@ -50,17 +48,8 @@ const readElement = (element: Buffer): ElementCounter | null => {
   const value = readAttributes(key).get(DATA_VALUE)
   if (name === undefined || data === undefined || value === undefined || readString(name) !== 'counter')
     return null
-  const values = readAttributes(data)
-  return {
-    key: value,
-    packets: readU64(values.get(COUNTER_PACKETS)),
-    bytes: readU64(values.get(COUNTER_BYTES)),
-  }
+  return { key: value, ...readCounter(data) }
 }
-
-/** A count above 2^53 loses its last digits, which no reader minds. */
-const readU64 = (value: Buffer | undefined): number =>
-  value === undefined || value.length < 8 ? 0 : Number(value.readBigUInt64BE(0))
 
 /** What the elements of a set or map that counts have counted, in one dump; none if there is no such set. Throws OsError. */
 export const readElementCounters = (

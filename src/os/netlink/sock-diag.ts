@@ -102,9 +102,25 @@ const openDiag = (netns: string | undefined): number => {
   return fd
 }
 
+/** Of dumps that have ended, for the next: a look a few times a second must not make them anew. */
+const spare: Buffer[] = []
+
 /** Replies about all sockets of a kind, as many at a time as one receive brings: good until the next. Throws OsError. */
 function* dump(fd: number, protocol: 'tcp' | 'udp', states: number): Generator<Buffer[], void> {
-  const buffer = pinned(RECEIVE_BYTES)
+  const buffer = spare.pop() ?? pinned(RECEIVE_BYTES)
+  try {
+    yield* dumpInto(buffer, fd, protocol, states)
+  } finally {
+    spare.push(buffer)
+  }
+}
+
+function* dumpInto(
+  buffer: Buffer,
+  fd: number,
+  protocol: 'tcp' | 'udp',
+  states: number,
+): Generator<Buffer[], void> {
   for (const family of [AF_INET, AF_INET6]) {
     const request = requestOf(family, PROTOCOLS[protocol], states)
     check('send(list sockets)', libc.send(fd, pointerOf(request), BigInt(request.length), 0))

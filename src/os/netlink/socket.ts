@@ -37,11 +37,15 @@ export const openNetlink = (protocol: number, flags: number): number => {
   }
 }
 
+/**
+ * What the kernel says, for the time of one request: all sockets of a thread have the same, since none asks while another waits. Made anew
+ * for each socket it was most of what looking at counters cost.
+ */
+let received: Buffer | undefined
+
 /** Asks the kernel one thing at a time, synchronously. */
 export class NetlinkSocket {
   readonly fd: number
-  readonly #buffer = pinned(RECEIVE_BYTES)
-  readonly #pointer = pointerOf(this.#buffer)
   #sequence = 0
 
   private constructor(fd: number) {
@@ -80,14 +84,16 @@ export class NetlinkSocket {
 
   #gather(what: string): NetlinkMessage[] {
     const replies: NetlinkMessage[] = []
+    received ??= pinned(RECEIVE_BYTES)
+    const buffer = received
     for (;;) {
       const bytes = check(
         `recv(${what})`,
-        libc.recv(this.fd, this.#pointer, BigInt(RECEIVE_BYTES), MSG_TRUNC),
+        libc.recv(this.fd, pointerOf(buffer), BigInt(RECEIVE_BYTES), MSG_TRUNC),
       )
       if (bytes > RECEIVE_BYTES)
         throw new ShuntError('SHUNT_ERR_OS', `${what}: a reply of ${bytes} bytes is too long`)
-      for (const message of readMessages(Buffer.from(this.#buffer.subarray(0, bytes)))) {
+      for (const message of readMessages(Buffer.from(buffer.subarray(0, bytes)))) {
         if (message.sequence !== this.#sequence) continue // left over from an earlier, failed request
         if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
           if (message.payload.length >= 4) failOnError(what, message)

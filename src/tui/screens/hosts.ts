@@ -39,7 +39,7 @@ export const hosts: Screen = {
           directiveCell(applications, snapshot.health?.shares ?? null),
           cell(capacityText(row), { sort: row.capacity }),
           cell(row.flows),
-          cell(short(row.connections), { sort: row.connections }),
+          cell(row.connections === null ? null : short(row.connections), { sort: row.connections ?? -1 }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
           ...rateCells(row.rates),
           { text: '', series: history.series[`host ${row.name}`] ?? [] },

@@ -42,7 +42,10 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
     facts.push(
       ['services', host.services.join(', ')],
       ['capacity', String(capacityText(host))],
-      ['flows', `${host.flows} now, ${host.connections} since the agent started`],
+      [
+        'flows',
+        `${host.flows} now${host.connections === null ? '' : `, ${host.connections} since the agent started`}`,
+      ],
       ...endpointFacts(endpointsOf(health, name), absentFrom(health, name), health?.shares ?? null),
     )
   const table = health?.cache?.find(row => row.host === name)

@@ -20,9 +20,10 @@ export const services: Screen = {
   sort: { column: 'service', reverse: false },
   rows: ({ vips }, history) =>
     vips.vips.map(row => {
-      // An agent of an earlier version, or of a node that chooses no hosts, knows only which agents are alive.
-      const ready = row.ready ?? row.live
-      const style = ready === 0 ? 'bad' : ready < row.hosts || row.fallback ? 'odd' : 'good'
+      // The agent of a node that chooses no hosts knows only which agents are alive.
+      const { ready } = row
+      const style =
+        (ready ?? row.live) === 0 ? 'bad' : (ready ?? row.live) < row.hosts || row.fallback ? 'odd' : 'good'
       const rate = latest(history, `service ${row.service}`)
       return {
         key: row.service,
@@ -30,9 +31,9 @@ export const services: Screen = {
           cell(row.service),
           cell(addressPort(row.vip, row.port)),
           cell(row.protocol),
-          cell(`${ready}/${row.hosts}`, { sort: ready, style }),
+          cell(`${ready ?? '-'}/${row.hosts}`, { sort: ready ?? -1, style }),
           cell(row.flows),
-          cell(short(row.connections), { sort: row.connections }),
+          cell(row.connections === null ? null : short(row.connections), { sort: row.connections ?? -1 }),
           cell(rate === null ? null : short(rate), { sort: rate ?? -1 }),
           ...rateCells(row.rates),
           { text: '', series: history.series[`service ${row.service}`] ?? [] },

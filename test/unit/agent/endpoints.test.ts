@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { endpointEntries } from '../../../src/agent/endpoints.ts'
+import { absentEndpoints, endpointEntries } from '../../../src/agent/endpoints.ts'
 import { vipsInUse } from '../../../src/agent/held-vips.ts'
 import type { NodeConfig } from '../../../src/config/schema.ts'
 import { checkTarget } from '../../../src/health/probe/target.ts'
@@ -33,6 +33,23 @@ it('an entry for each service of this host that has an endpoint, as it stands in
   assert.equal(of({ vip: '2001:db8::80', endpoint: { address: '::1', port: 8080 } }), {
     '20010db800000000000000000000008000500000': '000000000000000000000000000000011f900000',
   })
+})
+
+it('an endpoint at an address that this node does not have is told of, with what to do', () => {
+  const of = (more: object, held = ['10.0.0.5', '10.99.0.1', '::1'], roles?: string[]): string[] =>
+    absentEndpoints(config([{ ...WEB, ...more }], roles), held)
+  const absent = of({ endpoint: { address: '10.0.0.6', port: 8080 } })
+  assert.is(absent.length, 1)
+  assert.match(absent[0]!, /service web has its endpoint at 10\.0\.0\.6, which this node does not have/)
+  assert.match(absent[0]!, /give the node that address/)
+  assert.is(of({ endpoint: { port: 8080 }, hosts: [{ name: 'h1', address: '10.0.0.7' }] }).length, 1)
+  assert.is(of({ vip: '2001:db8::80', endpoint: { address: '2001:db8::81' } }).length, 1)
+  assert.equal(of({}), [])
+  assert.equal(of({ endpoint: { port: 8080 } }), [])
+  assert.equal(of({ endpoint: { address: '127.9.0.1' } }), [])
+  assert.equal(of({ vip: '2001:db8::80', endpoint: { address: '0:0::1' } }), [])
+  assert.equal(of({ endpoint: { address: '10.0.0.6' }, hosts: [{ name: 'h2' }] }), [])
+  assert.equal(of({ endpoint: { address: '10.0.0.6' } }, [], ['forwarder']), [])
 })
 
 it('only who listens there, in the own namespace, serves it', () => {

@@ -64,4 +64,23 @@ it('sums', () => {
   })
 })
 
+it('connections that are not counted have no rate, and are no hindrance to a sum', () => {
+  const rates = new TrafficRates()
+  const count = (packets: number, connections: number | null) => ({ packets, bytes: 0, connections })
+  for (const [atMs, n] of [
+    [0, 0],
+    [1000, 10],
+  ] as const)
+    rates.sample(
+      atMs,
+      new Map([
+        ['a', count(n, null)],
+        ['b', count(n, n)],
+      ]),
+    )
+  assert.equal(rates.of('a'), { packets: 10, bytes: 0, connections: null })
+  assert.equal(sumOfRates([rates.of('a'), rates.of('b')]), { packets: 20, bytes: 0, connections: 10 })
+  assert.is(sumOfRates([rates.of('a')])?.connections, null)
+})
+
 it.run()

@@ -52,6 +52,7 @@ it('rules, XDP and the agent together; what came by both counts once in each', (
 it('a host that is no forwarder: its services by XDP, and nothing by host', () => {
   const counts = trafficCounts(own, { ...worker, edge }, NOTHING)
   assert.equal([...counts.keys()], [`service ${service!.name}`])
+  assert.is(counts.get(`service ${service!.name}`)?.connections, null, 'it does not know of connections')
   assert.equal([...trafficCounts(own, worker, NOTHING).keys()], [], 'with nftables: nothing')
 })
 

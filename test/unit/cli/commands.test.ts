@@ -63,8 +63,15 @@ it('wrong usage: exit code 2, on standard error, with a code', async () => {
     [['--json'], /^error: a command comes first, not --json/],
     [
       ['status', '--bad'],
-      /^error: Nonexistent flag: --bad\ncode: SHUNT_ERR_USAGE\nsee shunt status --help\n$/,
+      /^error: there is no flag --bad\ncode: SHUNT_ERR_USAGE\nsee shunt status --help\n$/,
     ],
+    [['flows', '--limt', '3'], /^error: there is no flag --limt \(did you mean "--limit"\?\)\n/],
+    [['flows', '-x', '--jsn'], /^error: there is no flag -x and no flag --jsn \(did you mean "--json"\?\)\n/],
+    [
+      ['capture', '10.0.0.1', '--client', 'foo'],
+      /^error: --client takes an address or a prefix, .*; not "foo"\n/,
+    ],
+    [['capture', '10.0.0.1', '--client', '10.0.0.0/33'], /^error: --client takes/],
     [['status', 'more'], /^error: Unexpected argument: more\n/],
     [['config', 'check'], /^error: Missing 1 required arg: file /],
     [['flows', '--limit', '0'], /^error: Parsing --limit Expected an integer greater than or equal to 1/],
@@ -84,7 +91,7 @@ it('wrong usage: exit code 2, on standard error, with a code', async () => {
   assert.is(code, 2)
   assert.equal(JSON.parse(stdout), {
     schema: 'shunt.error/1',
-    error: { code: 'SHUNT_ERR_USAGE', message: 'Nonexistent flag: --bad' },
+    error: { code: 'SHUNT_ERR_USAGE', message: 'there is no flag --bad' },
   })
 })
 

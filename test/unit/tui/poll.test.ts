@@ -15,12 +15,12 @@ const socket = join(dir, 'control.sock')
 it.after(() => rmSync(dir, { recursive: true }))
 
 /** A poll and a way to wait for its next event. */
-const poll = (isPaused: () => boolean, intervalMs = 3_600_000) => {
+const poll = (isPaused: () => boolean, intervalMs = 3_600_000, node?: string) => {
   const ended = new AbortController()
   const events: UiEvent[] = []
   let arrived = (): void => {}
   const started: Poll = startPoll({
-    socket,
+    ...{ socket, node },
     intervalMs,
     wants: () => ({ flows: '', events: { instance: '', after: 0 } }),
     isPaused,
@@ -46,6 +46,18 @@ it('no agent, then one; a look now does not wait for the interval, nor for the e
   now()
   const seen = await next()
   assert.ok(seen.on === 'look' && seen.look.status.node === 'f1' && seen.look.flows === null)
+  end()
+  await done
+  await server.close()
+})
+
+it('another node is looked at through the agent of the socket', async () => {
+  const log = { error: () => undefined }
+  const view = new FakeView()
+  const server = await startControlServer({ socketPath: socket, view, node: 'f1', log })
+  const { next, end, done } = poll(() => true, 3_600_000, 'h1')
+  await next()
+  assert.ok(view.remotes.length > 0 && view.remotes.every(({ node }) => node === 'h1'))
   end()
   await done
   await server.close()

@@ -1,12 +1,13 @@
 /** What of a plan, and of the epochs that the host's core has seen, lets the kernel learn mappings by itself (bpf/learn.h). */
-import type { DataplanePlan, MappingKey } from '../messages.ts'
+import type { DataplanePlan } from '../messages.ts'
 import { timeWindowS } from '../time-window.ts'
-import type { LearnTable } from './learn-table.ts'
+import type { LearnKey, LearnTable } from './learn-table.ts'
 import type { TunnelBook } from './tunnel-book.ts'
 
 interface Sender {
   readonly ipv4: number
-  readonly keys: readonly Pick<MappingKey, 'number' | 'words'>[]
+  readonly keys: readonly LearnKey[]
+  readonly answer: LearnKey | null
 }
 
 export class EdgeLearning {
@@ -60,6 +61,12 @@ export class EdgeLearning {
     this.#write(tunnel)
   }
 
+  /** See LearnTable.answeredNewer. */
+  answeredNewer(tunnel: number, epoch: number, identifier: number, sequence: number): boolean {
+    const index = this.#book.indexOf(tunnel)
+    return index !== 0 && this.#table.answeredNewer(index, epoch, identifier, sequence)
+  }
+
   /** The agent lives: see LearnTable.renew. */
   renew(bootMs: number, wallMs: number): void {
     if (this.#graceMs > 0) this.#table.renew(bootMs, wallMs, this.#graceMs)
@@ -75,19 +82,20 @@ export class EdgeLearning {
     const sender = this.#senders.get(tunnel)
     const epoch = this.#epochs.get(tunnel)
     if (index === 0 || sender === undefined || epoch === undefined) return
-    const { ipv4, keys } = sender
+    const { ipv4, keys, answer } = sender
     this.#table.set(index, {
       generation: this.#book.generations[index],
       epoch,
       sender: words(ipv4),
       keys,
+      answer,
     })
   }
 }
 
 const words = (ipv4: number): Uint32Array => Uint32Array.of(0, 0, 0xffff, ipv4)
 
-/** Forwarders elsewhere, by tunnel address, with the keys of what they may send to this node: of two with one number the first. */
+/** Forwarders elsewhere, by tunnel address, with the keys of what they may send to this node: of two with one number the first. And the one that this node signs by. */
 const sendersOf = ({ host, directory, clusterIpv4, keys }: DataplanePlan): Map<number, Sender> => {
   if (host === null) return new Map()
   const known = new Map<number, Map<number, Uint32Array>>()
@@ -102,7 +110,8 @@ const sendersOf = ({ host, directory, clusterIpv4, keys }: DataplanePlan): Map<n
       .filter(({ ipv4 }) => ipv4 !== clusterIpv4)
       .map(({ tunnelIpv4, ipv4 }) => {
         const numbered = [...(known.get(tunnelIpv4) ?? [])]
-        return [tunnelIpv4, { ipv4, keys: numbered.map(([number, words]) => ({ number, words })) }]
+        const answer = keys.find(key => key.tunnelIpv4 === tunnelIpv4 && key.recipientIpv4 === ipv4) ?? null
+        return [tunnelIpv4, { ipv4, keys: numbered.map(([number, words]) => ({ number, words })), answer }]
       }),
   )
 }

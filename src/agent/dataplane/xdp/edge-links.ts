@@ -163,6 +163,16 @@ export class EdgeLinks {
     link.close()
   }
 
+  /** Indexes of those interfaces of a host whose program may send back what came in by it. */
+  answering({ answers }: XdpPlan): number[] {
+    return answers
+      .filter(({ index, kind }) => {
+        const mode = this.#attached.get(index)?.mode
+        return mode === 'generic' || (mode === 'native' && kind !== 'veth')
+      })
+      .map(({ index }) => index)
+  }
+
   /** Takes the programs off. */
   close(): void {
     for (const [index, attached] of this.#attached) this.#takeOff(index, attached)

@@ -36,6 +36,8 @@ export class EdgeTables {
   readonly #forwardedHosts = new Map<number, HostEntry>()
   readonly #knownVips = new AddressMap<true>()
   readonly #exits = new Set<number>()
+  /** To hosts. */
+  #leading: readonly number[] = []
   /** Numbers of services that have a target. */
   readonly #served = new Set<number>()
   /** Tunnel by tunnel, one of each family that both ends have. */
@@ -121,7 +123,8 @@ export class EdgeTables {
 
   apply(plan: DataplanePlan, { exits }: XdpPlan): void {
     this.numbers.replace(plan.directory.services)
-    this.#setDevices(exits.map(({ index }) => index))
+    this.#leading = exits.map(({ index }) => index)
+    this.#setDevices(this.#leading)
     this.#setHosts(plan)
     this.#setServices(plan)
     for (const [tunnel, ends] of tunnelsOf(plan)) {
@@ -185,6 +188,11 @@ export class EdgeTables {
       this.#forwardedHosts.set(index, host)
     }
     this.#configure(EDGE_CONFIG.localHost, localHostOf(plan))
+  }
+
+  /** Further interfaces that frames may be sent back by, until the next `apply`. */
+  answer(indexes: readonly number[]): void {
+    this.#setDevices([...new Set([...this.#leading, ...indexes])])
   }
 
   #setDevices(indexes: readonly number[]): void {

@@ -118,7 +118,7 @@ export class Edge {
         vips: this.#object.map('vips'),
         devices: this.#object.map('devices'),
       })
-      this.#learn = new LearnTable(map('learn_tunnels'), this.#bss)
+      this.#learn = new LearnTable(map('learn_tunnels'), this.#bss, map('answered'))
       this.#learning = new EdgeLearning(this.#learn, this.#edge.book)
       this.#learnt = new LearntMap(this.#object.map('learnt'))
       this.tables = {
@@ -146,6 +146,7 @@ export class Edge {
       this.#edge.apply(plan, xdp)
       this.#learning.apply(plan)
       this.#attach(xdp)
+      this.#edge.answer(this.#links.answering(xdp))
     } catch (error) {
       this.#end(() => this.#links.leave())
       throw error
@@ -202,6 +203,7 @@ export class Edge {
     this.#edge.apply(plan, xdp)
     this.#learning.apply(plan)
     this.#links.update(xdp)
+    this.#edge.answer(this.#links.answering(xdp))
   }
 
   /** Who tells the host's core of mappings that the kernel has learnt by itself; one in all. */

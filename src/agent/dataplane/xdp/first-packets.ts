@@ -29,6 +29,8 @@ const MOST_EVENTS = 4_096
 /** Of half-open flows beyond their time-out, for events that are on their way. */
 const MARGIN_MS = 5_000
 const HOST_INDEXES = 256
+/** Mapping messages sent again in one tick, of flows whose hosts have acknowledged none. */
+const MOST_REMINDERS = 64
 
 export interface ClassMaps {
   readonly bss: Uint8Array<ArrayBuffer>
@@ -67,6 +69,8 @@ export class FirstPackets implements KernelTable {
   #isDirty = true
   #renewedMs = Number.NEGATIVE_INFINITY
   #epoch = 0
+  /** Mapping messages that this tick may still send again. */
+  #reminders = 0
 
   /** @param clockOf by how many seconds the clock of the node at an address is ahead */
   constructor(
@@ -90,11 +94,7 @@ export class FirstPackets implements KernelTable {
       { ...maps, services: numbers },
       {
         gone: (key, flow) => cores().forwarder?.kernel.gone(key, flow, now()),
-        used: key => {
-          const { forwarder } = cores()
-          if (forwarder !== null && forwarder.flows.table.find(key) < 0)
-            forwarder.kernel.search(key, this.sequence.last, now())
-        },
+        used: key => this.#used(key, now()),
       },
       tick,
     )
@@ -178,6 +178,7 @@ export class FirstPackets implements KernelTable {
     if (forwarder === null || identifiers === null) return
     const { hosts } = directory.directory
     const lifeMs = plan.timeouts.embryonic + MARGIN_MS
+    this.#reminders = MOST_REMINDERS
     this.#embryos.sweep(lifeMs, nowMs)
     forwarder.kernel.counters.kernel_repaired += this.#lost.tick(
       identifiers,
@@ -186,6 +187,15 @@ export class FirstPackets implements KernelTable {
       nowMs,
     )
     for (const { index, ipv4, self } of hosts) if (!self) this.#pools.clock(index, this.#clockOf(ipv4))
+  }
+
+  /** Packets of an embryonic flow pass. */
+  #used(key: Uint32Array, nowMs: number): void {
+    const { forwarder } = this.#cores()
+    if (forwarder === null) return
+    const slot = forwarder.flows.table.find(key)
+    if (slot < 0) forwarder.kernel.search(key, this.sequence.last, nowMs)
+    else if (this.#reminders > 0 && forwarder.remind(slot)) this.#reminders--
   }
 
   /** Often: what was taken from the pools is made up for. */

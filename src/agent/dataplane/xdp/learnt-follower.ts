@@ -3,6 +3,7 @@
  * those whose event found no room, by looking at all that wait.
  */
 import type { BpfRing } from '../../../os/bpf/ring.ts'
+import { addressEquals } from '../flow-key.ts'
 import { createMappingHeader, KIND } from '../mapping-header.ts'
 import type { PlumbLearning, PlumbUse } from '../plumber.ts'
 import type { EdgeLearning } from './edge-learning.ts'
@@ -69,6 +70,15 @@ export class LearntFollower implements PlumbLearning {
     return tunnels.generations[tunnel] === generation ? (tunnels.addressOf(tunnel) ?? null) : null
   }
 
+  /** The kernel has acknowledged something newer since, and this is not in force any more. */
+  #isOver(tunnel: number, record: Learnt): boolean {
+    const { learnt, learning } = this.#parts
+    const { epoch, identifier, sequence } = record
+    if (!learning.answeredNewer(tunnel, epoch, identifier, sequence)) return false
+    const now = learnt.get(record.tunnel, record.generation, identifier)
+    return now === null || !isSame(now, record)
+  }
+
   #tell(record: Learnt): void {
     const { services, learnt, use } = this.#parts
     const tunnel = this.#tunnelOf(record)
@@ -76,6 +86,10 @@ export class LearntFollower implements PlumbLearning {
     if (tunnel === null || service === undefined || service.protocol !== record.protocol) {
       this.counters.learntOutdated++
       learnt.delete(record.tunnel, record.generation, record.identifier)
+      return
+    }
+    if (this.#isOver(tunnel, record)) {
+      this.counters.learntOutdated++
       return
     }
     const header = this.#header
@@ -116,6 +130,15 @@ export class LearntFollower implements PlumbLearning {
     this.#parts.learning.epoch(tunnel, epoch)
   }
 
+  supersedes(tunnel: number, epoch: number, identifier: number, sequence: number): boolean {
+    const { tunnels, learnt, learning } = this.#parts
+    const index = tunnels.indexOf(tunnel)
+    if (index === 0) return false
+    const now = learnt.get(index, tunnels.generations[index], identifier)
+    if (now !== null) this.#tell(now)
+    return learning.answeredNewer(tunnel, epoch, identifier, sequence)
+  }
+
   forget(tunnel: number, identifier: number): void {
     const { tunnels, learnt } = this.#parts
     const index = tunnels.indexOf(tunnel)
@@ -134,3 +157,6 @@ export class LearntFollower implements PlumbLearning {
     return 0
   }
 }
+
+const isSame = (a: Learnt, b: Learnt): boolean =>
+  a.port === b.port && a.service === b.service && addressEquals(a.client, 0, b.client, 0)

@@ -85,10 +85,24 @@ export class LearntMap {
 
   /** False: it was not there. */
   delete(tunnel: number, generation: number, identifier: number): boolean {
+    this.#setKey(tunnel, generation, identifier)
+    return this.#map.delete(this.#key)
+  }
+
+  get(tunnel: number, generation: number, identifier: number): Learnt | null {
+    this.#setKey(tunnel, generation, identifier)
+    const value = this.#map.lookup(this.#key)
+    if (value === null) return null
+    const learnt = createLearnt()
+    readKey(this.#keyView, 0, learnt)
+    readMapping(new DataView(value.buffer, value.byteOffset), 0, learnt)
+    return learnt
+  }
+
+  #setKey(tunnel: number, generation: number, identifier: number): void {
     this.#keyView.setUint32(LEARNT_KEY.identifier, identifier)
     this.#keyView.setUint8(LEARNT_KEY.tunnel, tunnel)
     this.#keyView.setUint8(LEARNT_KEY.generation, generation)
-    return this.#map.delete(this.#key)
   }
 
   /** At least `most` of those that are there, if there are so many. */

@@ -5,7 +5,7 @@ export interface XdpLink {
   readonly program: 'edge_uplink' | 'edge_cluster' | 'edge_both'
 }
 
-/** An interface that leads to hosts. */
+/** An interface that leads to other nodes. */
 export interface XdpExit {
   readonly name: string
   readonly index: number
@@ -20,4 +20,6 @@ export interface XdpPlan {
   readonly mark: Uint8Array
   readonly links: readonly XdpLink[]
   readonly exits: readonly XdpExit[]
+  /** Of a host: by which it acknowledges what forwarders tell it. */
+  readonly answers: readonly XdpExit[]
 }

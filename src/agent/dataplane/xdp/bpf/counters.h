@@ -77,6 +77,9 @@ enum counter {
 	COUNT_BAD_INNER = 52,       /* what is inside cannot be carried; the slow path says why */
 	COUNT_CONGESTION_LOST = 53, /* congestion was marked outside, and the inner sender would not understand (RFC 6040): the slow path drops it */
 	COUNT_NO_HEADROOM = 54,     /* the driver left no room in front of the packet */
+
+	COUNT_MAPPING_ANSWERED = 55, /* a mapping datagram without a packet, sent back as its acknowledgement (learn-answer.h) */
+	COUNT_ICMP_LIMITED = 56, /* dropped: more echoes, or errors, than icmp-limit.h allows */
 	COUNTERS = 64,
 };
 SHUNT_EXPORT(enum, counter);

@@ -15,27 +15,18 @@
 
 #include "encap.h"
 #include "own-stack.h"
-#include "route-table.h"
+#include "route-map.h"
 #include "services.h"
 
 /* Set before loading: from the headers of the two maps. */
 const volatile __u32 routes4_buckets = 2, routes6_buckets = 2;
 const volatile struct route_secret routes4_secret = {}, routes6_secret = {};
 
-#define ROUTES(name, bucket)                                                                                                   \
-	struct {                                                                                                               \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                              \
-		__uint(map_flags, BPF_F_MMAPABLE);                                                                             \
-		__uint(max_entries, 2 + ROUTE_HEADER_BYTES / sizeof(struct bucket));                                           \
-		__type(key, __u32);                                                                                            \
-		__type(value, struct bucket);                                                                                  \
-	} name SEC(".maps")
-
 ROUTES(routes4, route_bucket);
 ROUTES(routes6, route_bucket6);
 
-#define ROUTES4 &(struct route_table){ .map = &routes4, .secret = &routes4_secret, .buckets = routes4_buckets }
-#define ROUTES6 &(struct route_table){ .map = &routes6, .secret = &routes6_secret, .buckets = routes6_buckets, .six = 1 }
+#define ROUTES4 ROUTE_TABLE4(routes4)
+#define ROUTES6 ROUTE_TABLE6(routes6)
 
 /* Where the packet wants to go; 0, or a negative `enum counter`. */
 static __always_inline int packet_destination(struct xdp_md *ctx, const struct packet *p, union address *address)

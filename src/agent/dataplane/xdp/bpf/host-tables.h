@@ -5,6 +5,7 @@
 
 #include "hosts.h"
 #include "mapping-table.h"
+#include "route-map.h"
 #include "targets.h"
 #include "tunnels.h"
 
@@ -12,19 +13,10 @@
 const volatile __u32 mappings4_buckets = 2, mappings6_buckets = 2;
 const volatile struct route_secret mappings4_secret = {}, mappings6_secret = {};
 
-#define MAPPINGS(name, bucket)                                                                                                 \
-	struct {                                                                                                               \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                              \
-		__uint(map_flags, BPF_F_MMAPABLE);                                                                             \
-		__uint(max_entries, 2 + ROUTE_HEADER_BYTES / sizeof(struct bucket));                                           \
-		__type(key, __u32);                                                                                            \
-		__type(value, struct bucket);                                                                                  \
-	} name SEC(".maps")
+ROUTES(mappings4, route_bucket);
+ROUTES(mappings6, route_bucket6);
 
-MAPPINGS(mappings4, route_bucket);
-MAPPINGS(mappings6, route_bucket6);
-
-#define MAPPINGS4 &(struct route_table){ .map = &mappings4, .secret = &mappings4_secret, .buckets = mappings4_buckets }
-#define MAPPINGS6 &(struct route_table){ .map = &mappings6, .secret = &mappings6_secret, .buckets = mappings6_buckets, .six = 1 }
+#define MAPPINGS4 ROUTE_TABLE4(mappings4)
+#define MAPPINGS6 ROUTE_TABLE6(mappings6)
 
 #endif

@@ -126,15 +126,17 @@ static __always_inline int host_packet(struct xdp_md *ctx, struct packet *p, int
 	return XDP_PASS;
 }
 
-/* A mapping datagram to this node that becomes the packet inside: the verdict, or -1, with nothing counted, for any other packet. */
+/* A mapping datagram to this node that becomes the packet inside, or its own acknowledgement: the verdict, or -1, with nothing counted, for any other packet. */
 static __always_inline int host_datagram(struct xdp_md *ctx, struct packet *p)
 {
 	int result = learn_concerns(p) ? learn_datagram(ctx, p) : 0;
 
 	if (!result)
 		return -1;
+	if (result == COUNT_MAPPING_ANSWERED)
+		result = learn_answer(ctx, p);
 	count(result < 0 ? -result : result);
-	return XDP_PASS;
+	return result == COUNT_MAPPING_ANSWERED ? XDP_TX : XDP_PASS;
 }
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "forwarder.h"
 #include "host.h"
+#include "icmp-limit.h"
 
 #define ICMP4_UNREACHABLE 3
 #define ICMP4_ECHO 8
@@ -262,17 +263,10 @@ static __always_inline void icmp_rewrite(void *data, void *data_end, const struc
 	head->check = change_checksum(head->check, covered);
 }
 
-static __always_inline void swap_frame(struct ethhdr *ethernet)
+static __always_inline int icmp_dropped(void)
 {
-	__u16 *halves = (__u16 *)ethernet;
-
-#pragma unroll
-	for (int i = 0; i < 3; i++) {
-		__u16 half = halves[i];
-
-		halves[i] = halves[i + 3];
-		halves[i + 3] = half;
-	}
+	count(COUNT_ICMP_LIMITED);
+	return XDP_DROP;
 }
 
 /* A reply goes back the way that the request came, if frames may be sent there. */
@@ -286,6 +280,8 @@ static __always_inline int icmp_echo(struct xdp_md *ctx, const struct packet *p,
 		return -1;
 	if (!vip_find(destination) || !bpf_map_lookup_elem(&devices, &link))
 		return -1;
+	if (!icmp_allowed(ICMP_LIMIT_ECHO))
+		return icmp_dropped();
 	if (p->family == 4) {
 		struct iphdr *ip = packet_ipv4(data, data_end, p);
 
@@ -463,6 +459,8 @@ static __always_inline int icmp_packet(struct xdp_md *ctx, struct packet *p, __u
 		tunnel = host_tunnel(ctx, p);
 		if (!tunnel || icmp_mapping(p, tunnel))
 			return -1;
+		if (!icmp_allowed(ICMP_LIMIT_ERRORS))
+			return icmp_dropped();
 		icmp_apply(ctx, p);
 		mark_for_stack((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 		count(COUNT_ICMP_RESTORED);
@@ -473,6 +471,8 @@ static __always_inline int icmp_packet(struct xdp_md *ctx, struct packet *p, __u
 	identifier = icmp_route(p);
 	if (!identifier)
 		return -1;
+	if (!icmp_allowed(ICMP_LIMIT_ERRORS))
+		return icmp_dropped();
 	if (config.local_host && identifier >> 24 == config.local_host) {
 		mark_for_stack((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 		count(COUNT_ICMP_LOCAL);

@@ -2,13 +2,13 @@
 /*
  * A host learns a mapping in the kernel (R-E8, R-G3; docs/ARCHITECTURE.md, decision 6): a MAP datagram of a forwarder, with a packet inside,
  * becomes that packet, for the own stack, and its mapping is in force from then on. The agent follows by the ring `mapping_events`: it
- * keeps the inventory, moves the mapping into its own table, and only then acknowledges it, so nothing is tunnelled by a mapping that
- * the agent does not know.
+ * keeps the inventory, moves the mapping into its own table, and then acknowledges it. One that packets wait for is acknowledged here:
+ * learn-answer.h, which also says why that is no risk.
  *
- *  1. The mapping port of this node, structure, kind MAP, a packet inside; otherwise not for here.
+ *  1. The mapping port of this node, structure, kind MAP; otherwise not for here. Without a packet inside only what can be answered (learn-answer.h).
  *  2. The tunnel is known, the sender is its forwarder, the epoch the tunnel's current one, the key known, the tag right, the time near.
  *  3. The packet inside is whole, of the header's own 4-tuple, no fragment, and of a service that this node has.
- *  4. No mapping of the identifier, or the same one: whatever contradicts one in force is the agent's to judge.
+ *  4. No mapping of the identifier, and nothing newer was acknowledged; or the same one: whatever contradicts one in force is the agent's to judge.
  *  5. Stored; the outer headers go, the frame is marked as done for what is behind.
  * Whatever fails before 5 passes, unchanged, to the agent, who judges it by the same rules and answers.
  *
@@ -18,98 +18,9 @@
 #ifndef SHUNT_LEARN_H
 #define SHUNT_LEARN_H
 
-#include "host-tables.h"
-#include "mapping-header.h"
+#include "learn-answer.h"
 #include "own-stack.h"
 #include "services.h"
-
-#define LEARN_KEYS 4 /* secrets that overlap; the plan rarely has more than two */
-
-#define LEARN_TUNNEL_GENERATION_SHIFT 32
-#define LEARN_TUNNEL_ON (1ull << 40)
-
-struct learn_key {
-	struct siphash_key key;
-	__u32 number; /* of the cluster secret, and one more; 0: no key */
-	__u32 reserved;
-};
-
-/* By index of the tunnel. Written by the agent, `word` cleared first and written last: epoch, generation, LEARN_TUNNEL_ON. */
-struct learn_tunnel {
-	__u64 word;
-	__be32 sender[4]; /* the forwarder's cluster address, as in union address */
-	__u64 reserved;
-	struct learn_key keys[LEARN_KEYS];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 256);
-	__type(key, __u32);
-	__type(value, struct learn_tunnel);
-} learn_tunnels SEC(".maps");
-
-struct learn_config {
-	__u64 until;   /* ns of CLOCK_BOOTTIME: from then on the agent is taken for dead, and nothing is learnt; 0: not at all */
-	__u64 unix_ns; /* Unix time less CLOCK_BOOTTIME */
-	__u32 window;  /* s, how far a sender's time may be off */
-	__be16 port;   /* of mapping datagrams */
-	__u16 reserved;
-	union address own4, own6; /* this node's end of the tunnels; all 0: none of that family */
-	__u64 lost;               /* events that found no room, all processors */
-};
-
-volatile struct learn_config learning;
-
-struct learnt_key {
-	__u32 identifier; /* as it stands in packets */
-	__u8 tunnel, generation;
-	__u16 reserved;
-};
-
-struct learnt {
-	__be32 client[4]; /* as in union address */
-	__be16 port;
-	__u16 service;
-	__u32 epoch, sequence; /* of the message, as numbers */
-	__u8 protocol, host;   /* of the message */
-	__u8 tunnelled;        /* a packet has followed it */
-	__u8 tcp_flags;        /* of the packet that it came with */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 2);
-	__type(key, struct learnt_key);
-	__type(value, struct learnt);
-} learnt SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 18);
-} mapping_events SEC(".maps");
-
-/* FIN or RST of a mapped flow. */
-struct control_event {
-	__u32 identifier; /* as it stands in packets */
-	__u8 tunnel, generation;
-	__u8 tcp_flags;
-	__u8 reserved;
-};
-SHUNT_EXPORT(struct, control_event);
-
-/* A packet that came with its mapping, which is in force. */
-struct learnt_event {
-	struct learnt_key key;
-	struct learnt mapping;
-};
-SHUNT_EXPORT(struct, learnt_event);
-
-static __always_inline void learn_lost(void)
-{
-	__sync_fetch_and_add((__u64 *)&learning.lost, 1);
-}
 
 static __always_inline void learn_control(__u32 identifier, __u32 tunnel, __u8 tcp_flags)
 {
@@ -141,15 +52,6 @@ static __always_inline int learnt_find(__u32 identifier, __u32 tunnel, __u8 fami
 		found->tunnelled = 1;
 	return 1;
 }
-
-/* What a datagram says, and where in it the packet is. */
-struct learn_message {
-	struct learnt_key key;
-	struct learnt mapping;
-	union address vip;
-	__u32 length; /* of the mapping header: 48 or 84 */
-	__u32 inner;  /* bytes */
-};
 
 /* Whether the packet inside is whole, no fragment, and has the header's addresses and ports. `m` gets its TCP flags. */
 static __always_inline int learn_inner(void *l4, void *data_end, __u32 left, struct learn_message *m, __be16 vip_port)
@@ -273,18 +175,6 @@ static __always_inline __u16 learn_service(const struct learn_message *m, __be16
 	return number;
 }
 
-/* Whether a mapping in force says the same. */
-static __always_inline int learn_same(const struct learn_message *m, const struct mapping *is, int six)
-{
-	const __be32 *client = m->mapping.client;
-
-	if (is->port != m->mapping.port || is->service != m->mapping.service)
-		return 0;
-	if (!six)
-		return is->client4 == client[3];
-	return is->client.high == (client[0] | (__u64)client[1] << 32) && is->client.low == (client[2] | (__u64)client[3] << 32);
-}
-
 /* Steps 1 to 3: 1, or a negative `enum counter`, or COUNT_NONE: not for here. */
 static __always_inline int learn_read(struct xdp_md *ctx, const struct packet *p, __u64 now, struct learn_message *m)
 {
@@ -303,12 +193,14 @@ static __always_inline int learn_read(struct xdp_md *ctx, const struct packet *p
 	payload = bpf_ntohs(udp->len) - sizeof(*udp);
 	if (fixed->magic != MAPPING_HEADER_MAGIC || fixed->version_kind != (MAPPING_HEADER_VERSION << 4 | MAPPING_KIND_MAP))
 		return COUNT_NONE;
-	if ((fixed->flags & ~MAPPING_FLAG_IPV6) != MAPPING_FLAG_INNER)
+	if (fixed->flags & ~(MAPPING_FLAG_IPV6 | MAPPING_FLAG_INNER))
 		return -COUNT_MAPPING_UNUSUAL;
 	six = fixed->flags & MAPPING_FLAG_IPV6;
 	m->length = six ? MAPPING_HEADER6_BYTES : MAPPING_HEADER4_BYTES;
 	m->inner = bpf_ntohs(fixed->inner_length);
-	if (m->length + m->inner != payload || !fixed->identifier)
+	if (m->length + m->inner != payload || !fixed->identifier || !m->inner != !(fixed->flags & MAPPING_FLAG_INNER))
+		return -COUNT_MAPPING_UNUSUAL;
+	if (!m->inner && !answer_may_leave(ctx, p))
 		return -COUNT_MAPPING_UNUSUAL;
 	m->key.identifier = fixed->identifier;
 	m->mapping.port = fixed->ports[0];
@@ -344,45 +236,44 @@ static __always_inline int learn_read(struct xdp_md *ctx, const struct packet *p
 		return -COUNT_MAPPING_REFUSED;
 	if (six ? !mapping_tag_right6(key, (void *)fixed) : !mapping_tag_right4(key, (void *)fixed))
 		return -COUNT_MAPPING_REFUSED;
+	if (!m->inner) {
+		m->answer = t->answer;
+		/* As much as a first packet proves. */
+		m->mapping.tcp_flags = TCP_SYN;
+		if (!m->answer.number)
+			return -COUNT_MAPPING_UNUSUAL;
+	}
 	/* Another epoch or other keys meanwhile: what was read may be half of each. */
 	if (*(volatile __u64 *)&t->word != word)
 		return -COUNT_MAPPING_REFUSED;
 	m->key.tunnel = tunnel;
 	m->key.generation = tunnel >> 8 & 15;
-	if (six ? !learn_inner6((void *)fixed + MAPPING_HEADER6_BYTES, data_end, m, fixed->ports[1])
-		: !learn_inner4((void *)fixed + MAPPING_HEADER4_BYTES, data_end, m, fixed->ports[1]))
+	if (!m->inner) {
+		if (m->mapping.protocol != IPPROTO_TCP && m->mapping.protocol != IPPROTO_UDP)
+			return -COUNT_MAPPING_UNUSUAL;
+	} else if (six ? !learn_inner6((void *)fixed + MAPPING_HEADER6_BYTES, data_end, m, fixed->ports[1])
+		       : !learn_inner4((void *)fixed + MAPPING_HEADER4_BYTES, data_end, m, fixed->ports[1])) {
 		return -COUNT_MAPPING_UNUSUAL;
+	}
 	m->mapping.service = learn_service(m, fixed->ports[1], six);
 	return m->mapping.service ? 1 : -COUNT_MAPPING_UNUSUAL;
 }
 
 /* Step 4: what it counts as, or a negative `enum counter`. The mapping is in force then. */
-static __always_inline int learn_store(const struct learn_message *m)
+static __always_inline int learn_store(struct learn_message *m)
 {
-	struct route_entry *entry = NULL;
-	struct mapping known = {};
-	int six = m->length == MAPPING_HEADER6_BYTES;
-	__u32 tunnel = m->key.tunnel | (__u32)m->key.generation << 8;
-	__u64 found;
+	int known = learn_known();
 
-	if (six)
-		found = mapping_find(MAPPINGS6, m->key.identifier, tunnel, tunnel >> 8, &known, &entry);
-	else
-		found = mapping_find(MAPPINGS4, m->key.identifier, tunnel, tunnel >> 8, &known, &entry);
-	if (found)
-		return learn_same(m, &known, six) ? COUNT_LEARNT_AGAIN : -COUNT_MAPPING_UNUSUAL;
-	struct learnt *other = bpf_map_lookup_elem(&learnt, &m->key);
-
-	if (other) {
-		if (other->port != m->mapping.port || other->service != m->mapping.service)
-			return -COUNT_MAPPING_UNUSUAL;
-#pragma unroll
-		for (int i = 0; i < 4; i++)
-			if (other->client[i] != m->mapping.client[i])
-				return -COUNT_MAPPING_UNUSUAL;
-		return COUNT_LEARNT_AGAIN;
+	if (known != LEARN_UNKNOWN)
+		return known == LEARN_OTHER ? -COUNT_MAPPING_UNUSUAL : COUNT_LEARNT_AGAIN;
+	if (answer_is_newer(m) || bpf_map_update_elem(&learnt, &m->key, &m->mapping, BPF_NOEXIST))
+		return -COUNT_MAPPING_UNUSUAL;
+	/* Whoever answers does this in the other order: one of the two sees it. */
+	if (answer_is_newer(m)) {
+		bpf_map_delete_elem(&learnt, &m->key);
+		return -COUNT_MAPPING_UNUSUAL;
 	}
-	return bpf_map_update_elem(&learnt, &m->key, &m->mapping, BPF_NOEXIST) ? -COUNT_MAPPING_UNUSUAL : COUNT_LEARNT;
+	return COUNT_LEARNT;
 }
 
 /* Step 5: the frame is that of the packet inside. Answers 0, or -1 with nothing changed. */
@@ -433,38 +324,33 @@ static __always_inline void learn_count(const struct learn_message *m)
 	traffic->bytes += m->inner;
 }
 
-static __always_inline void learn_tell(const struct learn_message *m)
-{
-	struct learnt_event event = { .key = m->key, .mapping = m->mapping };
-
-	if (bpf_ringbuf_output(&mapping_events, &event, sizeof(event), 0))
-		learn_lost();
-}
-
 /*
- * A whole UDP packet to the mapping port. Answers COUNT_LEARNT or COUNT_LEARNT_AGAIN; or, with the frame as it was, a negative `enum counter`,
+ * A whole UDP packet to the mapping port. Answers COUNT_LEARNT or COUNT_LEARNT_AGAIN; COUNT_MAPPING_ANSWERED for one that is for learn_answer; or, with the frame as it was, a negative `enum counter`,
  * for what is the agent's, or COUNT_NONE. Not static: the verifier looks at it by itself.
  */
 __attribute__((noinline)) int learn_datagram(struct xdp_md *ctx, struct packet *p)
 {
-	struct learn_message m = {};
+	struct learn_message *m = learn_message_of();
 	__u64 now;
 	int result;
 
-	if (!p)
+	if (!p || !m)
 		return COUNT_NONE;
 	now = bpf_ktime_get_boot_ns();
 	if (now >= learning.until)
 		return COUNT_NONE;
-	result = learn_read(ctx, p, now, &m);
+	__builtin_memset(m, 0, sizeof(*m));
+	result = learn_read(ctx, p, now, m);
 	if (result > 0)
-		result = learn_store(&m);
+		result = learn_store(m);
 	if (result <= 0)
 		return result;
-	learn_tell(&m);
-	learn_count(&m);
+	if (!m->inner)
+		return COUNT_MAPPING_ANSWERED;
+	learn_tell(m);
+	learn_count(m);
 	/* Headers between the frame's and the packet inside: IP and UDP, and the mapping. */
-	if (learn_strip(ctx, p, p->l4 - p->l3 + sizeof(struct udphdr) + m.length, m.length == MAPPING_HEADER6_BYTES ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP)))
+	if (learn_strip(ctx, p, p->l4 - p->l3 + sizeof(struct udphdr) + m->length, m->length == MAPPING_HEADER6_BYTES ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP)))
 		return -COUNT_MAPPING_UNUSUAL;
 	return result;
 }

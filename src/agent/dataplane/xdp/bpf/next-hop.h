@@ -41,6 +41,20 @@ static __always_inline int to_several(struct xdp_md *ctx)
 	return (void *)(ethernet + 1) > (void *)(long)ctx->data_end || ethernet->h_dest[0] & 1;
 }
 
+/* For a frame that goes back the way that it came. */
+static __always_inline void swap_frame(struct ethhdr *ethernet)
+{
+	__u16 *halves = (__u16 *)ethernet;
+
+#pragma unroll
+	for (int i = 0; i < 3; i++) {
+		__u16 half = halves[i];
+
+		halves[i] = halves[i + 3];
+		halves[i + 3] = half;
+	}
+}
+
 static __always_inline int next_hop_interface(__u32 interface, struct next_hop *hop)
 {
 	struct device *device = bpf_map_lookup_elem(&devices, &interface);

@@ -1,7 +1,13 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '3a8f4febdeab7de7'
+export const EDGE_LAYOUT = '50e25c84ae543816'
+
+export const ANSWERED_BYTES = 2048
+/** Offsets in `struct answered`. */
+export const ANSWERED = {
+  words: 0, // u64[256]
+} as const
 
 export const CAPTURE_CONFIG_BYTES = 88
 /** Offsets in `struct capture_config`. */
@@ -222,6 +228,12 @@ export const HOST = {
   reserved: 24, // u64
 } as const
 
+export const ICMP_BUCKET_BYTES = 16
+/** Offsets in `struct icmp_bucket`. */
+export const ICMP_BUCKET = {
+  empty: 0, // u64[2]
+} as const
+
 export const ICMP_TUPLE_BYTES = 56
 /** Offsets in `struct icmp_tuple`. */
 export const ICMP_TUPLE = {
@@ -300,13 +312,44 @@ export const LEARN_KEY = {
   reserved: 20, // u32
 } as const
 
-export const LEARN_TUNNEL_BYTES = 128
+export const LEARN_MESSAGE_BYTES = 88
+/** Offsets in `struct learn_message`. */
+export const LEARN_MESSAGE = {
+  keyIdentifier: 0, // u32
+  keyTunnel: 4, // u8
+  keyGeneration: 5, // u8
+  keyReserved: 6, // u16
+  mappingClient: 8, // u32[4]
+  mappingPort: 24, // u16
+  mappingService: 26, // u16
+  mappingEpoch: 28, // u32
+  mappingSequence: 32, // u32
+  mappingProtocol: 36, // u8
+  mappingHost: 37, // u8
+  mappingTunnelled: 38, // u8
+  mappingTcpFlags: 39, // u8
+  vipW: 40, // u32[4]
+  vipMapped: 40, // u32[3]
+  vipV4: 52, // u32[1]
+  length: 56, // u32
+  inner: 60, // u32
+  answerKeyLow: 64, // u64
+  answerKeyHigh: 72, // u64
+  answerNumber: 80, // u32
+  answerReserved: 84, // u32
+} as const
+
+export const LEARN_TUNNEL_BYTES = 152
 /** Offsets in `struct learn_tunnel`. */
 export const LEARN_TUNNEL = {
   word: 0, // u64
   sender: 8, // u32[4]
   reserved: 24, // u64
   keys: 32, // struct learn_key[4]
+  answerKeyLow: 128, // u64
+  answerKeyHigh: 136, // u64
+  answerNumber: 144, // u32
+  answerReserved: 148, // u32
 } as const
 
 export const LEARNT_BYTES = 32
@@ -550,11 +593,14 @@ export const COUNTER = {
   COUNT_BAD_INNER: 52,
   COUNT_CONGESTION_LOST: 53,
   COUNT_NO_HEADROOM: 54,
+  COUNT_MAPPING_ANSWERED: 55,
+  COUNT_ICMP_LIMITED: 56,
   COUNTERS: 64,
 } as const
 
 /** Maps; `layout` names what keys and values are made of. */
 export const EDGE_MAPS = {
+  answered: { name: 'answered', keyBytes: 4, valueBytes: 2048, layout: '73ecd430' }, // u32 to struct answered
   captureScratches: { name: 'capture_scratches', keyBytes: 4, valueBytes: 792, layout: 'cf169e0a' }, // u32 to struct capture_scratch
   captures: { name: 'captures', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   classChoices: { name: 'class_choices', keyBytes: 4, valueBytes: 16384, layout: 'a34c3bac' }, // u32 to struct class_choices
@@ -567,9 +613,11 @@ export const EDGE_MAPS = {
   embryos4: { name: 'embryos4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
+  icmpBuckets: { name: 'icmp_buckets', keyBytes: 4, valueBytes: 16, layout: '720c2bc6' }, // u32 to struct icmp_bucket
   icmpWorks: { name: 'icmp_works', keyBytes: 4, valueBytes: 76, layout: '58bca7e6' }, // u32 to struct icmp_work
   knownHops: { name: 'known_hops', keyBytes: 4, valueBytes: 40, layout: 'a884e965' }, // u32 to struct known_hop
-  learnTunnels: { name: 'learn_tunnels', keyBytes: 4, valueBytes: 128, layout: 'dae60b01' }, // u32 to struct learn_tunnel
+  learnMessages: { name: 'learn_messages', keyBytes: 4, valueBytes: 88, layout: 'c80f3db9' }, // u32 to struct learn_message
+  learnTunnels: { name: 'learn_tunnels', keyBytes: 4, valueBytes: 152, layout: 'a3911872' }, // u32 to struct learn_tunnel
   learnt: { name: 'learnt', keyBytes: 8, valueBytes: 32, layout: '73a24ab3' }, // struct learnt_key to struct learnt
   mappingEvents: { name: 'mapping_events', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   mappings4: { name: 'mappings4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
