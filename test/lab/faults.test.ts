@@ -2,6 +2,7 @@
  * The fault suite itself: it sees what is broken on purpose, tells it from what goes on, and removes all it made. `make faults` measures; here
  * nothing is.
  */
+// test-beside-others
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Fault, faultName, type Stage } from '../../bench/faults/contract.ts'

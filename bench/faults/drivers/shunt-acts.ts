@@ -14,56 +14,59 @@ const ended = async (stage: ShuntStage, node: string): Promise<void> => {
   }
 }
 
+/** Who is struck: one and the same, or who holds the virtual IP by then. */
+export type Target = () => string
 type Acts = Pick<Fault, 'strike' | 'heal' | 'atOnce'>
 const nothing = async (): Promise<void> => {}
 
-export const killed = (stage: ShuntStage, node: string): Acts => ({
-  strike: async () => void stage.lab.kill(node, 'SIGKILL'),
+export const killed = (stage: ShuntStage, target: Target): Acts => ({
+  strike: async () => void stage.lab.kill(target(), 'SIGKILL'),
   heal: async () => {
-    await ended(stage, node)
-    await stage.lab.startAgent(node)
+    await ended(stage, target())
+    await stage.lab.startAgent(target())
   },
 })
 
-export const frozen = (stage: ShuntStage, node: string): Acts => ({
-  strike: async () => void stage.lab.kill(node, 'SIGSTOP'),
-  heal: async () => void stage.lab.kill(node, 'SIGCONT'),
+export const frozen = (stage: ShuntStage, target: Target): Acts => ({
+  strike: async () => void stage.lab.kill(target(), 'SIGSTOP'),
+  heal: async () => void stage.lab.kill(target(), 'SIGCONT'),
 })
 
-const replaced = (stage: ShuntStage, node: string, signal: 'SIGKILL' | 'SIGUSR2'): Acts => ({
+const replaced = (stage: ShuntStage, target: Target, signal: 'SIGKILL' | 'SIGUSR2'): Acts => ({
   atOnce: true,
   strike: async () => {
-    stage.lab.kill(node, signal)
-    await ended(stage, node)
-    await stage.lab.startAgent(node)
+    stage.lab.kill(target(), signal)
+    await ended(stage, target())
+    await stage.lab.startAgent(target())
   },
   heal: nothing,
 })
-export const restarted = (stage: ShuntStage, node: string): Acts => replaced(stage, node, 'SIGKILL')
-export const upgraded = (stage: ShuntStage, node: string): Acts => replaced(stage, node, 'SIGUSR2')
+export const restarted = (stage: ShuntStage, target: Target): Acts => replaced(stage, target, 'SIGKILL')
+export const upgraded = (stage: ShuntStage, target: Target): Acts => replaced(stage, target, 'SIGUSR2')
 
 /** As an operator takes a machine out: what comes to it goes elsewhere first. */
-export const left = (stage: ShuntStage, node: string): Acts => ({
+export const left = (stage: ShuntStage, target: Target): Acts => ({
   strike: async () => {
-    await stage.withdraw(node)
-    stage.lab.kill(node, 'SIGTERM')
-    await ended(stage, node)
+    await stage.withdraw(target())
+    stage.lab.kill(target(), 'SIGTERM')
+    await ended(stage, target())
   },
   heal: async () => {
-    await stage.lab.startAgent(node)
-    await stage.announce(node)
+    await stage.lab.startAgent(target())
+    await stage.announce(target())
   },
 })
 
-export const cutOff = (stage: ShuntStage, node: string): Acts => ({
-  strike: () => stage.lab.setLink(node, 'down'),
-  heal: () => stage.lab.setLink(node, 'up'),
+export const cutOff = (stage: ShuntStage, target: Target): Acts => ({
+  strike: () => stage.lab.setLink(target(), 'down'),
+  heal: () => stage.lab.setLink(target(), 'up'),
 })
 
 /** Power lost: what the agent left in kernel and memory goes too, as with the machine. It is in the router again when its agent is there. */
-export const dead = (stage: ShuntStage, node: string): Acts => ({
+export const dead = (stage: ShuntStage, target: Target): Acts => ({
   strike: async () => {
     const { lab, applications } = stage
+    const node = target()
     await lab.setLink(node, 'down')
     lab.kill(node, 'SIGKILL')
     applications.kill(node)
@@ -74,6 +77,7 @@ export const dead = (stage: ShuntStage, node: string): Acts => ({
   },
   heal: async () => {
     const { lab, applications } = stage
+    const node = target()
     await lab.setLink(node, 'up')
     if (lab.place(node).roles.includes('host')) await applications.start(node)
     await lab.startAgent(node)

@@ -1,4 +1,4 @@
-/** shunt in a lab: equal-cost routes from the router to all forwarders. */
+/** shunt in a lab: the router has equal-cost routes to all forwarders, or asks for the virtual IP, which one of them holds. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StatusData, VipsData } from '../../../src/control/types.ts'
 import { Lab, type LabOptions } from '../../../src/lab/lab.ts'
@@ -13,22 +13,26 @@ const SERVICE = 'faults'
 const ANSWER_MS = 500
 const SETTLE_MS = 60_000
 
+/** `arp`: the router asks for the virtual IP, and one forwarder holds it. */
+export type ShuntLayout = LabOptions & { readonly announce?: 'routed' | 'arp' }
+
 export class ShuntStage implements Stage {
   readonly vip = VIP
   readonly port = SERVICE_PORT
   readonly lab: Lab
   readonly applications: Applications
-  readonly router: Router
+  /** Null: it asks. */
+  readonly router: Router | null
   faults: readonly Fault[] = []
 
-  private constructor(lab: Lab, program: string) {
+  private constructor(lab: Lab, program: string, isRouted: boolean) {
     this.lab = lab
     this.applications = new Applications(lab, program)
     const hops = lab.forwarders.map(({ address }) => address!)
-    this.router = new Router(lab, VIP, hops, program)
+    this.router = isRouted ? new Router(lab, VIP, hops, program) : null
   }
 
-  static async up({ program, say }: StageOptions, layout: LabOptions): Promise<ShuntStage> {
+  static async up({ program, say }: StageOptions, layout: ShuntLayout): Promise<ShuntStage> {
     const lab = await Lab.up({
       name: newName(),
       dataplane: 'xdp',
@@ -38,7 +42,7 @@ export class ShuntStage implements Stage {
     })
     try {
       say(`${lab.nodes.length} agents`)
-      const stage = new ShuntStage(lab, program)
+      const stage = new ShuntStage(lab, program, layout.announce !== 'arp')
       await prepareNetwork(lab)
       // They listen where the suite's own application is to.
       for (const { name } of lab.hosts) lab.killWeb(name)
@@ -51,11 +55,11 @@ export class ShuntStage implements Stage {
     }
   }
 
-  withdraw(node: string): Promise<void> {
-    return this.#isForwarder(node) ? this.router.withdraw(this.lab.place(node).address!) : Promise.resolve()
+  async withdraw(node: string): Promise<void> {
+    if (this.#isForwarder(node)) await this.router?.withdraw(this.lab.place(node).address!)
   }
-  announce(node: string): Promise<void> {
-    return this.#isForwarder(node) ? this.router.announce(this.lab.place(node).address!) : Promise.resolve()
+  async announce(node: string): Promise<void> {
+    if (this.#isForwarder(node)) await this.router?.announce(this.lab.place(node).address!)
   }
   #isForwarder(node: string): boolean {
     return this.lab.place(node).roles.includes('forwarder')
@@ -69,8 +73,15 @@ export class ShuntStage implements Stage {
     if (code !== 0) throw new Error(`the order to ${isOut ? 'drain' : 'undrain'} failed: ${stderr}`)
   }
 
+  /** Who has the virtual IP, where it is asked for. */
+  async holder(): Promise<string | null> {
+    const { vips } = await this.lab.api<VipsData>(this.lab.forwarders[0]!.name, '/v1/vips')
+    const vip: { holder?: string | null } = vips.find(({ service }) => service === SERVICE)!
+    return vip.holder ?? null
+  }
+
   async #lacks(): Promise<string | null> {
-    if (!this.router.isWhole) return 'the router does not use all forwarders'
+    if (this.router?.isWhole === false) return 'the router does not use all forwarders'
     for (const { name, roles } of this.lab.nodes) {
       const lack = lacks(await this.lab.api<StatusData>(name, '/v1/status'))
       if (lack !== null) return `${name}: ${lack}`
@@ -80,7 +91,7 @@ export class ShuntStage implements Stage {
       if (ready !== this.lab.hosts.length)
         return `${name}: ${ready} of ${this.lab.hosts.length} hosts are ready`
     }
-    return null
+    return this.router === null && (await this.holder()) === null ? 'nobody holds the virtual IP' : null
   }
 
   /** As `shunt atoms` says it, of all units that answer. */
