@@ -76,7 +76,7 @@ export class ShuntStage implements Stage {
   /** Who has the virtual IP, where it is asked for. */
   async holder(): Promise<string | null> {
     const { vips } = await this.lab.api<VipsData>(this.lab.forwarders[0]!.name, '/v1/vips')
-    const vip: { holder?: string | null } = vips.find(({ service }) => service === SERVICE)!
+    const vip = vips.find(({ service }) => service === SERVICE)! as object as { holder?: string | null }
     return vip.holder ?? null
   }
 
