@@ -11,7 +11,7 @@ BPF_SOURCES := $(BPF_DIR)/bpf $(wildcard $(BPF_DIR)/bpf/* $(BPF_DIR)/layout/*) s
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench bench-scale bench-dataplane mutate flows faults typecheck lint format coverage schema man install uninstall clean
+.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench bench-scale bench-dataplane bench-atoms mutate flows faults typecheck lint format coverage schema man install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ bench-scale: build ## what control traffic costs with 10, 100 and 1,000 hosts (n
 bench-dataplane: build ## what a packet costs the data plane, beside what is used in its place (needs root)
 	@$(RUN) bench/dataplane.ts
 	@$(RUN) bench/first-packets.ts
+
+bench-atoms: build ## what forwarders' memory of connections costs: table, wire, queries, CPU (needs root for half of it)
+	@$(RUN) --expose-gc bench/atoms.ts
 
 mutate: bpf ## damaged packets through the XDP data plane: PACKETS=1000000 (needs root)
 	@SHUNT_MUTATIONS=$(or $(PACKETS),1000000) $(RUN) scripts/test.ts test/lab/xdp-mutations.test.ts

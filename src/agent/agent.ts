@@ -12,9 +12,11 @@ import { ClusterApi } from './cluster/api.ts'
 import { type Course, managedCourse, staticCourse } from './cluster/course.ts'
 import { Follower } from './cluster/follower.ts'
 import { joinCluster, type ManagedSide } from './cluster/managed-side.ts'
+import { DamSide } from './dam/dam-side.ts'
 import { EventLog } from './events.ts'
 import { HealthSide } from './health/health-side.ts'
 import { Machines } from './machines.ts'
+import { OwnersSide } from './owners/owners-side.ts'
 import { PacketSide } from './packet-side.ts'
 import { peerEvents } from './peer-events.ts'
 import { serveRemote } from './remote.ts'
@@ -27,6 +29,8 @@ const SETTLED_MS = 3000
 const DRAIN_POLL_MS = 100
 /** Two heartbeats: what peers sent before they heard of the drain has arrived by then. */
 const DRAIN_SETTLE_MS = 500
+/** For what is left to hand over to other members when the drain has taken all of its time, and before a node signs itself out. */
+const HAND_OVER_MS = 1_000
 
 /**
  * Runs an agent until SIGTERM or SIGINT, which end it after what is in flight has ended, at most `timeouts.drain`
@@ -76,6 +80,8 @@ class Agent {
   #links: PeerLinks | null = null
   #machines: Machines | null = null
   #health: HealthSide | null = null
+  #owners: OwnersSide | null = null
+  #dam: DamSide | null = null
   #control: { close(): Promise<void> } | null = null
   #app: AppServer | null = null
   #traffic: TrafficMeter | null = null
@@ -109,6 +115,9 @@ class Agent {
     const packets = new PacketSide(course, this.#log, {
       nodes: states => this.#machines?.update(states),
       wanted: service => this.#health?.wanted(service),
+      atoms: words => this.#dam?.atoms(words),
+      atomsLost: () => this.#dam?.atomsLost(),
+      resolve: words => this.#dam?.resolve(words),
       failed: message =>
         this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`)),
     })
@@ -120,6 +129,7 @@ class Agent {
     this.#machines = new Machines(this.#events, dead => {
       packets.machinesDead(dead)
       this.#health?.peersChanged()
+      this.#dam?.peersChanged()
     })
     await packets.start(links)
     const health = new HealthSide(course, {
@@ -132,6 +142,17 @@ class Agent {
       orders: name => side?.managed.view.members.find(member => member.name === name)?.directives ?? [],
     })
     this.#health = health
+    const owners = new OwnersSide({ links, packets, health })
+    this.#owners = owners
+    const dam = new DamSide(course, {
+      links,
+      worker: packets.dataplane,
+      log: this.#log.child({ role: 'atoms' }),
+      owners: owners.questions,
+      isDead: name => this.#machines?.of(name).state === 'dead',
+      directory: () => packets.directory,
+    })
+    this.#dam = dam
     side?.managed.attach(links)
     if (side !== null) {
       const follower = new Follower({
@@ -142,6 +163,8 @@ class Agent {
         machines: this.#machines,
         ledger: side.managed.ledger,
         health,
+        owners,
+        dam,
         events: this.#events,
         log: this.#log,
       })
@@ -154,8 +177,9 @@ class Agent {
       this.#follower = follower
     }
     health.start()
+    dam.start()
     await links.start()
-    await this.#serve(links, packets, health)
+    await this.#serve(links, packets, health, dam, owners)
     this.#settled = setTimeout(
       () => this.#log.debug({ bytes: releaseStartupPages() }, 'start-up pages released'),
       SETTLED_MS,
@@ -204,7 +228,13 @@ class Agent {
     return links
   }
 
-  async #serve(links: PeerLinks, packets: PacketSide, health: HealthSide): Promise<void> {
+  async #serve(
+    links: PeerLinks,
+    packets: PacketSide,
+    health: HealthSide,
+    dam: DamSide,
+    owners: OwnersSide,
+  ): Promise<void> {
     const { node } = this.#file
     const cluster = new ClusterApi({
       config: () => packets.config,
@@ -225,7 +255,9 @@ class Agent {
       cluster,
       events: this.#events,
       health,
+      dam,
       traffic,
+      owners,
       state: () => this.#state,
     })
     serveRemote(links, view, node.name, this.#log)
@@ -253,6 +285,8 @@ class Agent {
   async #leave(): Promise<void> {
     this.#leaving = true
     try {
+      // Once the others have heard of it they close their links.
+      await this.#dam?.leave(HAND_OVER_MS, () => this.#hurry)
       this.#side?.leave()
     } finally {
       // Also when it could not be saved: the others take this node for gone. The answer gets out first, and word of it to the peers.
@@ -285,14 +319,16 @@ class Agent {
       this.#events.add('agent.stopping', 'info', this.#file.node.name, 'the agent drains and stops')
       this.#links?.setDraining(true)
       this.#health?.stopping()
-      await this.#drain()
+      await this.#drainAndHandOver()
       this.#health?.stop('stopping')
       await this.#links?.goodbye('stopping')
     }
     for (const [part, close] of [
       ['control', () => this.#control?.close()],
       ['applications', () => this.#app?.close()],
+      ['atoms', () => this.#dam?.stop()],
       ['health', () => this.#health?.stop(this.#keep ? null : 'stopping')],
+      ['owners', () => this.#owners?.stop()],
       ['packets', () => this.#packets?.stop(this.#keep)],
       ['cluster', () => this.#side?.stop()],
       ['links', () => this.#links?.stop()],
@@ -306,6 +342,14 @@ class Agent {
       }
     }
     this.#log.info('agent stopped')
+  }
+
+  async #drainAndHandOver(): Promise<void> {
+    const boundMs = this.#packets?.config.timeouts.drain ?? 0
+    const untilMs = performance.now() + boundMs
+    await this.#drain()
+    const leftMs = Math.max(untilMs - performance.now(), Math.min(boundMs, HAND_OVER_MS))
+    await this.#dam?.leave(leftMs, () => this.#hurry)
   }
 
   /** Waits until no established flow passes through this node (peers stop choosing it meanwhile), within the bound. */

@@ -29,6 +29,10 @@ export interface PacketSideEvents {
   /** The classifier has used up what it had of this service. */
   wanted(service: string): void
   failed(message: string): void
+  /** Of routes, and of flows that no route is known of (messages.ts): words for the atom manager. */
+  atoms(words: Uint32Array): void
+  atomsLost(): void
+  resolve(words: Uint32Array): void
 }
 
 export class PacketSide {
@@ -120,6 +124,9 @@ export class PacketSide {
         this.#log.warn({ epoch: now }, 'a host knew a later epoch of this tunnel address; went past it')
         saveEpoch(this.config.node.stateDir, now)
       },
+      atoms: words => this.#events.atoms(words),
+      atomsLost: () => this.#events.atomsLost(),
+      resolve: words => this.#events.resolve(words),
       nodes: states => this.#events.nodes(states),
       allotmentsWanted: services => {
         for (const service of this.#directory.services)
@@ -253,6 +260,7 @@ export class PacketSide {
       choiceKey,
       xdp: xdpPlan(this.#xdp, config),
       lasting: this.#state.plan,
+      resolves: true,
     })
   }
 

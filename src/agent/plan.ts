@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { copiesOf } from '../config/fields.ts'
 import { MAX_HOSTS, type NodeConfig, type ServiceConfig } from '../config/schema.ts'
 import { mappingKey } from '../gossip/keys.ts'
 import type { Directory, ForwarderEntry, HostEntry, ServiceEntry } from './dataplane/directory.ts'
@@ -108,6 +109,7 @@ const serviceEntries = (
         : [{ index: host.index, capacity: member.capacity }]
     }),
     ...(service.delivery === undefined ? {} : { delivery: service.delivery }),
+    copies: copiesOf(service),
   }))
   return { services, book: assigned.book }
 }
@@ -190,6 +192,8 @@ export interface PlanInputs {
   readonly choiceKey: readonly [number, number]
   readonly xdp?: XdpPlan | null
   readonly lasting?: LastingPlan | null
+  /** See DataplanePlan.forwarder. */
+  readonly resolves?: boolean
 }
 
 export const buildPlan = ({
@@ -203,6 +207,7 @@ export const buildPlan = ({
   choiceKey,
   xdp = null,
   lasting = null,
+  resolves = false,
 }: PlanInputs): DataplanePlan => {
   const { tunnel } = config.addresses
   const isForwarder = config.roles.includes('forwarder') && tunnel !== undefined
@@ -222,6 +227,7 @@ export const buildPlan = ({
           tunnelWords6: words6(config.addresses.tunnel6),
           epoch,
           hasClassifier: config.roles.includes('classifier'),
+          resolves,
         }
       : null,
     classifier: config.roles.includes('classifier'),

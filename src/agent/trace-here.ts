@@ -2,28 +2,11 @@
 import { endpointOf } from '../config/service-endpoint.ts'
 import type { TraceData, TraceQuery } from '../control/types.ts'
 import { links, routeGet } from '../os/netlink/route.ts'
-import { findSocket, type SocketEnd } from '../os/netlink/sock-lookup.ts'
-import { FLOW_KEY_WORDS, formatAddress, formatEndpoint, parseAddress } from './dataplane/flow-key.ts'
+import { findSocket } from '../os/netlink/sock-lookup.ts'
+import { formatAddress, formatEndpoint } from './dataplane/flow-key.ts'
 import type { PacketSide } from './packet-side.ts'
 import { nameTrace, traceOutcome } from './trace-answer.ts'
-
-/** `address:port`, which the control API has checked. */
-const endOf = (text: string): SocketEnd => {
-  const colon = text.lastIndexOf(':')
-  return { address: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) }
-}
-
-const PROTOCOLS = { tcp: 6, udp: 17 } as const
-
-const keyOf = ({ protocol, client, vip }: TraceQuery): Uint32Array => {
-  const key = new Uint32Array(FLOW_KEY_WORDS)
-  const [from, to] = [endOf(client), endOf(vip)]
-  parseAddress(from.address, key, 0)
-  parseAddress(to.address, key, 4)
-  key[8] = (from.port << 16) | to.port
-  key[9] = PROTOCOLS[protocol]
-  return key
-}
+import { endOf, flowKeyOf } from './trace-key.ts'
 
 /** No way there, or none that the kernel tells: null. */
 const nextHop = (address: string): TraceData['nextHop'] => {
@@ -50,7 +33,7 @@ const socketOf = ({ config }: PacketSide, { protocol, vip, client }: TraceQuery)
 
 export const traceHere = async (packets: PacketSide, query: TraceQuery): Promise<TraceData> => {
   const { directory, dataplane, config } = packets
-  const key = keyOf(query)
+  const key = flowKeyOf(query)
   const look = await dataplane.trace(key)
   const isHost = look.mappings !== null
   const socket = isHost ? socketOf(packets, query) : null

@@ -3,6 +3,7 @@ import type { NodeConfig } from '../config/schema.ts'
 import type {
   AgentView,
   AppsData,
+  AtomsData,
   ClusterData,
   ConfigData,
   ConfigHistoryData,
@@ -28,6 +29,7 @@ import { VERSION } from '../version.ts'
 import { adoptedText } from './adopted-text.ts'
 import { CaptureSession } from './capture-session.ts'
 import type { ClusterApi } from './cluster/api.ts'
+import type { DamSide } from './dam/dam-side.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import { DROP, DROP_TEXT } from './dataplane/drops.ts'
@@ -36,6 +38,7 @@ import { tableName } from './dataplane/nft/ruleset.ts'
 import type { EventLog } from './events.ts'
 import type { HealthSide } from './health/health-side.ts'
 import { type KernelCounters, kernelCounters } from './kernel-counters.ts'
+import type { OwnersSide } from './owners/owners-side.ts'
 import type { PacketSide } from './packet-side.ts'
 import { sumOfRates } from './rates.ts'
 import { askRemote } from './remote.ts'
@@ -64,7 +67,9 @@ export class View implements AgentView {
   readonly #cluster: ClusterApi
   readonly #events: EventLog
   readonly #health: HealthSide
+  readonly #dam: DamSide
   readonly #traffic: TrafficMeter
+  readonly #owners: OwnersSide
   readonly #state: () => AgentState
   readonly #startedMs = performance.now()
   readonly #instance = nanoid()
@@ -76,7 +81,9 @@ export class View implements AgentView {
     cluster: ClusterApi
     events: EventLog
     health: HealthSide
+    dam: DamSide
     traffic: TrafficMeter
+    owners: OwnersSide
     state: () => AgentState
   }) {
     this.#packets = parts.packets
@@ -85,7 +92,9 @@ export class View implements AgentView {
     this.#cluster = parts.cluster
     this.#events = parts.events
     this.#health = parts.health
+    this.#dam = parts.dam
     this.#traffic = parts.traffic
+    this.#owners = parts.owners
     this.#state = parts.state
   }
 
@@ -117,6 +126,7 @@ export class View implements AgentView {
     const links = Object.fromEntries(
       Object.entries(this.#links.counters()).map(([name, value]) => [`link_${name}`, value]),
     )
+    const limits = [...worker.limits, ...this.#dam.limits()]
     return {
       node: this.#config.node.name,
       version: VERSION,
@@ -137,7 +147,7 @@ export class View implements AgentView {
         rttMs,
       })),
       group: this.#health.group(),
-      limits: [...worker.limits],
+      limits,
       rates: sumOfRates(this.#config.services.map(({ name }) => this.#traffic.ofService(name))),
       counters: {
         ...worker.counters,
@@ -146,10 +156,12 @@ export class View implements AgentView {
         ...links,
         ...this.#cluster.counters(),
         ...this.#health.counted(),
+        ...this.#owners.counted(),
+        ...this.#dam.counted(),
       },
       memory: { rssBytes },
       functions: use,
-      advice: scalingAdvice(node.name, cpu, use, worker.limits),
+      advice: scalingAdvice(node.name, cpu, use, limits),
     }
   }
 
@@ -254,6 +266,9 @@ export class View implements AgentView {
     return traceHere(this.#packets, query)
   }
 
+  atoms(query: Parameters<AgentView['atoms']>[0]): Promise<AtomsData> {
+    return this.#dam.view(query)
+  }
   async nodes(): Promise<NodesData> {
     return this.#cluster.nodes()
   }

@@ -1,5 +1,5 @@
 /** Follows a flow from the node that was asked over the classifier to its host: who says what, in that order. */
-import type { NodesData, TraceData } from '../control/types.ts'
+import type { FlowOrigin, NodesData, TraceData } from '../control/types.ts'
 import { errorText } from '../errors.ts'
 import { duration } from './format.ts'
 
@@ -52,6 +52,16 @@ export interface TraceLine {
   node: string
   what: string
   says: string
+}
+
+const ORIGIN: Readonly<Record<FlowOrigin, string | null>> = {
+  chosen: null,
+  kept: 'kept from the agent before',
+  'own-atom': "by this node's atom",
+  'member-atom': "by another unit's atom",
+  host: 'its host was asked for, and said so',
+  nobody: 'nobody has it',
+  guess: 'guessed for an ICMP error',
 }
 
 const list = (...parts: (string | false | null)[]): string => parts.filter(Boolean).join(', ')
@@ -107,6 +117,7 @@ const known = (trace: TraceData): TraceLine['says'][][] => {
               flow.host === null ? 'flow without a host yet' : `flow to ${flow.host}`,
               flow.identifier !== '-' && `identifier ${flow.identifier}`,
               flow.state,
+              ORIGIN[flow.origin],
               !flow.mapped && 'not acknowledged by the host',
               flow.inactive && 'inactive',
               `${flow.slowPackets} packets through the agent`,

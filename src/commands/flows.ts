@@ -64,6 +64,7 @@ time since its last packet, as the agent knows it.`
         { head: 'IDENTIFIER', cell: f => f.identifier },
         { head: 'STATE', cell: f => f.state },
         { head: 'PLUMBED', cell: f => f.plumbed },
+        { head: 'ORIGIN', cell: f => f.origin },
         { head: 'SLOW', cell: f => f.slowPackets, right: true },
         { head: 'IDLE', cell: f => duration(f.idleMs), right: true },
       ],

@@ -10,6 +10,7 @@ export const COMMANDS = {
   agent: () => import('./agent.ts'),
   apply: () => import('./apply.ts'),
   apps: () => import('./apps.ts'),
+  atoms: () => import('./atoms.ts'),
   backup: () => import('./backup.ts'),
   capture: () => import('./capture.ts'),
   completion: () => import('./completion.ts'),

@@ -1,6 +1,7 @@
 /** What one cluster document changes in another: by what it means, not by how it is written. Pure. */
 import { addressPort } from '../address-port.ts'
 import type { ClusterDocument } from './document.ts'
+import { DEFAULT_COPIES } from './fields.ts'
 import { choice, groups, health, overload, slowStartOf, whenFailingOf } from './health-fields.ts'
 
 export interface Change {
@@ -67,6 +68,7 @@ const checksOf = (service: Service): Map<string, string> => {
   const values = valuesOf({
     health: service.health ?? health.parse({}),
     choice: service.choice ?? choice.parse({}),
+    sessions: { copies: service.sessions?.copies ?? DEFAULT_COPIES[service.protocol] },
   })
   return values.set('slowStart', String(slowStartOf(service))).set('whenFailing', whenFailingOf(service))
 }

@@ -9,7 +9,7 @@ import { ShuntError } from '../errors.ts'
 import { addressFault } from './address-fault.ts'
 import { leaseProblems, type Problem, unique } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
-import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name } from './fields.ts'
+import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name, sessions } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
 import { type ServiceConfig, timeoutFields } from './schema.ts'
@@ -42,6 +42,7 @@ const pool = z.strictObject({
 const service = z.strictObject({
   ...endpoint,
   pool: name('Pool whose hosts run the application.'),
+  sessions,
   endpoint: ownEndpoint,
   ...serviceHealth,
 })

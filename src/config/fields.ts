@@ -54,6 +54,33 @@ export const delivery = z
     'How packets go to hosts: tunnel (a flow identifier in the place of the ports, no byte more), or encapsulate (whole, in another IP packet, for paths where real ports must be seen; the largest packet is 20 bytes smaller, with IPv6 40). Default: tunnel.',
   )
 
+/** Copies of an atom besides its owner's that members can be asked for; above that it is all of them. */
+export const MAX_COPIES = 14
+/** Of what a service leaves out. A flow of UDP has no beginning that tells it from one that came by another way: asking would hold up each first packet. */
+export const DEFAULT_COPIES = { tcp: 1, udp: 'none' } as const
+const COPIES_ERROR = `must be a whole number from 0 to ${MAX_COPIES}, full or none`
+export const sessions = z
+  .strictObject({
+    copies: z
+      .union([z.int().min(0).max(MAX_COPIES), z.literal('full'), z.literal('none')], { error: COPIES_ERROR })
+      .meta({ default: DEFAULT_COPIES.tcp })
+      .optional()
+      .describe(
+        'On how many other forwarders and classifiers the host of each connection is known, besides the forwarder that carries it: so many may be lost at once and no connection is cut off. More copies cost memory there (about 100 bytes each) and traffic (about 60 bytes a connection and copy). full: on all of them. none: nowhere; another forwarder then finds the host by the choice that a new connection would get, and by asking the hosts, which is slower and asks all of them. Services of UDP have none when it is left out: with copies the first packet of each flow waits until the others have been asked.',
+      ),
+  })
+  .optional()
+  .describe('What forwarders and classifiers remember for each other about the connections of the service.')
+
+/** As the atom manager counts them: FULL (15) for all members; null: no atoms at all. */
+export const copiesOf = (service: {
+  protocol: Protocol
+  sessions?: z.output<typeof sessions>
+}): number | null => {
+  const copies = service.sessions?.copies ?? DEFAULT_COPIES[service.protocol]
+  return copies === 'none' ? null : copies === 'full' ? MAX_COPIES + 1 : copies
+}
+
 /** Host indexes are one byte and 0 is not used, so a cluster carries at most this many hosts. */
 export const MAX_HOSTS = 255
 export const MAX_SERVICES = 1_024

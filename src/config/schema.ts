@@ -21,6 +21,7 @@ import {
   port,
   type ROLES,
   roles,
+  sessions,
   whole,
 } from './fields.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
@@ -132,6 +133,7 @@ const service = z.strictObject({
   ...endpoint,
   hosts: z.array(serviceHost).min(1).max(MAX_HOSTS).describe('Hosts that run the application.'),
   delivery,
+  sessions,
   endpoint: ownEndpoint,
   ...serviceHealth,
 })
@@ -161,6 +163,11 @@ const limits = z
       65_536,
       'Packets held at a host while it asks for a mapping; more are dropped.',
     ).default(4_096),
+    atoms: whole(
+      16,
+      4_194_304,
+      'What a forwarder or classifier remembers of connections, its own and copies for others: about 100 bytes each, taken as they come; first what was only looked up is evicted, then ended ones, then copies.',
+    ).default(1_000_000),
   })
   .prefault({})
   .describe('Capacities of the tables. Each has a row in shunt status.')

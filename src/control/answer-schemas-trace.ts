@@ -5,6 +5,12 @@ import type { CaptureData, TraceData } from './types.ts'
 
 const identifier = text.describe('Flow identifier, 8 hexadecimal digits, or -: the host is this node.')
 
+export const flowOrigin = z
+  .enum(['chosen', 'kept', 'own-atom', 'member-atom', 'host', 'nobody', 'guess'])
+  .describe(
+    'How it came to its host: chosen as new, kept from the agent before, by an atom of this node or of another one, by the host itself; nobody has it; guessed for an ICMP error.',
+  )
+
 export const trace = describes<TraceData>()(
   z.object({
     protocol: z.enum(['tcp', 'udp']),
@@ -32,6 +38,7 @@ export const trace = describes<TraceData>()(
         state: z.enum(['embryonic', 'established', 'closing']),
         mapped: z.boolean(),
         plumbed: z.boolean(),
+        origin: flowOrigin,
         slowPackets: count,
         idleMs: ms,
         inactive: z.boolean().describe('No packet may go to its host now.'),

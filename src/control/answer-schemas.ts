@@ -3,8 +3,9 @@
  * commands use. Open to additions: readers must not mind fields that they do not know.
  */
 import { z } from 'zod'
+import { atoms } from './answer-schemas-atoms.ts'
 import { apps, directive, group, health } from './answer-schemas-health.ts'
-import { capture, trace } from './answer-schemas-trace.ts'
+import { capture, flowOrigin, trace } from './answer-schemas-trace.ts'
 import type { ReportData, WhoamiData } from './app-types.ts'
 import { count, describes, ms, text } from './describes.ts'
 import type {
@@ -144,6 +145,7 @@ const flows = describes<FlowsData>()(
         identifier: text.describe('Flow identifier, 8 hexadecimal digits, or -.'),
         state: z.enum(['embryonic', 'established', 'closing']),
         plumbed: z.boolean().describe('The kernel forwards its packets without the agent.'),
+        origin: flowOrigin,
         slowPackets: count,
         idleMs: ms,
       }),
@@ -345,6 +347,7 @@ export const ANSWER_DATA = {
   'shunt.flows/1': flows,
   'shunt.drops/1': drops,
   'shunt.trace/1': trace,
+  'shunt.atoms/1': atoms,
   'shunt.capture/1': capture,
   'shunt.nodes/1': nodes,
   'shunt.cluster/1': cluster,

@@ -70,6 +70,7 @@ const askView = (view: AgentView, asked: Exclude<Asked, { ask: 'openapi' }>): Pr
   if (asked.ask === 'config') return view.config(asked.query)
   if (asked.ask === 'events') return view.events(asked.query)
   if (asked.ask === 'trace') return view.trace(asked.query)
+  if (asked.ask === 'atoms') return view.atoms(asked.query)
   return view[asked.ask]()
 }
 

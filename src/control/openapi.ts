@@ -86,6 +86,17 @@ const LOOKS: readonly Look[] = [
     ],
   },
   {
+    path: 'atoms',
+    schema: 'shunt.atoms/1',
+    summary:
+      'What this node remembers of connections, its own and for other forwarders and classifiers; with client and vip, of one.',
+    parameters: [
+      parameter('protocol', 'Of the connection.', { enum: ['tcp', 'udp'], default: 'tcp' }),
+      parameter('client', 'Where it comes from: address:port.', { type: 'string' }),
+      parameter('vip', 'Where it goes: address:port.', { type: 'string' }),
+    ],
+  },
+  {
     path: 'health',
     schema: 'shunt.health/1',
     summary: "This node's health and load table, and its cache of all tables.",

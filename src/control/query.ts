@@ -2,6 +2,7 @@
 import { isIP } from 'node:net'
 import { isPrefix } from '../address-port.ts'
 import {
+  type AtomQuery,
   type CaptureQuery,
   type ConfigQuery,
   DEFAULT_CAPTURE_COUNT,
@@ -23,11 +24,12 @@ import {
 } from './types.ts'
 
 export type Asked =
-  | { ask: Exclude<Noun, 'flows' | 'config' | 'events' | 'trace' | 'capture'> }
+  | { ask: Exclude<Noun, 'flows' | 'config' | 'events' | 'trace' | 'atoms' | 'capture'> }
   | { ask: 'flows'; query: FlowsQuery }
   | { ask: 'config'; query: ConfigQuery }
   | { ask: 'events'; query: EventsQuery }
   | { ask: 'trace'; query: TraceQuery }
+  | { ask: 'atoms'; query: AtomQuery }
   | { ask: 'openapi' }
 
 export type Request =
@@ -59,6 +61,7 @@ const NOUNS: Record<string, { ask: Noun | 'openapi'; keys: readonly string[] }> 
   flows: { ask: 'flows', keys: ['limit', 'service', 'host', 'client'] },
   drops: { ask: 'drops', keys: [] },
   trace: { ask: 'trace', keys: ['protocol', 'client', 'vip'] },
+  atoms: { ask: 'atoms', keys: ['protocol', 'client', 'vip'] },
   capture: { ask: 'capture', keys: ['vip', 'port', 'client', 'count', 'seconds', 'snaplen', 'at'] },
   nodes: { ask: 'nodes', keys: [] },
   cluster: { ask: 'cluster', keys: [] },
@@ -116,14 +119,25 @@ const endFamily = (text: string): number => {
   return family === (match[1] === undefined ? 4 : 6) ? family : 0
 }
 
-const traceQuery = (params: URLSearchParams): Request | Refused => {
+const flowOf = (params: URLSearchParams): TraceQuery | Refused => {
   const protocol = params.get('protocol') ?? 'tcp'
   if (protocol !== 'tcp' && protocol !== 'udp') return bad('protocol must be tcp or udp')
   const [client, vip] = [params.get('client') ?? '', params.get('vip') ?? '']
   const family = endFamily(client)
   if (family === 0 || endFamily(vip) !== family)
     return bad('client and vip must be given, as address:port of one family (IPv6 in brackets)')
-  return { ask: 'trace', query: { protocol, client, vip } }
+  return { protocol, client, vip }
+}
+
+const traceQuery = (params: URLSearchParams): Request | Refused => {
+  const query = flowOf(params)
+  return isRefused(query) ? query : { ask: 'trace', query }
+}
+
+const atomsQuery = (params: URLSearchParams): Request | Refused => {
+  if (params.size === 0) return { ask: 'atoms', query: {} }
+  const flow = flowOf(params)
+  return isRefused(flow) ? flow : { ask: 'atoms', query: { flow } }
 }
 
 const configQuery = (params: URLSearchParams): Request | Refused => {
@@ -225,6 +239,7 @@ export const parseRequest = (method: string, target: string): Request | Refused 
   if (ask === 'config') return configQuery(params)
   if (ask === 'events') return eventsQuery(params)
   if (ask === 'trace') return traceQuery(params)
+  if (ask === 'atoms') return atomsQuery(params)
   if (ask === 'capture') return captureQuery(params)
   return { ask }
 }

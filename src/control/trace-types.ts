@@ -19,6 +19,12 @@ export interface TraceKernelRoute {
   idleMs: number | null
 }
 
+/**
+ * How a flow came to its host: chosen for it as new; taken over from the agent before; known from this node's atom, or another load balancing
+ * unit's; said by the host itself; nobody has it; guessed for an ICMP error.
+ */
+export type FlowOrigin = 'chosen' | 'kept' | 'own-atom' | 'member-atom' | 'host' | 'nobody' | 'guess'
+
 /** The flow as the agent knows it. */
 export interface TraceFlow {
   /** `null`: not chosen yet. */
@@ -27,6 +33,7 @@ export interface TraceFlow {
   state: 'embryonic' | 'established' | 'closing'
   mapped: boolean
   plumbed: boolean
+  origin: FlowOrigin
   slowPackets: number
   idleMs: number
   /** No packet of the service may go to the host now. */

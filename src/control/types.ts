@@ -3,6 +3,7 @@
  * other readers share these types. Additions keep the version; a changed meaning or a removed field raises it.
  */
 import type { ErrorCode } from '../errors.ts'
+import type { AtomQuery, AtomsData } from './atoms-types.ts'
 import type { CaptureData, CaptureQuery } from './capture-types.ts'
 import type {
   ClusterData,
@@ -18,8 +19,9 @@ import type {
   TokenRegistration,
 } from './cluster-types.ts'
 import type { AppsData, GroupData, HealthData } from './health-types.ts'
-import type { TraceData, TraceQuery } from './trace-types.ts'
+import type { FlowOrigin, TraceData, TraceQuery } from './trace-types.ts'
 
+export * from './atoms-types.ts'
 export * from './capture-types.ts'
 export * from './cluster-types.ts'
 export * from './health-types.ts'
@@ -149,6 +151,7 @@ export interface FlowStatus {
   state: 'embryonic' | 'established' | 'closing'
   /** True when the kernel forwards its packets without the agent. */
   plumbed: boolean
+  origin: FlowOrigin
   slowPackets: number
   idleMs: number
 }
@@ -193,6 +196,8 @@ export interface AgentView {
   capture(query: CaptureQuery, deliver: (data: CaptureData) => void): Promise<() => void>
   /** What would become of a packet of the flow; looks only. */
   trace(query: TraceQuery): Promise<TraceData>
+  /** This node's part of the atom manager. */
+  atoms(query: AtomQuery): Promise<AtomsData>
   nodes(): Promise<NodesData>
   cluster(): Promise<ClusterData>
   config(query: ConfigQuery): Promise<ConfigData>
@@ -226,6 +231,7 @@ export const SCHEMAS = {
   flows: 'shunt.flows/1',
   drops: 'shunt.drops/1',
   trace: 'shunt.trace/1',
+  atoms: 'shunt.atoms/1',
   capture: 'shunt.capture/1',
   nodes: 'shunt.nodes/1',
   cluster: 'shunt.cluster/1',

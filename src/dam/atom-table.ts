@@ -116,6 +116,11 @@ export class AtomTable {
     return this.#buckets[slot]
   }
 
+  /** When it came here, or was asked for or in use last. */
+  lastUseMs(slot: number): number {
+    return this.#slots.lastUse[slot]
+  }
+
   owner(slot: number): Origin {
     return this.origins.get(this.#owners[slot])
   }

@@ -16,8 +16,8 @@ import { type Found, Queries } from './queries.ts'
 import type { DamCounters, DamPort, DamSettings, Shared } from './settings.ts'
 import { type Atom, type DamMessage, KEY_WORDS, type Level, type Member } from './types.ts'
 
-/** Buckets that one step looks at: bounded work, whatever the table holds. */
-const BUCKETS_A_STEP = 64
+/** Buckets that one step looks at unless fewer are said: bounded work, whatever the table holds. */
+export const BUCKETS_A_STEP = 64
 /** Ended and cached atoms that one step lets go. */
 const EXPIRIES_A_STEP = 4_096
 /** Keys that one member may ask for: in a second, and at once. */
@@ -167,10 +167,15 @@ export class Dam {
     for (const outbox of this.#outboxes.values()) outbox.flush()
   }
 
+  /** Queries that are not answered yet: until they are, `step` ends their stages. */
+  get querying(): number {
+    return this.#queries.open
+  }
+
   /** Several times a second, and in between while not `settled`. */
-  step(nowMs: number): void {
-    this.#own.replan(BUCKETS_A_STEP)
-    this.#orphans.step(BUCKETS_A_STEP, nowMs)
+  step(nowMs: number, buckets = BUCKETS_A_STEP): void {
+    this.#own.replan(buckets)
+    this.#orphans.step(buckets, nowMs)
     this.#queries.tick(nowMs)
     this.#expire(nowMs)
     if (nowMs >= this.#nextSyncMs) {

@@ -10,7 +10,8 @@ const NEAREST = 2
 /** Queries at a time. */
 const MOST_OPEN = 65_536
 
-export type Found = (atom: Atom | null) => void
+/** `certain`: every live member that could have it has answered. */
+export type Found = (atom: Atom | null, certain: boolean) => void
 
 interface Open {
   readonly key: Uint32Array
@@ -20,6 +21,8 @@ interface Open {
   all: boolean
   untilMs: number
   best: Atom | null
+  /** Some member could not be asked, or did not answer in time. */
+  isUnsure: boolean
 }
 
 export class Queries {
@@ -49,7 +52,7 @@ export class Queries {
     const slot = table.find(key)
     if (slot >= 0) {
       table.touch(slot, nowMs)
-      tell(table.atom(slot))
+      tell(table.atom(slot), true)
       return
     }
     const name = nameOf(key)
@@ -59,14 +62,14 @@ export class Queries {
       return
     }
     if (this.#open.size >= MOST_OPEN) {
-      tell(null)
+      tell(null, false)
       return
     }
     const order = location
       .order(location.bucketOf(key))
       .filter(({ member }) => member !== settings.self.member)
     if (order.length === 0) {
-      tell(null)
+      tell(null, true)
       return
     }
     const entry: Open = {
@@ -76,6 +79,7 @@ export class Queries {
       all: order.length <= NEAREST,
       untilMs: nowMs + settings.queryMs,
       best: null,
+      isUnsure: false,
     }
     this.#open.set(name, entry)
     this.#send(entry, order.slice(0, NEAREST))
@@ -106,9 +110,12 @@ export class Queries {
 
   /** Ends stages whose time is over. Members that are gone do not answer any more. */
   tick(nowMs: number): void {
-    const { location } = this.#shared
     for (const entry of this.#open.values()) {
-      for (const member of entry.asked) if (location.member(member) === undefined) entry.asked.delete(member)
+      for (const member of entry.asked) {
+        if (this.#answers(member)) continue
+        entry.asked.delete(member)
+        entry.isUnsure = true
+      }
       if (entry.untilMs <= nowMs || entry.asked.size === 0) this.#next(entry, nowMs)
     }
     for (const [id, { untilMs }] of this.#sent) {
@@ -145,12 +152,20 @@ export class Queries {
     }
   }
 
+  /** One whose link is down may be back soon, and is not waited for. */
+  #answers(member: string): boolean {
+    const { location, port } = this.#shared
+    return location.member(member) !== undefined && (port.reaches?.(member) ?? true)
+  }
+
   #next(open: Open, nowMs: number): void {
     const { location, settings } = this.#shared
     if (open.best !== null || open.all) {
       this.#finish(open)
       return
     }
+    // All are asked again.
+    open.isUnsure = false
     open.all = true
     open.untilMs = nowMs + settings.queryMs
     const order = location.order(location.bucketOf(open.key))
@@ -163,6 +178,7 @@ export class Queries {
   #send(open: Open, members: readonly Member[]): void {
     open.asked = new Set(members.map(({ member }) => member))
     for (const { member } of members) {
+      if (!this.#answers(member)) continue
       const keys = this.#gathered.get(member) ?? []
       keys.push(open.key)
       this.#gathered.set(member, keys)
@@ -171,7 +187,8 @@ export class Queries {
 
   #finish(open: Open): void {
     this.#open.delete(nameOf(open.key))
-    for (const tell of open.tell) tell(open.best)
+    const certain = open.asked.size === 0 && !open.isUnsure
+    for (const tell of open.tell) tell(open.best, certain)
   }
 }
 

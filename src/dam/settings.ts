@@ -27,6 +27,8 @@ export interface DamSettings {
 export interface DamPort {
   /** To a live member; may be lost with the link. */
   send(member: string, message: DamMessage): void
+  /** Whether a live member can be asked now; left out: all of them can. */
+  reaches?(member: string): boolean
   /** An atom that was this member's is another's now. */
   claimed(atom: Atom): void
 }

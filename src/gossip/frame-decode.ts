@@ -1,5 +1,6 @@
 /** From a peer's bytes, which are hostile input, to values (frame-format.ts). */
 
+import { atomMember, atoms } from './frame-atoms.ts'
 import { badFrame } from './frame-error.ts'
 import {
   type BatchFrame,
@@ -22,6 +23,7 @@ import {
 } from './frame-format.ts'
 import { health } from './frame-health.ts'
 import { ledgerEntries, ledgerHashes } from './frame-ledger.ts'
+import { owned, whoOwns } from './frame-owners.ts'
 import { type FlowRecord, readRecord } from './records.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -144,6 +146,14 @@ export const decodeFrame = (content: Uint8Array): DecodedFrame | undefined => {
       return ledgerEntries(body)
     case FRAME.HEALTH:
       return health(body)
+    case FRAME.WHO_OWNS:
+      return whoOwns(body)
+    case FRAME.OWNED:
+      return owned(body)
+    case FRAME.ATOMS:
+      return atoms(body)
+    case FRAME.ATOM_MEMBER:
+      return atomMember(body)
     default:
       return type > LAST_TYPE ? undefined : badFrame(`frame of impossible type ${type}`)
   }

@@ -32,7 +32,7 @@ export const frame = (type: number, bodyBytes: number): DataView => {
 }
 export const bytesOf = (view: DataView): Uint8Array =>
   new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-const unsigned = (value: number, bits: 16 | 32, what: string): number => {
+export const unsigned = (value: number, bits: 16 | 32, what: string): number => {
   if (!Number.isInteger(value) || value < 0 || value >= 2 ** bits)
     throw new RangeError(`${what} is a u${bits}: ${value}`)
   return value

@@ -1,7 +1,7 @@
 /** The frame that carries one health message (frame-format.ts); what is in it is for health/codec.ts. */
 import { BODY, bytesOf, frame } from './frame-encode.ts'
 import { badFrame } from './frame-error.ts'
-import { FRAME, type HealthFrame, LENGTH_BYTES, MAX_HEALTH_BODY_BYTES } from './frame-format.ts'
+import { FRAME, type HealthFrame, MAX_HEALTH_BODY_BYTES } from './frame-format.ts'
 
 /** 1 to 262,144 bytes. Throws RangeError. For peers of version 3: PeerLinks.send drops it for others. */
 export const encodeHealthFrame = (body: Uint8Array): Uint8Array => {
@@ -11,9 +11,6 @@ export const encodeHealthFrame = (body: Uint8Array): Uint8Array => {
   bytes.set(body, BODY)
   return bytes
 }
-
-/** Whether an encoded frame is one of those. */
-export const isHealthFrame = (encoded: Uint8Array): boolean => encoded[LENGTH_BYTES] === FRAME.HEALTH
 
 /** The body is a copy: the reader's buffer is used again. Throws SHUNT_ERR_FRAME. */
 export const health = (body: DataView): HealthFrame => {

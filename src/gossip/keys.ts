@@ -10,6 +10,7 @@ export const SECRET_BYTES = 32
 const NETWORK_LABEL = 'shunt network 1'
 const MAPPING_LABEL = 'shunt mapping 1'
 const CHOICE_LABEL = 'shunt choice 1'
+const ATOMS_LABEL = 'shunt atoms 1'
 const ADDRESS_BYTES = 16
 const NO_SALT = new Uint8Array(0)
 
@@ -49,7 +50,12 @@ export const mappingKey = (
  * The hash key of the deterministic choice of a host (architecture decision 6), as two words: the same on every
  * node of a cluster, unknown to clients. Throws SHUNT_ERR_IDENTITY if the secret is not 32 bytes.
  */
-export const choiceKey = (secret: Uint8Array): [number, number] => {
-  const bytes = Buffer.from(derive(secret, Buffer.from(CHOICE_LABEL), 8))
+export const choiceKey = (secret: Uint8Array): [number, number] => hashKey(secret, CHOICE_LABEL)
+
+/** The hash key by which members locate and compare atoms (R-C5): as the key of the deterministic choice, and made of the same secret. */
+export const atomsKey = (secret: Uint8Array): [number, number] => hashKey(secret, ATOMS_LABEL)
+
+const hashKey = (secret: Uint8Array, label: string): [number, number] => {
+  const bytes = Buffer.from(derive(secret, Buffer.from(label), 8))
   return [bytes.readUInt32LE(0), bytes.readUInt32LE(4)]
 }

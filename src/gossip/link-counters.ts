@@ -20,6 +20,7 @@ const NAMES = [
   'send_dropped_down',
   'send_dropped_full',
   'send_dropped_version',
+  'send_dropped_role',
   'inbound_connections',
   'inbound_handshake_evicted',
   'inbound_handshake_failed',

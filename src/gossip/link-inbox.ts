@@ -1,14 +1,16 @@
 /** What peers say on their links, taken in its turn: greeting first, then heartbeats and what the rest of the agent hears. */
 import type { Logger } from 'pino'
 import {
+  ATOM_ROLES,
   type DecodedFrame,
   DIGEST_VERSION,
-  HEALTH_VERSION,
+  FRAME,
   type HeartbeatEcho,
   type HeartbeatFrame,
   type HelloFrame,
   PACE_VERSION,
-  SENDER_ROLE,
+  SENDER_ROLES,
+  TYPE_VERSION,
 } from './frame-format.ts'
 import { type GreetingRules, negotiated, refusalOf } from './greeting.ts'
 import type { Link } from './link.ts'
@@ -26,7 +28,21 @@ export interface InboxPorts {
   lost(peer: Peer, link: Link): void
 }
 
-export const speaksHealth = ({ version }: Peer): boolean => (version ?? 0) >= HEALTH_VERSION
+/** Whether frames of that type go over the link to it. */
+export const speaks = ({ version }: Peer, type: number): boolean =>
+  (version ?? 0) >= (TYPE_VERSION[type] ?? 0)
+
+/** Of frames that an older peer must not send. */
+const LATER: Readonly<Partial<Record<DecodedFrame['type'], number>>> = {
+  health: FRAME.HEALTH,
+  atoms: FRAME.ATOMS,
+  'atom-member': FRAME.ATOM_MEMBER,
+  'who-owns': FRAME.WHO_OWNS,
+  owned: FRAME.OWNED,
+}
+
+export const mayHaveAtoms = ({ config }: Peer): boolean =>
+  config.roles.some(role => ATOM_ROLES.includes(role))
 
 export class Inbox {
   readonly frames: Listeners<[peer: string, frame: DecodedFrame]>
@@ -98,9 +114,11 @@ export class Inbox {
     }
     this.#ports.drive(peer, { on: 'heard' })
     if (frame.type === 'heartbeat-echo') this.#echo(peer, frame)
-    else if ('records' in frame && !peer.config.roles.includes(SENDER_ROLE[frame.type]))
+    else if (SENDER_ROLES[frame.type]?.some(role => peer.config.roles.includes(role)) === false)
       this.#ports.count('frame_wrong_role')
-    else if (frame.type === 'health' && !speaksHealth(peer)) this.#ports.count('frame_wrong_version')
+    else if (!speaks(peer, LATER[frame.type] ?? 0)) this.#ports.count('frame_wrong_version')
+    // Of a member, who it is is kept, in case its role is only just on its way here.
+    else if (frame.type === 'atoms' && !mayHaveAtoms(peer)) this.#ports.count('frame_wrong_role')
     else this.frames.tell(peer.config.name, frame)
   }
 

@@ -54,13 +54,18 @@ export class Link {
     return this.#connection
   }
 
+  /** Bytes that wait to be sent. */
+  get queuedBytes(): number {
+    return this.#open ? this.#waitingBytes + this.#stream.writeBufferLength : 0
+  }
+
   /**
    * False if the link is closed or more than MAX_QUEUED_BYTES would wait. Frames of one turn leave together: each piece of its own
    * would cost a packet, with 82 bytes around what is said (bench/framing.ts).
    */
   send(frame: Uint8Array): boolean {
     if (!this.#open) return false
-    if (this.#waitingBytes + this.#stream.writeBufferLength + frame.length > MAX_QUEUED_BYTES) return false
+    if (this.queuedBytes + frame.length > MAX_QUEUED_BYTES) return false
     this.#waiting.push(frame)
     this.#waitingBytes += frame.length
     if (this.#isFlushDue) return true

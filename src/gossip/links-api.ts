@@ -42,9 +42,11 @@ export interface PeerLinks {
   states(): PeerState[]
   /** Heartbeats say from now on whether this node wants nothing new; as with a digest, a change hurries the next one. */
   setDraining(draining: boolean): void
-  /** Queues an encoded frame. False (and counted) if the peer is unknown, not alive or too old for it, or more than 4 MB wait. */
+  /** Queues an encoded frame. False (and counted) if the peer is unknown, not alive, too old or without the role for it, or more than 4 MB wait. */
   send(peer: string, frame: Uint8Array): boolean
-  /** Frames that carry records (from peers with the role for them), ledger hashes and entries, or health messages, in the order in which they were sent. */
+  /** Bytes that wait to be sent to a peer: what is not urgent waits for others to be through. */
+  backlog(peer: string): number
+  /** Frames that carry records and who owns what (from peers with the role for them), ledger hashes and entries, health messages, or atoms (from peers with a role for them), in the order in which they were sent. */
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void
   /**
    * A peer's state, draining, name, roles or address has changed. A link that was replaced shows as dead, then alive: send again what it

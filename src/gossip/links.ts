@@ -11,14 +11,14 @@ import { abortConnection } from './abort.ts'
 import { type Admission, createGater } from './admission.ts'
 import { Alarm } from './alarm.ts'
 import type { BusOptions } from './bus.ts'
-import type { DecodedFrame } from './frame-format.ts'
-import { isHealthFrame } from './frame-health.ts'
+import { isAtomFrame } from './frame-atoms.ts'
+import { type DecodedFrame, LENGTH_BYTES } from './frame-format.ts'
 import { type GreetingRules, VERSIONS } from './greeting.ts'
 import { loadIdentity } from './identity.ts'
 import { Joins } from './joins.ts'
 import { Link } from './link.ts'
 import { type LinkCounter, newCounters } from './link-counters.ts'
-import { Inbox, speaksHealth } from './link-inbox.ts'
+import { Inbox, mayHaveAtoms, speaks } from './link-inbox.ts'
 import { Voice } from './link-voice.ts'
 import type { PeerLinks, PeerLinksOptions } from './links-api.ts'
 import { listenError } from './listen-error.ts'
@@ -249,13 +249,21 @@ class Links implements PeerLinks {
       this.#count('send_dropped_down')
       return false
     }
-    if (isHealthFrame(frame) && !speaksHealth(peer)) {
+    if (!speaks(peer, frame[LENGTH_BYTES]!)) {
       this.#count('send_dropped_version')
+      return false
+    }
+    if (isAtomFrame(frame) && !mayHaveAtoms(peer)) {
+      this.#count('send_dropped_role')
       return false
     }
     if (this.#voice.write(peer.link, frame)) return true
     this.#count('send_dropped_full')
     return false
+  }
+
+  backlog(name: string): number {
+    return this.#peers.named(name)?.link?.queuedBytes ?? 0
   }
 
   onFrame(callback: (peer: string, frame: DecodedFrame) => void): void {

@@ -1,5 +1,6 @@
 /** Asks an agent for what the screens show. */
 import {
+  type AtomsData,
   type EventsData,
   type FlowsData,
   type HealthData,
@@ -37,11 +38,12 @@ export const look = async (ask: Ask, wants: Wants, clock: () => number): Promise
   const atMs = clock()
   const { instance } = status.data as StatusData
   const after = instance === wants.events.instance ? wants.events.after : 0
-  const [nodes, vips, hosts, health, events, flows] = await Promise.all([
+  const [nodes, vips, hosts, health, atoms, events, flows] = await Promise.all([
     ask('/v1/nodes'),
     ask('/v1/vips'),
     ask('/v1/hosts'),
     ifKnown(ask('/v1/health')),
+    ifKnown(ask('/v1/atoms')),
     ask(`/v1/events?after=${after}&limit=${MAX_EVENTS}`),
     wants.flows === '' ? null : ask(`/v1/flows?${wants.flows}`),
   ])
@@ -53,6 +55,7 @@ export const look = async (ask: Ask, wants: Wants, clock: () => number): Promise
     vips: vips.data as VipsData,
     hosts: hosts.data as HostsData,
     health: health === null ? null : (health.data as HealthData),
+    atoms: atoms === null ? null : (atoms.data as AtomsData),
     events: events.data as EventsData,
     flowsFor: wants.flows,
     flows: flows === null ? null : (flows.data as FlowsData),

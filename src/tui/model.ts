@@ -1,5 +1,6 @@
 /** What `shunt top` knows and shows, as plain values. */
 import type {
+  AtomsData,
   EventRow,
   EventsData,
   FlowsData,
@@ -12,7 +13,7 @@ import type {
 import type { ActionOverlay } from './actions.ts'
 import type { History } from './history.ts'
 
-export type ScreenId = 'nodes' | 'services' | 'hosts' | 'flows' | 'events' | 'health'
+export type ScreenId = 'nodes' | 'services' | 'hosts' | 'flows' | 'events' | 'health' | 'atoms'
 
 /** One look at an agent. */
 export interface Look {
@@ -26,6 +27,8 @@ export interface Look {
   hosts: HostsData
   /** `null` from an agent of an earlier version. */
   health: HealthData | null
+  /** The same. */
+  atoms: AtomsData | null
   /** `null` when they were not asked for: only the screen of flows needs them. */
   flows: FlowsData | null
   /** Query that the flows answer, '' for none. */

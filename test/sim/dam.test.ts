@@ -90,7 +90,7 @@ caught(
   /does not find/,
   Queries,
   'ask',
-  () => (_key: unknown, _nowMs: number, tell: Found) => tell(null),
+  () => (_key: unknown, _nowMs: number, tell: Found) => tell(null, true),
 )
 caught('does not tell the earlier owner', /owners|come to rest|versions|copies/, Queries, 'refresh', nothing)
 caught(

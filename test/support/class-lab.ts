@@ -96,7 +96,7 @@ const makePlan = (directory: Directory): DataplanePlan => ({
       })),
     { number: 7, tunnelIpv4: ipv4(TUNNEL[4]), recipientIpv4: ipv4(OWN), words: ownKey },
   ],
-  limits: { flows: ROUTES, embryonicFlows: EMBRYOS, mappings: 100, heldPackets: 16 },
+  limits: { flows: ROUTES, embryonicFlows: EMBRYOS, mappings: 100, heldPackets: 16, atoms: 16 },
   timeouts: { ...TIMEOUTS, quarantine: 60_000, routeLease: 60_000, unattended: 30_000, drain: 0 },
 })
 

@@ -4,6 +4,7 @@ import { emptyBook } from '../../src/agent/dataplane/index-book.ts'
 import { createMappingHeader, type MappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
 import { parsePacket } from '../../src/agent/dataplane/packet.ts'
 import { createPacketRef, type PacketRef } from '../../src/agent/dataplane/packet-ref.ts'
+import { Resolution } from '../../src/agent/dataplane/resolution.ts'
 import { buildTcp4, type TcpOptions } from './packets.ts'
 
 export const ip = (text: string): number =>
@@ -76,3 +77,6 @@ export const copyHeader = (header: MappingHeader): MappingHeader => {
   copy.node.set(header.node)
   return copy
 }
+
+/** For a forwarder of which nobody is asked anything. */
+export const noResolution = (): Resolution => new Resolution(1, 0, 0, { ask: () => {}, drop: () => {} })

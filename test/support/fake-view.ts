@@ -4,6 +4,9 @@ import type { DirectiveOrder } from '../../src/cluster/types.ts'
 import type {
   AgentView,
   AppsData,
+  AtomData,
+  AtomQuery,
+  AtomsData,
   CaptureData,
   CaptureQuery,
   ClusterData,
@@ -113,6 +116,7 @@ export const FLOWS: FlowsData = {
       identifier: '0100002a',
       state: 'established',
       plumbed: true,
+      origin: 'chosen',
       slowPackets: 1,
       idleMs: 2500,
     },
@@ -161,6 +165,7 @@ export const TRACE: TraceData = {
     state: 'established',
     mapped: true,
     plumbed: true,
+    origin: 'chosen',
     slowPackets: 8,
     idleMs: 2500,
     inactive: false,
@@ -407,6 +412,40 @@ export const HISTORY: ConfigHistoryData = {
   ],
 }
 
+export const ATOMS: AtomsData = {
+  incarnation: 1_772_443_800,
+  settled: true,
+  members: [
+    { name: 'c1', self: false, incarnation: 1_772_443_700, leaving: false, linked: true },
+    { name: 'f1', self: true, incarnation: 1_772_443_800, leaving: false, linked: true },
+    { name: 'f2', self: false, incarnation: 1_772_440_000, leaving: true, linked: false },
+  ],
+  used: 4210,
+  capacity: 1_000_000,
+  bytes: 96_393_216,
+  places: { own: 2100, copies: 2050, cached: 12, ended: 48 },
+  evicted: 0,
+  unsure: 3,
+  services: [
+    { service: 'web', wanted: 1, own: 2100, copies: 2050 },
+    { service: 'dns', wanted: 'none', own: 0, copies: 0 },
+  ],
+  counters: { atoms_puts: 2148, atoms_ends: 48 },
+  atom: null,
+}
+
+export const ATOM: AtomData = {
+  place: 'own',
+  host: 'h1',
+  owner: 'f1',
+  home: 'f1',
+  generation: 1_814_984_512_512_000,
+  wanted: 1,
+  ageMs: 61_000,
+  idleMs: 1_500,
+  ended: false,
+}
+
 /** Two events are in it from the start; tests add more with `log.add`. */
 const eventLog = (): EventLog => {
   let nowMs = Date.parse('2026-03-02T09:30:00.000Z')
@@ -423,6 +462,7 @@ const eventLog = (): EventLog => {
 export class FakeView implements AgentView {
   readonly queries: FlowsQuery[] = []
   readonly traces: TraceQuery[] = []
+  readonly atomQueries: AtomQuery[] = []
   readonly captures: CaptureQuery[] = []
   capturesStopped = 0
   /** What a capture brings at once; `captureDeliver` brings more. */
@@ -446,6 +486,7 @@ export class FakeView implements AgentView {
     cluster: CLUSTER,
     config: CONFIG,
     history: HISTORY,
+    atoms: ATOMS,
   }
   traceAnswer: TraceData = TRACE
   failure: Error | undefined
@@ -455,6 +496,10 @@ export class FakeView implements AgentView {
   async #answer<T>(data: T): Promise<T> {
     if (this.failure !== undefined) throw this.failure
     return data
+  }
+  atoms(query: AtomQuery): Promise<AtomsData> {
+    this.atomQueries.push(query)
+    return this.#answer(this.data.atoms)
   }
   status(): Promise<StatusData> {
     return this.#answer(this.data.status)

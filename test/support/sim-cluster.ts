@@ -24,6 +24,9 @@ export interface SimOptions {
   readonly limits?: Partial<DataplanePlan['limits']>
   /** Host indexes there are; few make them be used again soon. */
   readonly hostIndexes?: number
+  /** Forwarders ask whose mid-flow packets are (sim-sessions.ts), and routes are atoms with so many copies. */
+  readonly copies?: number | null
+  readonly resolves?: boolean
 }
 
 export interface Service {
@@ -38,7 +41,8 @@ export interface Flow {
   readonly id: number
   readonly client: number
   readonly port: number
-  readonly forwarder: number
+  /** Where the router throws it. */
+  forwarder: number
   readonly service: Service
   sent: number
   readonly received: number[]
@@ -56,7 +60,7 @@ const TIMEOUTS = {
   unattended: 30_000,
   drain: 0,
 }
-const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64 }
+const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64, atoms: 256 }
 const VIP = 0x0a630001
 export const WEB: Service = { name: 'web', vip: VIP, port: 80 }
 const ip = (a: number, b: number, c: number, d: number): number =>
@@ -89,6 +93,13 @@ export class SimCluster {
   timeouts: DataplanePlan['timeouts'] = TIMEOUTS
   /** Called when a node has taken another configuration. */
   onReconfigured: (address: number) => void = () => {}
+  /** A node has begun. */
+  onStarted: (node: SimNode) => void = () => {}
+  /** A packet of a flow has reached a host's stack. */
+  onDelivered: (flow: Flow, host: string, tcpFlags: number) => void = () => {}
+  onTick: () => void = () => {}
+  /** By name of the host; else 50. */
+  capacities: ReadonlyMap<string, number> = new Map()
   #gone: ReadonlySet<number> = new Set()
   readonly #directories = new Map<number, Directory>()
   readonly #queue: { atMs: number; order: number; run: () => void }[] = []
@@ -159,7 +170,8 @@ export class SimCluster {
         protocol: 6,
         hosts: hosts
           .filter(({ name }) => service.pool === undefined || service.pool.includes(name))
-          .map(host => ({ index: indexOf(host), capacity: 50 })),
+          .map(host => ({ index: indexOf(host), capacity: this.capacities.get(host.name) ?? 50 })),
+        copies: this.#options.copies ?? null,
       })),
       hostIndexes: book.book,
       serviceIndexes: services.book,
@@ -185,6 +197,7 @@ export class SimCluster {
             tunnelWords: words(address + 256),
             epoch,
             hasClassifier: !this.#options.remoteClassifier,
+            resolves: this.#options.resolves ?? false,
           }
         : null,
       classifier: address === ip(10, 10, 0, 50),
@@ -203,20 +216,19 @@ export class SimCluster {
     const epoch = (this.#epochs.get(address) ?? 1000) + 1
     this.#epochs.set(address, epoch)
     const plan = this.#plan(address, epoch)
-    this.nodes.set(
-      address,
-      new SimNode(dotted(address), plan, {
-        packet: (from, to, bytes) => this.#wire(from, to, node => node.arrive(bytes, this.nowMs)),
-        datagram: (from, to, bytes) =>
-          this.#wire(from, to, node => {
-            node.clock(this.nowMs)
-            const copy = bytes.slice()
-            const reason = node.datagrams.accept(copy, 0, copy.length, from)
-            if (reason !== 0) node.drops.add(reason)
-          }),
-        delivered: (name, bytes) => this.#delivered(name, bytes),
-      }),
-    )
+    const node = new SimNode(dotted(address), plan, {
+      packet: (from, to, bytes) => this.#wire(from, to, node => node.arrive(bytes, this.nowMs)),
+      datagram: (from, to, bytes) =>
+        this.#wire(from, to, node => {
+          node.clock(this.nowMs)
+          const copy = bytes.slice()
+          const reason = node.datagrams.accept(copy, 0, copy.length, from)
+          if (reason !== 0) node.drops.add(reason)
+        }),
+      delivered: (name, bytes) => this.#delivered(name, bytes),
+    })
+    this.nodes.set(address, node)
+    this.onStarted(node)
   }
 
   /**
@@ -245,6 +257,11 @@ export class SimCluster {
   /** The node's agent dies and comes back with nothing but its identity; the kernel's tables are remade. */
   restart(address: number): void {
     this.#start(address)
+  }
+
+  /** The node is gone, until it is restarted. */
+  crash(address: number): void {
+    this.nodes.delete(address)
   }
 
   cut(address: number, cut: boolean): void {
@@ -283,7 +300,15 @@ export class SimCluster {
       }
       this.nowMs = tickAt
       for (const node of this.nodes.values()) node.tick(tickAt)
+      this.onTick()
     }
+  }
+
+  /** The client uses the ports of an earlier connection again. */
+  reopen(before: Flow): Flow {
+    const flow = { ...before, id: this.flows.length, sent: 0, received: [], hosts: new Set<string>() }
+    this.flows.push(flow)
+    return flow
   }
 
   open(service: Service = WEB): Flow {
@@ -351,5 +376,6 @@ export class SimCluster {
     }
     flow.received.push(marks.getUint32(4))
     flow.hosts.add(host)
+    this.onDelivered(flow, host, l4[13])
   }
 }

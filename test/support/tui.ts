@@ -4,7 +4,7 @@ import type { Effect, Look, Settings, State, UiEvent } from '../../src/tui/model
 import { flowsWanted } from '../../src/tui/rows.ts'
 import { start, step } from '../../src/tui/step.ts'
 import { frame } from '../../src/tui/views/frame.ts'
-import { FakeView, FLOWS, HEALTH, HOSTS, NODES, STATUS, VIPS } from './fake-view.ts'
+import { ATOMS, FakeView, FLOWS, HEALTH, HOSTS, NODES, STATUS, VIPS } from './fake-view.ts'
 
 export const SETTINGS: Settings = {
   intervalMs: 1000,
@@ -26,6 +26,7 @@ export const lookAt = (n: number, change: Partial<Look> = {}): Look => ({
   vips: { vips: VIPS.vips.map(vip => ({ ...vip, connections: 340 + 6 * n * n })) },
   hosts: { hosts: HOSTS.hosts.map(host => ({ ...host, connections: host.connections! + 3 * n * n })) },
   health: HEALTH,
+  atoms: ATOMS,
   flows: null,
   flowsFor: '',
   events: new FakeView().log.query({ after: 0, limit: 100 }),

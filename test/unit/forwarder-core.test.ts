@@ -13,6 +13,7 @@ import {
   FORWARDER,
   HOSTS,
   ip,
+  noResolution,
   TUNNEL,
   tcp,
   words,
@@ -46,6 +47,7 @@ const setUp = (
     flows,
     identifiers,
     held: new HeldPackets(8),
+    resolution: noResolution(),
     directory: index,
     allotment: {
       choose: (_service, _key, _at, opens) => {

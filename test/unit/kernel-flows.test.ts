@@ -8,7 +8,7 @@ import { HeldPackets } from '../../src/agent/dataplane/held.ts'
 import { IdentifierAllocator } from '../../src/agent/dataplane/identifiers.ts'
 import type { KernelFlow } from '../../src/agent/dataplane/kernel-flows.ts'
 import { createMappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
-import { directory, tcp, VIP, words } from '../support/cores.ts'
+import { directory, noResolution, tcp, VIP, words } from '../support/cores.ts'
 
 const it = suite("the kernel's flows in the agent's tables")
 const FIN = 1
@@ -29,6 +29,7 @@ const world = (capacity = 100) => {
     flows,
     identifiers,
     held: new HeldPackets(4),
+    resolution: noResolution(),
     directory: index,
     allotment: new HealthAllotment(index, 1, 2),
     settings: {

@@ -12,6 +12,7 @@ import {
   encodePlumb,
   encodeUnplumb,
   MAX_BATCH_RECORDS,
+  MAX_VERSION,
 } from '../../src/gossip/frames.ts'
 import { createPeerLinks } from '../../src/gossip/links.ts'
 import type { createLinkNode } from '../../src/gossip/node.ts'
@@ -50,7 +51,7 @@ it('three nodes find each other, and say who they are', async context => {
       lastHeardMs: 0,
       rttMs: 0,
       epoch: 102,
-      version: 4,
+      version: MAX_VERSION,
       digest: null,
       revision: null,
     },

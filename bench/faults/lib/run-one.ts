@@ -24,8 +24,8 @@ const PERIOD_MS = 50
 const PROBE_MS = 20
 /** A message must be answered within this time after all is well again; a client that repeats it has doubled its patience by then. */
 const PATIENCE_MS = 30_000
-/** What is full for so long stays so: a loss is noticed sooner. */
-const STEADY_MS = 3_000
+/** A loss is noticed sooner. */
+const NOTICED_MS = 3_000
 const REDUNDANT_MS = 60_000
 
 interface Checked {
@@ -95,16 +95,22 @@ class Traffic {
   }
 }
 
-/** Until a loss that was noticed has been made good; null when that cannot be told, or does not come. */
+/**
+ * From the strike until the longest time in which not all was full was over; 0 if all was full all the time, null when that cannot be told or did not end.
+ * New connections are always on their way, so it is never full for long, nor not full for long but by the fault.
+ */
 const redundant = async (stage: Stage, sinceMs: number): Promise<number | null> => {
-  if (stage.redundant === undefined) return null
-  let full: number | null = null
-  // It counts from the last time that it was not full: at first nobody knows that something is lost.
-  while (clockMs() - sinceMs < REDUNDANT_MS) {
-    const is = await stage.redundant()
+  let longest = { ms: 0, endMs: 0 }
+  let lackedMs: number | null = null
+  for (let nowMs = sinceMs; nowMs - sinceMs < REDUNDANT_MS; nowMs = clockMs()) {
+    const is = (await stage.redundant?.()) ?? null
     if (is === null) return null
-    full = is ? (full ?? clockMs() - sinceMs) : null
-    if (full !== null && clockMs() - sinceMs - full > STEADY_MS) return full
+    if (!is) lackedMs ??= nowMs
+    else if (lackedMs !== null) {
+      if (nowMs - lackedMs > longest.ms) longest = { ms: nowMs - lackedMs, endMs: nowMs - sinceMs }
+      lackedMs = null
+    }
+    if (is && nowMs - sinceMs > NOTICED_MS) return longest.endMs
     await delay(50)
   }
   return null

@@ -2,7 +2,7 @@
 import type { DirectiveOrder } from '../../cluster/types.ts'
 import type { NodeConfig } from '../../config/schema.ts'
 import { readSecret } from '../../gossip/identity.ts'
-import { choiceKey, networkKey } from '../../gossip/keys.ts'
+import { atomsKey, choiceKey, networkKey } from '../../gossip/keys.ts'
 import type { Situation } from './situation.ts'
 
 export interface Course {
@@ -12,6 +12,7 @@ export interface Course {
   /** The first one dials, all are accepted. */
   readonly networkKeys: readonly Uint8Array[]
   readonly choiceKey: readonly [number, number]
+  readonly atomsKey: readonly [number, number]
   readonly leaving: ReadonlySet<string>
   readonly revision: number
   /** The operator's orders about this host's applications. */
@@ -26,6 +27,7 @@ export const staticCourse = (config: NodeConfig): Course => {
     secrets,
     networkKeys: secrets.map(({ bytes }) => networkKey(bytes)),
     choiceKey: choiceKey(secrets[0].bytes),
+    atomsKey: atomsKey(secrets[0].bytes),
     leaving: new Set(),
     revision: 0,
     directives: [],
@@ -37,6 +39,7 @@ export const managedCourse = (situation: Situation): Course => ({
   secrets: situation.secrets.map(({ secret }) => ({ number: secret.number & 0xff, bytes: secret.bytes })),
   networkKeys: situation.network.map(({ bytes }) => networkKey(bytes)),
   choiceKey: choiceKey(situation.choiceSeed),
+  atomsKey: atomsKey(situation.choiceSeed),
   leaving: situation.leaving,
   revision: situation.revision,
   directives: situation.directives,

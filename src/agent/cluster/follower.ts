@@ -2,9 +2,11 @@ import type { Logger } from 'pino'
 import type { Ledger } from '../../cluster/ledger.ts'
 import { errorText } from '../../errors.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
+import type { DamSide } from '../dam/dam-side.ts'
 import type { EventLog } from '../events.ts'
 import type { HealthSide } from '../health/health-side.ts'
 import type { Machines } from '../machines.ts'
+import type { OwnersSide } from '../owners/owners-side.ts'
 import type { PacketSide } from '../packet-side.ts'
 import { type Course, fingerprint } from './course.ts'
 
@@ -21,6 +23,8 @@ export interface FollowerParts {
   machines: Machines
   ledger: Ledger
   health: HealthSide
+  owners: Pick<OwnersSide, 'follow'>
+  dam: DamSide
   events: EventLog
   log: Logger
 }
@@ -57,6 +61,8 @@ export class Follower {
       const before = packets.config
       await packets.follow(course)
       this.#parts.health.follow(course)
+      this.#parts.owners.follow()
+      this.#parts.dam.follow(course)
       await this.#parts.health.ready(before)
       links.setSelf({ roles: course.config.roles, epoch: packets.epoch })
       if (this.#followed === now) {

@@ -25,6 +25,12 @@ const PLAN_MS = 30_000
 export interface DataplaneEvents {
   plumb(forwarderIpv4: number, words: Uint32Array): void
   ended(words: Uint32Array): void
+  /** Routes, as atoms: records of ATOM_WORDS. Left out: nobody keeps them. */
+  atoms?(words: Uint32Array): void
+  /** Ends of some routes were not told of: their atoms stay until they are idle. */
+  atomsLost?(): void
+  /** Flows from their middle that the packet path does not know, to be answered by `resolved`: records of RESOLVE_WORDS. */
+  resolve?(words: Uint32Array): void
   epoch(epoch: number): void
   /** Machines whose state changed, by probes. */
   nodes(states: readonly NodeState[]): void
@@ -118,6 +124,11 @@ export class Dataplane {
     return this.#ask(id => ({ type: 'trace', id, key })) as Promise<TraceLook>
   }
 
+  /** A byte for each flow (ten words); 1: the host role of this node holds a mapping of it. */
+  mapped(words: Uint32Array): Promise<Uint8Array> {
+    return this.#ask(id => ({ type: 'mapped', id, words })) as Promise<Uint8Array>
+  }
+
   /**
    * Takes another plan into force while packets flow; resolves when it is. Rejects with SHUNT_ERR_DATAPLANE when it cannot
    * (a device that is taken, an interface that went): then the one before stays in force, whole.
@@ -138,6 +149,21 @@ export class Dataplane {
   /** Until when new connections may go to hosts by what is in force. */
   lease(leases: readonly HostLease[]): void {
     this.send({ type: 'leases', leases })
+  }
+
+  /** Answers to `resolve`: records of RESOLVED_WORDS, which are given away. */
+  resolved(words: Uint32Array<ArrayBuffer>): void {
+    this.send({ type: 'resolved', words }, [words.buffer])
+  }
+
+  /** Routes that another member carries now: records of RESOLVED_WORDS, which are given away. */
+  claimed(words: Uint32Array<ArrayBuffer>): void {
+    this.send({ type: 'claimed', words }, [words.buffer])
+  }
+
+  /** All routes again, as `atoms`, some at a time. */
+  tellAllFlows(): void {
+    this.send({ type: 'flows-all' })
   }
 
   /** The machines that are probed from now on. */
@@ -197,6 +223,13 @@ export class Dataplane {
         return this.#events.plumb(message.forwarderIpv4, message.words)
       case 'ended':
         return this.#events.ended(message.words)
+      case 'atoms':
+        this.#events.atoms?.(message.words)
+        return this.send({ type: 'atoms-taken', messages: 1 })
+      case 'atoms-lost':
+        return this.#events.atomsLost?.()
+      case 'resolve':
+        return this.#events.resolve?.(message.words)
       case 'epoch':
         return this.#events.epoch(message.epoch)
       case 'nodes':

@@ -55,6 +55,8 @@ export interface ServiceEntry {
   readonly hosts: readonly { readonly index: number; readonly capacity: number }[]
   /** How its packets go to hosts (R-A4); left out: `tunnel`. */
   readonly delivery?: Delivery
+  /** Copies of each route that other load balancing units keep (R-C5): 0..14, 15 for all of them; null, or left out: routes are no atoms. */
+  readonly copies?: number | null
 }
 
 export interface Directory {

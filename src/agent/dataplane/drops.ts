@@ -49,6 +49,8 @@ export const DROP = {
   ICMP_NO_FLOW: 43,
   ICMP_RATE: 44,
   ICMP_UNREACHABLE: 45,
+  UNRESOLVED: 46,
+  RESOLVE_FULL: 47,
 } as const
 
 export type DropName = keyof typeof DROP
@@ -198,6 +200,14 @@ const TEXT: Record<DropName, DropText> = {
   ICMP_UNREACHABLE: {
     reason: 'a host, or something on the way to it, says that it cannot be reached',
     hint: 'shunt hosts -o wide; look for a firewall between forwarders and hosts',
+  },
+  UNRESOLVED: {
+    reason: 'of a connection from elsewhere, and nobody said in time which host has it',
+    hint: 'the client sends it again; if it goes on, see that load balancing units and hosts reach each other (shunt nodes)',
+  },
+  RESOLVE_FULL: {
+    reason: 'of a connection from elsewhere, while too many others are asked about',
+    hint: 'the client sends it again; if it goes on, a flood of packets of connections that are none',
   },
 }
 

@@ -19,6 +19,8 @@ import { hostSettings, makeHost } from './make-host.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
 import { createPacketRef, type PacketRef } from './packet-ref.ts'
+import type { RecordQueue } from './record-queue.ts'
+import type { Resolution } from './resolution.ts'
 import { rewriteTuple } from './rewrite.ts'
 import { readRingPacket } from './slow-path.ts'
 
@@ -49,6 +51,8 @@ export class Engine {
   /** Routes for forwarders elsewhere, by their address. */
   readonly plumbs = new Map<number, RouteBatch>()
   readonly ended = new RouteBatch()
+  /** Of the forwarder role: flows whose host is asked for, and the questions. */
+  resolving: { readonly resolution: Resolution; readonly questions: RecordQueue } | null = null
   readonly #parts: EngineParts
   readonly #packet = createPacketRef()
   /** Source and destination. */
@@ -123,6 +127,7 @@ export class Engine {
       this.forwarder.endAll(nowMs)
       this.#lastEpoch = this.forwarder.epoch
       this.forwarder = null
+      this.resolving = null
       this.icmp.forwarder = null
       this.#forwarderSettings = null
     }
@@ -140,11 +145,12 @@ export class Engine {
   #assignSettings(): void {
     const { plan } = this
     if (this.#forwarderSettings !== null && plan.forwarder !== null) {
-      const { hasClassifier } = plan.forwarder
+      const { hasClassifier, resolves = false } = plan.forwarder
       Object.assign(this.#forwarderSettings, {
         mtuBytes: plan.mtuBytes,
         timeouts: plan.timeouts,
         hasClassifier,
+        resolves,
       } satisfies Partial<ForwarderSettings>)
     }
     if (this.identifiers !== null) this.identifiers.quarantineMs = plan.timeouts.quarantine
@@ -178,16 +184,22 @@ export class Engine {
   }
 
   #makeForwarder(own: NonNullable<DataplanePlan['forwarder']>): void {
-    const { core, icmp, settings, identifiers, keep } = makeForwarder(this.#parts, this.plan, own, {
-      directory: this.directory,
-      allotment: this.allotment,
-      held: this.heldByForwarder,
-      identifiers: this.identifiers,
-      epoch: this.#epochAfterLast(own.epoch),
-      ended: this.ended,
-      now: () => this.#nowMs,
-    })
+    const { core, icmp, settings, identifiers, keep, ...resolving } = makeForwarder(
+      this.#parts,
+      this.plan,
+      own,
+      {
+        directory: this.directory,
+        allotment: this.allotment,
+        held: this.heldByForwarder,
+        identifiers: this.identifiers,
+        epoch: this.#epochAfterLast(own.epoch),
+        ended: this.ended,
+        now: () => this.#nowMs,
+      },
+    )
     this.forwarder = core
+    this.resolving = resolving
     this.icmp.forwarder = icmp
     this.#forwarderSettings = settings
     this.#keepForwarder = keep
@@ -361,7 +373,8 @@ export class Engine {
 
   /** Packets wait for an answer: look again soon. */
   get impatient(): boolean {
-    return this.heldByForwarder.size > 0 || this.heldByHost.size > 0
+    const resolving = this.resolving?.resolution.size ?? 0
+    return this.heldByForwarder.size > 0 || this.heldByHost.size > 0 || resolving > 0
   }
 }
 

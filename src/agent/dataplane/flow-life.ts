@@ -1,6 +1,7 @@
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
-import { FLOW_FLAG, type FlowTable, LIST } from './flows.ts'
+import { FlowAtoms } from './flow-atoms.ts'
+import { FLOW_FLAG, type FlowTable, LIST, ORIGIN } from './flows.ts'
 import type { ForwarderCounters, ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
@@ -26,6 +27,7 @@ export interface FlowLifeParts {
  */
 export class FlowLife {
   readonly tally = new Tally()
+  readonly atoms: FlowAtoms
   readonly flows: FlowTable
   readonly counters: ForwarderCounters
   readonly #identifiers: IdentifierAllocator
@@ -44,6 +46,7 @@ export class FlowLife {
     this.#directory = parts.directory
     this.#ports = parts.ports
     this.#settings = parts.settings
+    this.atoms = new FlowAtoms(parts)
   }
 
   /** Moves a flow between lists on what its packet says; every packet that passes is a sign of life. */
@@ -51,7 +54,9 @@ export class FlowLife {
     const wasOpen = this.#isOpen(slot)
     this.#move(slot, tcpFlags, nowMs)
     const isOpen = this.#isOpen(slot)
-    if (wasOpen !== isOpen) this.tally.open(this.flows.host[slot], this.flows.service[slot], isOpen ? 1 : -1)
+    if (wasOpen === isOpen) return
+    this.tally.open(this.flows.host[slot], this.flows.service[slot], isOpen ? 1 : -1)
+    if (isOpen) this.atoms.established(slot)
   }
 
   /** Whether it counts as a flow of its host: until an end of it closes. */
@@ -131,6 +136,7 @@ export class FlowLife {
     }
     this.counters.promotedFlows++
     flows.table.move(slot, list, nowMs)
+    this.atoms.established(slot)
   }
 
   /** Another embryonic flow is about to come. */
@@ -157,6 +163,7 @@ export class FlowLife {
     flows.host[slot] = host
     this.tally.assigned(host, flows.service[slot])
     if (this.#isOpen(slot)) this.tally.open(host, flows.service[slot], 1)
+    this.atoms.established(slot)
   }
 
   /** The kernel no longer has it among its embryonic flows. */
@@ -192,7 +199,8 @@ export class FlowLife {
       flows.firstSequence[slot] = firstSequence
     }
     this.#settle(slot, hostIndex)
-    if (this.#ports.embryo?.(slot)) flows.set(slot, FLOW_FLAG.KERNEL)
+    // The kernel would let the flow's own packets follow a guess.
+    if (flows.origin[slot] !== ORIGIN.GUESS && this.#ports.embryo?.(slot)) flows.set(slot, FLOW_FLAG.KERNEL)
     return true
   }
 
@@ -214,7 +222,7 @@ export class FlowLife {
     while (work > 0) {
       const slot = table.oldest(list)
       if (slot < 0 || nowMs - table.lastUse[slot] < timeoutMs) return work
-      this.purge(slot, nowMs)
+      this.purge(slot, nowMs, 'over')
       work--
     }
     return work
@@ -242,7 +250,7 @@ export class FlowLife {
     const plumbed = gone.filter(slot => flows.plumbedUntilMs[slot] > nowMs)
     if (plumbed.length > 0) this.#ports.unplumbAll(plumbed)
     for (const slot of plumbed) flows.plumbedUntilMs[slot] = 0
-    for (const slot of gone) this.purge(slot, nowMs)
+    for (const slot of gone) this.purge(slot, nowMs, 'over')
     for (let i = 0; i < this.tally.hostFlows.length; i++)
       if (directory.host(i) === undefined) this.tally.forgetHost(i)
     for (let i = 0; i < this.tally.serviceFlows.length; i++)
@@ -263,10 +271,14 @@ export class FlowLife {
     return this.#expire(LIST.TCP, Math.max(tcpIdle, margin), nowMs, work)
   }
 
-  /** Ends a flow: what it holds is dropped, its route leaves the kernel, its classifier is told. */
-  purge(slot: number, nowMs: number): void {
+  /**
+   * Forgets a flow: what it holds is dropped, its route leaves the kernel, its classifier is told.
+   * @param why it has ended; another forwarder carries it, so that its classifier has to know it on; or neither is known
+   */
+  purge(slot: number, nowMs: number, why: 'over' | 'elsewhere' | 'unknown' = 'unknown'): void {
     for (const _ of this.#held.take(slot)) this.#ports.drop(DROP.HOLD_TIMEOUT)
-    this.#ports.ended(slot)
+    if (why !== 'elsewhere') this.#ports.ended(slot)
+    this.atoms.removed(slot, why === 'over')
     this.#release(slot, nowMs)
     this.counters.endedFlows++
     this.flows.table.remove(slot)

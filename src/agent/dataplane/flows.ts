@@ -35,6 +35,22 @@ export const FLOW_FLAG = {
   UNPROVEN: 128,
 } as const
 
+/** Where a flow's host comes from. */
+export const ORIGIN = {
+  /** Chosen for it as something new: by this node, its kernel, or the classifier. */
+  CHOSEN: 0,
+  /** Taken over from the agent before. */
+  KEPT: 1,
+  /** This node's own atom, another member's, or the host's own word. */
+  OWN_ATOM: 2,
+  MEMBER_ATOM: 3,
+  HOST: 4,
+  /** Nobody has it: the deterministic choice's host answers, as its own stack sees fit. */
+  NOBODY: 5,
+  /** The same choice, for an ICMP error about a flow that was never seen here: no packet of the flow goes by it. */
+  GUESS: 6,
+} as const
+
 export const FLOW_KEY_WORDS = 10
 
 /**
@@ -57,6 +73,8 @@ export class FlowTable {
   readonly plumbedUntilMs: Float64Array
   /** Sequence of the first mapping message of this allocation. */
   readonly firstSequence: Uint32Array
+  /** ORIGIN, as far as this agent knows. */
+  readonly origin: Uint8Array
 
   constructor(
     routeCapacity: number,
@@ -77,6 +95,7 @@ export class FlowTable {
     this.kernelPackets = columns.u16('kernel-packets', capacity)
     this.plumbedUntilMs = columns.f64('plumbed-until-ms', capacity)
     this.firstSequence = columns.u32('first-sequence', capacity)
+    this.origin = new Uint8Array(capacity)
   }
 
   get embryonic(): number {
@@ -98,6 +117,7 @@ export class FlowTable {
     this.kernelPackets[slot] = 0
     this.plumbedUntilMs[slot] = 0
     this.firstSequence[slot] = 0
+    this.origin[slot] = ORIGIN.CHOSEN
     return slot
   }
 

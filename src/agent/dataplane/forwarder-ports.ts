@@ -47,6 +47,8 @@ export interface ForwarderSettings {
   /** Slow-path packets after which an established flow is worth a kernel route. */
   readonly plumbAfterPackets: number
   readonly hasClassifier: boolean
+  /** Somebody keeps the routes of services with `copies`, and can be asked whose a packet from a flow's middle is (MidFlow). */
+  readonly resolves?: boolean
   /** Routes stay in the kernel until they are taken out, or said to be gone (Plumber); else for one lease. */
   readonly lasting?: boolean
   /** The kernel's routes can deliver by full encapsulation too (Plumber); else such flows get none. */

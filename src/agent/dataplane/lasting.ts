@@ -126,6 +126,7 @@ export class Lasting {
       )
     }
     if (tables !== null && embryos !== null) adoptKernelFlows(engine, embryos, tables, this.continued, nowMs)
+    forwarder?.adopted()
     identifiers?.restReserved(nowMs)
     this.columns.settled()
     this.columns.seal(JSON.stringify(headOf(this.#plan)))

@@ -1,3 +1,4 @@
+import { ATOM_KIND } from '../../dam/types.ts'
 import type { HealthAllotment } from '../classify/health-allotment.ts'
 import type { RouteBatch } from './batch.ts'
 import { HEAP, within } from './columns.ts'
@@ -13,9 +14,11 @@ import type { HeldPackets } from './held.ts'
 import { IcmpForwarder } from './icmp-forwarder.ts'
 import { IdentifierAllocator } from './identifiers.ts'
 import { KIND } from './mapping-header.ts'
-import type { DataplanePlan } from './messages.ts'
+import { type DataplanePlan, RESOLVE_WORDS } from './messages.ts'
 import type { PacketRef } from './packet-ref.ts'
 import type { RouteKind } from './plumber.ts'
+import { RecordQueue } from './record-queue.ts'
+import { Resolution } from './resolution.ts'
 
 /** Half of them can be in quarantine (ForwarderCore): at least as many again as there can be flows. */
 const IDENTIFIERS_PER_FLOW = 4
@@ -47,6 +50,9 @@ export const makeForwarder = (
   icmp: IcmpForwarder
   settings: Mutable<ForwarderSettings>
   identifiers: IdentifierAllocator
+  resolution: Resolution
+  /** Flows whose host is asked for, for the main thread. */
+  questions: RecordQueue
   /** Several times a second: what the next agent goes on from. */
   keep: () => void
 } => {
@@ -75,6 +81,7 @@ export const makeForwarder = (
     timeouts,
     plumbAfterPackets: PLUMB_AFTER_PACKETS,
     hasClassifier: own.hasClassifier,
+    resolves: own.resolves ?? false,
     lasting: plumber.lasting,
     encapsulates: plumber.encapsulates,
   }
@@ -105,8 +112,15 @@ export const makeForwarder = (
     const to = six ? host.words6 : host.words
     return from === undefined || to === undefined ? null : { from, to }
   }
+  const questions = new RecordQueue(RESOLVE_WORDS, limits.heldPackets)
+  const resolution = new Resolution(limits.heldPackets, k0, k1, {
+    // One that finds no room is asked again.
+    ask: (key, at, service) => questions.add(key, at, ATOM_KIND.flow, service),
+    drop: reason => drops.add(reason),
+  })
   const core = new ForwarderCore({
     flows,
+    resolution,
     sequence,
     identifiers,
     held: kept.held,
@@ -185,7 +199,7 @@ export const makeForwarder = (
     cell[1] = sequence.last
   }
   keep()
-  return { core, icmp, settings, identifiers, keep }
+  return { core, icmp, settings, identifiers, resolution, questions, keep }
 }
 
 /** The smallest MTU that a link of the Internet may have: what is no larger fits everywhere (RFC 791; RFC 8200, section 5). */

@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { NodeConfig } from '../../config/schema.ts'
-import type { WorkerFunctions } from '../../control/types.ts'
+import type { FlowOrigin, WorkerFunctions } from '../../control/types.ts'
 import type { NodeState, ProbeTarget } from '../../health/node-probe.ts'
 import type { AllotmentUpdate, HostLease } from '../classify/update.ts'
 import type { CaptureBatch, CaptureOrder } from './capture.ts'
@@ -40,6 +40,11 @@ export interface DataplanePlan {
     readonly tunnelWords6?: Uint32Array | undefined
     readonly epoch: number
     readonly hasClassifier: boolean
+    /**
+     * The main thread takes 'atoms' and answers 'resolve': packets from the middle of unknown flows wait for that. Left out: no atoms,
+     * and such packets go by the deterministic choice at once.
+     */
+    readonly resolves?: boolean
   } | null
   readonly classifier: boolean
   readonly host: { readonly tun: string } | null
@@ -67,6 +72,29 @@ export interface WorkerData {
 /** Words of a route in a batch: flow key (10), host's cluster address (4; zero where none belongs). */
 export const BATCH_WORDS = 14
 
+/** What became of a route, in a record of 'atoms'. */
+export const ATOM_OP = {
+  /** An established flow (never a half-open one) goes to this host by this forwarder: AddAtom. Said again, it is the same. */
+  put: 0,
+  /** The flow is over: FIN or RST and its linger, or a time-out. */
+  end: 1,
+  /** Packets have come since the last one. */
+  touch: 2,
+} as const
+
+/** Words of a record of 'atoms': flow key (10), host's cluster IPv4 word, ATOM_OP, service index. */
+export const ATOM_WORDS = 13
+/** A flow in use is told of so often: nobody should take one for idle before two of these (ms). */
+export const ATOM_TOUCH_MS = 60_000
+
+/** Words of a record of 'resolve': flow key (10), ATOM_KIND, service index. */
+export const RESOLVE_WORDS = 12
+/** Words of a record of 'resolved' and 'claimed': flow key (10), host's cluster IPv4 word (0: nobody has it), RESOLVED. */
+export const RESOLVED_WORDS = 12
+
+/** Who said which host a flow from its middle belongs to. */
+export const RESOLVED = { nobody: 0, ownAtom: 1, memberAtom: 2, host: 3 } as const
+
 export interface Query {
   readonly limit: number
   readonly service?: number
@@ -91,12 +119,22 @@ export type ToWorker =
   | { readonly type: 'capture-stop' }
   /** Answered by a TraceLook. */
   | { readonly type: 'trace'; readonly id: number; readonly key: Uint32Array }
+  /** Flow keys of ten words; answered by `mappedFlows` (mapped.ts). */
+  | { readonly type: 'mapped'; readonly id: number; readonly words: Uint32Array }
   /** Another plan in the place of the one in force; answered by null, or by why it could not be. */
   | { readonly type: 'plan'; readonly id: number; readonly plan: DataplanePlan }
   /** Answered by null when no packet follows an earlier one any more. */
   | { readonly type: 'allotments'; readonly id: number; readonly update: AllotmentUpdate }
   /** Renewed much more often than anything else changes; not answered. */
   | { readonly type: 'leases'; readonly leases: readonly HostLease[] }
+  /** Answers to 'resolve', each at any time; one that nobody waits for any more does nothing. */
+  | { readonly type: 'resolved'; readonly words: Uint32Array }
+  /** Another member put an atom that was this node's: the flow's packets go there now, and this forwarder forgets its route. */
+  | { readonly type: 'claimed'; readonly words: Uint32Array }
+  /** Tell of all routes again, some at a time: whoever keeps them begins anew, or has missed some. */
+  | { readonly type: 'flows-all' }
+  /** So many messages 'atoms' were taken: no more of them are under way than the queue of this thread is to hold. */
+  | { readonly type: 'atoms-taken'; readonly messages: number }
   | { readonly type: 'probe'; readonly targets: readonly ProbeTarget[] }
   /** `keep`: what the kernel does goes on without this agent, for the next. */
   | { readonly type: 'stop'; readonly keep: boolean }
@@ -111,6 +149,12 @@ export type FromWorker =
     }
   | { readonly type: 'plumb'; readonly forwarderIpv4: number; readonly words: Uint32Array }
   | { readonly type: 'ended'; readonly words: Uint32Array }
+  /** Routes, as atoms: records of ATOM_WORDS, in order. */
+  | { readonly type: 'atoms'; readonly words: Uint32Array }
+  /** Some ends were not told of, for want of room: those atoms stay until they are idle. Puts and touches come again by themselves. */
+  | { readonly type: 'atoms-lost' }
+  /** Whose are they? Records of RESOLVE_WORDS. Asked again, by and by, while packets wait. */
+  | { readonly type: 'resolve'; readonly words: Uint32Array }
   | { readonly type: 'epoch'; readonly epoch: number }
   | { readonly type: 'nodes'; readonly states: readonly NodeState[] }
   /** Indexes of services whose allotments are used up, or nearly. */
@@ -128,6 +172,7 @@ export interface FlowRow {
   readonly identifier: number
   readonly state: 'embryonic' | 'established' | 'closing'
   readonly plumbed: boolean
+  readonly origin: FlowOrigin
   readonly slowPackets: number
   readonly idleMs: number
 }

@@ -3,6 +3,7 @@ import { formatAddress, formatEndpoint } from './flow-key.ts'
 import { LIST } from './flows.ts'
 import { MAPPING_LIST } from './mappings.ts'
 import type { FlowRow, Query, WorkerStatus } from './messages.ts'
+import { ORIGIN_NAMES } from './origin-names.ts'
 import { SlotTable } from './slot-table.ts'
 
 export const STATES = {
@@ -63,6 +64,7 @@ export const flowRows = (
         identifier: flows.identifier[slot],
         state: STATES[list],
         plumbed: flows.plumbedUntilMs[slot] > nowMs,
+        origin: ORIGIN_NAMES[flows.origin[slot]],
         slowPackets: flows.slowPackets[slot],
         idleMs: Math.round(nowMs - table.lastUse[slot]),
       })
@@ -86,13 +88,16 @@ export const workerStatus = (
   engine: Engine,
   extra: Record<string, number>,
 ): Omit<WorkerStatus, 'edge' | 'xdp' | 'adopted'> => {
-  const { forwarder, host, classifier, identifiers } = engine
+  const { forwarder, host, classifier, identifiers, resolving } = engine
   const counters: Record<string, number> = { ...extra, ...engine.allotment.counters }
   const add = (role: string, values: object | undefined): void => {
     for (const [name, value] of Object.entries(values ?? {}))
       counters[`${role}_${snake(name)}`] = value as number
   }
   add('forwarder', forwarder?.counters)
+  add('forwarder', forwarder?.midFlow.counters)
+  add('forwarder', forwarder?.atoms.counters)
+  add('forwarder', resolving?.resolution.counters)
   Object.assign(counters, forwarder?.kernel.counters)
   add('classifier', classifier?.counters)
   add('host', host?.counters)
@@ -120,6 +125,10 @@ export const workerStatus = (
       engine.heldByForwarder.capacity,
       engine.heldByForwarder.refused,
     )
+    if (resolving !== null) {
+      const { size, capacity, counters } = resolving.resolution
+      limit('flows asked about', size, capacity, counters.resolvesRefused)
+    }
     counters.forwarder_identifiers_exhausted = identifiers.exhausted
     counters.forwarder_identifiers_not_neutral = identifiers.nonNeutral
   }

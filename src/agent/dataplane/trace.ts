@@ -2,11 +2,13 @@
  * What the packet path of this node knows of a flow (`shunt trace`): looks only. Nothing is sent, nothing counts as use, nothing is used
  * up. Indexes, not names: the agent's main thread has those.
  */
+import type { FlowOrigin } from '../../control/types.ts'
 import type { Explanation } from '../classify/explain.ts'
 import type { Engine } from './engine.ts'
 import { addressEquals, formatAddress, isIpv4 } from './flow-key.ts'
 import { FLOW_FLAG } from './flows.ts'
 import { MAPPING_LIST, TUPLE_WORDS } from './mappings.ts'
+import { ORIGIN_NAMES } from './origin-names.ts'
 import { STATES } from './snapshot.ts'
 
 /** Slots of a host's mappings that one question looks at: some milliseconds at most. */
@@ -29,6 +31,7 @@ export interface FlowLook {
   readonly state: (typeof STATES)[keyof typeof STATES]
   readonly mapped: boolean
   readonly plumbed: boolean
+  readonly origin: FlowOrigin
   readonly slowPackets: number
   readonly idleMs: number
   readonly inactive: boolean
@@ -100,6 +103,7 @@ const flowLook = ({ forwarder, directory }: Engine, key: Uint32Array, nowMs: num
     // A host that is this node needs none.
     mapped: flows.has(slot, FLOW_FLAG.MAPPED) || directory.host(host)?.self === true,
     plumbed: flows.plumbedUntilMs[slot] > nowMs,
+    origin: ORIGIN_NAMES[flows.origin[slot]],
     slowPackets: flows.slowPackets[slot],
     idleMs: Math.max(0, Math.round(nowMs - flows.table.lastUse[slot])),
     inactive: directory.isInactive(flows.service[slot], host),

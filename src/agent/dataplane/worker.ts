@@ -18,10 +18,12 @@ import { Engine } from './engine.ts'
 import { formatAddress } from './flow-key.ts'
 import { Lasting } from './lasting.ts'
 import type { Adopted } from './lasting-plan.ts'
+import { mappedFlows } from './mapped.ts'
 import type { DataplanePlan, FromWorker, ToWorker, WorkerData, WorkerStatus } from './messages.ts'
 import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
 import { Prober, type ProbeTarget } from './prober.ts'
+import { SessionDesk } from './session-desk.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
 import { traceFlow } from './trace.ts'
@@ -52,6 +54,10 @@ class Worker {
   readonly #engine: Engine
   readonly #pathMtu = new PathMtu(host => routeMtu(formatAddress(host, 0)))
   readonly #captures: CaptureDesk
+  readonly #sessions = new SessionDesk(
+    () => this.#engine,
+    (message, transfer) => this.#post(message, transfer),
+  )
   #prober: Prober | null = null
   #poller = new Poller()
   #watched = { mappings: 0, wake: 0, prober: -1 }
@@ -117,6 +123,10 @@ class Worker {
       message,
       transfer.map(words => words.buffer),
     )
+  }
+
+  #answer(id: number, data: unknown): void {
+    this.#post({ type: 'answer', id, data })
   }
 
   #withinFrame(plan: DataplanePlan): DataplanePlan {
@@ -240,7 +250,7 @@ class Worker {
     if (services.length > 0) this.#post({ type: 'allotments-wanted', services })
     if (this.#engine.isWithdrawing) this.#engine.withdraw(nowMs)
     if (this.#allotted.length === 0 || this.#engine.isWithdrawing) return
-    for (const id of this.#allotted) this.#post({ type: 'answer', id, data: null })
+    for (const id of this.#allotted) this.#answer(id, null)
     this.#allotted = []
   }
 
@@ -253,7 +263,7 @@ class Worker {
   }
 
   #hasBatch(): boolean {
-    if (this.#engine.ended.size > 0) return true
+    if (this.#engine.ended.size > 0 || this.#sessions.isWaiting) return true
     for (const batch of this.#engine.plumbs.values()) if (batch.size > 0) return true
     return false
   }
@@ -269,6 +279,7 @@ class Worker {
     }
     if (nowMs < this.#batchAtMs) return
     this.#batchAtMs = nowMs + BATCH_MS
+    this.#sessions.turn()
     for (const [forwarderIpv4, batch] of this.#engine.plumbs) {
       if (batch.size === 0) continue
       const words = batch.take()
@@ -309,15 +320,11 @@ class Worker {
       case 'ended':
         return eachRoute(message.words, this.#key, () => classifier?.ended(this.#key))
       case 'flows':
-        return this.#post({
-          type: 'answer',
-          id: message.id,
-          data: flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs),
-        })
+        return this.#answer(message.id, flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs))
       case 'capture': {
         const data = this.#captures.begin(this.#engine.plan, message.order, nowMs)
         this.#watch()
-        return this.#post({ type: 'answer', id: message.id, data })
+        return this.#answer(message.id, data)
       }
       case 'capture-stop':
         this.#captures.stop()
@@ -326,22 +333,25 @@ class Worker {
         // What the kernel has chosen by itself meanwhile.
         this.#plumbing.first?.drain()
         const data = traceFlow(this.#engine, this.#plumbing.looks, message.key, nowMs)
-        return this.#post({ type: 'answer', id: message.id, data })
+        return this.#answer(message.id, data)
       }
+      case 'mapped':
+        return this.#answer(message.id, mappedFlows(this.#engine.host, message.words))
       case 'status':
-        return this.#post({ type: 'answer', id: message.id, data: this.#status() })
+        return this.#answer(message.id, this.#status())
       case 'plan':
-        return this.#post({
-          type: 'answer',
-          id: message.id,
-          data: this.#reconfigure(message.plan, nowMs),
-        })
+        return this.#answer(message.id, this.#reconfigure(message.plan, nowMs))
       case 'allotments':
         this.#engine.allot(message.update, nowMs)
         this.#allotted.push(message.id)
         return
       case 'leases':
         return this.#engine.allotment.renew(message.leases)
+      case 'resolved':
+      case 'claimed':
+      case 'flows-all':
+      case 'atoms-taken':
+        return this.#sessions.take(message, nowMs)
       case 'probe':
         return this.#probe(message.targets, nowMs)
       case 'stop':

@@ -125,6 +125,16 @@ export class OwnApps {
   get endpoints(): readonly OwnEndpoint[] {
     return this.#endpoints
   }
+  /** Paths of containers' network namespaces in which somebody waits for clients of that service. */
+  namespacesOf(isService: (service: ServiceConfig) => boolean): string[] {
+    const inside = this.#endpoints
+      .filter(({ service }) => isService(service))
+      .flatMap(({ sockets }) => sockets.flatMap(({ namespace }) => (namespace === null ? [] : [namespace])))
+    return [...new Set(inside)].flatMap(namespace => {
+      const pid = this.#watch.processIn(namespace)
+      return typeof pid === 'number' ? [`/proc/${pid}/ns/net`] : []
+    })
+  }
   get sample(): SystemSample | null {
     return this.#sample
   }

@@ -70,9 +70,14 @@ export class SystemWatch {
     return this.#sockets.map(socket => ({ ...socket, owner: this.#owners.owner(socket.inode) }))
   }
 
+  /** A process of a listener's namespace; null for the host's own, undefined: it has ended. */
+  processIn(namespace: string | null): number | null | undefined {
+    return this.#look.processIn(namespace)
+  }
+
   /** Reads all counters; rates are since the call before. `nowMs`: monotonic. */
   sample(nowMs: number): SystemSample {
-    return this.#sampler.sample(this.listeners(), namespace => this.#look.processIn(namespace), nowMs)
+    return this.#sampler.sample(this.listeners(), namespace => this.processIn(namespace), nowMs)
   }
 
   #sweep(): void {

@@ -48,6 +48,7 @@ export const flows: Screen = {
         ['host', flow.host],
         ['state', flow.state],
         ['path', flow.plumbed ? 'the kernel forwards it' : 'the agent forwards it'],
+        ['origin', flow.origin],
         ['slow path', `${flow.slowPackets} packets went through the agent`],
         ['idle', duration(flow.idleMs) ?? '-'],
       ],

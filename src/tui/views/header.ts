@@ -1,7 +1,7 @@
 /** The four lines above every screen: who answers, how busy it is, what is not well, and where one is. */
 import { bytes, duration, percent } from '../../cli/format.ts'
 import { latest } from '../history.ts'
-import { cut, type Line, type Span, span } from '../lines.ts'
+import { cut, type Line, lineText, type Span, span } from '../lines.ts'
 import type { State } from '../model.ts'
 import { rowsOf, shownPlace } from '../rows.ts'
 import { clockOf } from '../screens/events.ts'
@@ -109,12 +109,12 @@ const windowText = (state: State, height: number): string => {
 
 export const tabLine = (state: State, height: number): Line => {
   const here = shownPlace(state).screen
-  const tabs = SCREENS.map(({ id }, i) =>
-    id === here ? span(`[${i + 1}:${id}]`, 'head') : span(`${i + 1}:${id}`, 'dim'),
-  ).flatMap((tab, i) => (i === 0 ? [tab] : [span(' '), tab]))
-  return ends(
-    [...tabs, span(' '), span(clean(scopeText(state)), 'odd')],
-    [span(windowText(state, height), 'dim')],
-    state.columns,
-  )
+  const tabs = (named: boolean): Line =>
+    SCREENS.map(({ id }, i) =>
+      id === here ? span(`[${i + 1}:${id}]`, 'head') : span(named ? `${i + 1}:${id}` : String(i + 1), 'dim'),
+    ).flatMap((tab, i) => (i === 0 ? [tab] : [span(' '), tab]))
+  const scope = clean(scopeText(state))
+  const window = windowText(state, height)
+  const isRoomy = lineText(tabs(true)).length + scope.length + window.length + 2 <= state.columns
+  return ends([...tabs(isRoomy), span(' '), span(scope, 'odd')], [span(window, 'dim')], state.columns)
 }

@@ -56,7 +56,13 @@ it('a good file, with the defaults', () => {
   assert.is(config.node.controlSocket, '/run/shunt/control.sock')
   assert.is(config.cluster.controlPort, 6780)
   assert.is(config.cluster.mappingPort, 6781)
-  assert.equal(config.limits, { flows: 262144, embryonicFlows: 16384, mappings: 262144, heldPackets: 4096 })
+  assert.equal(config.limits, {
+    flows: 262144,
+    embryonicFlows: 16384,
+    mappings: 262144,
+    heldPackets: 4096,
+    atoms: 1_000_000,
+  })
   assert.equal(config.timeouts, {
     embryonic: 10000,
     tcpIdle: 900000,

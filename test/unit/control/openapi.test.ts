@@ -47,6 +47,7 @@ it('every reference has its target, and every component is referred to', () => {
 /** What these paths cannot do without. */
 const NEEDED: Record<string, Record<string, string>> = {
   trace: { client: '10.20.0.5:40000', vip: '10.99.0.1:80' },
+  atoms: { client: '10.20.0.5:40000', vip: '10.99.0.1:80' },
   capture: { vip: '10.99.0.1' },
 }
 const neededOf = (path: string): Record<string, string> => NEEDED[path.split('/').at(-1)!] ?? {}

@@ -56,7 +56,7 @@ it('greeting: what does not fit is refused with what to do', () => {
     undefined,
     'newer, but it speaks ours too',
   )
-  assert.match(refusalOf({ ...hello, minVersion: 5, maxVersion: 6 }, peer)!, /versions 5 to 6.*upgrade/)
+  assert.match(refusalOf({ ...hello, minVersion: 50, maxVersion: 60 }, peer)!, /versions 50 to 60.*upgrade/)
   assert.match(refusalOf({ ...hello, minVersion: 0, maxVersion: 0 }, peer)!, /upgrade/)
   assert.match(refusalOf({ ...hello, name: 'h2' }, peer)!, /calls itself h2: correct/)
   assert.match(

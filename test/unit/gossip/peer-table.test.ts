@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { PeerConfig } from '../../../src/config/schema.ts'
+import { MAX_VERSION } from '../../../src/gossip/frames.ts'
 import { negotiated, refusalOf, VERSIONS } from '../../../src/gossip/greeting.ts'
 import { PeerTable } from '../../../src/gossip/peer-table.ts'
 
@@ -58,7 +59,7 @@ it('greeting: in a managed cluster roles are not compared, names are; versions a
     refusalOf({ ...hello, maxVersion: 2 }, known, { versions: { min: 3, max: 3 }, checkRoles: false })!,
     /this node 3 to 3: upgrade/,
   )
-  assert.is(negotiated(VERSIONS, hello), 4)
+  assert.is(negotiated(VERSIONS, hello), MAX_VERSION)
   assert.is(negotiated(VERSIONS, { ...hello, maxVersion: 1 }), 1)
 })
 

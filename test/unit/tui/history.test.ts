@@ -51,6 +51,7 @@ it('a look asks for flows only where they are wanted, and for all events of anot
     '/v1/vips',
     '/v1/hosts',
     '/v1/health',
+    '/v1/atoms',
     '/v1/events?after=7&limit=1000',
   ])
   asked.length = 0

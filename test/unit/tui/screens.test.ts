@@ -24,6 +24,8 @@ const SCREENS: Record<string, () => Tui> = {
   'roles-form': () => new Tui().looks(12).keys('j', 'r', 'space', 'G', 'j', 'j', 'space'),
   'hosts-wide': () => new Tui({}, 12, 140).keys('3').looks(12),
   health: () => new Tui().keys('6').looks(12),
+  atoms: () => new Tui().keys('7').looks(12),
+  'atoms-details': () => new Tui().keys('7').looks(12).keys('j', 'enter'),
   'health-details': () => new Tui().keys('3').looks(12).keys('enter', 'enter'),
   'drain-confirm': () => new Tui().keys('3').looks(12).keys('d'),
   'host-details': () => new Tui().looks(12).keys('j', 'enter'),

@@ -29,6 +29,7 @@ const MOST_EVENTS = 4_096
 /** Of half-open flows beyond their time-out, for events that are on their way. */
 const MARGIN_MS = 5_000
 const HOST_INDEXES = 256
+const UDP = 17
 /** Mapping messages sent again in one tick, of flows whose hosts have acknowledged none. */
 const MOST_REMINDERS = 64
 
@@ -237,7 +238,10 @@ export class FirstPackets implements KernelTable {
     const decides = plan.forwarder?.hasClassifier === true
     for (const service of directory.directory.services) {
       // Behind a mapping header they would not be what the path between the nodes wants to see (R-A4).
-      const hosts = decides && service.delivery !== 'encapsulate' ? allotment.hashed(service) : null
+      // Nor can it ask whose a flow of UDP is that came by another way until now.
+      const asks = plan.forwarder?.resolves === true && isUdpSession(service)
+      const chooses = decides && service.delivery !== 'encapsulate' && !asks
+      const hosts = chooses ? allotment.hashed(service) : null
       const number = numberOf(service)
       if (hosts === null) this.#tables.delete(number)
       else this.#tables.set(number, hosts, untilNs)
@@ -269,6 +273,9 @@ export class FirstPackets implements KernelTable {
 }
 
 const FOR_EVER = 2n ** 62n
+
+const isUdpSession = ({ protocol, copies = null }: ServiceEntry): boolean =>
+  protocol === UDP && copies !== null
 
 const isSame = (a: ServiceEntry | undefined, b: ServiceEntry | undefined): boolean =>
   a !== undefined &&

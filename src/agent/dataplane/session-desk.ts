@@ -1,0 +1,79 @@
+/** The worker's end of what passes between the packet path and the main thread about sessions: routes as atoms, and whose unknown flows are. */
+import type { Engine } from './engine.ts'
+import { type FromWorker, RESOLVED_WORDS, type ToWorker } from './messages.ts'
+
+/** Messages 'atoms' that the main thread has not taken yet; beyond that they wait here, where their number is bounded. */
+const MOST_UNDER_WAY = 8
+
+export type SessionOrder = Extract<
+  ToWorker,
+  { readonly type: 'resolved' | 'claimed' | 'flows-all' | 'atoms-taken' }
+>
+
+export class SessionDesk {
+  readonly #engine: () => Engine
+  readonly #post: (message: FromWorker, transfer?: Uint32Array<ArrayBuffer>[]) => void
+  readonly #key = new Uint32Array(10)
+  #underWay = 0
+
+  constructor(
+    engine: () => Engine,
+    post: (message: FromWorker, transfer?: Uint32Array<ArrayBuffer>[]) => void,
+  ) {
+    this.#engine = engine
+    this.#post = post
+  }
+
+  /** There is something for `turn` to send. */
+  get isWaiting(): boolean {
+    const { forwarder, resolving } = this.#engine()
+    if (forwarder === null) return false
+    if (resolving !== null && resolving.questions.size > 0) return true
+    const { queue, isTelling } = forwarder.atoms
+    return this.#underWay < MOST_UNDER_WAY && (queue.size > 0 || isTelling)
+  }
+
+  /** Every few milliseconds while it waits. */
+  turn(): void {
+    const { forwarder, resolving } = this.#engine()
+    if (forwarder === null) return
+    if (resolving !== null && resolving.questions.size > 0) {
+      const words = resolving.questions.take()
+      this.#post({ type: 'resolve', words }, [words])
+    }
+    const { atoms } = forwarder
+    if (this.#underWay < MOST_UNDER_WAY) {
+      if (atoms.isTelling) atoms.step()
+      if (atoms.queue.size > 0) {
+        const words = atoms.queue.take()
+        this.#underWay++
+        this.#post({ type: 'atoms', words }, [words])
+      }
+    }
+    if (atoms.takeLost()) this.#post({ type: 'atoms-lost' })
+  }
+
+  take(message: SessionOrder, nowMs: number): void {
+    const { forwarder } = this.#engine()
+    switch (message.type) {
+      case 'resolved':
+        return this.#each(message.words, (key, host, how) =>
+          forwarder?.midFlow.resolved(key, host, how, nowMs),
+        )
+      case 'claimed':
+        return this.#each(message.words, key => forwarder?.midFlow.claimed(key, nowMs))
+      case 'flows-all':
+        return forwarder?.atoms.tellAll()
+      case 'atoms-taken':
+        this.#underWay -= message.messages
+    }
+  }
+
+  #each(words: Uint32Array, use: (key: Uint32Array, host: number, how: number) => void): void {
+    const key = this.#key
+    for (let at = 0; at + RESOLVED_WORDS <= words.length; at += RESOLVED_WORDS) {
+      key.set(words.subarray(at, at + 10))
+      use(key, words[at + 10], words[at + 11])
+    }
+  }
+}

@@ -1,0 +1,128 @@
+import { Args } from '@oclif/core'
+import { atomRows, lookUp } from '../cli/atom-rows.ts'
+import { EXIT } from '../cli/exit-codes.ts'
+import { parseFlowTuple } from '../cli/flow-tuple.ts'
+import { bytes, count, duration, percent } from '../cli/format.ts'
+import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
+import { json, localEnvelope, note, print, warn } from '../cli/output.ts'
+import { pathAt } from '../cli/path-at.ts'
+import { pairs, table } from '../cli/table.ts'
+import type { AtomsData, Envelope } from '../control/types.ts'
+
+export default class Atoms extends NounCommand<AtomsData> {
+  static override summary =
+    'Show what forwarders and classifiers remember of connections for each other, or look one connection up.'
+  static override description =
+    `A forwarder that carries a connection owns its atom: which host the connection belongs to. Other forwarders and classifiers keep copies, as many as the
+service asks for (sessions.copies), so that any of them can go on with the connection when its packets come there instead. OWN are those that this node
+answers for, COPIES those that it keeps for others, CACHED what it has looked up lately, ENDED connections that are over, kept a minute for late packets. It is
+settled when every copy is where it should be: until then, a loss of further nodes may cost more than the document allows for.
+With a connection, each member is asked what it has of it. The exit code is 3 when none has anything, or when what they have does not agree.`
+  static override examples = [
+    '<%= config.bin %> atoms',
+    '<%= config.bin %> atoms 203.0.113.5:40000 198.51.100.10:80',
+    '<%= config.bin %> atoms 203.0.113.5:5353 198.51.100.10:53/udp',
+  ]
+  static override strict = false
+  static override args = {
+    connection: Args.string({ description: 'CLIENT:PORT VIP:PORT[/PROTOCOL], or a pasted line.' }),
+  }
+  static override flags = nounFlags
+
+  override async run(): Promise<void> {
+    const { flags, argv } = await this.parse(Atoms)
+    if (argv.length === 0) await super.run()
+    else await this.#lookUp(argv.map(String), flags)
+  }
+
+  protected override path(): string {
+    return '/v1/atoms'
+  }
+
+  protected override remark(data: AtomsData): string | undefined {
+    return data.incarnation === null
+      ? 'this node is neither forwarder nor classifier: ask one with --node'
+      : undefined
+  }
+
+  protected override warnings({ settled, incarnation }: AtomsData): string[] {
+    return settled || incarnation === null ? [] : ['copies are on their way to where they should be']
+  }
+
+  protected override render(data: AtomsData): string {
+    const { places, used, capacity, services, members } = data
+    const facts = pairs([
+      ['settled', data.settled ? 'yes' : 'no'],
+      ['table', `${used} of ${capacity} (${percent(used, capacity)}), ${data.evicted} evicted`],
+      ['memory', `${bytes(data.bytes)} when full`],
+      ['own', places.own],
+      ['copies', places.copies],
+      ['cached', places.cached],
+      ['ended', places.ended],
+      ...(data.unsure === 0 ? [] : [['to be checked', data.unsure] as const]),
+    ])
+    const who = table(
+      [
+        { head: 'MEMBER', cell: m => m.name },
+        {
+          head: 'STATE',
+          cell: m => (m.self ? 'this node' : m.leaving ? 'leaving' : m.linked ? 'linked' : 'away'),
+        },
+        { head: 'INCARNATION', cell: m => m.incarnation, right: true },
+      ],
+      members,
+    )
+    const by = table(
+      [
+        { head: 'SERVICE', cell: s => s.service },
+        { head: 'WANTED', cell: s => s.wanted, right: true },
+        { head: 'OWN', cell: s => s.own, right: true },
+        { head: 'COPIES', cell: s => s.copies, right: true },
+      ],
+      services,
+    )
+    const counters = table(
+      [
+        { head: 'COUNTER', cell: ([name]) => name },
+        { head: 'VALUE', cell: ([, value]) => value, right: true },
+      ],
+      Object.entries(data.counters)
+        .filter(([, value]) => value !== 0)
+        .sort(([a], [b]) => (a < b ? -1 : 1)),
+    )
+    return [facts, who, by, counters].join('\n')
+  }
+
+  async #lookUp(words: readonly string[], flags: NounFlags): Promise<void> {
+    const tuple = parseFlowTuple(words.map(word => word.replace(/\/(tcp|udp)$/, ' $1')))
+    const { get } = await import('../control/client.ts')
+    const path = `/v1/atoms?${new URLSearchParams({ ...tuple })}`
+    const ask = async (node: string | undefined): Promise<Envelope<AtomsData>> =>
+      (await get(flags.socket, pathAt(path, node))) as Envelope<AtomsData>
+    const first = await ask(flags.node)
+    const found = await lookUp(first.node, first.data, ask)
+    if (flags.json) print(json(localEnvelope('shunt.atom/1', { ...tuple, ...found }, first.node), true))
+    else {
+      print(
+        `${tuple.protocol} ${tuple.client} -> ${tuple.vip}\n${table(
+          [
+            { head: 'MEMBER', cell: row => row.member },
+            { head: 'HAS', cell: row => row.has },
+            { head: 'HOST', cell: row => row.atom?.host ?? null },
+            { head: 'OWNER', cell: row => row.atom?.owner ?? null },
+            { head: 'GENERATION', cell: row => row.atom?.generation ?? null, right: true },
+            { head: 'AGE', cell: row => duration(row.atom?.ageMs ?? null), right: true },
+            { head: 'IDLE', cell: row => duration(row.atom?.idleMs ?? null), right: true },
+          ],
+          atomRows(found),
+        )}`,
+      )
+      if (found.host !== null)
+        note(
+          `its host is ${found.host}${found.ended ? ', it has ended' : ''}; ${count(found.copies, 'copy', 'copies')} besides the owner's, ${found.wanted} wanted`,
+        )
+    }
+    for (const trouble of found.troubles) warn(trouble)
+    if (found.troubles.length > 0) process.exitCode = EXIT.DEGRADED
+  }
+}

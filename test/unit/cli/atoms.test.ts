@@ -1,0 +1,99 @@
+/** `shunt atoms`: what members have of one connection, put together; the command against an agent that answers. */
+import * as assert from 'uvu/assert'
+import { atomRows, lookUp, type MemberAtom, putTogether } from '../../../src/cli/atom-rows.ts'
+import type { AtomData, AtomsData, Envelope } from '../../../src/control/types.ts'
+import { ShuntError } from '../../../src/errors.ts'
+import { shunt as runCommandLine } from '../../support/cli.ts'
+import { controlSuite } from '../../support/control-suite.ts'
+import { ATOM, ATOMS } from '../../support/fake-view.ts'
+
+const it = controlSuite('cli/atoms')
+
+const has = (member: string, change: Partial<AtomData> | null): MemberAtom => ({
+  member,
+  atom: change === null ? null : { ...ATOM, ...change },
+  error: null,
+})
+
+it('the newest version counts; copies are those of it, not what was looked up', () => {
+  const newer = ATOM.generation + 1
+  const found = putTogether([
+    has('f1', { place: 'copy', owner: 'f2', generation: newer, host: 'h2' }),
+    has('f2', { place: 'own', owner: 'f2', generation: newer, host: 'h2' }),
+    has('f3', { place: 'cached', owner: 'f2', generation: newer, host: 'h2' }),
+    has('f4', { place: 'cached' }),
+    has('f5', null),
+  ])
+  assert.equal(
+    [found.host, found.owner, found.copies, found.wanted, found.ended, found.troubles],
+    ['h2', 'f2', 1, 1, false, []],
+  )
+  assert.equal(
+    atomRows(found).map(({ has: what }) => what),
+    ['copy', 'own', 'cached', 'cached', 'nothing'],
+  )
+})
+
+it('troubles: nobody has it, different hosts, an older copy, no answer', () => {
+  const troubles = (...members: MemberAtom[]): string => putTogether(members).troubles.join('; ')
+  assert.is(troubles(has('f1', null)), 'no member knows this connection')
+  assert.is(troubles(has('f1', {}), has('f2', { host: 'h2' })), 'members name different hosts: h1, h2')
+  const old = has('f2', { place: 'copy', generation: ATOM.generation - 1 })
+  assert.is(troubles(has('f1', {}), old), 'f2 has an older version')
+  assert.is(
+    troubles(has('f1', {}), { member: 'f2', atom: null, error: 'it is away' }),
+    'no answer of f2: it is away',
+  )
+})
+
+it('each other member is asked; one that is away is said to be', async () => {
+  const asked: string[] = []
+  const found = await lookUp('f1', { ...ATOMS, atom: ATOM }, async node => {
+    asked.push(node)
+    if (node === 'f2') throw new ShuntError('SHUNT_ERR_PEER', 'away')
+    return { data: { ...ATOMS, atom: { ...ATOM, place: 'copy' } } } as Envelope<AtomsData>
+  })
+  assert.equal(asked, ['c1', 'f2'])
+  assert.equal([found.host, found.copies, found.troubles], ['h1', 1, ['no answer of f2: away']])
+})
+
+it('shows members, places, services and what was counted', async ctx => {
+  const { code, stdout, stderr } = await runCommandLine(['atoms', '--socket', ctx.socket])
+  assert.is(code, 0, stderr)
+  for (const line of [
+    /^settled +yes$/m,
+    /^table +4210 of 1000000 \(0%\), 0 evicted$/m,
+    /^to be checked +3$/m,
+    /^c1 +linked +1772443700$/m,
+    /^f1 +this node /m,
+    /^f2 +leaving /m,
+    /^web +1 +2100 +2050$/m,
+    /^dns +none +0 +0$/m,
+    /^atoms_puts +2148$/m,
+  ])
+    assert.match(stdout, line)
+  ctx.view.data.atoms = { ...ATOMS, settled: false }
+  const again = await runCommandLine(['atoms', '--socket', ctx.socket])
+  assert.match(again.stderr, /copies are on their way/)
+  assert.is(again.code, 0)
+})
+
+it('looks a connection up, also with its protocol behind the port', async ctx => {
+  ctx.view.data.atoms = { ...ATOMS, members: ATOMS.members.slice(1, 2), atom: ATOM }
+  const { code, stdout, stderr } = await runCommandLine([
+    ...['atoms', '10.20.0.5:40000', '10.99.0.1:53/udp', '--socket', ctx.socket],
+  ])
+  assert.is(code, 0, stderr)
+  assert.equal(ctx.view.atomQueries.at(-1), {
+    flow: { protocol: 'udp', client: '10.20.0.5:40000', vip: '10.99.0.1:53' },
+  })
+  assert.match(stdout, /^udp 10\.20\.0\.5:40000 -> 10\.99\.0\.1:53$/m)
+  assert.match(stdout, /^f1 +own +h1 +f1 +1814984512512000 +1m 1s +1\.5s$/m)
+  assert.match(stderr, /its host is h1; 0 copies besides the owner's, 1 wanted/)
+  ctx.view.data.atoms = { ...ATOMS, members: [], atom: null }
+  const nobody = await runCommandLine(['atoms', '10.20.0.5:40000', '10.99.0.1:53', '--socket', ctx.socket])
+  assert.is(nobody.code, 3)
+  assert.match(nobody.stderr, /no member knows this connection/)
+})
+
+it.run()
