@@ -1,4 +1,5 @@
 /** First packets by edge.bpf.c in a namespace, with the agent's real parts around it: allotment, forwarder, tables, pools, events. */
+import { Affinity } from '../../src/agent/classify/affinity.ts'
 import { HealthAllotment } from '../../src/agent/classify/health-allotment.ts'
 import type { Directory, HostEntry } from '../../src/agent/dataplane/directory.ts'
 import { DirectoryIndex } from '../../src/agent/dataplane/directory.ts'
@@ -96,7 +97,14 @@ const makePlan = (directory: Directory): DataplanePlan => ({
       })),
     { number: 7, tunnelIpv4: ipv4(TUNNEL[4]), recipientIpv4: ipv4(OWN), words: ownKey },
   ],
-  limits: { flows: ROUTES, embryonicFlows: EMBRYOS, mappings: 100, heldPackets: 16, atoms: 16 },
+  limits: {
+    flows: ROUTES,
+    embryonicFlows: EMBRYOS,
+    mappings: 100,
+    heldPackets: 16,
+    affinity: 1_024,
+    atoms: 16,
+  },
   timeouts: { ...TIMEOUTS, quarantine: 60_000, routeLease: 60_000, unattended: 30_000, drain: 0 },
 })
 
@@ -112,6 +120,7 @@ export class ClassLab {
   readonly plan: DataplanePlan
   readonly directory: DirectoryIndex
   readonly allotment: HealthAllotment
+  readonly affinity: Affinity
   readonly first: FirstPackets
   readonly core: ForwarderCore
   readonly identifiers: IdentifierAllocator
@@ -125,6 +134,9 @@ export class ClassLab {
     this.plan = makePlan(directory)
     this.directory = new DirectoryIndex(directory)
     this.allotment = new HealthAllotment(this.directory, ...CHOICE_KEY)
+    this.affinity = new Affinity({
+      ...{ directory: this.directory, choice: this.allotment, capacity: 1_024, k0: 1, k1: 2 },
+    })
     const map = (name: string): MappedArray => {
       const array = new MappedArray(xdp.object.map(name))
       this.#mapped.push(array)
@@ -154,7 +166,7 @@ export class ClassLab {
       tick,
     )
     const { core, identifiers } = makeForwarder(this.#parts(), this.plan, this.plan.forwarder!, {
-      ...{ directory: this.directory, allotment: this.allotment, held: new HeldPackets(16) },
+      ...{ directory: this.directory, affinity: this.affinity, held: new HeldPackets(16) },
       ...{ identifiers: null, epoch: EPOCH, now: () => 0, ended: { add: () => {} } as never },
     })
     this.core = core

@@ -240,7 +240,9 @@ export class FirstPackets implements KernelTable {
       // Behind a mapping header they would not be what the path between the nodes wants to see (R-A4).
       // Nor can it ask whose a flow of UDP is that came by another way until now.
       const asks = plan.forwarder?.resolves === true && isUdpSession(service)
-      const chooses = decides && service.delivery !== 'encapsulate' && !asks
+      // Nor does it know the sessions of clients.
+      const isPlain = service.delivery !== 'encapsulate' && service.affinity === undefined
+      const chooses = decides && isPlain && !asks
       const hosts = chooses ? allotment.hashed(service) : null
       const number = numberOf(service)
       if (hosts === null) this.#tables.delete(number)
