@@ -168,6 +168,12 @@ export class FlowLife {
     flows.identifier[slot] = identifier
     flows.firstSequence[slot] = firstSequence
     this.#settle(slot, host)
+    if (this.#held.has(slot)) this.holds(slot)
+  }
+
+  /** The agent begins to hold packets of the flow, or holds none any more: the kernel goes by it. */
+  holds(slot: number): void {
+    if (this.flows.has(slot, FLOW_FLAG.KERNEL)) this.#ports.embryo?.(slot)
   }
 
   #settle(slot: number, host: number): void {

@@ -174,6 +174,7 @@ export const makeForwarder = (
           host: flows.host[slot],
           identifier: flows.identifier[slot],
           mapped: flows.has(slot, FLOW_FLAG.MAPPED),
+          held: kept.held.has(slot),
         }) ?? false,
       unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
       forget: (key, identifier) => kernel?.take(key, 0, identifier),
