@@ -11,7 +11,7 @@ BPF_SOURCES := $(BPF_DIR)/bpf $(wildcard $(BPF_DIR)/bpf/* $(BPF_DIR)/layout/*) s
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench bench-scale bench-dataplane bench-atoms mutate flows typecheck lint format coverage schema man install uninstall clean
+.PHONY: help setup bpf bpf-layouts build demo test test-unit test-lab sim bench bench-scale bench-dataplane bench-atoms mutate flows faults typecheck lint format coverage schema man install uninstall clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,9 @@ mutate: bpf ## damaged packets through the XDP data plane: PACKETS=1000000 (need
 
 flows: bpf ## connections at once through the XDP data plane: FLOWS=100000 (needs root)
 	@SHUNT_FLOWS=$(or $(FLOWS),100000) $(RUN) scripts/test.ts test/lab/many-flows.test.ts
+
+faults: build ## what becomes of connections while each part fails, beside other balancers: FLOWS=10000 ACTIVE=200 REPEAT=5 (needs root, hours; ARGS=--quick)
+	@SHUNT_LAB_BINARY=$(CURDIR)/dist/shunt $(RUN) bench/faults/run.ts $(ARGS)
 
 typecheck: setup ## check the types
 	@$(NODE) node_modules/typescript/bin/tsc -p tsconfig.json
