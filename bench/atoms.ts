@@ -11,7 +11,7 @@ import { Lab } from '../src/lab/lab.ts'
 import { missingRoot } from '../test/support/skip.ts'
 import { measureQueries } from './lib/atom-queries.ts'
 import { benchName, builtBinary, pinSelf, VIP_SHUNT } from './lib/setup.ts'
-import { median, quantile, short } from './lib/stats.ts'
+import { median, short } from './lib/stats.ts'
 import { ACK_BYTES, AROUND_BYTES, FRAME_BYTES } from './lib/wire.ts'
 import { wrk } from './lib/wrk.ts'
 
@@ -122,10 +122,10 @@ const wire = (level: Level): void => {
 }
 
 const queries = async (): Promise<void> => {
-  const times = await measureQueries(20_000)
-  const ms = (q: number): string => `${short(quantile(times, q))} ms`
+  const count = 20_000
+  const { p50, p99, longest } = await measureQueries(count)
   out(
-    `query to another agent in a lab: p50 ${ms(0.5)}, p99 ${ms(0.99)}, longest ${ms(1)} (${times.length}, one at a time)`,
+    `query to another agent in a lab: p50 ${short(p50)} ms, p99 ${short(p99)} ms, longest ${short(longest)} ms (${count}, one at a time)`,
   )
 }
 

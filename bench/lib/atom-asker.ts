@@ -1,4 +1,4 @@
-/** A member that tells another one of its atoms, and then asks for them: `atom-asker.ts NODE-FILE MEMBER COUNT`; prints milliseconds as JSON. */
+/** A member that tells another one of its atoms, and then asks for them: `atom-asker.ts NODE-FILE MEMBER COUNT`; prints how long that took, in milliseconds. */
 import { loadNodeConfig } from '../../src/config/load.ts'
 import { decodeDam, encodeDam } from '../../src/dam/codec.ts'
 import { ATOM_KIND, type DamMessage, FULL } from '../../src/dam/types.ts'
@@ -7,6 +7,7 @@ import { readSecret } from '../../src/gossip/identity.ts'
 import { networkKey } from '../../src/gossip/keys.ts'
 import { createPeerLinks } from '../../src/gossip/links.ts'
 import { createLogger } from '../../src/log.ts'
+import { quantile } from './stats.ts'
 
 const [file, member, count] = process.argv.slice(2)
 const ATOMS = 1_000
@@ -76,6 +77,6 @@ for (let id = 1; id <= Number(count); id++) {
   if (message.type !== 'return' || message.atoms.length !== 1) throw new Error('it has no such atom')
   times.push(performance.now() - startMs)
 }
-process.stdout.write(JSON.stringify(times))
+const [p50, p99, longest] = [0.5, 0.99, 1].map(q => quantile(times, q))
+process.stdout.write(JSON.stringify({ p50, p99, longest }))
 await links.stop()
-process.exit(0)

@@ -85,6 +85,12 @@ const hostEntries = (
 const carries = ({ words6 }: HostEntry, { vip }: ServiceConfig): boolean =>
   words6 !== undefined || !vip.includes(':')
 
+const affinityOf = ({ affinity }: ServiceConfig): Pick<ServiceEntry, 'affinity'> => {
+  if (affinity === undefined) return {}
+  const { prefix, prefix6, timeout: timeoutMs } = affinity
+  return { affinity: { prefix, prefix6, timeoutMs } }
+}
+
 const serviceEntries = (
   config: NodeConfig,
   hosts: readonly HostEntry[],
@@ -109,6 +115,7 @@ const serviceEntries = (
         : [{ index: host.index, capacity: member.capacity }]
     }),
     ...(service.delivery === undefined ? {} : { delivery: service.delivery }),
+    ...affinityOf(service),
     copies: copiesOf(service),
   }))
   return { services, book: assigned.book }

@@ -81,6 +81,7 @@ export interface TraceOutcome {
 }
 
 const BY: Record<NonNullable<TraceData['choice']>['by'], string> = {
+  affinity: 'its client has a session with it (affinity)',
   capacity: 'by configured capacity, since nothing is known of health and load yet',
   nothing: 'nothing was allotted for the service',
   stale: 'by the last shares, since no newer allotment came',

@@ -208,6 +208,7 @@ export class View implements AgentView {
         hosts: service.hosts.length,
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
         ...readyOf(shares.get(service.name)),
+        affinity: affinityOf(service, worker.serviceSessions[this.#directory.services[i].index] ?? 0),
         flows: worker.serviceFlows[this.#directory.services[i].index] ?? 0,
         connections: forwards ? (worker.serviceConnections[this.#directory.services[i].index] ?? 0) : null,
         rates: this.#traffic.ofService(service.name),
@@ -322,3 +323,8 @@ const unknown = (what: string, name: string | undefined, known: readonly { name:
     'SHUNT_ERR_USAGE',
     `there is no ${what} ${name}; there are: ${known.map(entry => entry.name).join(', ')}`,
   )
+
+const affinityOf = ({ affinity }: NodeConfig['services'][number], sessions: number): VipStatus['affinity'] =>
+  affinity === undefined
+    ? null
+    : { prefix: affinity.prefix, prefix6: affinity.prefix6, timeoutMs: affinity.timeout, sessions }

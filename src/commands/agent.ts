@@ -14,7 +14,7 @@ it was before. See shunt-node.yaml(5).
 An agent that is killed, that fails, or that gets SIGUSR2 (systemctl restart sends that) leaves the
 kernel at work: known connections go on, by XDP without any limit of time, by nftables until their
 routes' lease ends (timeouts.routeLease); new ones wait for the next agent, or go on for timeouts.unattended
-where XDP chooses by itself (IPv4, forwarder and classifier on one node). The next agent goes on with all
+where XDP chooses by itself (forwarder and classifier on one node). The next agent goes on with all
 flows, mappings and the kernel's counters, also if it is of another version. --flush removes what an agent left,
 for a node that is to have none any more.`
   static override examples = [

@@ -8,7 +8,7 @@ export default class Vips extends NounCommand<VipsData> {
   static override summary = 'Show the virtual IPs and their services.'
   static override description =
     `LIVE counts the hosts whose agents are alive, READY those that this node may give new connections now; a node that is no load balancing unit
-does not know the latter. FLOWS, without those that are closing, and CONNECTIONS, since its agent started, are those through the node that is
+does not know the latter. CLIENTS are those that keep their host (affinity), as far as the node that is asked knows; - where every connection goes by itself. FLOWS, without those that are closing, and CONNECTIONS, since its agent started, are those through the node that is
 asked; a node that is no forwarder knows no CONNECTIONS. PKT/S, BYTE/S (of IP packets) and CONN/S (new connections) are what came to that node for the service over the last 5 seconds; with nftables, packets that the
 kernel had merged count once, and hosts tell none. When only failing, or only overloaded, hosts are left of a service, they are used all the same, and a line below the
 table says so. The exit code is 3 when no host of a service is alive or ready, or only failing ones are.`
@@ -41,6 +41,7 @@ table says so. The exit code is 3 when no host of a service is alive or ready, o
         { head: 'HOSTS', cell: v => v.hosts, right: true },
         { head: 'LIVE', cell: v => v.live, right: true },
         { head: 'READY', cell: v => v.ready, right: true },
+        { head: 'CLIENTS', cell: v => v.affinity?.sessions ?? null, right: true },
         { head: 'FLOWS', cell: v => v.flows, right: true },
         { head: 'CONNECTIONS', cell: v => v.connections, right: true },
         ...rateColumns<VipsData['vips'][number]>(),

@@ -68,6 +68,7 @@ const checksOf = (service: Service): Map<string, string> => {
   const values = valuesOf({
     health: service.health ?? health.parse({}),
     choice: service.choice ?? choice.parse({}),
+    affinity: service.affinity ?? {},
     sessions: { copies: service.sessions?.copies ?? DEFAULT_COPIES[service.protocol] },
   })
   return values.set('slowStart', String(slowStartOf(service))).set('whenFailing', whenFailingOf(service))

@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { addressPort } from '../address-port.ts'
 import { ShuntError } from '../errors.ts'
 import { addressFault } from './address-fault.ts'
+import { affinity } from './affinity.ts'
 import { leaseProblems, type Problem, unique } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
 import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name, sessions } from './fields.ts'
@@ -43,6 +44,7 @@ const service = z.strictObject({
   ...endpoint,
   pool: name('Pool whose hosts run the application.'),
   sessions,
+  affinity,
   endpoint: ownEndpoint,
   ...serviceHealth,
 })

@@ -4,8 +4,10 @@
  * of the TypeScript types, of the published JSON Schema (schema/node.schema.json) and of shunt-node.yaml(5); descriptions
  * end up in all of them. All times are milliseconds. Rules that span several places are in checks.ts.
  */
+
 import { z } from 'zod'
 import { DEFAULT_CONTROL_SOCKET } from '../control/defaults.ts'
+import { affinity } from './affinity.ts'
 import {
   capacity,
   delivery,
@@ -134,6 +136,7 @@ const service = z.strictObject({
   hosts: z.array(serviceHost).min(1).max(MAX_HOSTS).describe('Hosts that run the application.'),
   delivery,
   sessions,
+  affinity,
   endpoint: ownEndpoint,
   ...serviceHealth,
 })
@@ -163,6 +166,11 @@ const limits = z
       65_536,
       'Packets held at a host while it asks for a mapping; more are dropped.',
     ).default(4_096),
+    affinity: whole(
+      16,
+      4_194_304,
+      'Sessions of clients (affinity) that a forwarder or classifier keeps, about 100 bytes each; first those of half-open connections are evicted, then the least recently used.',
+    ).default(65_536),
     atoms: whole(
       16,
       4_194_304,

@@ -47,7 +47,7 @@ export const trace = describes<TraceData>()(
       .describe("The agent's flow."),
     choice: z
       .object({
-        by: z.enum(['capacity', 'nothing', 'stale', 'hash', 'percentages', 'tokens']),
+        by: z.enum(['affinity', 'capacity', 'nothing', 'stale', 'hash', 'percentages', 'tokens']),
         host: text.nullable(),
         candidates: z.array(
           z.object({

@@ -122,6 +122,15 @@ const vips = describes<VipsData>()(
           .enum(['failing', 'overload'])
           .nullable()
           .describe('Why hosts that are not well are used all the same: no other is left.'),
+        affinity: z
+          .object({
+            prefix: z.int().min(1).max(32),
+            prefix6: z.int().min(1).max(128),
+            timeoutMs: count,
+            sessions: count.describe('Clients whose host this node knows.'),
+          })
+          .nullable()
+          .describe('Clients keep their hosts, known by so many bits of their addresses; null: they do not.'),
         flows: count,
         connections: count
           .nullable()

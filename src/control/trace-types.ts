@@ -52,7 +52,7 @@ export interface TraceCandidate {
 
 /** What a first packet of the flow would get at this node. */
 export interface TraceChoice {
-  by: 'capacity' | 'nothing' | 'stale' | 'hash' | 'percentages' | 'tokens'
+  by: 'affinity' | 'capacity' | 'nothing' | 'stale' | 'hash' | 'percentages' | 'tokens'
   host: string | null
   candidates: TraceCandidate[]
 }

@@ -130,6 +130,8 @@ export interface VipStatus {
   ready: number | null
   /** Why hosts that are not well are used all the same: no other is left. `null`: they are not. */
   fallback: 'failing' | 'overload' | null
+  /** Clients keep their hosts, for so long (ms) after their last use of a connection; how many sessions this node knows. `null`: they do not. */
+  affinity: { prefix: number; prefix6: number; timeoutMs: number; sessions: number } | null
   flows: number
   /** Since its agent started; `null` where the node is no forwarder. */
   connections: number | null

@@ -97,6 +97,7 @@ export class Copies {
       } else if (where === PLACE.copy) this.#count(put)
     }
     if (taken && !sameOrigin(atom.owner, settings.self)) port.claimed(atom)
+    port.learnt?.(atom)
   }
 
   forget(from: Member, key: Uint32Array, generation: number): void {

@@ -28,25 +28,26 @@ const BIG = 10 * 1024 * 1024
 /** A full segment of IPv6 carries 1428 bytes with the time stamp option. */
 const SEGMENTS = Math.floor(BIG / 1428)
 
-/** Echoes each datagram behind its own name and the client's address; bound to the VIP, so that it answers from there. */
+/** Echoes each datagram behind its own name and the client's address; bound to the VIP, so that it answers from there. argv: name, VIP. */
 const UDP_SERVER = `
 import socket, sys
-s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-s.bind(('${VIP6}', ${UDP_PORT}))
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[2] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[2], ${UDP_PORT}))
 print('ready', flush=True)
 while True:
     data, peer = s.recvfrom(65535)
     s.sendto(sys.argv[1].encode() + b' ' + peer[0].encode() + b' ' + data, peer)
 `
 
-/** argv: sockets, datagrams a socket, bytes each. A line a socket: answers, hosts, addresses that they saw. */
+/** argv: VIP, sockets, datagrams a socket, bytes each. A line a socket: answers, hosts, addresses that they saw. */
 const UDP_CLIENT = `
 import socket, sys
-sockets, count, size = map(int, sys.argv[1:])
+vip = sys.argv[1]
+sockets, count, size = map(int, sys.argv[2:])
 for i in range(sockets):
-    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    s = socket.socket(socket.AF_INET6 if ':' in vip else socket.AF_INET, socket.SOCK_DGRAM)
     s.settimeout(5)
-    s.connect(('${VIP6}', ${UDP_PORT}))
+    s.connect((vip, ${UDP_PORT}))
     good, hosts, seen = 0, set(), set()
     for j in range(count):
         body = (b'%d-%d-' % (i, j)).ljust(size, b'x')
@@ -91,8 +92,8 @@ const python = async (lab: Lab, place: string, program: string, ...argv: (string
 }
 
 const startUdp = async (lab: Lab): Promise<void> => {
-  for (const host of lab.hosts) {
-    const server = lab.spawn(host.name, ['python3', '-c', UDP_SERVER, host.name])
+  for (const [host, vip] of lab.hosts.flatMap(host => [[host, VIP6] as const, [host, VIP] as const])) {
+    const server = lab.spawn(host.name, ['python3', '-c', UDP_SERVER, host.name, vip])
     await new Promise<void>((resolve, reject) => {
       server.stdout!.once('data', () => resolve())
       server.once('exit', code => reject(new Error(`the server of ${host.name} ended with ${code}`)))
@@ -100,7 +101,8 @@ const startUdp = async (lab: Lab): Promise<void> => {
   }
   await until('the application to be known', async () => {
     const { vips } = await lab.api<{ vips: { service: string; ready: number }[] }>('f1', '/v1/vips')
-    return vips.find(({ service }) => service === 'echo6')?.ready === lab.hosts.length ? true : undefined
+    const echoes = vips.filter(({ service }) => service.startsWith('echo'))
+    return echoes.every(({ ready }) => ready === lab.hosts.length) ? true : undefined
   })
 }
 
@@ -142,20 +144,25 @@ const carries = async (lab: Lab): Promise<void> => {
 }
 
 const udp = async (lab: Lab): Promise<void> => {
-  const flows = (await python(lab, 'client1', UDP_CLIENT, 60, 5, 100)).map(line => line.split(' '))
+  const flows = (await python(lab, 'client1', UDP_CLIENT, VIP6, 60, 5, 100)).map(line => line.split(' '))
   assert.is(flows.length, 60)
   assert.ok(flows.every(([good, hosts]) => good === '5' && names(lab.hosts).includes(hosts!)))
   assert.equal([...new Set(flows.map(([, , seen]) => seen))], [CLIENT6])
   assert.is(new Set(flows.map(([, hosts]) => hosts)).size, 2, 'all hosts are used')
   const before = await counters(lab)
-  const [busy] = await python(lab, 'client1', UDP_CLIENT, 1, 700, 1400)
+  const [busy] = await python(lab, 'client1', UDP_CLIENT, VIP6, 1, 700, 1400)
   assert.match(busy!, /^700 h[12] /)
   const after = await counters(lab)
   assert.ok(grown(before, after, 'forwarder_slow_packets') < 100)
   assert.ok(grown(before, after, 'kernel_route_hit', names(lab.forwarders)) > 600)
-  // 1452 bytes of payload fill the MTU: the mapping travels alone, the datagram waits until it is acknowledged.
-  const full = await python(lab, 'client1', UDP_CLIENT, 10, 3, 1452 - `h1 ${CLIENT6} `.length)
-  assert.ok(full.every(line => line.startsWith('3 ')))
+  // Payloads that fill the MTU: the mapping travels alone, the datagram waits until it is acknowledged.
+  for (const [vip, bytes] of [
+    [VIP6, 1452 - `h1 ${CLIENT6} `.length],
+    [VIP, 1472 - 'h1 10.20.0.11 '.length],
+  ] as const) {
+    const full = await python(lab, 'client1', UDP_CLIENT, vip, 10, 3, bytes)
+    assert.equal(new Set(full.map(line => line.split(' ')[0])), new Set(['3']), vip)
+  }
   await until(
     'flows that carry nothing to end',
     async () => {
@@ -222,6 +229,7 @@ for (const dataplane of ['nftables', 'xdp'] as const satisfies readonly LabDatap
           { name: 'web', vip: VIP, port: 80, protocol: 'tcp' },
           { name: 'web6', vip: VIP6, port: 80, protocol: 'tcp' },
           { name: 'echo6', vip: VIP6, port: UDP_PORT, protocol: 'udp' },
+          { name: 'echo', vip: VIP, port: UDP_PORT, protocol: 'udp' },
         ],
         configure: config => {
           config.timeouts = { udpIdle: 2_000, routeLease: 1_000, linger: 500, drain: 200 }

@@ -46,6 +46,7 @@ export interface Unit {
   readonly side: DamSide
   readonly resolved: { flow: string; host: number; how: number }[]
   readonly claimed: string[]
+  readonly clients: { key: string; host: number }[]
   toldAll: number
   readonly stateDir: string
 }
@@ -55,6 +56,8 @@ export interface UnitOptions {
   version?: number
   copies?: Copies
   capacity?: number
+  /** Clients keep their hosts. */
+  affinity?: boolean
 }
 
 export class DamCluster {
@@ -69,7 +72,7 @@ export class DamCluster {
     const stateDir = join(this.#dir, name)
     const course = this.course(name, options)
     const unit: Unit = {
-      ...{ resolved: [], claimed: [], toldAll: 0, stateDir },
+      ...{ resolved: [], claimed: [], clients: [], toldAll: 0, stateDir },
       side: new DamSide(course, {
         links: this.links.of(name, roles, version),
         worker: {
@@ -81,6 +84,10 @@ export class DamCluster {
                 how: words[at + 11],
               })
           },
+          clients: words => {
+            for (let at = 0; at < words.length; at += RESOLVED_WORDS)
+              unit.clients.push({ key: words.slice(at, at + 10).join(), host: words[at + 10]! })
+          },
           claimed: words => {
             for (let at = 0; at < words.length; at += RESOLVED_WORDS)
               unit.claimed.push(words.slice(at, at + 10).join())
@@ -88,7 +95,7 @@ export class DamCluster {
           tellAllFlows: () => unit.toldAll++,
         },
         log: pino({ level: 'silent' }),
-        owners: { ask: (service, keys) => this.owners!.ask(service, keys) },
+        owners: { ask: async (service, keys) => (await this.owners?.ask(service, keys)) ?? [] },
         isDead: peer => this.dead.has(peer),
         directory: () => buildDirectory(course.config),
       }),
@@ -101,7 +108,7 @@ export class DamCluster {
 
   course(
     name: string,
-    { roles = ['forwarder', 'classifier'], copies, capacity = 4096 }: UnitOptions,
+    { roles = ['forwarder', 'classifier'], copies, capacity = 4096, affinity }: UnitOptions,
   ): Course {
     const peers = Object.entries(HOSTS).map(([host, address]) => ({
       ...{ name: host, id: host, roles: ['host'] as Role[], address },
@@ -110,6 +117,7 @@ export class DamCluster {
       ...{ name: 'web', vip: VIP, port: 80, protocol: 'tcp' as const },
       hosts: Object.keys(HOSTS).map(host => ({ name: host, capacity: 50 })),
       ...(copies === undefined ? {} : { sessions: { copies } }),
+      ...(affinity ? { affinity: { by: 'client-address', prefix: 32, prefix6: 64, timeout: 600_000 } } : {}),
     }
     const config = {
       node: { name, stateDir: join(this.#dir, name) },

@@ -98,6 +98,7 @@ export const VIPS: VipsData = {
       live: 1,
       ready: 1,
       fallback: null,
+      affinity: { prefix: 32, prefix6: 64, timeoutMs: 600_000, sessions: 7 },
       flows: 12,
       connections: 340,
       rates: { packets: 1234.5, bytes: 1_234_567, connections: 12.5 },

@@ -60,7 +60,7 @@ const TIMEOUTS = {
   unattended: 30_000,
   drain: 0,
 }
-const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64, atoms: 256 }
+const LIMITS = { flows: 256, embryonicFlows: 64, mappings: 256, heldPackets: 64, affinity: 64, atoms: 256 }
 const VIP = 0x0a630001
 export const WEB: Service = { name: 'web', vip: VIP, port: 80 }
 const ip = (a: number, b: number, c: number, d: number): number =>

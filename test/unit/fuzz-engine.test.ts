@@ -17,7 +17,7 @@ import { SimNode } from '../support/sim-node.ts'
 const it = suite('engine under hostile input')
 
 const SECRET = new Uint8Array(32).fill(7)
-const LIMITS = { flows: 24, embryonicFlows: 12, mappings: 8, heldPackets: 48, atoms: 16 }
+const LIMITS = { flows: 24, embryonicFlows: 12, mappings: 8, heldPackets: 48, affinity: 1_024, atoms: 16 }
 const EPOCH = 1001
 const HOSTS = ['10.10.0.71', '10.10.0.72', '10.10.0.73']
 const FORWARDERS = ['10.10.0.11', '10.10.0.12']

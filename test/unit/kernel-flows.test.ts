@@ -8,6 +8,7 @@ import { HeldPackets } from '../../src/agent/dataplane/held.ts'
 import { IdentifierAllocator } from '../../src/agent/dataplane/identifiers.ts'
 import type { KernelFlow } from '../../src/agent/dataplane/kernel-flows.ts'
 import { createMappingHeader } from '../../src/agent/dataplane/mapping-header.ts'
+import type { PacketRef } from '../../src/agent/dataplane/packet-ref.ts'
 import { directory, noResolution, tcp, VIP, words } from '../support/cores.ts'
 
 const it = suite("the kernel's flows in the agent's tables")
@@ -23,12 +24,13 @@ const world = (capacity = 100) => {
   const identifiers = new IdentifierAllocator({ capacity: 1000, quarantineMs: 5000, k0: 1, k1: 2 })
   const flows = new FlowTable(capacity, 4, 1, 2)
   const done: string[] = []
+  const held = new HeldPackets(4)
   let kernels: (KernelFlow & { isRoute: boolean }) | null = null
   let promotedMeanwhile = false
   const core = new ForwarderCore({
     flows,
     identifiers,
-    held: new HeldPackets(4),
+    held,
     resolution: noResolution(),
     directory: index,
     allotment: new HealthAllotment(index, 1, 2),
@@ -47,8 +49,8 @@ const world = (capacity = 100) => {
       unplumbAll: slots => done.push(`unplumb ${slots.length}`),
       ended: () => {},
       drop: reason => done.push(`drop ${reason}`),
-      embryo: () => {
-        done.push('embryo')
+      embryo: slot => {
+        done.push(held.has(slot) ? 'embryo held' : 'embryo')
         return true
       },
       unembryo: () => {
@@ -236,6 +238,33 @@ it('what the agent opens is shown to the kernel; half-open flows of a host that 
   kernel.withdrawEmbryonic()
   assert.equal(took(), ['unembryo'])
   assert.not(flows.has(slot, FLOW_FLAG.KERNEL))
+})
+
+it('while packets of a flow wait here, the kernel leaves all of it to the agent', () => {
+  const { core, kernel, flows, index, took } = world()
+  const big = (): PacketRef => tcp(ACK, { payload: new Uint8Array(1450) })
+  const acknowledge = (slot: number): void => {
+    const header = createMappingHeader()
+    Object.assign(header, { epoch: 1, sequence: 9, identifier: flows.identifier[slot] })
+    core.acknowledged(header, index.host(flows.host[slot])!.ipv4, 1)
+  }
+  core.packet(big(), 0)
+  assert.equal(took(), ['embryo', 'embryo held', 'datagram'])
+  const slot = flows.table.oldest(LIST.EMBRYONIC)
+  core.packet(tcp(ACK), 0)
+  assert.equal(took(), [], 'it waits behind the other one')
+  const { keys } = flows.table
+  const told = { host: flows.host[slot]!, identifier: flows.identifier[slot]!, mapped: true }
+  kernel.mapped(keys.slice(slot * 10, slot * 10 + 10), told, 9, 0)
+  assert.equal(took(), ['embryo held'], 'an acknowledgement that the kernel took before')
+  acknowledge(slot)
+  assert.equal(took(), ['embryo held', 'tunnel', 'tunnel', 'embryo'])
+  const given = world()
+  given.core.packet(big(), 0)
+  for (let now = 0; now < 9_000; now += 20) given.core.tick(now, 0)
+  const all = given.took()
+  assert.is(all.at(-1), 'embryo', 'nobody answers')
+  assert.ok(all.at(-2)!.startsWith('drop'))
 })
 
 it('a UDP flow that goes on keeps host and identifier when the kernel, which has lost its route, opens it anew', () => {

@@ -20,10 +20,10 @@ export interface Candidate {
 
 export interface Explanation {
   /**
-   * `capacity`: nothing is known of health and load yet; `nothing`: nothing was allotted; `stale`: no allotment is valid, so its shares go
+   * `affinity`: the client has a session there; `capacity`: nothing is known of health and load yet; `nothing`: nothing was allotted; `stale`: no allotment is valid, so its shares go
    * on by hash; else the scheme of the service.
    */
-  readonly by: 'capacity' | 'nothing' | 'stale' | 'hash' | 'percentages' | 'tokens'
+  readonly by: 'affinity' | 'capacity' | 'nothing' | 'stale' | 'hash' | 'percentages' | 'tokens'
   /** Index of a host; 0: none may take it. */
   readonly chosen: number
   readonly candidates: readonly Candidate[]

@@ -22,6 +22,8 @@ interface Held {
   readonly members: Uint8Array
   /** By host index; 0: the host has no row. */
   readonly states: Uint8Array
+  /** By host index: 1 for hosts at the service's threshold of load. */
+  readonly full: Uint8Array
   /** By host index: where a flow of unknown origin may be. */
   readonly weights: Map<number, number>
   askedAtMs: number
@@ -80,10 +82,14 @@ export class HealthAllotment implements Allotment, Readiness {
       usable: host => members[host] === 1 && this.#isUsable(host),
       members,
       states: new Uint8Array(HOST_INDEXES),
+      full: new Uint8Array(HOST_INDEXES),
       weights: new Map(states.map(({ host, weight }) => [host, weight])),
       askedAtMs: Number.NEGATIVE_INFINITY,
     }
-    for (const { host, state } of states) held.states[host] = STATE[state]
+    for (const { host, state, full } of states) {
+      held.states[host] = STATE[state]
+      held.full[host] = full === true ? 1 : 0
+    }
     this.#setMembers(index, members)
     this.#services.set(index, held)
     this.#wanted.delete(index)
@@ -114,8 +120,9 @@ export class HealthAllotment implements Allotment, Readiness {
       if (this.#directory.host(host) !== undefined) continue
       this.#leases[host] = 0
       // Its index may come to mean another host.
-      for (const { states, weights } of this.#services.values()) {
+      for (const { states, weights, full } of this.#services.values()) {
         states[host] = 0
+        full[host] = 0
         weights.delete(host)
       }
     }
@@ -235,6 +242,11 @@ export class HealthAllotment implements Allotment, Readiness {
 
   isInactive(service: number, host: number): boolean {
     return this.#inactive > 0 && this.#services.get(service)?.states[host] === STATE.inactive
+  }
+
+  /** The host's load is at the threshold that the service set for its clients (R-C7). */
+  isFull(service: number, host: number): boolean {
+    return this.#services.get(service)?.full[host] === 1
   }
 
   /** Asks for allotments before they end. */

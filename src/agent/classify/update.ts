@@ -13,6 +13,8 @@ export interface ServiceAllotment {
     readonly host: number
     readonly state: DirectiveState
     readonly weight: number
+    /** Left out: it is not. */
+    readonly full?: true
   }[]
 }
 
@@ -68,9 +70,9 @@ export const allotmentUpdate = (
       leases.set(host, leaseUntilMs)
       return [{ host, weight, tokens }]
     })
-    const states = given.states.flatMap(({ host: name, state, weight }) => {
+    const states = given.states.flatMap(({ host: name, state, weight, full }) => {
       const host = memberOf(name)
-      return host === undefined ? [] : [{ host, state, weight }]
+      return host === undefined ? [] : [{ host, state, weight, ...(full === true ? { full } : {}) }]
     })
     services.push({
       index: service.index,

@@ -6,7 +6,7 @@ import type { NodeConfig } from '../../config/schema.ts'
 import type { AtomQuery, AtomsData, LimitStatus } from '../../control/types.ts'
 import { BUCKETS_A_STEP, Dam } from '../../dam/dam.ts'
 import { sameOrigin } from '../../dam/order.ts'
-import { ATOM_KIND, type Atom, type DamMessage, type Member } from '../../dam/types.ts'
+import { ATOM_KIND, type Atom, type DamMessage, FULL, type Member } from '../../dam/types.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
 import type { Course } from '../cluster/course.ts'
 import type { Directory } from '../dataplane/directory.ts'
@@ -15,6 +15,7 @@ import { ATOM_OP, ATOM_WORDS, RESOLVED } from '../dataplane/messages.ts'
 import { nextIncarnation } from '../epoch.ts'
 import { AtomCounts } from './atom-counts.ts'
 import { atomsView } from './atoms-view.ts'
+import { ClientSessions } from './client-sessions.ts'
 import { DamLinks, hasAtomRole } from './dam-links.ts'
 import { Due } from './due.ts'
 import { memberHash } from './member-book.ts'
@@ -52,6 +53,7 @@ const LEAVE_AGAIN_MS = 1_000
 export interface DamWorker {
   resolved(words: Uint32Array<ArrayBuffer>): void
   claimed(words: Uint32Array<ArrayBuffer>): void
+  clients(words: Uint32Array<ArrayBuffer>): void
   tellAllFlows(): void
 }
 
@@ -77,6 +79,7 @@ export class DamSide {
   readonly #stepDue = new Due(() => this.#step())
   readonly #checkDue = new Due(() => this.#checkOwners())
   readonly #claimed: Uint32Array[] = []
+  readonly #clients: ClientSessions
   #config: NodeConfig
   #atomsKey: readonly [number, number]
   #policy: DamPolicy
@@ -93,6 +96,7 @@ export class DamSide {
     this.#config = course.config
     this.#atomsKey = course.atomsKey
     this.#policy = new DamPolicy(course.config, parts.directory())
+    this.#clients = new ClientSessions(words => parts.worker.clients(words))
     this.#links = new DamLinks(parts.links, parts.log, {
       members: members => {
         this.#dam?.members(members)
@@ -163,13 +167,25 @@ export class DamSide {
     if (this.#dam === null) return
     for (let at = 0; at + ATOM_WORDS <= words.length; at += ATOM_WORDS) {
       const service = this.#policy.serviceAt(words[at + FLOW_KEY_WORDS + 2])
-      if (this.#policy.copies(service) === null) continue
-      const key = keyOf(words.subarray(at, at + FLOW_KEY_WORDS), ATOM_KIND.flow)
       const host = words[at + FLOW_KEY_WORDS]
       const op = words[at + FLOW_KEY_WORDS + 1]
+      const said = words.subarray(at, at + FLOW_KEY_WORDS)
+      if (kindOf(said) === ATOM_KIND.clientAddress) {
+        this.#client(said, host, op)
+        continue
+      }
+      if (this.#policy.copies(service) === null) continue
+      const key = keyOf(said, ATOM_KIND.flow)
       if (op === ATOM_OP.end) this.#end(key)
       else this.#inUse(key, host, op === ATOM_OP.put)
     }
+  }
+
+  /** The worker says so only now and then, so that all hear that the session goes on; another member's is this one's by that. */
+  #client(key: Uint32Array, host: number, op: number): void {
+    if (op !== ATOM_OP.end) this.#put(key, host)
+    // Another member may have seen more of the client.
+    else if (this.#own(key) !== null) this.#end(key)
   }
 
   /** Some ends were not told: those atoms stay until they are idle. */
@@ -222,6 +238,7 @@ export class DamSide {
     const parts = {
       ...this.counters,
       ...this.#links.counted(),
+      ...this.#clients.counters,
       refused_atoms: dam?.refusedAtoms ?? 0,
       refused_room: dam?.refusedRoom ?? 0,
       refused_queries: dam?.refusedQueries ?? 0,
@@ -280,6 +297,9 @@ export class DamSide {
         send: (member, message) => this.#links.send(member, message),
         reaches: member => this.#links.linked.has(member),
         claimed: atom => this.#claim(atom),
+        learnt: atom => {
+          if (this.#clients.learnt(atom)) this.#flushDue.within(FLUSH_MS)
+        },
       },
     )
     this.#leaving = false
@@ -329,7 +349,10 @@ export class DamSide {
 
   /** Null: no atoms. */
   #level(key: Uint32Array): number | null {
-    return this.#policy.copies(this.#policy.serviceOf(key))
+    const service = this.#policy.serviceOf(key)
+    if (kindOf(key) !== ATOM_KIND.clientAddress) return this.#policy.copies(service)
+    // Wherever the client's next connection comes by, its host is known.
+    return service?.affinity === undefined ? null : FULL
   }
 
   #put(key: Uint32Array, host: number): void {
@@ -357,8 +380,10 @@ export class DamSide {
 
   /** Longer than the packet path keeps a flow without packets: it has ended, or goes another way. */
   #idle(most: number): Uint32Array[] {
-    const { tcpIdle, udpIdle } = this.#config.timeouts
-    return this.#dam?.idle(performance.now() - 2 * Math.max(tcpIdle, udpIdle), most) ?? []
+    const { timeouts, services } = this.#config
+    const sessions = services.map(({ affinity }) => affinity?.timeout ?? 0)
+    const longestMs = Math.max(timeouts.tcpIdle, timeouts.udpIdle, ...sessions)
+    return this.#dam?.idle(performance.now() - 2 * longestMs, most) ?? []
   }
 
   #claim({ key, zombie }: Atom): void {
@@ -376,6 +401,7 @@ export class DamSide {
   #flush(): void {
     this.#dam?.flush(performance.now())
     this.#links.pump()
+    this.#clients.flush()
     if (this.#claimed.length === 0) return
     const records = this.#claimed.splice(0).map(key => {
       const host = this.#dam?.local(key)?.host ?? 0

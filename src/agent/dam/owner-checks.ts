@@ -52,7 +52,7 @@ export class OwnerChecks {
       const idle = this.#ports.idle(MOST_KEYS - unsure.length)
       const known = new Set(unsure)
       await Promise.all(
-        [...this.#byService([...unsure, ...idle])].map(async ([service, keys]) => {
+        [...this.#byService([...unsure, ...idle], known)].map(async ([service, keys]) => {
           const answers = await owners.ask(service, keys.map(flowOf)).catch(() => [])
           keys.forEach((key, i) => {
             this.#answered(key, known.has(key), answers[i] ?? { host: null, certain: false })
@@ -64,14 +64,14 @@ export class OwnerChecks {
     }
   }
 
-  #byService(keys: readonly Uint32Array[]): Map<string, Uint32Array[]> {
+  #byService(keys: readonly Uint32Array[], unsure: ReadonlySet<Uint32Array>): Map<string, Uint32Array[]> {
     const found = new Map<string, Uint32Array[]>()
     for (const key of keys) {
       if (this.#ports.own(key) === null) continue
       const service = kindOf(key) === ATOM_KIND.flow ? this.#ports.policy().serviceOf(key) : undefined
       if (service === undefined) {
-        // Hosts hold no sockets of other kinds, and of no service's that is gone.
-        if (kindOf(key) === ATOM_KIND.flow) this.#ports.end(key)
+        // Hosts hold no sockets of other kinds, and of no service's that is gone: what is idle has ended.
+        if (kindOf(key) === ATOM_KIND.flow || !unsure.has(key)) this.#ports.end(key)
         else this.#ports.touch(key)
         continue
       }

@@ -161,6 +161,11 @@ export class Dataplane {
     this.send({ type: 'claimed', words }, [words.buffer])
   }
 
+  /** Sessions of clients that other units have: records of RESOLVED_WORDS, which are given away. */
+  clients(words: Uint32Array<ArrayBuffer>): void {
+    this.send({ type: 'clients', words }, [words.buffer])
+  }
+
   /** All routes again, as `atoms`, some at a time. */
   tellAllFlows(): void {
     this.send({ type: 'flows-all' })

@@ -1,4 +1,5 @@
 import type { Delivery } from '../../config/fields.ts'
+import type { ClientPrefix } from '../classify/client-key.ts'
 import { AddressMap } from './address-map.ts'
 import { KEY_PORTS, KEY_PROTOCOL, KEY_VIP } from './flow-key.ts'
 import type { IndexBook } from './index-book.ts'
@@ -55,6 +56,8 @@ export interface ServiceEntry {
   readonly hosts: readonly { readonly index: number; readonly capacity: number }[]
   /** How its packets go to hosts (R-A4); left out: `tunnel`. */
   readonly delivery?: Delivery
+  /** By which part of its address a client keeps its host, and for how long (R-C2); left out: connections go each by itself. */
+  readonly affinity?: ClientPrefix & { readonly timeoutMs: number }
   /** Copies of each route that other load balancing units keep (R-C5): 0..14, 15 for all of them; null, or left out: routes are no atoms. */
   readonly copies?: number | null
 }

@@ -1,3 +1,4 @@
+import { Affinity } from '../classify/affinity.ts'
 import { ClassifierCore } from '../classify/classifier-core.ts'
 import { HealthAllotment } from '../classify/health-allotment.ts'
 import type { AllotmentUpdate } from '../classify/update.ts'
@@ -47,6 +48,8 @@ export class Engine {
   readonly heldByForwarder: HeldPackets
   heldByHost: HeldPackets
   readonly drops: DropCounters
+  /** What chooses: sessions of clients, then what is allotted. */
+  readonly affinity: Affinity
   readonly allotment: HealthAllotment
   /** Routes for forwarders elsewhere, by their address. */
   readonly plumbs = new Map<number, RouteBatch>()
@@ -73,6 +76,10 @@ export class Engine {
     this.heldByForwarder = new HeldPackets(plan.limits.heldPackets)
     this.heldByHost = new HeldPackets(plan.limits.heldPackets)
     this.allotment = new HealthAllotment(this.directory, plan.choiceKey[0], plan.choiceKey[1])
+    this.affinity = new Affinity({
+      ...{ directory: this.directory, choice: this.allotment, capacity: plan.limits.affinity },
+      ...{ k0: plan.tableKey[0], k1: plan.tableKey[1] },
+    })
     this.icmp = new IcmpSide(this.drops)
     this.#gainRoles()
     this.#receiveDatagrams()
@@ -90,6 +97,7 @@ export class Engine {
     this.#parts.datagrams.setKeys(plan.keys, plan.forwarder?.tunnelIpv4 ?? 0)
     this.directory.replace(plan.directory)
     this.allotment.reconfigured()
+    this.affinity.reconfigured()
     this.#loseRoles(before, nowMs)
     this.#assignSettings()
     this.forwarder?.reconfigured(before.timeouts.routeLease, nowMs)
@@ -170,7 +178,7 @@ export class Engine {
     const { limits, timeouts, tableKey } = this.plan
     return new ClassifierCore({
       directory: this.directory,
-      allotment: this.allotment,
+      allotment: this.affinity,
       ports: {
         datagram: (header, to, packet) => datagrams.send(header, this.#tunnelOf(to), to, packet, nowS()),
         plumb: (forwarder, key, host) => this.#plumbBatch(forwarder).add(key, 0, host),
@@ -190,7 +198,7 @@ export class Engine {
       own,
       {
         directory: this.directory,
-        allotment: this.allotment,
+        affinity: this.affinity,
         held: this.heldByForwarder,
         identifiers: this.identifiers,
         epoch: this.#epochAfterLast(own.epoch),
@@ -274,6 +282,7 @@ export class Engine {
   turn(nowMs: number): void {
     this.#nowMs = nowMs
     this.allotment.turn(nowMs)
+    this.affinity.turn(nowMs)
   }
 
   stoodStill(): void {
@@ -363,6 +372,7 @@ export class Engine {
     this.host?.tick(nowMs)
     this.classifier?.tick(nowMs)
     this.allotment.tick()
+    this.affinity.tick()
     if (this.forwarder === null && this.identifiers !== null) this.#rest(this.identifiers, nowMs)
   }
 

@@ -1,6 +1,8 @@
+import type { Affinity } from '../classify/affinity.ts'
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { FlowAtoms } from './flow-atoms.ts'
+import { FlowClients } from './flow-clients.ts'
 import { FLOW_FLAG, type FlowTable, LIST, ORIGIN } from './flows.ts'
 import type { ForwarderCounters, ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
 import type { HeldPackets } from './held.ts'
@@ -18,6 +20,8 @@ export interface FlowLifeParts {
   readonly directory: DirectoryIndex
   readonly ports: ForwarderPorts
   readonly settings: ForwarderSettings
+  /** Whose sessions connections keep alive; left out: nobody's. */
+  readonly affinity?: Affinity
 }
 
 /**
@@ -28,6 +32,7 @@ export interface FlowLifeParts {
 export class FlowLife {
   readonly tally = new Tally()
   readonly atoms: FlowAtoms
+  readonly clients: FlowClients | null
   readonly flows: FlowTable
   readonly counters: ForwarderCounters
   readonly #identifiers: IdentifierAllocator
@@ -47,6 +52,8 @@ export class FlowLife {
     this.#ports = parts.ports
     this.#settings = parts.settings
     this.atoms = new FlowAtoms(parts)
+    const { flows, directory, affinity } = parts
+    this.clients = affinity === undefined ? null : new FlowClients({ flows, directory, affinity })
   }
 
   /** Moves a flow between lists on what its packet says; every packet that passes is a sign of life. */
@@ -56,7 +63,7 @@ export class FlowLife {
     const isOpen = this.#isOpen(slot)
     if (wasOpen === isOpen) return
     this.tally.open(this.flows.host[slot], this.flows.service[slot], isOpen ? 1 : -1)
-    if (isOpen) this.atoms.established(slot)
+    if (isOpen) this.#established(slot)
   }
 
   /** Whether it counts as a flow of its host: until an end of it closes. */
@@ -125,6 +132,11 @@ export class FlowLife {
     return this.flows.plumbedUntilMs[slot] > nowMs ? LIST.CLOSING_PLUMBED : LIST.CLOSING
   }
 
+  #established(slot: number): void {
+    this.atoms.established(slot)
+    this.clients?.established(slot)
+  }
+
   /** The flow is more than a first packet: `list` is that of young ones. */
   promoted(slot: number, list: number, nowMs: number): void {
     const { flows } = this
@@ -136,7 +148,7 @@ export class FlowLife {
     }
     this.counters.promotedFlows++
     flows.table.move(slot, list, nowMs)
-    this.atoms.established(slot)
+    this.#established(slot)
   }
 
   /** Another embryonic flow is about to come. */
@@ -156,6 +168,12 @@ export class FlowLife {
     flows.identifier[slot] = identifier
     flows.firstSequence[slot] = firstSequence
     this.#settle(slot, host)
+    if (this.#held.has(slot)) this.holds(slot)
+  }
+
+  /** The agent begins to hold packets of the flow, or holds none any more: the kernel goes by it. */
+  holds(slot: number): void {
+    if (this.flows.has(slot, FLOW_FLAG.KERNEL)) this.#ports.embryo?.(slot)
   }
 
   #settle(slot: number, host: number): void {
@@ -163,7 +181,7 @@ export class FlowLife {
     flows.host[slot] = host
     this.tally.assigned(host, flows.service[slot])
     if (this.#isOpen(slot)) this.tally.open(host, flows.service[slot], 1)
-    this.atoms.established(slot)
+    this.#established(slot)
   }
 
   /** The kernel no longer has it among its embryonic flows. */

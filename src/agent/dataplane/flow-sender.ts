@@ -134,15 +134,16 @@ export class FlowSender {
       if (inactive) this.#ports.drop(DROP.INACTIVE)
       else this.#deliver(slot, packet)
     }
+    this.#life.holds(slot)
     this.#flows.table.touch(slot, nowMs)
   }
 
   /** Call at least every `RETRY_MS` while packets are held. */
   tick(nowMs: number): void {
     if (this.#held.size === 0) return
-    retryHeld(this.#flows, this.#held, this.#directory, this.#mapping, this.#ports, nowMs, slot =>
-      this.sendMappingOrFlush(slot, nowMs),
-    )
+    const retry = (slot: number): void => this.sendMappingOrFlush(slot, nowMs)
+    const holds = (slot: number): void => this.#life.holds(slot)
+    retryHeld(this.#flows, this.#held, this.#directory, this.#mapping, this.#ports, nowMs, retry, holds)
   }
 
   /** Out, in the form of the flow's service; whether its host holds a mapping, if that form needs one, was seen to. */
@@ -173,6 +174,7 @@ export class FlowSender {
   #hold(slot: number, packet: PacketRef, nowMs: number): void {
     if (!this.#held.hold(slot, packet, nowMs, nowMs + RETRY_MS)) return this.#ports.drop(DROP.HOLD_FULL)
     this.#counters.heldPackets++
+    if (this.#held.queues.get(slot)?.packets.length === 1) this.#life.holds(slot)
   }
 
   #fits(packet: PacketRef): boolean {

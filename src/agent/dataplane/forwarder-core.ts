@@ -324,5 +324,6 @@ export class ForwarderCore {
     this.#sender.tick(nowMs)
     this.midFlow.tick(nowMs)
     this.atoms.tick(nowMs)
+    this.#life.clients?.tick(nowMs)
   }
 }

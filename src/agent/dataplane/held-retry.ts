@@ -18,11 +18,13 @@ export const retryHeld = (
   ports: ForwarderPorts,
   nowMs: number,
   sendOrFlush: (slot: number) => void,
+  givenUp: (slot: number) => void,
 ): void => {
   for (const [slot, queue] of held.queues) {
     if (queue.retryAtMs > nowMs) continue
     if (++queue.tries > RETRIES) {
       for (const _ of held.take(slot)) ports.drop(DROP.HOLD_TIMEOUT)
+      givenUp(slot)
       continue
     }
     queue.retryAtMs = nowMs + RETRY_MS * Math.min(2 ** (queue.tries >> 1), 16)

@@ -2,6 +2,7 @@ import type { DirectoryIndex } from './directory.ts'
 import type { FlowLife } from './flow-life.ts'
 import { FLOW_FLAG, FLOW_KEY_WORDS, type FlowTable, LIST } from './flows.ts'
 import type { ForwarderPorts, ForwarderSettings } from './forwarder-ports.ts'
+import type { HeldPackets } from './held.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
 import { TCP_ACK, TCP_FIN, TCP_RST } from './packet-ref.ts'
 import { leaseEnd } from './plumber.ts'
@@ -18,6 +19,8 @@ export interface KernelFlow {
   readonly identifier: number
   /** The host has acknowledged. */
   readonly mapped: boolean
+  /** The agent holds packets of it, and gets all that follow, and the host's acknowledgement, until they are gone. */
+  readonly held?: boolean
 }
 
 /**
@@ -30,10 +33,12 @@ export class KernelFlows {
   readonly #life: FlowLife
   readonly #identifiers: IdentifierAllocator
   readonly #directory: DirectoryIndex
+  readonly #held: HeldPackets
   readonly #ports: ForwarderPorts
   readonly #settings: ForwarderSettings
 
   constructor(parts: {
+    readonly held: HeldPackets
     readonly flows: FlowTable
     readonly life: FlowLife
     readonly identifiers: IdentifierAllocator
@@ -45,6 +50,7 @@ export class KernelFlows {
     this.#life = parts.life
     this.#identifiers = parts.identifiers
     this.#directory = parts.directory
+    this.#held = parts.held
     this.#ports = parts.ports
     this.#settings = parts.settings
   }
@@ -117,7 +123,10 @@ export class KernelFlows {
 
   mapped(key: Uint32Array, flow: KernelFlow, sequence: number, nowMs: number): void {
     const slot = this.opened(key, flow, sequence, nowMs)
-    if (slot >= 0) this.#life.acknowledged(slot, true)
+    if (slot < 0) return
+    // What is held goes by an acknowledgement that comes here. This one came before the kernel knew that.
+    if (this.#held.has(slot)) this.#life.holds(slot)
+    else this.#life.acknowledged(slot, true)
   }
 
   /** The flow has a route, which packets follow by themselves. */

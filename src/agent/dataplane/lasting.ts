@@ -49,16 +49,16 @@ const readHead = (folder: string, plan: DataplanePlan): Head | null => {
 /** Flows that the kernel has begun by itself, and those of the agent before that are half-open there. */
 const adoptKernelFlows = (
   { forwarder }: Engine,
-  embryos: RouteTable,
+  embryos: readonly RouteTable[],
   { services }: XdpTables,
   continued: boolean,
   nowMs: number,
 ): void => {
   // Of an earlier epoch, or of nobody: their next packet begins anew.
-  if (!continued || forwarder === null) clearRoutes(embryos)
+  if (!continued || forwarder === null) embryos.forEach(clearRoutes)
   if (forwarder === null) return
   const { flows, kernel } = forwarder
-  adoptEmbryos(embryos, services, key => kernel.search(key, 0, nowMs))
+  for (const table of embryos) adoptEmbryos(table, services, key => kernel.search(key, 0, nowMs))
   const { table } = flows
   for (const slot of table.select(slot => flows.has(slot, FLOW_FLAG.KERNEL))) {
     const key = table.keys.slice(slot * FLOW_KEY_WORDS, (slot + 1) * FLOW_KEY_WORDS)
@@ -125,7 +125,7 @@ export class Lasting {
         mapping => host !== null && adoptMapping(host.mappings, mapping),
       )
     }
-    if (tables !== null && embryos !== null) adoptKernelFlows(engine, embryos, tables, this.continued, nowMs)
+    if (tables !== null) adoptKernelFlows(engine, embryos, tables, this.continued, nowMs)
     forwarder?.adopted()
     identifiers?.restReserved(nowMs)
     this.columns.settled()

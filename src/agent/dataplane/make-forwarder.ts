@@ -1,5 +1,5 @@
 import { ATOM_KIND } from '../../dam/types.ts'
-import type { HealthAllotment } from '../classify/health-allotment.ts'
+import type { Affinity } from '../classify/affinity.ts'
 import type { RouteBatch } from './batch.ts'
 import { HEAP, within } from './columns.ts'
 import type { DirectoryIndex } from './directory.ts'
@@ -29,7 +29,7 @@ const UNSEEN_SEQUENCES = 2 ** 26
 /** What outlives the role, or is shared with others. */
 export interface ForwarderSurroundings {
   readonly directory: DirectoryIndex
-  readonly allotment: HealthAllotment
+  readonly affinity: Affinity
   readonly held: HeldPackets
   /** Of the role before, as long as one of them rests; null: new ones. */
   readonly identifiers: IdentifierAllocator | null
@@ -125,7 +125,7 @@ export const makeForwarder = (
     identifiers,
     held: kept.held,
     directory,
-    allotment: kept.allotment,
+    ...{ allotment: kept.affinity, affinity: kept.affinity },
     settings,
     ports: {
       tunnel: (packet, identifier, index) => {
@@ -174,6 +174,7 @@ export const makeForwarder = (
           host: flows.host[slot],
           identifier: flows.identifier[slot],
           mapped: flows.has(slot, FLOW_FLAG.MAPPED),
+          held: kept.held.has(slot),
         }) ?? false,
       unembryo: slot => kernel?.take(keys, slot * 10, flows.identifier[slot]) ?? false,
       forget: (key, identifier) => kernel?.take(key, 0, identifier),

@@ -82,7 +82,7 @@ export const ATOM_OP = {
   touch: 2,
 } as const
 
-/** Words of a record of 'atoms': flow key (10), host's cluster IPv4 word, ATOM_OP, service index. */
+/** Words of a record of 'atoms': flow key (10; with the kind in its top byte where that is no flow), host's cluster IPv4 word, ATOM_OP, service index. */
 export const ATOM_WORDS = 13
 /** A flow in use is told of so often: nobody should take one for idle before two of these (ms). */
 export const ATOM_TOUCH_MS = 60_000
@@ -131,6 +131,8 @@ export type ToWorker =
   | { readonly type: 'resolved'; readonly words: Uint32Array }
   /** Another member put an atom that was this node's: the flow's packets go there now, and this forwarder forgets its route. */
   | { readonly type: 'claimed'; readonly words: Uint32Array }
+  /** Sessions of clients that other load balancing units have: records of RESOLVED_WORDS, with keys of the kind clientAddress. */
+  | { readonly type: 'clients'; readonly words: Uint32Array }
   /** Tell of all routes again, some at a time: whoever keeps them begins anew, or has missed some. */
   | { readonly type: 'flows-all' }
   /** So many messages 'atoms' were taken: no more of them are under way than the queue of this thread is to hold. */
@@ -211,6 +213,8 @@ export interface WorkerStatus {
   readonly hostBytes: readonly number[]
   readonly serviceFlows: readonly number[]
   readonly serviceConnections: readonly number[]
+  /** Sessions of clients by service index. */
+  readonly serviceSessions: readonly number[]
   /** Host role: mappings by VIP. A VIP without any may be given up once no service needs it. */
   readonly hostVips: Readonly<Record<string, number>>
 }

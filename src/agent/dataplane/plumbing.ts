@@ -110,7 +110,7 @@ export class Plumbing {
   get looks(): KernelLooks | null {
     if (this.#xdp === null) return null
     const { tables, classMaps } = this.#xdp.edge
-    return kernelLooks(tables, classMaps.embryos, tickNow)
+    return kernelLooks(tables, classMaps.flows, tickNow)
   }
 
   /** Tables of routes and mappings that the kernel looks up; null: nftables has them. */
@@ -118,9 +118,11 @@ export class Plumbing {
     return this.#xdp?.edge.tables ?? null
   }
 
-  /** Half-open flows of the kernel's own; null: it has none. */
-  get embryos(): RouteTable | null {
-    return this.#xdp?.edge.classMaps.embryos ?? null
+  /** Half-open flows of the kernel's own, of each family; none: not XDP. */
+  get embryos(): readonly RouteTable[] {
+    if (this.#xdp === null) return []
+    const { flows } = this.#xdp.edge.classMaps
+    return [flows[4].embryos, flows[6].embryos]
   }
 
   /** What an agent before had and this one begins anew; a sentence each. */

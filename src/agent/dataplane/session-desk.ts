@@ -1,13 +1,14 @@
 /** The worker's end of what passes between the packet path and the main thread about sessions: routes as atoms, and whose unknown flows are. */
 import type { Engine } from './engine.ts'
 import { type FromWorker, RESOLVED_WORDS, type ToWorker } from './messages.ts'
+import type { RecordQueue } from './record-queue.ts'
 
 /** Messages 'atoms' that the main thread has not taken yet; beyond that they wait here, where their number is bounded. */
 const MOST_UNDER_WAY = 8
 
 export type SessionOrder = Extract<
   ToWorker,
-  { readonly type: 'resolved' | 'claimed' | 'flows-all' | 'atoms-taken' }
+  { readonly type: 'resolved' | 'claimed' | 'clients' | 'flows-all' | 'atoms-taken' }
 >
 
 export class SessionDesk {
@@ -26,7 +27,8 @@ export class SessionDesk {
 
   /** There is something for `turn` to send. */
   get isWaiting(): boolean {
-    const { forwarder, resolving } = this.#engine()
+    const { forwarder, resolving, affinity } = this.#engine()
+    if (this.#underWay < MOST_UNDER_WAY && affinity.queue.size > 0) return true
     if (forwarder === null) return false
     if (resolving !== null && resolving.questions.size > 0) return true
     const { queue, isTelling } = forwarder.atoms
@@ -35,7 +37,8 @@ export class SessionDesk {
 
   /** Every few milliseconds while it waits. */
   turn(): void {
-    const { forwarder, resolving } = this.#engine()
+    const { forwarder, resolving, affinity } = this.#engine()
+    this.#send(affinity.queue)
     if (forwarder === null) return
     if (resolving !== null && resolving.questions.size > 0) {
       const words = resolving.questions.take()
@@ -44,17 +47,20 @@ export class SessionDesk {
     const { atoms } = forwarder
     if (this.#underWay < MOST_UNDER_WAY) {
       if (atoms.isTelling) atoms.step()
-      if (atoms.queue.size > 0) {
-        const words = atoms.queue.take()
-        this.#underWay++
-        this.#post({ type: 'atoms', words }, [words])
-      }
+      this.#send(atoms.queue)
     }
     if (atoms.takeLost()) this.#post({ type: 'atoms-lost' })
   }
 
+  #send(queue: RecordQueue): void {
+    if (queue.size === 0 || this.#underWay >= MOST_UNDER_WAY) return
+    const words = queue.take()
+    this.#underWay++
+    this.#post({ type: 'atoms', words }, [words])
+  }
+
   take(message: SessionOrder, nowMs: number): void {
-    const { forwarder } = this.#engine()
+    const { forwarder, affinity } = this.#engine()
     switch (message.type) {
       case 'resolved':
         return this.#each(message.words, (key, host, how) =>
@@ -62,7 +68,10 @@ export class SessionDesk {
         )
       case 'claimed':
         return this.#each(message.words, key => forwarder?.midFlow.claimed(key, nowMs))
+      case 'clients':
+        return this.#each(message.words, (key, host) => affinity.learnt(key, host))
       case 'flows-all':
+        affinity.tellAll()
         return forwarder?.atoms.tellAll()
       case 'atoms-taken':
         this.#underWay -= message.messages

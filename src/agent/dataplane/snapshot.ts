@@ -89,7 +89,11 @@ export const workerStatus = (
   extra: Record<string, number>,
 ): Omit<WorkerStatus, 'edge' | 'xdp' | 'adopted'> => {
   const { forwarder, host, classifier, identifiers, resolving } = engine
-  const counters: Record<string, number> = { ...extra, ...engine.allotment.counters }
+  const counters: Record<string, number> = {
+    ...extra,
+    ...engine.allotment.counters,
+    ...engine.affinity.counters,
+  }
   const add = (role: string, values: object | undefined): void => {
     for (const [name, value] of Object.entries(values ?? {}))
       counters[`${role}_${snake(name)}`] = value as number
@@ -113,6 +117,13 @@ export const workerStatus = (
   const limit = (name: string, used: number, capacity: number, evicted: number): void => {
     limits.push({ name, used, capacity, evicted })
   }
+  if (engine.affinity.isUsed)
+    limit(
+      'clients',
+      engine.affinity.size,
+      engine.affinity.capacity,
+      engine.affinity.counters.affinity_evicted,
+    )
   if (forwarder !== null && identifiers !== null) {
     const { flows } = forwarder
     limit('flows', flows.routes, flows.routeCapacity, forwarder.counters.evictedRoutes)
@@ -161,6 +172,7 @@ export const workerStatus = (
     hostPackets: forwarder?.tally.hostPackets ?? [],
     hostBytes: forwarder?.tally.hostBytes ?? [],
     serviceFlows: forwarder?.tally.serviceFlows ?? [],
+    serviceSessions: engine.affinity.byService,
     serviceConnections: forwarder?.tally.serviceConnections ?? [],
     hostVips: Object.fromEntries(
       [...(host?.mappings.vips.entries() ?? [])].map(([vip, count]) => [formatAddress(vip, 0), count]),

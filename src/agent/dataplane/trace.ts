@@ -83,7 +83,7 @@ export const traceFlow = (
     forwarder: forwarder !== null,
     kernel: xdp === null ? plumbed(flow) : xdp.route(key),
     flow,
-    choice: chooses && service !== undefined ? engine.allotment.explain(service, key, 0) : null,
+    choice: chooses && service !== undefined ? engine.affinity.explain(service, key, 0) : null,
     classifier:
       forwarder === null || plan.forwarder?.hasClassifier ? null : (directory.classifier()?.name ?? null),
     mappings: engine.host === null ? null : mappingLooks(engine, xdp, key, nowMs),

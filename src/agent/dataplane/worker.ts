@@ -349,6 +349,7 @@ class Worker {
         return this.#engine.allotment.renew(message.leases)
       case 'resolved':
       case 'claimed':
+      case 'clients':
       case 'flows-all':
       case 'atoms-taken':
         return this.#sessions.take(message, nowMs)

@@ -231,7 +231,7 @@ export class UnitSide {
       new Map(
         this.#config.services.map(service => [
           service.name,
-          { ...choiceOf(service), slowStartMs: slowStartOf(service) },
+          { ...choiceOf(service), slowStartMs: slowStartOf(service), fullAt: service.affinity?.overload },
         ]),
       ),
     )

@@ -10,7 +10,7 @@ import { from, type WithAgent, withAgent } from './with-agent.ts'
 
 const atWork = ({ leftAtWork }: Facts): string =>
   leftAtWork
-    ? '; the XDP programs of the one before carry known connections on; new ones wait, or go on for timeouts.unattended where they choose by themselves (IPv4, forwarder and classifier on one node)'
+    ? '; the XDP programs of the one before carry known connections on; new ones wait, or go on for timeouts.unattended where they choose by themselves (forwarder and classifier on one node)'
     : ''
 
 const agent = (facts: Facts): Finding[] => {

@@ -19,6 +19,8 @@ export interface ServiceChoice {
   /** How long an allotment is valid (ms). */
   readonly duration: number
   readonly slowStartMs: number
+  /** Load (percent) from which clients leave a host that they have a session with (R-C7); undefined: none. */
+  readonly fullAt?: number | undefined
 }
 
 export interface Allotment {
@@ -162,7 +164,7 @@ export class Handler {
 
   #renew(service: Service, nowMs: number): Allotment | null {
     const shares = this.#sharesOf(service, nowMs)
-    const states = statesOf(service.candidates, shares.shares)
+    const states = statesOf(service.candidates, shares.shares, service.choice.fullAt)
     service.wakeAtMs = wakeAt(service, shares.shares, nowMs)
     const { last } = service
     if (
@@ -205,7 +207,7 @@ export class Handler {
       untilMs: nowMs + duration,
       panic,
       overload,
-      states: statesOf(candidates, shares),
+      states: statesOf(candidates, shares, choice.fullAt),
     }
     return service.last
   }
@@ -216,7 +218,8 @@ const sameChoice = (a: ServiceChoice, b: ServiceChoice): boolean =>
   a.strategy === b.strategy &&
   a.tokens === b.tokens &&
   a.duration === b.duration &&
-  a.slowStartMs === b.slowStartMs
+  a.slowStartMs === b.slowStartMs &&
+  a.fullAt === b.fullAt
 
 const sameMode = (a: Allotment, b: Shares): boolean => a.panic === b.panic && a.overload === b.overload
 
@@ -234,8 +237,10 @@ const sameShares = (a: Allotment, b: Shares): boolean => {
 
 const sameStates = (a: readonly HostState[], b: readonly HostState[]): boolean => {
   if (a.length !== b.length) return false
-  const before = new Map(a.map(({ host, state }) => [host, state]))
-  return b.every(({ host, state }) => before.get(host) === state)
+  const before = new Map(a.map(each => [each.host, each]))
+  return b.every(
+    ({ host, state, full }) => before.get(host)?.state === state && before.get(host)?.full === full,
+  )
 }
 
 const isStarting = (sinceMs: number, slowStartMs: number, nowMs: number): boolean =>

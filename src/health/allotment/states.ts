@@ -7,6 +7,8 @@ export interface HostState {
   readonly state: DirectiveState
   /** For the guess where a flow of unknown origin may be; 0: nowhere. */
   readonly weight: number
+  /** Its load is at the threshold of the service; left out: it is not, or there is none. */
+  readonly full?: true
 }
 
 const STRICTNESS: Record<DirectiveState, number> = { active: 0, draining: 1, inactive: 2 }
@@ -22,6 +24,7 @@ const stricter = (a: DirectiveState, b: DirectiveState): DirectiveState =>
 export const statesOf = (
   candidates: readonly Candidate[],
   shares: readonly Pick<Share, 'host'>[],
+  fullAt?: number,
 ): HostState[] => {
   const chosen = new Set(shares.map(({ host }) => host))
   const states = new Map<string, HostState>()
@@ -29,7 +32,9 @@ export const statesOf = (
     const before = states.get(host)
     const own = chosen.has(host) ? 'active' : stricter(row.target, row.current)
     const state = before === undefined || STRICTNESS[own] < STRICTNESS[before.state] ? own : before.state
-    states.set(host, { host, state, weight: (before?.weight ?? 0) + availableCapacity(row) })
+    const full = fullAt !== undefined && row.load >= fullAt && (before === undefined || before.full === true)
+    const weight = (before?.weight ?? 0) + availableCapacity(row)
+    states.set(host, { host, state, weight, ...(full ? { full } : {}) })
   }
   return [...states.values()]
 }

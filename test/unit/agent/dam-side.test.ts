@@ -115,6 +115,7 @@ it("what no member knows the hosts are asked for; what they certainly do not hav
 it('a service without atoms asks only the hosts', async ({ cluster }) => {
   cluster.owners = { ask: async (_, keys) => keys.map(() => ({ host: 'h1', certain: true })) }
   three(cluster, 'none')
+  await holds('all are members', async () => (await members(cluster, 'f1')).length === 3)
   assert.equal(await cluster.resolve('f1', 1), { host: ipv4Of(HOSTS.h1), how: RESOLVED.host })
   assert.is(cluster.links.frames.get('f1 f2'), 1, 'only who it is')
 })
@@ -178,6 +179,26 @@ it('a link that is down for a moment moves nothing; what was lost with it is mad
   assert.is((await cluster.places()).f2.own, 0)
 })
 
+it('one that stays out of reach is taken over, and gets its connections back when it is there again', async ({
+  cluster,
+}) => {
+  cluster.owners = { ask: async (_, keys) => keys.map(() => ({ host: null, certain: false })) }
+  three(cluster)
+  cluster.put('f1', ids(40))
+  await holds('copies stand', async () => (await total(cluster, 'copies')) === 40)
+  for (const other of ['f2', 'f3']) cluster.links.cut('f1', other)
+  await holds('the others have them', async () => {
+    const { f2, f3 } = await cluster.places()
+    return f2.own + f3.own === 40 && f2.copies + f3.copies === 40
+  })
+  assert.equal(await members(cluster, 'f2'), ['f2', 'f3'])
+  for (const other of ['f2', 'f3']) cluster.links.cut('f1', other, false)
+  await holds('they are its own again, once each', async () => {
+    const { f1, f2, f3 } = await cluster.places()
+    return f1.own === 40 && f2.own + f3.own === 0 && f2.copies + f3.copies === 40
+  })
+})
+
 it('a machine that is dead is no member at once', async ({ cluster }) => {
   three(cluster)
   await holds('all are members', async () => (await members(cluster, 'f2')).length === 3)
@@ -192,11 +213,10 @@ it('one that leaves hands over what it has, without copies too, and keeps its ro
   three(cluster, 0)
   cluster.put('f1', ids(500))
   await holds('all are members', async () => (await members(cluster, 'f1')).length === 3)
-  const { side, claimed } = cluster.units.get('f1')!
+  const { side } = cluster.units.get('f1')!
   await side.leave(30_000, () => false)
   const { f2, f3 } = await cluster.places()
   assert.is(f2.own + f3.own, 500)
-  assert.is(claimed.length, 0)
   const leaving = (await cluster.units.get('f2')!.side.view({})).members.filter(member => member.leaving)
   assert.equal(
     leaving.map(({ name }) => name),
@@ -208,6 +228,20 @@ it('one that leaves hands over what it has, without copies too, and keeps its ro
     host: ipv4Of(HOSTS.h1),
     how: await isOwn(cluster, 'f2', 123),
   })
+})
+
+it('one that leaves forgets no routes when others own what it had', async ({ cluster }) => {
+  three(cluster)
+  cluster.put('f1', ids(50))
+  await holds('copies stand', async () => (await total(cluster, 'copies')) === 50)
+  const { side, claimed } = cluster.units.get('f1')!
+  await side.leave(30_000, () => false)
+  await holds("they are the others' here too", async () => (await cluster.places()).f1.own === 0)
+  // Told after all that could have been told of those.
+  cluster.put('f1', [99])
+  await holds('another one', async () => (await total(cluster, 'own')) === 51)
+  await holds('and its copy', async () => (await total(cluster, 'copies')) === 51)
+  assert.equal(claimed, [])
 })
 
 const isOwn = async (cluster: DamCluster, name: string, i: number): Promise<number> => {
@@ -249,6 +283,22 @@ const hostile = (cluster: DamCluster): { say(message: DamMessage): void; bytes(b
 }
 const counted = (cluster: DamCluster): Record<string, number> => cluster.units.get('f1')!.side.counted()
 const now = (): number => Date.now() * 1024
+
+it('a host that says it is a member is none, and what it says of atoms is not heard', async ({ cluster }) => {
+  cluster.start('f1')
+  const evil = cluster.links.of('evil', ['host'])
+  cluster.links.up('evil')
+  cluster.links.inject('evil', 'f1', encodeAtomMember({ incarnation: 1, leaving: false }))
+  const before = counted(cluster).atoms_strangers!
+  cluster.links.inject(
+    'evil',
+    'f1',
+    encodeAtoms(encodeDam({ type: 'ack', sequence: 1 }, { member: 'evil', incarnation: 1 })),
+  )
+  await holds('it is counted', () => counted(cluster).atoms_strangers === before + 1)
+  assert.equal(await members(cluster, 'f1'), ['f1'])
+  assert.is(evil.states().length, 1)
+})
 
 it("another member's atoms, impossible ones and damaged messages are refused and counted", async ({
   cluster,
@@ -309,6 +359,50 @@ it('a flood of atoms, queries for everything and messages without end: bounded, 
   for (let i = 0; i < 300; i++) say(big)
   await holds('messages above the rate are', () => counted(cluster).atoms_messages_over_rate > 0)
   assert.is((await cluster.places()).f1.own, 300)
+})
+
+it("clients' sessions are known to all members, whatever the copies; only their owner ends them", async ({
+  cluster,
+}) => {
+  for (const name of ['f1', 'f2', 'f3']) cluster.start(name, { affinity: true, copies: 'none' })
+  const client = (i: number): Uint32Array => {
+    const key = flowOf(i)
+    key[8] = 80
+    key[9] = ((ATOM_KIND.clientAddress << 24) | 6) >>> 0
+    return key
+  }
+  const side = (name: string) => cluster.units.get(name)!.side
+  const clients = (name: string) => cluster.units.get(name)!.clients
+  await cluster.settled()
+  side('f1').atoms(record(client(1), HOSTS.h1, 'put'))
+  const told = { key: client(1).join(), host: ipv4Of(HOSTS.h1) }
+  for (const name of ['f2', 'f3']) {
+    await holds(`${name} has heard`, () => clients(name).length === 1)
+    assert.equal(clients(name), [told])
+  }
+  assert.equal(clients('f1'), [], 'it knows')
+  // It moves elsewhere: also the one whose it was hears of it.
+  side('f2').atoms(record(client(1), HOSTS.h2, 'put'))
+  for (const name of ['f1', 'f3'])
+    await holds(`${name} has heard of the move`, () => clients(name).at(-1)?.host === ipv4Of(HOSTS.h2))
+  // Another's time-out ends nothing; what its owner ends is gone, and told to no worker.
+  side('f1').atoms(record(client(1), HOSTS.h1, 'end'))
+  side('f1').atoms(record(client(2), HOSTS.h1, 'put'))
+  await holds('f2 has heard', () => clients('f2').some(({ key }) => key === client(2).join()))
+  assert.is(await total(cluster, 'own'), 2)
+  const before = [clients('f1').length, clients('f3').length]
+  side('f2').atoms(record(client(1), HOSTS.h2, 'end'))
+  await holds('it has ended', async () => (await total(cluster, 'own')) === 1)
+  assert.equal([clients('f1').length, clients('f3').length], before)
+  // Whoever begins anew gets all.
+  cluster.kill('f3')
+  cluster.start('f3', { affinity: true, copies: 'none' })
+  await holds('f3 has heard of what is left', () => clients('f3').length === 1)
+  assert.is(clients('f3')[0]!.key, client(2).join())
+  // Where the service has none any more, there are no atoms.
+  cluster.start('f4', { copies: 'none' })
+  side('f4').atoms(record(client(3), HOSTS.h1, 'put'))
+  assert.is(side('f4').counters.puts, 0)
 })
 
 it('a full table: own atoms push copies out; when all are own, the rest is refused and counted', async ({

@@ -6,35 +6,10 @@ import { statesOf } from '../../../src/health/allotment/states.ts'
 import { divideTokens, TokenTotal } from '../../../src/health/allotment/tokens.ts'
 import { UpTimes } from '../../../src/health/allotment/up-times.ts'
 import type { Row } from '../../../src/health/types.ts'
+import { candidate, row } from '../../support/candidates.ts'
 
 const it = suite('allotment shares')
 
-const row = (change: Partial<Row> = {}): Row => ({
-  id: 1,
-  app: {
-    vip: '10.99.0.1',
-    port: 80,
-    physical: '10.10.0.71',
-    physicalPort: 80,
-    protocol: 'tcp',
-    specific: '',
-  },
-  health: 'healthy',
-  load: 0,
-  capacity: 10,
-  target: 'active',
-  current: 'active',
-  cause: 'default',
-  ...change,
-})
-const candidate = (host: string, change: Partial<Row> = {}, rest: Partial<Candidate> = {}): Candidate => ({
-  host,
-  row: row(change),
-  leaseUntilMs: 2000,
-  alive: true,
-  upSinceMs: 0,
-  ...rest,
-})
 const NOW = 1000
 const weights = (candidates: readonly Candidate[], slowStartMs = 0): Record<string, number> =>
   Object.fromEntries(

@@ -1,5 +1,6 @@
 import type { BpfMap } from '../../../os/bpf/map.ts'
 import { BpfRing } from '../../../os/bpf/ring.ts'
+import { isIpv4 } from '../flow-key.ts'
 import type { KernelFlow, KernelFlows } from '../kernel-flows.ts'
 import { CLASS_EVENT, CLASS_EVENT_TYPE } from './layout/edge.ts'
 import type { RouteKey } from './route-key.ts'
@@ -38,17 +39,24 @@ export const flowKeyOf = (services: ServiceNumbers, key: RouteKey, out: Uint32Ar
 export class ClassEvents {
   readonly ring: BpfRing
   readonly #services: ServiceNumbers
-  readonly #key: RouteKey
+  readonly #key4: RouteKey
+  readonly #key6: RouteKey
   readonly #routeGone: (words: Uint32Array) => void
   readonly #words = new Uint32Array(10)
 
-  /** @param key one of the tables' keys, of its own. @param routeGone a route gave way to another */
-  constructor(map: BpfMap, services: ServiceNumbers, key: RouteKey, routeGone: (words: Uint32Array) => void) {
+  /** @param keys one of the tables' keys of each family, of its own. @param routeGone a route gave way to another */
+  constructor(
+    map: BpfMap,
+    services: ServiceNumbers,
+    keys: { readonly 4: RouteKey; readonly 6: RouteKey },
+    routeGone: (words: Uint32Array) => void,
+  ) {
     this.ring = new BpfRing(map)
     // Of an agent before: what is in the tables says more.
     while (this.ring.receive(MOST, () => {}) > 0);
     this.#services = services
-    this.#key = key
+    this.#key4 = keys[4]
+    this.#key6 = keys[6]
     this.#routeGone = routeGone
   }
 
@@ -64,12 +72,15 @@ export class ClassEvents {
     const flow = kernelFlow(route)
     if (type === CLASS_UNUSED) return core.unused(route.identifier, nowMs)
     const words = this.#words
-    this.#key.setStored(
+    // Its top half word is the service's number in both families.
+    const service = this.#services.at(view.getUint16(at + CLASS_EVENT.key + 6, true))
+    const key = service === undefined || isIpv4(service.vip, 0) ? this.#key4 : this.#key6
+    key.setStored(
       view.getBigUint64(at + CLASS_EVENT.key, true),
       view.getBigUint64(at + CLASS_EVENT.high, true),
       view.getBigUint64(at + CLASS_EVENT.low, true),
     )
-    if (!flowKeyOf(this.#services, this.#key, words)) return core.unused(flow.identifier, nowMs)
+    if (!flowKeyOf(this.#services, key, words)) return core.unused(flow.identifier, nowMs)
     if (type === CLASS_OPENED) core.opened(words, flow, sequence, nowMs)
     else if (type === CLASS_MAPPED) core.mapped(words, flow, sequence, nowMs)
     else if (type === CLASS_PROMOTED) core.promoted(words, flow, sequence, nowMs)

@@ -42,6 +42,7 @@ interface Tables {
   readonly mappings4: MappingMaker
   readonly mappings6: MappingMaker
   readonly embryos4: RouteMaker
+  readonly embryos6: RouteMaker
 }
 
 export interface EdgeStatus {
@@ -138,8 +139,10 @@ export class Edge {
         services: map('class_services').bytes,
         choices: map('class_choices').bytes,
         pools: map('class_pools').bytes,
-        embryos: makers.embryos4.make(map('embryos4').bytes),
-        routes: this.tables.routes,
+        flows: {
+          4: { embryos: makers.embryos4.make(map('embryos4').bytes), routes },
+          6: { embryos: makers.embryos6.make(map('embryos6').bytes), routes: routes6 },
+        },
         events: this.#object.map('class_events'),
       }
       this.#edge.mark(xdp.mark)
@@ -298,12 +301,14 @@ const makeTables = ({ limits, clusterWords6 }: DataplanePlan): Tables => {
   const { flows, mappings, embryonicFlows } = limits
   const six = clusterWords6 !== undefined
   const routes4 = new RouteMaker('routes4', 4, flows)
+  const routes6 = new RouteMaker('routes6', 6, six ? flows : NONE)
   return {
     routes4,
-    routes6: new RouteMaker('routes6', 6, six ? flows : NONE),
+    routes6,
     mappings4: new MappingMaker('mappings4', 4, mappings),
     mappings6: new MappingMaker('mappings6', 6, six ? mappings : NONE),
     embryos4: new RouteMaker('embryos4', 4, embryonicFlows, routes4),
+    embryos6: new RouteMaker('embryos6', 6, six ? embryonicFlows : NONE, routes6),
   }
 }
 
@@ -315,6 +320,7 @@ const loadEdge = (file: BpfObjectFile, tables: Tables, { reuse, maxEntries }: Ca
       [EDGE_GLOBALS.routes4Buckets, tables.routes4.buckets],
       [EDGE_GLOBALS.routes6Buckets, tables.routes6.buckets],
       [EDGE_GLOBALS.embryos4Buckets, tables.embryos4.buckets],
+      [EDGE_GLOBALS.embryos6Buckets, tables.embryos6.buckets],
       [EDGE_GLOBALS.routes4Secret, tables.routes4.secretBytes],
       [EDGE_GLOBALS.routes6Secret, tables.routes6.secretBytes],
       [EDGE_GLOBALS.mappings4Buckets, tables.mappings4.buckets],

@@ -20,97 +20,118 @@ export interface EmbryoChanges {
   readonly used: (key: Uint32Array) => void
 }
 
-/** The agent's side of the kernel's table of embryonic flows, and of their routes. */
+/** Where the kernel keeps the flows of one family that it opens: half-open, and as routes. */
+export interface FlowTables {
+  readonly embryos: RouteTable
+  readonly routes: RouteTable
+}
+
+/** Of each family. */
+export interface FlowTablesByFamily {
+  readonly 4: FlowTables
+  readonly 6: FlowTables
+}
+
+interface Family extends FlowTables {
+  readonly key: RouteKey
+  readonly routeKey: RouteKey
+  readonly sweep: RouteSweep
+  readonly pace: SweepPace
+}
+
+/** The agent's side of the kernel's tables of embryonic flows, and of their routes. */
 export class Embryos {
-  readonly #embryos: RouteTable
-  readonly #routes: RouteTable
+  readonly #four: Family
+  readonly #six: Family
   readonly #services: ServiceNumbers
   readonly #changes: EmbryoChanges
   readonly #tick: () => number
-  readonly #key: RouteKey
-  readonly #routeKey: RouteKey
   readonly #words = new Uint32Array(10)
-  readonly #sweep: RouteSweep
-  readonly #pace: SweepPace
 
   constructor(
-    tables: { readonly embryos: RouteTable; readonly routes: RouteTable; readonly services: ServiceNumbers },
+    tables: FlowTablesByFamily,
+    services: ServiceNumbers,
     changes: EmbryoChanges,
     tick: () => number,
   ) {
-    this.#embryos = tables.embryos
-    this.#routes = tables.routes
-    this.#services = tables.services
+    const family = ({ embryos, routes }: FlowTables): Family => ({
+      ...{ embryos, routes, key: embryos.newKey(), routeKey: routes.newKey() },
+      ...{ sweep: new RouteSweep(embryos, ORPHAN_TICKS), pace: new SweepPace(tick()) },
+    })
+    this.#four = family(tables[4])
+    this.#six = family(tables[6])
+    this.#services = services
     this.#changes = changes
     this.#tick = tick
-    this.#key = tables.embryos.newKey()
-    this.#routeKey = tables.routes.newKey()
-    this.#sweep = new RouteSweep(tables.embryos, ORPHAN_TICKS)
-    this.#pace = new SweepPace(tick())
   }
 
-  /** Sets both keys; false: the tables have no place for such a flow. */
-  #set(key: Uint32Array, at: number): boolean {
+  /** The tables of a flow, with both keys set; null: they have no place for it. */
+  #of(key: Uint32Array, at: number): Family | null {
     const number = this.#services.ofKey(key, at)
-    if (number === 0 || !isIpv4(key, at)) return false
-    this.#key.set(key, at, key[at + 8] >>> 16, number)
-    this.#routeKey.set(key, at, key[at + 8] >>> 16, number)
-    return true
+    if (number === 0) return null
+    const family = isIpv4(key, at) ? this.#four : this.#six
+    family.key.set(key, at, key[at + 8] >>> 16, number)
+    family.routeKey.set(key, at, key[at + 8] >>> 16, number)
+    return family
   }
 
   /** True: it is in. */
-  put(key: Uint32Array, at: number, { host, identifier, mapped }: KernelFlow): boolean {
-    if (!this.#set(key, at)) return false
+  put(key: Uint32Array, at: number, { host, identifier, mapped, held }: KernelFlow): boolean {
+    const family = this.#of(key, at)
+    if (family === null) return false
     const content = {
       identifier: identifier === 0 ? host * 2 ** 24 : identifier,
-      ...{ state: ROUTE_STATE.EMBRYONIC, generation: 0, mapped: mapped || identifier === 0, pinned: false },
+      state: held ? ROUTE_STATE.HELD : ROUTE_STATE.EMBRYONIC,
+      ...{ generation: 0, mapped: mapped || identifier === 0, pinned: false },
     }
-    const { result, victim } = this.#embryos.insert(this.#key, content, this.#tick())
+    const { result, victim } = family.embryos.insert(family.key, content, this.#tick())
     if (victim !== null) {
       const flow = kernelFlow(victim.route)
       // A move that was taken back may have left it where it was.
-      this.#embryos.remove(victim.key)
+      family.embryos.remove(victim.key)
       if (flowKeyOf(this.#services, victim.key, this.#words)) this.#changes.gone(this.#words, flow)
     }
-    if (result === EXISTS) return this.#embryos.update(this.#key, content) === UPDATED
+    if (result === EXISTS) return family.embryos.update(family.key, content) === UPDATED
     return result === INSERTED || result === KICKED || result === EVICTED
   }
 
   /** True: it had a route as well, which is gone too. */
   take(key: Uint32Array, at: number, identifier: number): boolean {
-    if (!this.#set(key, at)) return false
-    this.#takeFrom(this.#embryos, this.#key, identifier)
+    const family = this.#of(key, at)
+    if (family === null) return false
+    takeFrom(family.embryos, family.key, identifier)
     // Afterwards: the kernel makes the route first.
-    return this.#takeFrom(this.#routes, this.#routeKey, identifier)
-  }
-
-  #takeFrom(table: RouteTable, key: RouteKey, identifier: number): boolean {
-    const route = table.get(key)
-    if (route === null || kernelFlow(route).identifier !== identifier) return false
-    return table.remove(key) !== null
+    return takeFrom(family.routes, family.routeKey, identifier)
   }
 
   search(key: Uint32Array): (KernelFlow & { readonly isRoute: boolean }) | null {
-    if (!this.#set(key, 0)) return null
-    const route = this.#routes.get(this.#routeKey)
+    const family = this.#of(key, 0)
+    if (family === null) return null
+    const route = family.routes.get(family.routeKey)
     if (route !== null) return { ...kernelFlow(route), isRoute: true }
-    const embryo = this.#embryos.get(this.#key)
+    const embryo = family.embryos.get(family.key)
     return embryo === null ? null : { ...kernelFlow(embryo), isRoute: false }
   }
 
   /** None stays. */
   clear(): void {
-    for (const { key } of eachRoute(this.#embryos)) this.#embryos.remove(key)
+    for (const { embryos } of [this.#four, this.#six])
+      for (const { key } of eachRoute(embryos)) embryos.remove(key)
   }
 
   /** A slice of a pass. `lifeMs`: of half-open flows. */
   sweep(lifeMs: number, nowMs: number): void {
+    this.#sweep(this.#four, lifeMs, nowMs)
+    this.#sweep(this.#six, lifeMs, nowMs)
+  }
+
+  #sweep({ embryos, sweep, pace }: Family, lifeMs: number, nowMs: number): void {
     const now = this.#tick()
     const lifetime = ticksOf(lifeMs)
     const rules = {
       shortest: lifetime,
       lifetime: () => lifetime,
-      recent: this.#pace.ticksSince(now),
+      recent: pace.ticksSince(now),
       expired: (key: RouteKey, route: Parameters<typeof kernelFlow>[0]) => {
         if (flowKeyOf(this.#services, key, this.#words)) this.#changes.gone(this.#words, kernelFlow(route))
       },
@@ -118,7 +139,13 @@ export class Embryos {
         if (flowKeyOf(this.#services, key, this.#words)) this.#changes.used(this.#words)
       },
     }
-    const { buckets } = this.#embryos.buckets.memory
-    if (this.#sweep.slice(this.#pace.step(buckets, nowMs, lifeMs), now, rules)) this.#pace.passed(now)
+    const { buckets } = embryos.buckets.memory
+    if (sweep.slice(pace.step(buckets, nowMs, lifeMs), now, rules)) pace.passed(now)
   }
+}
+
+const takeFrom = (table: RouteTable, key: RouteKey, identifier: number): boolean => {
+  const route = table.get(key)
+  if (route === null || kernelFlow(route).identifier !== identifier) return false
+  return table.remove(key) !== null
 }

@@ -13,9 +13,8 @@ import { ClassEvents } from './class-events.ts'
 import { ClassPools } from './class-pools.ts'
 import { ClassSettings } from './class-settings.ts'
 import { ClassTables } from './class-tables.ts'
-import { Embryos } from './embryos.ts'
+import { Embryos, type FlowTablesByFamily } from './embryos.ts'
 import { LostIdentifiers } from './lost-identifiers.ts'
-import type { RouteTable } from './route-table.ts'
 import { numberOf, type ServiceNumbers } from './service-numbers.ts'
 
 /** Time limits are written anew so often. */
@@ -38,8 +37,7 @@ export interface ClassMaps {
   readonly services: Uint8Array<ArrayBuffer>
   readonly choices: Uint8Array<ArrayBuffer>
   readonly pools: Uint8Array<ArrayBuffer>
-  readonly embryos: RouteTable
-  readonly routes: RouteTable
+  readonly flows: FlowTablesByFamily
   readonly events: BpfMap
 }
 
@@ -82,24 +80,27 @@ export class FirstPackets implements KernelTable {
     clockOf: (ipv4: number) => number,
     tick: () => number,
   ) {
+    const { 4: four, 6: six } = maps.flows
     this.sequence = new ClassSettings(maps.bss)
     this.sequence.off()
     this.#tables = new ClassTables(maps.services, maps.choices, plan.choiceKey[0], plan.choiceKey[1])
     this.#pools = new ClassPools(maps.pools)
-    this.#lost = new LostIdentifiers(this.#pools, [maps.embryos, maps.routes])
+    this.#lost = new LostIdentifiers(this.#pools, [four.embryos, four.routes, six.embryos, six.routes])
     this.#numbers = numbers
     this.#cores = cores
     this.#clockOf = clockOf
     const now = (): number => performance.now()
     this.#embryos = new Embryos(
-      { ...maps, services: numbers },
+      maps.flows,
+      numbers,
       {
         gone: (key, flow) => cores().forwarder?.kernel.gone(key, flow, now()),
         used: key => this.#used(key, now()),
       },
       tick,
     )
-    this.#events = new ClassEvents(maps.events, numbers, maps.embryos.newKey(), words => {
+    const keys = { 4: four.embryos.newKey(), 6: six.embryos.newKey() }
+    this.#events = new ClassEvents(maps.events, numbers, keys, words => {
       const { forwarder } = cores()
       if (forwarder !== null) routeGone(forwarder.flows, words, now())
     })
@@ -240,7 +241,9 @@ export class FirstPackets implements KernelTable {
       // Behind a mapping header they would not be what the path between the nodes wants to see (R-A4).
       // Nor can it ask whose a flow of UDP is that came by another way until now.
       const asks = plan.forwarder?.resolves === true && isUdpSession(service)
-      const chooses = decides && service.delivery !== 'encapsulate' && !asks
+      // Nor does it know the sessions of clients.
+      const isPlain = service.delivery !== 'encapsulate' && service.affinity === undefined
+      const chooses = decides && isPlain && !asks
       const hosts = chooses ? allotment.hashed(service) : null
       const number = numberOf(service)
       if (hosts === null) this.#tables.delete(number)

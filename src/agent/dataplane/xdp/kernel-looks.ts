@@ -1,18 +1,19 @@
 import { isIpv4 } from '../flow-key.ts'
 import type { KernelLooks, KernelRoute } from '../trace.ts'
+import type { FlowTablesByFamily } from './embryos.ts'
 import { ageOf } from './route-buckets.ts'
 import type { RouteTable } from './route-table.ts'
 import { hostOf } from './route-value.ts'
 import { TICK_MS } from './tick.ts'
 import type { XdpTables } from './xdp-plumber.ts'
 
-/** Looks into the tables of the kernel's programs; stamps stay as they are. @param embryos half-open flows of IPv4 */
+/** Looks into the tables of the kernel's programs; stamps stay as they are. */
 export const kernelLooks = (
   tables: XdpTables,
-  embryos: RouteTable | null,
+  flows: FlowTablesByFamily,
   tick: () => number,
 ): KernelLooks => {
-  const { routes, routes6, mappings, mappings6, tunnels, services } = tables
+  const { mappings, mappings6, tunnels, services } = tables
   const find = (table: RouteTable, words: Uint32Array): KernelRoute | null => {
     const number = services.ofKey(words, 0)
     if (number === 0) return null
@@ -28,10 +29,10 @@ export const kernelLooks = (
     }
   }
   return {
-    route: words =>
-      isIpv4(words, 0)
-        ? (find(routes, words) ?? (embryos === null ? null : find(embryos, words)))
-        : find(routes6, words),
+    route: words => {
+      const { routes, embryos } = flows[isIpv4(words, 0) ? 4 : 6]
+      return find(routes, words) ?? find(embryos, words)
+    },
     mapping: (tunnel, identifier, family) => {
       const index = tunnels.indexOf(tunnel)
       if (index === 0) return false

@@ -76,7 +76,9 @@ export const adoptEmbryos = (
   offer: (key: Uint32Array) => void,
 ): void => {
   const found: Uint32Array[] = []
-  for (const { key } of eachRoute(embryos)) {
+  for (const { key, route } of eachRoute(embryos)) {
+    // Who held packets of it is gone, and they with it.
+    if (route.state === ROUTE_STATE.HELD) embryos.setState(key, ROUTE_STATE.EMBRYONIC)
     const words = wordsOf(services, key)
     if (words !== null) found.push(words)
   }

@@ -122,9 +122,13 @@ struct class_scratch {
 	struct class_event event;
 	struct route_outcome outcome;
 	struct route_key key;
-	union mapping_header4 header;
+	union {
+		union mapping_header4 header;
+		union mapping_header6 header6;
+	};
 	__u32 words[10];
 	union address src, dst;
+	union address client, vip; /* of a packet of IPv6 */
 	struct next_hop hop;
 	__u64 lost; /* events that found the ring full */
 };

@@ -8,19 +8,13 @@
  *  2. So do all that follow, until the host has acknowledged (map_ack): then the next one that is no SYN makes it a route, and is tunnelled.
  *  3. Whatever does not fit, or is nobody's, passes: the agent knows of the flow, or finds it in the table.
  *
- * IPv4, by an IPv4 network between the nodes; all other flows pass.
+ * Of both families, by an IPv4 network between the nodes.
  */
 #ifndef SHUNT_CLASSIFY_H
 #define SHUNT_CLASSIFY_H
 
-#include "class-maps.h"
-
-const volatile __u32 embryos4_buckets = 2;
-
-ROUTES(embryos4, route_bucket);
-
-/* Of the same keys as the routes' table. */
-#define EMBRYOS4 &(struct route_table){ .map = &embryos4, .secret = &routes4_secret, .buckets = embryos4_buckets }
+#include "class-datagram.h"
+#include "class-flows.h"
 
 /* Why a packet is the agent's, when nothing more can be said of it. */
 static __always_inline __u64 class_pass(const struct packet *p)
@@ -29,17 +23,13 @@ static __always_inline __u64 class_pass(const struct packet *p)
 }
 
 /* The host's index by the cluster's choice: as src/agent/classify/rendezvous.ts; 0: there is none. */
-static __always_inline __u32 class_choose(struct class_scratch *s, const struct class_service *service, const struct packet *p, __be32 client, __be32 vip)
+static __always_inline __u32 class_choose(struct class_scratch *s, const struct class_service *service, const struct packet *p)
 {
 	__u32 table = service->choices, hash;
 	struct class_choices *choices = bpf_map_lookup_elem(&class_choices, &table);
 
 	if (!choices)
 		return 0;
-	s->words[0] = s->words[1] = s->words[4] = s->words[5] = 0;
-	s->words[2] = s->words[6] = 0xffff;
-	s->words[3] = bpf_ntohl(client);
-	s->words[7] = bpf_ntohl(vip);
 	s->words[8] = (__u32)bpf_ntohs(p->ports[0]) << 16 | bpf_ntohs(p->ports[1]);
 	s->words[9] = p->protocol;
 	hash = half_siphash13(class_config.choice_key[0], class_config.choice_key[1], s->words, 10);
@@ -65,149 +55,55 @@ static __always_inline __u32 class_take(struct class_pool *pool, __u32 *low)
 	return 0;
 }
 
-/* The embryonic flow of s->key with that value, or the one that another processor has made meanwhile; 0: there is no room. */
-__attribute__((noinline)) __u64 class_open(struct class_scratch *s, __u64 value, __u32 now)
+/* The packet's addresses, into the words of the choice. */
+static __always_inline void class_words4(struct class_scratch *s, __be32 client, __be32 vip)
 {
-	if (!s)
+	s->words[0] = s->words[1] = s->words[4] = s->words[5] = 0;
+	s->words[2] = s->words[6] = 0xffff;
+	s->words[3] = bpf_ntohl(client);
+	s->words[7] = bpf_ntohl(vip);
+}
+
+static __always_inline void class_words6(struct class_scratch *s)
+{
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		s->words[i] = bpf_ntohl(s->client.w[i]);
+		s->words[4 + i] = bpf_ntohl(s->vip.w[i]);
+	}
+}
+
+/* s->client and s->vip; false: there are none. */
+static __always_inline int class_addresses6(struct xdp_md *ctx, const struct packet *p, struct class_scratch *s)
+{
+	struct ipv6hdr *ip = packet_ipv6((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+
+	if (!ip)
 		return 0;
-	int result = route_insert(EMBRYOS4, &s->key, value, now, &s->outcome);
-
-	if (s->outcome.victim_value)
-		class_event(s, CLASS_GONE, s->outcome.victim_key, &s->outcome.victim_client, s->outcome.victim_value, 0);
-	if (result == ROUTE_INSERTED || result == ROUTE_KICKED || result == ROUTE_EVICTED)
-		return value | ROUTE_USED;
-	return result == ROUTE_EXISTS ? s->outcome.existing : 0;
-}
-
-/* The embryonic flow of s->key becomes a route; 0: there is no room. */
-__attribute__((noinline)) __u64 class_promote(struct class_scratch *s, __u64 value, __u32 now)
-{
-	__u64 ignored;
-
-	if (!s)
-		return 0;
-	value = (value & ~ROUTE_STATE_MASK) | (__u64)ROUTE_YOUNG << ROUTE_STATE_SHIFT;
-	int result = route_insert(ROUTES4, &s->key, value, now, &s->outcome);
-
-	if (s->outcome.victim_value)
-		class_event(s, CLASS_ROUTE_GONE, s->outcome.victim_key, &s->outcome.victim_client, s->outcome.victim_value, 0);
-	if (result == ROUTE_EXISTS)
-		return s->outcome.existing;
-	if (result != ROUTE_INSERTED && result != ROUTE_KICKED && result != ROUTE_EVICTED)
-		return 0;
-	class_event(s, CLASS_PROMOTED, s->key.key, &s->key.client, value | ROUTE_USED, 0);
-	/* In one of the two tables at any time; its buckets in the other are others. */
-	route_key_of(EMBRYOS4, &s->key, s->key.key, &s->key.client);
-	route_remove(EMBRYOS4, &s->key, &ignored);
-	return value | ROUTE_USED;
-}
-
-struct class_datagram {
-	struct iphdr ip;
-	struct udphdr udp;
-	union mapping_header4 header;
-	struct iphdr inner;
-} __attribute__((packed, aligned(4)));
-
-#define CLASS_OVERHEAD (sizeof(struct iphdr) + sizeof(struct udphdr) + MAPPING_HEADER4_BYTES)
-
-/* Fills in what goes in front of the packet; it is signed. */
-static __always_inline void class_header(struct class_scratch *s, const struct class_pool *pool, const struct packet *p, __be32 client, __be32 vip, __u32 identifier, __u64 now)
-{
-	union mapping_header4 *h = &s->header;
-	struct siphash_key key = pool->key;
-
-	h->fixed.magic = MAPPING_HEADER_MAGIC;
-	h->fixed.version_kind = MAPPING_HEADER_VERSION << 4 | MAPPING_KIND_MAP;
-	h->fixed.key_number = pool->key_number;
-	h->fixed.flags = MAPPING_FLAG_INNER;
-	h->fixed.epoch = bpf_htonl(class_config.epoch);
-	h->fixed.sequence = bpf_htonl(__sync_fetch_and_add(&class_config.sequence, 1) + 1);
-	h->fixed.time = bpf_htonl((__u32)((now + class_config.wall_ns) / 1000000000) + pool->clock_s);
-	h->fixed.identifier = bpf_htonl(identifier);
-	h->fixed.protocol = p->protocol;
-	h->fixed.host = identifier >> 24;
-	h->fixed.inner_length = bpf_htons(p->end - p->l3);
-	h->fixed.ports[0] = p->ports[0];
-	h->fixed.ports[1] = p->ports[1];
-	h->client = client;
-	h->vip = vip;
-	h->node = config.tunnel4.w[3];
-	mapping_sign4(&key, h);
-}
-
-static __always_inline __u16 class_ip_checksum(const struct iphdr *ip)
-{
-	const __u16 *words = (const __u16 *)ip;
-	__u64 sum = 0;
-
-#pragma clang loop unroll(full)
-	for (int i = 0; i < 10; i++)
-		sum += words[i];
-	return ~fold_sum(sum);
-}
-
-/* Puts s->header and what carries it in front of the packet. There is room (class_hop), so that what fails here fails before a change. */
-static __always_inline int class_send(struct xdp_md *ctx, struct packet *p, struct class_scratch *s)
-{
-	const struct next_hop *hop = &s->hop;
-	__u32 length = p->end - p->l3 + CLASS_OVERHEAD;
-	int surplus = p->vlan_tags - (hop->device.vlan_type ? 1 : 0);
-
-	if (bpf_xdp_adjust_head(ctx, surplus * (int)sizeof(struct vlan_tag) - (int)CLASS_OVERHEAD))
-		return -COUNT_OTHER_INTERFACE;
-	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
-	struct class_datagram *out = data + sizeof(struct ethhdr) + (hop->device.vlan_type ? sizeof(struct vlan_tag) : 0);
-
-	if ((void *)(out + 1) > data_end)
-		return -COUNT_TRUNCATED;
-	next_hop_write(data, data_end, p, hop);
-	struct iphdr ip = { .version = 4, .ihl = 5, .tot_len = bpf_htons(length), .frag_off = bpf_htons(0x4000), .ttl = 64, .protocol = IPPROTO_UDP };
-
-	ip.saddr = class_config.own4;
-	ip.daddr = s->dst.v4[0];
-	ip.check = class_ip_checksum(&ip);
-	__builtin_memcpy(&out->ip, &ip, sizeof(ip));
-	out->udp.source = out->udp.dest = class_config.port;
-	out->udp.len = bpf_htons(length - sizeof(struct iphdr));
-	out->udp.check = 0; /* none: the tag is a better one, and the packet inside has its own */
-	__builtin_memcpy(&out->header, &s->header, sizeof(s->header));
-
-	__u32 check = out->inner.check + bpf_htons(0x100);
-
-	out->inner.check = check + (check >= 0xffff);
-	out->inner.ttl--;
-	return 0;
-}
-
-/* Where packets to the host go behind a header: 0, or a negative `enum counter`. */
-__attribute__((noinline)) int class_hop(struct xdp_md *ctx, struct packet *p, __u32 host, __u64 now)
-{
-	struct class_scratch *s = class_scratch_of();
-	int result;
-
-	if (!s || !p)
-		return -COUNT_TRUNCATED;
-
-	if (p->ttl <= 1)
-		return -COUNT_TTL_EXPIRED;
-	if (to_several(ctx))
-		return -COUNT_LINK_MULTICAST;
-	s->src.v4[0] = class_config.own4;
-	if (!config.tunnel4.w[3])
-		return -COUNT_NO_HOST;
-	result = host_address(host, p, &s->dst);
-	if (result)
-		return result;
-	p->end += CLASS_OVERHEAD;
-	result = next_hop_find(ctx, p, host, &s->src, &s->dst, 0, now, &s->hop);
-	p->end -= CLASS_OVERHEAD;
-	return result;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		s->client.w[i] = ip->saddr.in6_u.u6_addr32[i];
+		s->vip.w[i] = ip->daddr.in6_u.u6_addr32[i];
+	}
+	return 1;
 }
 
 static __always_inline int class_opens(const struct packet *p)
 {
 	return p->protocol != IPPROTO_TCP || (p->tcp_flags & (TCP_CONTROL | TCP_ACK)) == TCP_SYN;
+}
+
+static __always_inline __u64 class_opened(struct class_scratch *s, int six, __u64 value, __u32 now)
+{
+	return six ? class_open6(s, value, now) : class_open4(s, value, now);
+}
+
+static __always_inline __u64 class_promoted(struct class_scratch *s, struct packet *p, __be32 client, __u32 service, __u64 value, __u32 now)
+{
+	if (p->family == 6)
+		return class_promote6(s, p, service, value, now);
+	route_key4(ROUTES4, &s->key, client, p->ports[0], service);
+	return class_promote4(s, value, now);
 }
 
 /*
@@ -218,39 +114,49 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 {
 	struct class_scratch *s = class_scratch_of();
 	struct class_service *class = bpf_map_lookup_elem(&class_services, &service);
-	struct route_entry *entry = NULL;
 	struct class_pool *pool;
-	__be32 client, vip;
+	__be32 client = 0, vip = 0;
 	__u32 host, low = 0;
 	__u64 value, now, until = class ? ROUTE_LOAD(&class->until) : 0;
-	int result, is_new = 0;
+	int result, six, is_new = 0;
 
 	if (!p)
 		return XDP_ABORTED;
-	if (!s || !class || !until || p->family != 4 || !class_config.on)
+	if (!s || !class || !until || !class_config.on)
 		return class_pass(p);
 	now = time_now();
 	if (until <= now)
 		return pass(COUNT_GRACE_OVER);
 
-	struct iphdr *ip = packet_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+	six = p->family == 6;
+	if (six) {
+		if (!class_addresses6(ctx, p, s))
+			return pass(COUNT_TRUNCATED);
+		value = class_find6(s, p, service, now);
+	} else {
+		struct iphdr *ip = packet_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
 
-	if (!ip)
-		return pass(COUNT_TRUNCATED);
-	client = ip->saddr;
-	vip = ip->daddr;
-	route_key4(EMBRYOS4, &s->key, client, p->ports[0], service);
-	value = route_find(EMBRYOS4, &s->key, &entry);
+		if (!ip)
+			return pass(COUNT_TRUNCATED);
+		client = ip->saddr;
+		vip = ip->daddr;
+		value = class_find4(s, p, client, service, now);
+	}
 	if (value) {
-		if (p->protocol == IPPROTO_TCP && p->tcp_flags & (TCP_FIN | TCP_RST))
+		if (class_closes(p))
 			return pass(COUNT_TCP_CONTROL);
-		if (entry)
-			route_touch(entry, value, tick_of(now));
+		/* None overtakes those that wait there. */
+		if (route_state(value) == ROUTE_HELD)
+			return class_pass(p);
 		host = route_host(value);
 	} else {
 		if (!class_opens(p))
 			return class_pass(p);
-		host = class_choose(s, class, p, client, vip);
+		if (six)
+			class_words6(s);
+		else
+			class_words4(s, client, vip);
+		host = class_choose(s, class, p);
 		if (!host)
 			return class_pass(p);
 		is_new = 1;
@@ -263,21 +169,19 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 
 	if (config.local_host && host == config.local_host) {
 		if (is_new) {
-			value = class_open(s, route_value(host << 24, ROUTE_EMBRYONIC, 0, ROUTE_MAPPED), tick_of(now));
+			value = class_opened(s, six, route_value(host << 24, ROUTE_EMBRYONIC, 0, ROUTE_MAPPED), tick_of(now));
 			if (value)
 				class_event(s, CLASS_OPENED, s->key.key, &s->key.client, value, 0);
 			return value ? value : pass(COUNT_NO_ROOM);
 		}
 		if (!class_opens(p) || p->protocol != IPPROTO_TCP) {
-			route_key4(ROUTES4, &s->key, client, p->ports[0], service);
-			value = class_promote(s, value, tick_of(now));
+			value = class_promoted(s, p, client, service, value, tick_of(now));
 		}
 		return value ? value : pass(COUNT_NO_ROOM);
 	}
 
 	if (value & ROUTE_MAPPED && class_config.tunnel_young && !(p->tcp_flags & TCP_SYN)) {
-		route_key4(ROUTES4, &s->key, client, p->ports[0], service);
-		value = class_promote(s, value, tick_of(now));
+		value = class_promoted(s, p, client, service, value, tick_of(now));
 		return value ? value : pass(COUNT_NO_ROOM);
 	}
 
@@ -290,7 +194,7 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 
 		if (!identifier)
 			return pass(COUNT_NO_IDENTIFIER);
-		value = class_open(s, route_value(identifier, ROUTE_EMBRYONIC, 0, 0), tick_of(now));
+		value = class_opened(s, six, route_value(identifier, ROUTE_EMBRYONIC, 0, 0), tick_of(now));
 		if (route_identifier(value) != identifier) {
 			class_event(s, CLASS_UNUSED, 0, &s->key.client, identifier, 0);
 			/* Another processor's packet of the flow was faster; this one is sent again by its client. */
@@ -298,10 +202,13 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 		}
 		class_event(s, CLASS_OPENED, s->key.key, &s->key.client, value, low);
 	}
-	class_header(s, pool, p, client, vip, route_identifier(value), now);
+	if (six)
+		class_header6(s, pool, p, route_identifier(value), now);
+	else
+		class_header4(s, pool, p, client, vip, route_identifier(value), now);
 	count_traffic(&service_traffic, service, p);
 	count_traffic(&host_traffic, host, p);
-	result = class_send(ctx, p, s);
+	result = six ? class_send6(ctx, p, s) : class_send4(ctx, p, s);
 	if (result)
 		return pass(-result);
 	count(is_new ? COUNT_CLASSIFIED : COUNT_WITH_MAPPING);
@@ -310,31 +217,61 @@ __attribute__((noinline)) __u64 classify_packet(struct xdp_md *ctx, struct packe
 	return bpf_redirect(s->hop.device.link, 0);
 }
 
-/*
- * A FIN or RST of a flow with a route, or a packet after a RST. Answers whether it goes on by the route: so the agent hears of the end, and keeps
- * the flow for the packets that are still to come.
- */
-__attribute__((noinline)) int class_ends(struct packet *p, struct class_closing *c)
+/* The state that a packet gives its flow, or a negative number: the packet is the agent's. */
+static __always_inline int class_state_after(const struct packet *p, __u32 service, __u32 was)
 {
-	struct class_scratch *s = class_scratch_of();
-	__u32 service;
-
-	if (!p || !c || !s || !class_config.on || p->family != 4 || p->protocol != IPPROTO_TCP || p->tcp_flags & TCP_SYN)
-		return 0;
-	service = c->service;
+	if (!class_config.on || p->protocol != IPPROTO_TCP || p->tcp_flags & TCP_SYN)
+		return -1;
 	struct class_service *class = bpf_map_lookup_elem(&class_services, &service);
 
 	if (!class || ROUTE_LOAD(&class->until) <= time_now())
-		return 0;
-	__u32 was = route_state(c->value), state = p->tcp_flags & TCP_RST ? ROUTE_RESET : p->tcp_flags & TCP_FIN ? ROUTE_FIN : was == ROUTE_RESET ? ROUTE_YOUNG : was;
+		return -1;
+	return p->tcp_flags & TCP_RST ? ROUTE_RESET : p->tcp_flags & TCP_FIN ? ROUTE_FIN : was == ROUTE_RESET ? ROUTE_YOUNG : was;
+}
 
-	if (state == was)
+/* Whether the route of s->client's flow has that state now. */
+__attribute__((noinline)) int class_set_state6(struct class_scratch *s, struct packet *p, __u32 service, __u32 state)
+{
+	if (!s || !p)
+		return 0;
+	class_key6(ROUTES6, s, p->ports[0], service);
+	return route_set_state(ROUTES6, &s->key, state) == ROUTE_UPDATED;
+}
+
+static __always_inline int class_set_state4(struct class_scratch *s, const struct packet *p, __be32 client, __u32 service, __u32 state)
+{
+	route_key4(ROUTES4, &s->key, client, p->ports[0], service);
+	return route_set_state(ROUTES4, &s->key, state) == ROUTE_UPDATED;
+}
+
+/*
+ * A FIN or RST of a flow with a route of that value, or a packet after a RST. Answers whether it goes on by the route: so the agent hears of the
+ * end, and keeps the flow for the packets that are still to come.
+ */
+__attribute__((noinline)) int class_ends(struct xdp_md *ctx, struct packet *p, __u32 service, __u64 value)
+{
+	struct class_scratch *s = class_scratch_of();
+	__u32 was = route_state(value);
+	int state, is_set;
+
+	if (!p || !s)
+		return 0;
+	state = class_state_after(p, service, was);
+	if (state < 0)
+		return 0;
+	if ((__u32)state == was)
 		return 1;
-	route_key4(ROUTES4, &s->key, c->client, p->ports[0], service);
-	if (route_set_state(ROUTES4, &s->key, state) != ROUTE_UPDATED)
+	if (p->family == 6) {
+		is_set = class_addresses6(ctx, p, s) && class_set_state6(s, p, service, state);
+	} else {
+		struct iphdr *ip = packet_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
+
+		is_set = ip && class_set_state4(s, p, ip->saddr, service, state);
+	}
+	if (!is_set)
 		return 0;
 	class_event(s, state == ROUTE_YOUNG ? CLASS_REOPENED : CLASS_CLOSING, s->key.key, &s->key.client,
-		    (c->value & ~ROUTE_STATE_MASK) | (__u64)state << ROUTE_STATE_SHIFT, 0);
+		    (value & ~ROUTE_STATE_MASK) | (__u64)state << ROUTE_STATE_SHIFT, 0);
 	return 1;
 }
 

@@ -121,27 +121,9 @@ static __always_inline int forwarder_send(struct xdp_md *ctx, struct packet *p, 
 	return bpf_redirect(hop.device.link, 0);
 }
 
-/* What the end of a flow takes; classify.h. */
-struct class_closing {
-	__u64 value; /* of its route */
-	__be32 client;
-	__u32 service;
-};
-
+/* classify.h: apart, for the verifier's sake. */
 __u64 classify_packet(struct xdp_md *ctx, struct packet *p, __u32 service);
-int class_ends(struct packet *p, struct class_closing *c);
-
-/* The flow's end, or its return after a RST. Answers whether the packet is forwarded. */
-static __always_inline int forwarder_ends(struct xdp_md *ctx, struct packet *p, __u16 service, __u64 value)
-{
-	struct iphdr *ip = packet_ipv4((void *)(long)ctx->data, (void *)(long)ctx->data_end, p);
-	struct class_closing c = { .value = value, .service = service };
-
-	if (!ip)
-		return 0;
-	c.client = ip->saddr;
-	return class_ends(p, &c);
-}
+int class_ends(struct xdp_md *ctx, struct packet *p, __u32 service, __u64 value);
 
 /* `parsed`: what parse_frame answered. Answers the verdict, which is counted. */
 static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p, int parsed)
@@ -177,7 +159,7 @@ static __always_inline int forwarder_packet(struct xdp_md *ctx, struct packet *p
 		if (!(value & ROUTE_USED))
 			return value;
 	} else if (p->tcp_flags & TCP_CONTROL || route_state(value) == ROUTE_RESET) {
-		if (route_state(value) == ROUTE_HELD || (!forwarder_ends(ctx, p, service, value) && p->tcp_flags & TCP_CONTROL))
+		if (route_state(value) == ROUTE_HELD || (!class_ends(ctx, p, service, value) && p->tcp_flags & TCP_CONTROL))
 			return pass(COUNT_TCP_CONTROL);
 	} else if (route_state(value) == ROUTE_HELD) {
 		return pass(COUNT_NOT_MAPPED);

@@ -65,9 +65,17 @@ static __always_inline int next_hop_interface(__u32 interface, struct next_hop *
 	return 0;
 }
 
-/* The kernel's answer for a packet that will have these addresses and ports: the MTU of the way, or a negative `enum counter`. */
-static __always_inline int next_hop_look_up(struct xdp_md *ctx, const struct packet *p, const union address *src, const union address *dst, __be32 ports,
-					    struct next_hop *hop)
+/* What a packet will have when it goes on. */
+struct next_tuple {
+	union address src, dst;
+	__be32 ports;
+};
+
+/*
+ * The kernel's answer for such a packet: the MTU of the way, or a negative `enum counter`. Not inline: what it needs on the stack is not there
+ * for the rest of a program.
+ */
+static __noinline int next_hop_look_up(struct xdp_md *ctx, const struct packet *p, const struct next_tuple *tuple, struct next_hop *hop)
 {
 	int result;
 	void *data = (void *)(long)ctx->data, *data_end = (void *)(long)ctx->data_end;
@@ -75,8 +83,8 @@ static __always_inline int next_hop_look_up(struct xdp_md *ctx, const struct pac
 	struct bpf_fib_lookup fib = {
 		.ifindex = config.fib_interface,
 		.l4_protocol = p->protocol,
-		.sport = ((const __be16 *)&ports)[0],
-		.dport = ((const __be16 *)&ports)[1],
+		.sport = ((const __be16 *)&tuple->ports)[0],
+		.dport = ((const __be16 *)&tuple->ports)[1],
 		.tot_len = length > 0xffff ? 0xffff : length,
 	};
 
@@ -88,9 +96,10 @@ static __always_inline int next_hop_look_up(struct xdp_md *ctx, const struct pac
 		if (!ip)
 			return -COUNT_TRUNCATED;
 		fib.family = FIB_AF_INET;
-		fib.tos = ip->tos;
-		fib.ipv4_src = src->v4[0];
-		fib.ipv4_dst = dst->v4[0];
+		/* An IPv6 packet that goes on inside one of IPv4 (classify.h) asks for nothing. */
+		fib.tos = ip->version == 4 ? ip->tos : 0;
+		fib.ipv4_src = tuple->src.v4[0];
+		fib.ipv4_dst = tuple->dst.v4[0];
 	} else {
 		struct ipv6hdr *ip = packet_ipv6(data, data_end, p);
 
@@ -100,8 +109,8 @@ static __always_inline int next_hop_look_up(struct xdp_md *ctx, const struct pac
 		fib.flowinfo = *(__be32 *)ip & FLOWINFO6;
 #pragma unroll
 		for (int i = 0; i < 4; i++) {
-			fib.ipv6_src[i] = src->w[i];
-			fib.ipv6_dst[i] = dst->w[i];
+			fib.ipv6_src[i] = tuple->src.w[i];
+			fib.ipv6_dst[i] = tuple->dst.w[i];
 		}
 	}
 	switch (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0)) {
@@ -132,7 +141,10 @@ static __always_inline int next_hop_find(struct xdp_md *ctx, const struct packet
 		*hop = known->hop;
 		return 0;
 	}
-	mtu = next_hop_look_up(ctx, p, src, dst, ports, hop);
+	/* Only now on the stack. */
+	struct next_tuple tuple = { .src = *src, .dst = *dst, .ports = ports };
+
+	mtu = next_hop_look_up(ctx, p, &tuple, hop);
 	if (mtu < 0)
 		return mtu;
 	if (known) {

@@ -58,7 +58,7 @@ enum route_state {
 	ROUTE_FIN = 3,
 	ROUTE_RESET = 4,       /* a hint: data after it restores the route */
 	ROUTE_REOPENED = 5,    /* a SYN came while it closed */
-	ROUTE_HELD = 6,        /* frozen for a migration: the agent has its packets */
+	ROUTE_HELD = 6,        /* the agent has its packets: it holds some, or the flow is frozen for a migration */
 };
 
 struct route_entry {

@@ -1,7 +1,7 @@
 /** Made by `make bpf-layouts` from the BTF of edge.bpf.c; the build fails when the two differ. Offsets and sizes are bytes. */
 
 /** Names this layout: what was made by another one must not be read by it. */
-export const EDGE_LAYOUT = '50e25c84ae543816'
+export const EDGE_LAYOUT = 'e97213905d8f009d'
 
 export const ANSWERED_BYTES = 2048
 /** Offsets in `struct answered`. */
@@ -112,7 +112,7 @@ export const CLASS_POOL = {
   identifiers: 64, // u32[1024]
 } as const
 
-export const CLASS_SCRATCH_BYTES = 264
+export const CLASS_SCRATCH_BYTES = 336
 /** Offsets in `struct class_scratch`. */
 export const CLASS_SCRATCH = {
   eventKey: 0, // u64
@@ -148,19 +148,42 @@ export const CLASS_SCRATCH = {
   headerNode: 148, // u32
   headerTag: 152, // u32[2]
   headerWords: 112, // u64[6]
-  words: 160, // u32[10]
-  srcW: 200, // u32[4]
-  srcMapped: 200, // u32[3]
-  srcV4: 212, // u32[1]
-  dstW: 216, // u32[4]
-  dstMapped: 216, // u32[3]
-  dstV4: 228, // u32[1]
-  hopDeviceLink: 232, // u32
-  hopDeviceVlanType: 236, // u16
-  hopDeviceVlanTci: 238, // u16
-  hopSource: 240, // u8[6]
-  hopDestination: 246, // u8[6]
-  lost: 256, // u64
+  header6FixedMagic: 112, // u8
+  header6FixedVersionKind: 113, // u8
+  header6FixedKeyNumber: 114, // u8
+  header6FixedFlags: 115, // u8
+  header6FixedEpoch: 116, // u32
+  header6FixedSequence: 120, // u32
+  header6FixedTime: 124, // u32
+  header6FixedIdentifier: 128, // u32
+  header6FixedProtocol: 132, // u8
+  header6FixedHost: 133, // u8
+  header6FixedInnerLength: 134, // u16
+  header6FixedPorts: 136, // u16[2]
+  header6Client: 140, // u32[4]
+  header6Vip: 156, // u32[4]
+  header6Node: 172, // u32[4]
+  header6Tag: 188, // u32[2]
+  header6Words: 112, // u64[10]
+  words: 200, // u32[10]
+  srcW: 240, // u32[4]
+  srcMapped: 240, // u32[3]
+  srcV4: 252, // u32[1]
+  dstW: 256, // u32[4]
+  dstMapped: 256, // u32[3]
+  dstV4: 268, // u32[1]
+  clientW: 272, // u32[4]
+  clientMapped: 272, // u32[3]
+  clientV4: 284, // u32[1]
+  vipW: 288, // u32[4]
+  vipMapped: 288, // u32[3]
+  vipV4: 300, // u32[1]
+  hopDeviceLink: 304, // u32
+  hopDeviceVlanType: 308, // u16
+  hopDeviceVlanTci: 310, // u16
+  hopSource: 312, // u8[6]
+  hopDestination: 318, // u8[6]
+  lost: 328, // u64
 } as const
 
 export const CLASS_SERVICE_BYTES = 16
@@ -606,11 +629,12 @@ export const EDGE_MAPS = {
   classChoices: { name: 'class_choices', keyBytes: 4, valueBytes: 16384, layout: 'a34c3bac' }, // u32 to struct class_choices
   classEvents: { name: 'class_events', keyBytes: 0, valueBytes: 0, layout: 'e2ee3530' }, // none to none
   classPools: { name: 'class_pools', keyBytes: 4, valueBytes: 4160, layout: 'a459ee18' }, // u32 to struct class_pool
-  classScratch: { name: 'class_scratch', keyBytes: 4, valueBytes: 264, layout: '489ac87c' }, // u32 to struct class_scratch
+  classScratch: { name: 'class_scratch', keyBytes: 4, valueBytes: 336, layout: '1ebd9511' }, // u32 to struct class_scratch
   classServices: { name: 'class_services', keyBytes: 4, valueBytes: 16, layout: 'c0cd0d75' }, // u32 to struct class_service
   counters: { name: 'counters', keyBytes: 4, valueBytes: 512, layout: 'cb6eacb5' }, // u32 to struct counts
   devices: { name: 'devices', keyBytes: 4, valueBytes: 8, layout: '4137c39e' }, // u32 to struct device
   embryos4: { name: 'embryos4', keyBytes: 4, valueBytes: 64, layout: 'beeb1a90' }, // u32 to struct route_bucket
+  embryos6: { name: 'embryos6', keyBytes: 4, valueBytes: 128, layout: 'b92fb6f8' }, // u32 to struct route_bucket6
   hostTraffic: { name: 'host_traffic', keyBytes: 4, valueBytes: 16, layout: 'c91c38db' }, // u32 to struct traffic
   hosts: { name: 'hosts', keyBytes: 4, valueBytes: 32, layout: '6c6c8c38' }, // u32 to struct host
   icmpBuckets: { name: 'icmp_buckets', keyBytes: 4, valueBytes: 16, layout: '720c2bc6' }, // u32 to struct icmp_bucket
@@ -633,8 +657,8 @@ export const EDGE_MAPS = {
 
 /** Global variables; `section` is the map they lie in. */
 export const EDGE_GLOBALS = {
-  classConfig: { section: 'bss', offset: 0, bytes: 152 }, // struct class_config
-  config: { section: 'bss', offset: 152, bytes: 64 }, // struct edge_config
+  config: { section: 'bss', offset: 0, bytes: 64 }, // struct edge_config
+  classConfig: { section: 'bss', offset: 64, bytes: 152 }, // struct class_config
   learning: { section: 'bss', offset: 216, bytes: 64 }, // struct learn_config
   coarseTime: { section: 'bss', offset: 320, bytes: 16 }, // struct coarse_time
   stackMark: { section: 'bss', offset: 344, bytes: 8 }, // struct stack_mark
@@ -645,8 +669,9 @@ export const EDGE_GLOBALS = {
   routes4Secret: { section: 'rodata', offset: 16, bytes: 64 }, // struct route_secret
   routes6Secret: { section: 'rodata', offset: 80, bytes: 64 }, // struct route_secret
   embryos4Buckets: { section: 'rodata', offset: 144, bytes: 4 }, // u32
-  mappings4Buckets: { section: 'rodata', offset: 148, bytes: 4 }, // u32
-  mappings6Buckets: { section: 'rodata', offset: 152, bytes: 4 }, // u32
+  embryos6Buckets: { section: 'rodata', offset: 148, bytes: 4 }, // u32
+  mappings4Buckets: { section: 'rodata', offset: 152, bytes: 4 }, // u32
+  mappings6Buckets: { section: 'rodata', offset: 156, bytes: 4 }, // u32
   mappings4Secret: { section: 'rodata', offset: 160, bytes: 64 }, // struct route_secret
   mappings6Secret: { section: 'rodata', offset: 224, bytes: 64 }, // struct route_secret
 } as const
