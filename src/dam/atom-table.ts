@@ -5,6 +5,7 @@
 import { SlotTable } from '../agent/dataplane/slot-table.ts'
 import { atomHash } from './digest.ts'
 import { BUCKETS, type Location } from './location.ts'
+import { sameOrigin } from './order.ts'
 import { Origins } from './origins.ts'
 import { type Atom, KEY_WORDS, type Origin } from './types.ts'
 
@@ -23,6 +24,13 @@ export const PLACE = {
 export type Place = (typeof PLACE)[keyof typeof PLACE]
 
 const EVICTION = [PLACE.cached, PLACE.zombie, PLACE.copy] as const
+
+/**
+ * Whose they were before, and whose those are that were looked up, is others' word: names that are made up must leave room for the owners
+ * of copies, which live. Of a home that finds none nothing is remembered.
+ */
+const MOST_BY_HEARSAY = 0x7fff
+const MOST_WITH_HOMES = 0x3fff
 
 export interface AtomTableSettings {
   readonly capacity: number
@@ -162,7 +170,8 @@ export class AtomTable {
     const found = this.#slots.find(atom.key)
     const slot = found >= 0 ? found : this.#insert(atom.key, place, nowMs)
     if (slot < 0) return -1
-    const [owner, home] = [this.origins.use(atom.owner), this.origins.use(atom.home)]
+    const owner = this.origins.use(atom.owner, place === PLACE.cached ? MOST_BY_HEARSAY : undefined)
+    const home = this.#homeIndex(atom)
     if (owner < 0 || home < 0) {
       if (owner >= 0) this.origins.release(owner)
       if (home >= 0) this.origins.release(home)
@@ -212,6 +221,11 @@ export class AtomTable {
       found.push(slot)
     }
     return found
+  }
+
+  #homeIndex({ owner, home }: Atom): number {
+    const index = sameOrigin(owner, home) ? -1 : this.origins.use(home, MOST_WITH_HOMES)
+    return index < 0 ? this.origins.use(owner) : index
   }
 
   #insert(key: Uint32Array, place: Place, nowMs: number): number {

@@ -52,6 +52,8 @@ export class Dam {
     const [k0, k1] = settings.tableKey
     const { capacity, sharedKey: digestKey } = settings
     this.table = new AtomTable({ capacity, location: this.location, k0, k1, digestKey })
+    // Room for what is this member's own, whatever others name.
+    this.table.origins.use(settings.self)
     const shared: Shared = {
       settings,
       port,
@@ -218,7 +220,10 @@ export class Dam {
         this.#queries.answered(from, message.id, message.atoms, wallMs, nowMs)
         return
       case 'outdated':
-        this.#queries.refresh(message.owner, message.keys)
+        this.#queries.refresh(
+          message.owner,
+          message.keys.filter(key => this.#isOwn(key)),
+        )
         return
       case 'sync':
         this.#copies.sync(from, message.sequence, message.all)
@@ -239,11 +244,16 @@ export class Dam {
         this.#orphans.take(from, message.owner, message.bucket, message.last, message.atoms, wallMs, nowMs)
         return
       case 'taken':
-        this.#orphans.taken(message.bucket)
+        this.#orphans.taken(from, message.bucket)
         return
       case 'give-back':
         this.#orphans.back(message.atoms, wallMs, nowMs)
     }
+  }
+
+  #isOwn(key: Uint32Array): boolean {
+    const slot = this.table.find(key)
+    return slot >= 0 && this.#own.isOwn(slot)
   }
 
   #lookUp(from: Member, keys: readonly Uint32Array[], nowMs: number): Atom[] {

@@ -20,13 +20,13 @@ export class Origins {
     return this.#indexes.get(nameOf(origin)) ?? -1
   }
 
-  /** Counts one use more; each needs its `release`. -1: there are too many. */
-  use(origin: Origin): number {
+  /** Counts one use more; each needs its `release`. -1: there are too many. @param most a new one is refused beyond so many in all */
+  use(origin: Origin, most = MOST): number {
     const name = nameOf(origin)
     let index = this.#indexes.get(name)
     if (index === undefined) {
+      if (this.#indexes.size >= most) return -1
       index = this.#free.pop() ?? this.#byIndex.length
-      if (index >= MOST) return -1
       this.#byIndex[index] = { member: origin.member, incarnation: origin.incarnation }
       this.#indexes.set(name, index)
       this.#uses[index] = 0

@@ -17,8 +17,8 @@ export class Orphans {
   readonly #shared: Shared
   readonly #own: OwnAtoms
   readonly #copies: Copies
-  /** Adopted atoms whose host has to be asked. */
-  readonly #unsure: Uint32Array[] = []
+  /** By slot: keys of adopted atoms whose host has to be asked. What is adopted again takes no more room. */
+  readonly #unsure = new Map<number, Uint32Array>()
   /** Since when owners have been gone. */
   #goneMs = new Map<string, number>()
   #cursor = BUCKETS
@@ -26,6 +26,8 @@ export class Orphans {
     string,
     { readonly owner: Origin; readonly adopter: string; readonly buckets: BucketDigest[] }
   >()
+  /** Who was told last of whose atoms, and may want them: once, for that is a lot of work. */
+  #told = new Set<string>()
   #back = new Map<string, Atom[]>()
   /** Buckets that are being handed over; null: this member does not leave. */
   #leaving: Set<number> | null = null
@@ -57,6 +59,7 @@ export class Orphans {
       outboxes.get(adopter)?.send({ type: 'orphans-here', owner, buckets })
     for (const [home, all] of this.#back)
       for (const [atoms] of parts(all)) outboxes.get(home)?.send({ type: 'give-back', atoms })
+    this.#told = new Set(this.#here.keys())
     this.#here = new Map()
     this.#back = new Map()
     const { table } = this.#shared
@@ -97,7 +100,7 @@ export class Orphans {
   }
 
   #tell(adopter: string, owner: Origin, bucket: number): void {
-    const name = `${adopter} ${owner.incarnation} ${owner.member}`
+    const name = nameOf(adopter, owner)
     const entry = this.#here.get(name) ?? { owner, adopter, buckets: [] }
     this.#here.set(name, entry)
     if (entry.buckets.at(-1)?.bucket === bucket) return
@@ -105,11 +108,13 @@ export class Orphans {
   }
 
   #adopt(atom: Atom, nowMs: number): void {
-    const { self } = this.#shared.settings
+    const { table, settings } = this.#shared
+    const { self } = settings
     // Not above what another member may claim by a packet it has seen: hence not by the clock.
     const generation = nextGeneration(atom.generation, 0)
     const adopted = { ...atom, generation, owner: self }
-    if (this.#own.store(adopted, nowMs) !== undefined && !atom.zombie) this.#unsure.push(atom.key)
+    if (this.#own.store(adopted, nowMs) !== undefined && !atom.zombie)
+      this.#unsure.set(table.find(atom.key), atom.key)
   }
 
   #giveBack(slot: number, home: Origin, nowMs: number): void {
@@ -133,7 +138,11 @@ export class Orphans {
   }
 
   want(from: Member, owner: Origin, buckets: readonly number[]): void {
-    const { table } = this.#shared
+    const { table, counters } = this.#shared
+    if (!this.#told.delete(nameOf(from.member, owner))) {
+      counters.unaskedReturns++
+      return
+    }
     for (const bucket of new Set(buckets)) {
       if (!(bucket >= 0 && bucket < BUCKETS)) continue
       const atoms: Atom[] = []
@@ -197,7 +206,13 @@ export class Orphans {
 
   /** Keys of adopted atoms whose host has not been asked yet; each is given once. */
   unsure(most: number): Uint32Array[] {
-    return this.#unsure.splice(0, most)
+    const found: Uint32Array[] = []
+    for (const [slot, key] of this.#unsure) {
+      if (found.length >= most) break
+      this.#unsure.delete(slot)
+      found.push(key)
+    }
+    return found
   }
 
   /** Hands everything over, to leave. */
@@ -217,7 +232,13 @@ export class Orphans {
     return this.#leaving?.size === 0
   }
 
-  taken(bucket: number): void {
-    this.#leaving?.delete(bucket)
+  /** The one that gets them has taken them over. */
+  taken(from: Member, bucket: number): void {
+    const { location, settings } = this.#shared
+    const heir = location.order(bucket).find(({ member }) => member !== settings.self.member)
+    if (heir?.member === from.member) this.#leaving?.delete(bucket)
   }
 }
+
+const nameOf = (adopter: string, { member, incarnation }: Origin): string =>
+  `${adopter} ${incarnation} ${member}`

@@ -1,6 +1,8 @@
 /** What goes to one member: operations gather and leave as one batch, and what has been followed is known by numbers. */
 import type { AtomOp, DamMessage } from './types.ts'
 
+/** Numbers go on from 0 on the wire. */
+const WIRE = 2 ** 32
 /** Operations of one batch. */
 const MOST_OPS = 512
 
@@ -8,13 +10,15 @@ export class Outbox {
   readonly #send: (message: DamMessage) => void
   #ops: AtomOp[] = []
   /** Of the newest batch, or question, that has left or gathers. */
-  #sequence = 1
+  #sequence: number
   #followed = 0
   /** Batches may have been lost with a link: only what `same` says counts until one has. */
   #unsure = false
 
-  constructor(send: (message: DamMessage) => void) {
+  /** @param first number; above 0 */
+  constructor(send: (message: DamMessage) => void, first = 1) {
     this.#send = send
+    this.#sequence = first
   }
 
   /** The number by which it will be known that it has been followed. */
@@ -29,7 +33,7 @@ export class Outbox {
     if (this.#ops.length === 0) return
     const ops = this.#ops
     this.#ops = []
-    this.#send({ type: 'batch', sequence: this.#sequence++, ops })
+    this.#send({ type: 'batch', sequence: this.#sequence++ % WIRE, ops })
   }
 
   /** A question that covers everything before it: its number. */
@@ -62,7 +66,10 @@ export class Outbox {
     return this.#followed >= sequence
   }
 
+  /** @param sequence as on the wire: of the last ones that have left */
   #follow(sequence: number): void {
-    if (sequence < this.#sequence && sequence > this.#followed) this.#followed = sequence
+    const last = this.#sequence - 1
+    const behind = (((last - sequence) % WIRE) + WIRE) % WIRE
+    if (last - behind > this.#followed) this.#followed = last - behind
   }
 }

@@ -100,7 +100,7 @@ export class Queries {
     for (const [member, keys] of this.#gathered) {
       for (let at = 0; at < keys.length; at += MOST_KEYS) {
         const part = keys.slice(at, at + MOST_KEYS)
-        const id = this.#nextId++
+        const id = this.#nextId++ % 2 ** 32
         this.#sent.set(id, { member, keys: part.map(nameOf), untilMs })
         this.#shared.outboxes.get(member)?.send({ type: 'query', id, keys: part })
       }

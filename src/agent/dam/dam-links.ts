@@ -5,10 +5,15 @@ import type { DamMessage, Member } from '../../dam/types.ts'
 import { errorText } from '../../errors.ts'
 import { ATOM_ROLES, ATOMS_VERSION, encodeAtomMember, encodeAtoms } from '../../gossip/frames.ts'
 import type { PeerLinks, PeerState } from '../../gossip/links.ts'
+import { RateByKey } from '../../gossip/rate-by-key.ts'
 import { Due } from './due.ts'
 import { DamInbox } from './inbox.ts'
 import { MemberBook } from './member-book.ts'
 import { Outgoing } from './outgoing.ts'
+
+/** Every new life of a member moves atoms: one that goes on to tell of others is believed the last of them, once in a while. */
+const SAID_RATE = { ratePerS: 1, burst: 16 }
+const SAID_AGAIN_MS = 1_000
 
 export interface DamLinksPorts {
   members(members: readonly Member[]): void
@@ -37,6 +42,7 @@ export class DamLinks {
   readonly #outgoing: Outgoing
   readonly #pump = new Due(() => this.pump())
   readonly #look = new Due(() => this.look())
+  readonly #saidRates = new RateByKey(SAID_RATE)
   #self: Member | null = null
   /** Members that can be asked, and peers whose links are up. */
   #linked: ReadonlySet<string> = new Set()
@@ -55,7 +61,8 @@ export class DamLinks {
     links.onFrame((peer, frame) => {
       if (frame.type === 'atom-member') {
         this.#book.said(peer, frame.incarnation, frame.leaving)
-        this.look()
+        if (this.#saidRates.take(peer, performance.now())) this.look()
+        else this.#look.within(SAID_AGAIN_MS)
       } else if (frame.type === 'atoms') this.#receive(peer, frame.body)
     })
     links.onChange(peer => this.#changed(peer))

@@ -6,6 +6,8 @@ import { RateByKey } from '../../gossip/rate-by-key.ts'
 /** Bytes of one member, with a price a message. Members send at two thirds of it at most (outgoing.ts), but for what is urgent. */
 const RATE = { ratePerS: 3 * 1024 * 1024, burst: 8 * 1024 * 1024 }
 const MESSAGE_PRICE_BYTES = 128
+/** What is short, but much work: a comparison is answered with a list of all buckets, a bucket is gone through. */
+const PRICE_BYTES: Partial<Record<DamMessage['type'], number>> = { sync: 16_384, bucket: 2_048 }
 
 export class DamInbox {
   readonly counters = { messages_in: 0, bytes_in: 0, messages_bad: 0, messages_over_rate: 0 }
@@ -20,7 +22,11 @@ export class DamInbox {
       return null
     }
     try {
-      return decodeDam(body, from)
+      const message = decodeDam(body, from)
+      const price = PRICE_BYTES[message.type]
+      if (price === undefined || this.#rates.take(from.member, nowMs, price)) return message
+      this.counters.messages_over_rate++
+      return null
     } catch {
       this.counters.messages_bad++
       return null

@@ -11,8 +11,8 @@ export const PATIENCE_MS = 300
 const GATHER_MS = 1
 /** Keys that are being asked about. */
 const MOST_WAITING = 4_096
-/** Keys a second to be asked about, each of all hosts of its service. */
-const RATE: BucketSettings = { ratePerS: 8_192, burst: 4_096 }
+/** Keys a second to be asked about, each of all hosts of its service. A host answers a little more (answers.ts): beyond that it would be silent. */
+const RATE: BucketSettings = { ratePerS: 3_840, burst: 4_096 }
 
 /** What came of one key. */
 export interface Ownership {

@@ -424,4 +424,19 @@ it('a full table: own atoms push copies out; when all are own, the rest is refus
   assert.equal(side.limits(), [{ name: 'atoms', used: 100, capacity: 100, evicted: 40 }])
 })
 
+it('a member that begins anew over and over is believed once in a while, and the last time', async ({
+  cluster,
+}) => {
+  cluster.start('f1')
+  const { say } = hostile(cluster)
+  const incarnation = async (): Promise<number | undefined | null> =>
+    (await cluster.units.get('f1')!.side.view({})).members.find(({ name }) => name === 'bad')?.incarnation
+  for (let i = 1; i <= 1_000; i++)
+    cluster.links.inject('bad', 'f1', encodeAtomMember({ incarnation: 9 + i, leaving: false }))
+  say({ type: 'ack', sequence: 1 })
+  await holds('all is heard', () => counted(cluster).atoms_messages_in === 1)
+  assert.ok(Number(await incarnation()) < 109)
+  await holds('the last one counts', async () => (await incarnation()) === 1_009)
+})
+
 it.run()

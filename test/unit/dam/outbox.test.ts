@@ -1,6 +1,7 @@
 /** What a member is known to have followed, when links go and come. */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { encodeDam } from '../../../src/dam/codec.ts'
 import { Outbox } from '../../../src/dam/outbox.ts'
 import { ATOM_KIND, type AtomOp, type DamMessage } from '../../../src/dam/types.ts'
 
@@ -11,9 +12,9 @@ const op: AtomOp = {
   generation: 1,
 }
 
-const opened = (): { outbox: Outbox; sent: DamMessage[] } => {
+const opened = (first?: number): { outbox: Outbox; sent: DamMessage[] } => {
   const sent: DamMessage[] = []
-  return { outbox: new Outbox(message => sent.push(message)), sent }
+  return { outbox: new Outbox(message => sent.push(message), first), sent }
 }
 const sequenceOf = (message: DamMessage | undefined): number => {
   assert.is(message?.type, 'batch')
@@ -58,6 +59,24 @@ it('numbers that were never sent are not believed', () => {
   outbox.flush()
   outbox.acknowledged(number + 1_000)
   assert.not(outbox.hasFollowed(number))
+})
+
+it('numbers of batches go on when 32 bits are used up', () => {
+  const { outbox, sent } = opened(2 ** 32 - 1)
+  const numbers = [0, 1, 2].map(() => {
+    const number = outbox.push(op)
+    outbox.flush()
+    return number
+  })
+  assert.equal(sent.map(sequenceOf), [2 ** 32 - 1, 0, 1])
+  outbox.acknowledged(2)
+  assert.is(outbox.hasFollowed(numbers[0]!), false, 'what has not left')
+  outbox.acknowledged(0)
+  assert.equal(
+    numbers.map(number => outbox.hasFollowed(number)),
+    [true, true, false],
+  )
+  for (const message of sent) encodeDam(message, { member: 'f1', incarnation: 1 })
 })
 
 it.run()

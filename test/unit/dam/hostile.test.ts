@@ -1,0 +1,155 @@
+/** A member that lies, repeats itself and makes up names costs the others little, and takes no room that theirs needs (R-C4). */
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { DamInbox } from '../../../src/agent/dam/inbox.ts'
+import { encodeDam } from '../../../src/dam/codec.ts'
+import { Dam } from '../../../src/dam/dam.ts'
+import { BUCKETS } from '../../../src/dam/location.ts'
+import { ATOM_KIND, type Atom, type DamMessage, type Member, type Origin } from '../../../src/dam/types.ts'
+
+const it = suite('hostile members of the atom manager')
+const WALL_MS = 1_700_000_000_000
+const member = (name: string, incarnation = 1): Member => ({
+  member: name,
+  incarnation,
+  hash: name.charCodeAt(0) * 0x9e3779b1,
+})
+const [SELF, LIAR, OTHER] = [member('a'), member('b'), member('c')]
+const originOf = ({ member: name, incarnation }: Member): Origin => ({ member: name, incarnation })
+
+const keyOf = (i: number): Uint32Array =>
+  Uint32Array.of(0, 0, 0xffff, i, 0, 0, 0xffff, 0x0a000001, 443, ((ATOM_KIND.flow << 24) | 6) >>> 0)
+const atomOf = (i: number, owner: Origin, more: Partial<Atom> = {}): Atom => ({
+  ...{ key: keyOf(i), host: 7, generation: WALL_MS * 1024, zombie: false, level: 1, owner, home: owner },
+  ...more,
+})
+
+class World {
+  readonly sent: { readonly to: string; readonly message: DamMessage }[] = []
+  readonly dam: Dam
+  constructor(capacity = 100_000) {
+    this.dam = new Dam(
+      {
+        ...{ self: originOf(SELF), capacity, sharedKey: [1, 2], tableKey: [3, 4] },
+        ...{ deadMs: 65_000, cacheMs: 60_000, syncMs: 10_000, queryMs: 60, aheadMs: 600_000 },
+      },
+      { send: (to, message) => void this.sent.push({ to, message }), claimed: () => {} },
+    )
+    this.dam.members([SELF, LIAR, OTHER])
+    this.settle(0)
+  }
+
+  /** Everything is looked through once. */
+  settle(nowMs: number): void {
+    this.dam.step(nowMs, BUCKETS)
+  }
+
+  /** What is sent because of it. */
+  says(from: Member, message: DamMessage, nowMs = 0): DamMessage[] {
+    this.sent.length = 0
+    this.dam.receive(from.member, message, WALL_MS, nowMs)
+    this.dam.flush(nowMs)
+    return this.sent.map(({ message: each }) => each)
+  }
+}
+
+it('made-up names of earlier owners leave room for members that come', () => {
+  const { dam } = new World(100_000)
+  for (let at = 0; at < 70_000; at += 1_000) {
+    const ops = Array.from({ length: 1_000 }, (_, i) => {
+      const home = { member: `ghost-${at + i}`, incarnation: at + i }
+      return { op: 'tell' as const, atom: atomOf(at + i, originOf(LIAR), { home }) }
+    })
+    dam.receive('b', { type: 'batch', sequence: at, ops }, WALL_MS, 0)
+  }
+  assert.ok(dam.put(keyOf(1_000_000), 7, 1, WALL_MS, 0) !== undefined, 'its own')
+  dam.members([SELF, LIAR, member('c', 2)])
+  const atom = atomOf(2_000_000, { member: 'c', incarnation: 2 })
+  dam.receive('c', { type: 'batch', sequence: 1, ops: [{ op: 'add', atom }] }, WALL_MS, 0)
+  assert.is(dam.local(atom.key)?.owner.incarnation, 2, "another member's")
+})
+
+it('the same orphan over and over waits for one question', () => {
+  const { dam } = new World()
+  const owner = originOf(LIAR)
+  const bucket = dam.location.bucketOf(keyOf(1))
+  for (let i = 0; i < 1_000; i++) {
+    const atoms = [atomOf(1, owner, { generation: WALL_MS * 1024 + 2 * i })]
+    dam.receive('b', { type: 'orphans', owner, bucket, last: true, atoms }, WALL_MS, 0)
+  }
+  assert.equal(dam.unsure(1_000), [keyOf(1)])
+  assert.equal(dam.unsure(1_000), [])
+})
+
+it('differences are told after a comparison, not whenever it pleases', () => {
+  const world = new World()
+  for (let i = 0; i < 500; i++) world.dam.put(keyOf(i), 7, 15, WALL_MS, 0)
+  world.settle(10_000)
+  const differs: DamMessage = { type: 'differs', buckets: [] }
+  assert.ok(
+    world.says(LIAR, differs).some(({ type }) => type === 'bucket'),
+    'it was asked',
+  )
+  let buckets = 0
+  for (let i = 0; i < 100; i++)
+    buckets += world.says(LIAR, differs).filter(({ type }) => type === 'bucket').length
+  assert.ok(buckets <= 128, `${buckets} buckets`)
+  assert.ok(world.dam.counters.unaskedReturns >= 98)
+  world.settle(20_000)
+  assert.ok(
+    world.says(LIAR, differs).some(({ type }) => type === 'bucket'),
+    'it is asked again',
+  )
+})
+
+it("a lost member's atoms are sent to who was told of them, once", () => {
+  const world = new World()
+  const lost = originOf(OTHER)
+  const ops = Array.from({ length: 500 }, (_, i) => ({ op: 'add' as const, atom: atomOf(i, lost) }))
+  world.says(OTHER, { type: 'batch', sequence: 1, ops })
+  const want: DamMessage = {
+    type: 'orphans-want',
+    owner: lost,
+    buckets: Array.from({ length: BUCKETS }, (_, i) => i),
+  }
+  assert.is(world.says(LIAR, want).length, 0, 'it lives')
+  world.dam.members([SELF, LIAR])
+  world.sent.length = 0
+  world.settle(1)
+  assert.ok(world.sent.some(({ to, message }) => to === 'b' && message.type === 'orphans-here'))
+  assert.ok(world.says(LIAR, want).length > 0)
+  assert.is(world.says(LIAR, want).length, 0, 'again')
+})
+
+it('what a leaving member hands over is taken over by its heir, not by whoever says so', () => {
+  const world = new World()
+  for (let i = 0; i < 500; i++) world.dam.put(keyOf(i), 7, 1, WALL_MS, 0)
+  world.dam.members([{ ...SELF, leaving: true }, LIAR, OTHER])
+  world.sent.length = 0
+  world.dam.leave()
+  const heirs = new Map(
+    world.sent.flatMap(({ to, message }) => (message.type === 'orphans' ? [[message.bucket, to]] : [])),
+  )
+  for (const bucket of heirs.keys()) world.says(LIAR, { type: 'taken', bucket })
+  assert.is(world.dam.hasLeft, false)
+  for (const bucket of heirs.keys()) world.says(OTHER, { type: 'taken', bucket })
+  assert.is(world.dam.hasLeft, true)
+})
+
+it("a newer version of what is not this member's is nothing that it asks others for", () => {
+  const world = new World()
+  world.dam.put(keyOf(1), 7, 1, WALL_MS, 0)
+  const outdated = (i: number): DamMessage => ({ type: 'outdated', owner: originOf(OTHER), keys: [keyOf(i)] })
+  assert.equal(world.says(LIAR, outdated(1)).filter(({ type }) => type === 'query').length, 1)
+  assert.is(world.says(LIAR, outdated(2)).filter(({ type }) => type === 'query').length, 0)
+})
+
+it('short messages that are much work are dear', () => {
+  const inbox = new DamInbox()
+  const body = encodeDam({ type: 'sync', sequence: 1, all: { count: 1, sum: 1 } }, originOf(LIAR))
+  let taken = 0
+  for (let i = 0; i < 10_000; i++) if (inbox.take(originOf(LIAR), body, 0) !== null) taken++
+  assert.ok(taken > 100 && taken < 1_000, `${taken}`)
+})
+
+it.run()
