@@ -63,8 +63,8 @@ h2    10.10.0.32  dead          0      0            0      -       -       -  -
   vips: {
     code: 0,
     stderr: '',
-    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOLDER  HOSTS  LIVE  READY  FLOWS  CONNECTIONS  PKT/S  BYTE/S  CONN/S
-web      10.99.0.1    80  tcp       routed      2     1      1     12          340   1235    1.2M      13
+    stdout: `SERVICE  VIP        PORT  PROTOCOL  HOLDER  HOSTS  LIVE  READY  CLIENTS  FLOWS  CONNECTIONS  PKT/S  BYTE/S  CONN/S
+web      10.99.0.1    80  tcp       routed      2     1      1        7     12          340   1235    1.2M      13
 `,
   },
   flows: {
@@ -362,7 +362,7 @@ it('vips: a service that no host takes connections for, and those that unhealthy
     [0, ''],
     [3, 'warning: no host of service web is alive\n'],
   ])
-  assert.match(none.stdout, /\nweb .* 2 +2 +0 +12 +340 +1235 +1\.2M +13\n$/)
+  assert.match(none.stdout, /\nweb .* 2 +2 +0 +7 +12 +340 +1235 +1\.2M +13\n$/)
   assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +12 +340 +1235 +1\.2M +13\n$/)
 })
 
