@@ -78,7 +78,7 @@ caught(
 )
 caught(
   'keeps an atom that another one has claimed',
-  /copies|owners|versions/,
+  /copies|owners|versions|come to rest/,
   OwnAtoms,
   'relinquish',
   nothing,

@@ -70,8 +70,8 @@ web      10.99.0.1    80  tcp       routed      2     1      1        7     12  
   flows: {
     code: 0,
     stderr: '1 of 2 flows; --limit shows more\n',
-    stdout: `PROTOCOL  CLIENT           VIP           HOST  IDENTIFIER  STATE        PLUMBED  SLOW  IDLE
-tcp       10.20.0.5:40000  10.99.0.1:80  h1    0100002a    established  yes         1  2.5s
+    stdout: `PROTOCOL  CLIENT           VIP           HOST  IDENTIFIER  STATE        PLUMBED  ORIGIN  SLOW  IDLE
+tcp       10.20.0.5:40000  10.99.0.1:80  h1    0100002a    established  yes      chosen     1  2.5s
 `,
   },
   apps: {
@@ -363,7 +363,7 @@ it('vips: a service that no host takes connections for, and those that unhealthy
     [3, 'warning: no host of service web is alive\n'],
   ])
   assert.match(none.stdout, /\nweb .* 2 +2 +0 +7 +12 +340 +1235 +1\.2M +13\n$/)
-  assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +12 +340 +1235 +1\.2M +13\n$/)
+  assert.match(noUnit.stdout, /\nweb .* 2 +2 +- +7 +12 +340 +1235 +1\.2M +13\n$/)
 })
 
 it('flows sends its query; --socket comes before SHUNT_SOCKET', async () => {
