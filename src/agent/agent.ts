@@ -337,7 +337,6 @@ class Agent {
       this.#links?.setDraining(true)
       this.#health?.stopping()
       await this.#vips?.leave()
-      await this.#drain()
       await this.#drainAndHandOver()
       this.#health?.stop('stopping')
       await this.#links?.goodbye('stopping')
