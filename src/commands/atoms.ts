@@ -13,10 +13,10 @@ export default class Atoms extends NounCommand<AtomsData> {
   static override summary =
     'Show what forwarders and classifiers remember of connections for each other, or look one connection up.'
   static override description =
-    `A forwarder that carries a connection owns its atom: which host the connection belongs to. Other forwarders and classifiers keep copies, as many as the
+    `A forwarder that carries a connection owns its atom: which host the connection belongs to. When it ends without a word, the member nearest to the atom owns it. Other forwarders and classifiers keep copies, as many as the
 service asks for (sessions.copies), so that any of them can go on with the connection when its packets come there instead. OWN are those that this node
 answers for, COPIES those that it keeps for others, CACHED what it has looked up lately, ENDED connections that are over, kept a minute for late packets. It is
-settled when every copy is where it should be: until then, a loss of further nodes may cost more than the document allows for.
+settled when every copy that the members there are can keep is where it should be: until then, or with fewer other members than WANTED, a loss of further nodes may cost more than the document allows for.
 With a connection, each member is asked what it has of it. The exit code is 3 when none has anything, or when what they have does not agree.`
   static override examples = [
     '<%= config.bin %> atoms',

@@ -17,8 +17,10 @@ export default class Flows extends NounCommand<FlowsData, FlowsFlags> {
     `IDENTIFIER is the number by which forwarder and host know the flow, in hexadecimal; there is none where the host is this
 same node. STATE is embryonic until the client has answered its host (a UDP flow: has sent again), then established, and closing once an end of it
 said so. PLUMBED says whether the kernel forwards its packets by itself; a young flow is forwarded by the agent, and one that
-has been idle goes back to it. SLOW counts the packets that took that slower way, through the agent: few for each flow is as it should be. IDLE is the
-time since its last packet, as the agent knows it.`
+has been idle goes back to it. ORIGIN says where its host comes from: chosen (it began here), kept (from the agent before), own-atom or member-atom (it began
+at another forwarder; known by this node's own atom, or told by another member's, see shunt atoms), host (the host itself said so), nobody (nobody has it: the host of the
+deterministic choice answers), guess (an ICMP error came for a flow that was not seen yet). SLOW counts the packets that took the slower way, through the agent: few for each flow is as it
+should be, but where full encapsulation goes through the agent. IDLE is the time since its last packet, as the agent knows it.`
   static override examples = [
     '<%= config.bin %> flows --limit 20',
     '<%= config.bin %> flows --service web --client 10.20.0.5',

@@ -9,7 +9,7 @@ const isUtf8 = ({ LC_ALL, LC_CTYPE, LANG }: NodeJS.ProcessEnv): boolean =>
 
 export default class Top extends BaseCommand {
   static override summary =
-    'Watch the cluster on the whole screen: nodes, services, hosts, flows, events, health.'
+    'Watch the cluster on the whole screen: nodes, services, hosts, flows, events, health, atoms.'
   static override description =
     `Press ? for the keys. Enter on a host or a service shows its applications with health, directive, lease and share, and Enter on one of these all that
 is known of it: cause, orders, and, where the agent asked is its host, what the check found and which units are waited for. d drains and u undrains the host, or the

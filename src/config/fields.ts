@@ -66,7 +66,7 @@ export const sessions = z
       .meta({ default: DEFAULT_COPIES.tcp })
       .optional()
       .describe(
-        'On how many other forwarders and classifiers the host of each connection is known, besides the forwarder that carries it: so many may be lost at once and no connection is cut off. More copies cost memory there (about 100 bytes each) and traffic (about 60 bytes a connection and copy). full: on all of them. none: nowhere; another forwarder then finds the host by the choice that a new connection would get, and by asking the hosts, which is slower and asks all of them. Services of UDP have none when it is left out: with copies the first packet of each flow waits until the others have been asked.',
+        'On how many other forwarders and classifiers (0 to 14, full or none) the host of each connection is known, besides the forwarder that carries it: so many may be lost at once and no connection is cut off. More copies cost memory there (about 100 bytes each) and traffic (about 60 bytes a connection and copy). full: on all of them. 0: only on the forwarder itself. none: nowhere; another forwarder then finds the host by the choice that a new connection would get, and by asking the hosts, which is slower and asks all of them. Services of UDP have none when it is left out: with copies the first packet of each flow waits until the others have been asked.',
       ),
   })
   .optional()

@@ -84,7 +84,7 @@ it('a service all of whose hosts are drained is warned of; a drained host may en
     await ready(unit, 0)
     const vips = await lab.shunt(unit, ['vips'])
     assert.is(vips.code, 3)
-    assert.match(vips.stdout, /\nweb +10\.99\.0\.1 +80 +tcp +2 +2 +0 /)
+    assert.match(vips.stdout, /\nweb +10\.99\.0\.1 +80 +tcp +routed +2 +2 +0 /)
     assert.match(vips.stderr, /no host of web takes new connections/)
     const followed = await told(unit, 'directive.followed', 'h2')
     assert.equal(

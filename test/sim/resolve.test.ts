@@ -15,6 +15,8 @@ const SEEDS = Number(process.env.SEEDS ?? 60)
 const FLOWS = 12
 const PACKETS = 30
 const START_MS = 1200
+/** A question is asked three times in this time, then given up. */
+const ANSWERED_MS = 2_000
 
 interface Setting extends SessionOptions {
   readonly seed: number
@@ -66,7 +68,8 @@ const trouble = (setting: Setting) => {
   sim.at(1040, () => rehash(sim, sim.flows))
   sim.at(1600, () => sim.restart(victim))
   sim.at(1800, () => rehash(sim, sim.flows))
-  sim.run(START_MS + 2600)
+  // What waits for an answer, asked for again and again, has come by then.
+  sim.run(START_MS + 2600 + ANSWERED_MS)
   return { sim, sessions, unstored }
 }
 
@@ -78,7 +81,7 @@ const POLICIES: readonly (SessionOptions & { readonly name: string })[] = [
 
 for (const { name, ...policy } of POLICIES)
   it(`${SEEDS} seeds of re-hashing, other shares, a forwarder's death and return: ${name}`, () => {
-    let [byAtom, byHost, checked] = [0, 0, 0]
+    let [byAtom, byHost, checked, unanswered] = [0, 0, 0, 0]
     for (let seed = 1; seed <= SEEDS; seed++) {
       const { sim, sessions, unstored } = trouble({ ...policy, seed, remoteClassifier: seed % 2 === 0 })
       assert.equal(sim.problems, [], `seed ${seed}`)
@@ -90,15 +93,18 @@ for (const { name, ...policy } of POLICIES)
         const sorted = [...received].sort((a, b) => a - b)
         // What waits for long at one forwarder may be overtaken by way of another.
         if (policy.lost === undefined) assert.equal(received, sorted, `seed ${seed}: order of flow ${id}`)
-        // Of 30 packets in 2 s, those of the 40 ms until the router knows go to nobody; lost answers cost a little more.
-        const most = policy.lost === undefined ? 3 : 15
-        assert.ok(sent - received.length <= most, `seed ${seed}: flow ${id}: ${received.length} of ${sent}`)
+        // Of 30 packets in 2 s, those of the 40 ms until the router knows go to nobody.
+        if (sent - received.length <= 3) continue
+        // Each time one in a thousand is asked about three times and all three answers are lost: what waited is dropped.
+        if (policy.lost === undefined) assert.unreachable(`seed ${seed}: flow ${id}: ${received.length} of ${sent}`)
+        unanswered++
       }
       byAtom += sessions.counts.byAtom
       byHost += sessions.counts.byHost
       checked += sessions.counts.checked
     }
     assert.ok(checked > SEEDS * FLOWS * 20)
+    assert.ok(unanswered <= (SEEDS * FLOWS) / 50, `${unanswered} flows lost more`)
     if (policy.copies === null) assert.ok(byHost > SEEDS * FLOWS)
     else assert.ok(byAtom > SEEDS * FLOWS && byHost < byAtom / 10, `${byAtom} by atoms, ${byHost} by hosts`)
   })

@@ -41,6 +41,7 @@ const rowsAfter = (...steps: { atMs: number; add: Statement[] }[]): string[][] =
       revision: () => 0,
       draining: () => false,
       machine: () => ({ state: 'alive', rttMs: null }),
+      vipsOf: () => null,
       links,
       managed: { view, isSynced: () => true } as unknown as Managed,
     } as unknown as ClusterApiParts
