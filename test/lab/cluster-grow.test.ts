@@ -3,7 +3,6 @@
  * loses, evicts, restarts and restores nodes while clients connect.
  */
 // test-timeout-ms: 300000
-// test-beside-others
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { suite } from 'uvu'
