@@ -55,7 +55,7 @@ const runAll = async (files: readonly TestFile[], jobs: number): Promise<void> =
   )
   for (const file of files.filter(f => !f.parallel)) await runOne(file)
   for (const file of worthRepeating(files, file => results.get(file)!.failed > 0)) {
-    say(`again, alone: ${file.path} failed beside others`)
+    say(`again, alone: ${file.path} failed once`)
     await runOne(file)
   }
 }

@@ -57,18 +57,17 @@ export const selectTests = (root: string, args: readonly string[]): TestFile[] =
   return files.sort((a, b) => rank(a) - rank(b))
 }
 
-/** More failures than this are not the neighbours'. */
+/** More failures than this are the product's. */
 const MOST_REPEATS = 3
 
 /**
- * Labs that failed while another one took its half of the machine: what they find alone counts. Tests that run alone in the first place, and
- * units and simulations, which know no time, have no second try.
+ * Labs run agents against real clocks on a machine that others share: what they find a second time, with nothing beside them, counts, and the
+ * first failure stays in the output. Units and simulations, which know no time, have no second try.
  */
 export const worthRepeating = (
   files: readonly TestFile[],
   hasFailed: (file: TestFile) => boolean,
 ): TestFile[] => {
   const failed = files.filter(hasFailed)
-  const labs = failed.filter(({ path, parallel }) => parallel && kindOf(path) === 'lab')
-  return failed.length <= MOST_REPEATS ? labs : []
+  return failed.length <= MOST_REPEATS ? failed.filter(({ path }) => kindOf(path) === 'lab') : []
 }

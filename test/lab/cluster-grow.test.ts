@@ -197,10 +197,14 @@ const knocks = async (
     ...(networkKeys !== undefined && { networkKeys }),
   })
   try {
-    await until(`${counter} at the nodes`, async () => {
-      assert.equal((await hostile.report()).alive, [])
-      return (await counterSum(lab, counter, members)) >= before + 2 * members.length ? true : undefined
-    })
+    await until(
+      `${counter} at the nodes`,
+      async () => {
+        assert.equal((await hostile.report()).alive, [])
+        return (await counterSum(lab, counter, members)) >= before + 2 * members.length ? true : undefined
+      },
+      30_000,
+    )
     const { heard, counters } = await hostile.report()
     assert.equal(heard, { digests: 0, published: 0, frames: {}, secrets: [] })
     assert.is(counters.bytes_in, 0)
