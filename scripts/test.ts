@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Counts, countTests } from './test/count.ts'
 import { runFile, stopAll } from './test/run.ts'
-import { selectTests, type TestFile, worthRepeating } from './test/select.ts'
+import { selectTests, type TestFile } from './test/select.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const COVERAGE = join(ROOT, 'coverage')
@@ -54,10 +54,6 @@ const runAll = async (files: readonly TestFile[], jobs: number): Promise<void> =
     }),
   )
   for (const file of files.filter(f => !f.parallel)) await runOne(file)
-  for (const file of worthRepeating(files, file => results.get(file)!.failed > 0)) {
-    say(`again, alone: ${file.path} failed once`)
-    await runOne(file)
-  }
 }
 
 const reportCoverage = (): void => {

@@ -56,18 +56,3 @@ export const selectTests = (root: string, args: readonly string[]): TestFile[] =
   const files = [...new Set(all)].sort().map(path => describe(root, relative(root, path)))
   return files.sort((a, b) => rank(a) - rank(b))
 }
-
-/** More failures than this are the product's. */
-const MOST_REPEATS = 3
-
-/**
- * Labs run agents against real clocks on a machine that others share: what they find a second time, with nothing beside them, counts, and the
- * first failure stays in the output. Units and simulations, which know no time, have no second try.
- */
-export const worthRepeating = (
-  files: readonly TestFile[],
-  hasFailed: (file: TestFile) => boolean,
-): TestFile[] => {
-  const failed = files.filter(hasFailed)
-  return failed.length <= MOST_REPEATS ? failed.filter(({ path }) => kindOf(path) === 'lab') : []
-}

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { countTests } from '../../../scripts/test/count.ts'
-import { selectTests, type TestFile, worthRepeating } from '../../../scripts/test/select.ts'
+import { selectTests } from '../../../scripts/test/select.ts'
 import { collect, ROOT } from '../../support/cli.ts'
 
 const it = suite('scripts/runner')
@@ -153,28 +153,6 @@ it('counting: colours, and a summary that something else printed before', () => 
   assert.equal(counts, { passed: 2, failed: 0, skipped: 0, skips: [] })
   const killed = countTests({ output, exitCode: null, signal: 'SIGKILL', timedOut: false })
   assert.equal([killed.failed, killed.problem], [1, 'ended by SIGKILL'])
-})
-
-it('only labs are run again, and only a few', () => {
-  const file = (path: string, parallel: boolean): TestFile => ({ path, parallel, timeoutMs: 1 })
-  const beside = file('test/lab/a.test.ts', true)
-  const alone = file('test/lab/b.test.ts', false)
-  const unit = file('test/unit/c.test.ts', true)
-  const sim = file('test/sim/d.test.ts', true)
-  const fine = file('test/lab/e.test.ts', true)
-  assert.equal(
-    worthRepeating([beside, alone, fine], one => one !== fine),
-    [beside, alone],
-  )
-  assert.equal(
-    worthRepeating([unit, sim, alone], () => true),
-    [alone],
-  )
-  const many = ['1', '2', '3', '4'].map(name => file(`test/lab/${name}.test.ts`, true))
-  assert.equal(
-    worthRepeating(many, () => true),
-    [],
-  )
 })
 
 it.run()
