@@ -46,6 +46,9 @@ ROUTE_INLINE struct route_entry *route_entry_at(struct route_bucket *b, __u32 i)
 
 #define ROUTE_TRIES 4
 
+/* The entry is the key's, and what stands in it is being changed: no value, for USED is missing. */
+#define ROUTE_CHANGING ROUTE_PINNED
+
 /* Rule 3, up to so many times: a constant. */
 ROUTE_INLINE __u64 route_read_tries(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k, __u32 most)
 {
@@ -69,8 +72,10 @@ ROUTE_INLINE __u64 route_read_tries(const struct route_table *t, struct route_bu
 			return value & ROUTE_USED ? value : 0;
 		before = value;
 	}
-	/* Changed again and again: fifteen owners in between would now go unseen. */
-	return value & ROUTE_USED && (value & ROUTE_OWNER_MASK) == owner ? value : 0;
+	if (!(value & ROUTE_USED) || (value & ROUTE_OWNER_MASK) != owner)
+		return 0;
+	/* After one change it may be sixteen owners later, and `reuse` what it was. Not after that many, each with the key in its place. */
+	return most == 1 ? ROUTE_CHANGING : value;
 }
 
 /* The value of entry `i`, or 0 if the entry is not, or no longer, the key's. */
@@ -79,7 +84,7 @@ ROUTE_INLINE __u64 route_read(const struct route_table *t, struct route_bucket *
 	return route_read_tries(t, b, i, k, ROUTE_TRIES);
 }
 
-/* The same for those who exchange the key or the value next, and so notice it: a third of the work for the verifier. */
+/* One try, a third of the work for the verifier, that may answer ROUTE_CHANGING too. */
 ROUTE_INLINE __u64 route_read_once(const struct route_table *t, struct route_bucket *b, __u32 i, const struct route_key *k)
 {
 	return route_read_tries(t, b, i, k, 1);
@@ -98,7 +103,8 @@ ROUTE_INLINE __u64 route_read_any(const struct route_table *t, struct route_buck
 	}
 	route_key_of(t, k, key, &client);
 	/* An address half of one route and half of the next does not give its key again. */
-	return k->key == key ? route_read_once(t, b, i, k) : 0;
+	__u64 value = k->key == key ? route_read_once(t, b, i, k) : 0;
+	return value & ROUTE_USED ? value : 0;
 }
 
 /* The key's entry in one bucket: its value, or 0. Where there is none, `*last` depends on all of the bucket's keys. */
@@ -222,7 +228,7 @@ ROUTE_INLINE __u32 route_oldest(const struct route_table *t, struct route_bucket
 	return found;
 }
 
-/* Rule 6: whether another entry of the bucket has the key. Its value, or ROUTE_USED if it went meanwhile; 0: none. */
+/* Rule 6: whether another entry of the bucket has the key. Its value, or ROUTE_USED if it went or was changed meanwhile; 0: none. */
 ROUTE_INLINE __u64 route_twin(const struct route_table *t, struct route_bucket *b, const struct route_key *k, const struct route_entry *own, __u64 value)
 {
 	ROUTE_NO_UNROLL
@@ -232,10 +238,10 @@ ROUTE_INLINE __u64 route_twin(const struct route_table *t, struct route_bucket *
 			continue;
 		__u64 other = route_read_once(t, b, i, k);
 		/* The own route, copied by one that moves it. */
-		if (other && !((other ^ value) & ROUTE_IDENTIFIER_MASK))
+		if (other & ROUTE_USED && !((other ^ value) & ROUTE_IDENTIFIER_MASK))
 			continue;
 		if (other || !t->six)
-			return other ? other : ROUTE_USED;
+			return other & ROUTE_USED ? other : ROUTE_USED;
 	}
 	return 0;
 }
@@ -247,7 +253,7 @@ ROUTE_INLINE void route_withdraw(const struct route_table *t, struct route_bucke
 	for (__u32 i = 0; i < ROUTE_WAYS; i++) {
 		struct route_entry *e = route_entry_at(b, i);
 		__u64 value = route_read_once(t, b, i, k);
-		if (value && !((value ^ own) & ROUTE_IDENTIFIER_MASK) && ROUTE_CAS(&e->key, k->key, 0) == k->key)
+		if (value & ROUTE_USED && !((value ^ own) & ROUTE_IDENTIFIER_MASK) && ROUTE_CAS(&e->key, k->key, 0) == k->key)
 			route_free(e);
 	}
 }

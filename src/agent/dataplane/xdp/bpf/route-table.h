@@ -157,12 +157,12 @@ ROUTE_INLINE int route_change_in(const struct route_table *t, struct route_bucke
 			__u64 was = route_read_once(t, b, i, k);
 			if (!was)
 				break;
-			if (mask & ROUTE_GENERATION_MASK && ((route_generation(bits) - route_generation(was)) & 63) > 31) {
+			if (was & ROUTE_USED && mask & ROUTE_GENERATION_MASK && ((route_generation(bits) - route_generation(was)) & 63) > 31) {
 				if (result == ROUTE_MISSING)
 					result = ROUTE_STALE;
 				break;
 			}
-			if (ROUTE_CAS(&e->value, was, (was & ~mask) | (bits & mask)) == was) {
+			if (was & ROUTE_USED && ROUTE_CAS(&e->value, was, (was & ~mask) | (bits & mask)) == was) {
 				result = ROUTE_UPDATED;
 				break;
 			}
