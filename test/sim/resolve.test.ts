@@ -96,7 +96,8 @@ for (const { name, ...policy } of POLICIES)
         // Of 30 packets in 2 s, those of the 40 ms until the router knows go to nobody.
         if (sent - received.length <= 3) continue
         // Each time one in a thousand is asked about three times and all three answers are lost: what waited is dropped.
-        if (policy.lost === undefined) assert.unreachable(`seed ${seed}: flow ${id}: ${received.length} of ${sent}`)
+        if (policy.lost === undefined)
+          assert.unreachable(`seed ${seed}: flow ${id}: ${received.length} of ${sent}`)
         unanswered++
       }
       byAtom += sessions.counts.byAtom
