@@ -158,7 +158,10 @@ class Agent {
       log: this.#log.child({ role: 'vips' }),
     })
     this.#vips = vips
-    const owners = new OwnersSide({ links, packets, health })
+    const owners = new OwnersSide({
+      ...{ links, packets, health },
+      machine: name => this.#machines?.of(name).state ?? 'unknown',
+    })
     this.#owners = owners
     const dam = new DamSide(course, {
       links,
