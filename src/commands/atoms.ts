@@ -7,6 +7,7 @@ import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
 import { json, localEnvelope, note, print, warn } from '../cli/output.ts'
 import { pathAt } from '../cli/path-at.ts'
 import { pairs, table } from '../cli/table.ts'
+import { settledText } from '../control/atom-copies.ts'
 import type { AtomsData, Envelope } from '../control/types.ts'
 
 export default class Atoms extends NounCommand<AtomsData> {
@@ -41,18 +42,21 @@ With a connection, each member is asked what it has of it. The exit code is 3 wh
 
   protected override remark(data: AtomsData): string | undefined {
     return data.incarnation === null
-      ? 'this node is neither forwarder nor classifier: ask one with --node'
+      ? 'forwarders and classifiers hold atoms: ask one with --node (shunt nodes shows them)'
       : undefined
   }
 
-  protected override warnings({ settled, incarnation }: AtomsData): string[] {
-    return settled || incarnation === null ? [] : ['copies are on their way to where they should be']
+  protected override warnings(data: AtomsData): string[] {
+    const text = settledText(data)
+    return text.startsWith('no, ') ? [text.slice(4)] : []
   }
 
   protected override render(data: AtomsData): string {
+    if (data.incarnation === null)
+      return 'this node holds no atoms: it has neither the role forwarder nor the role classifier\n'
     const { places, used, capacity, services, members } = data
     const facts = pairs([
-      ['settled', data.settled ? 'yes' : 'no'],
+      ['settled', settledText(data)],
       ['table', `${used} of ${capacity} (${percent(used, capacity)}), ${data.evicted} evicted`],
       ['memory', `${bytes(data.bytes)} when full`],
       ['own', places.own],
@@ -76,6 +80,7 @@ With a connection, each member is asked what it has of it. The exit code is 3 wh
       [
         { head: 'SERVICE', cell: s => s.service },
         { head: 'WANTED', cell: s => s.wanted, right: true },
+        { head: 'POSSIBLE', cell: s => s.possible, right: true },
         { head: 'OWN', cell: s => s.own, right: true },
         { head: 'COPIES', cell: s => s.copies, right: true },
       ],

@@ -1,6 +1,6 @@
 /** shunt in a lab: the router has equal-cost routes to all forwarders, or asks for the virtual IP, which one of them holds. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { StatusData, VipsData } from '../../../src/control/types.ts'
+import type { AtomsData, StatusData, VipsData } from '../../../src/control/types.ts'
 import { Lab, type LabOptions } from '../../../src/lab/lab.ts'
 import type { Fault, Stage, StageOptions } from '../contract.ts'
 import { Router } from '../lib/router.ts'
@@ -94,14 +94,14 @@ export class ShuntStage implements Stage {
     return this.router === null && (await this.holder()) === null ? 'nobody holds the virtual IP' : null
   }
 
-  /** As `shunt atoms` says it, of all units that answer. */
+  /** As `shunt atoms` says it, of all units that answer: every copy that those left can keep stands. */
   async redundant(): Promise<boolean | null> {
     const units = this.lab.nodes.filter(({ roles }) => roles.some(role => role !== 'host'))
     const answers = await Promise.all(
       units.map(({ name }) =>
         Promise.race([
-          this.lab.api<{ settled: boolean }>(name, '/v1/atoms').then(
-            ({ settled }) => settled,
+          this.lab.api<AtomsData>(name, '/v1/atoms').then(
+            ({ incarnation, moving }) => incarnation !== null && !moving,
             () => null,
           ),
           delay(ANSWER_MS, null),
@@ -109,7 +109,7 @@ export class ShuntStage implements Stage {
       ),
     )
     const known = answers.filter(answer => answer !== null)
-    return known.length === 0 ? null : known.every(isSettled => isSettled)
+    return known.length === 0 ? null : known.every(isRedundant => isRedundant)
   }
 
   async settled(): Promise<void> {
