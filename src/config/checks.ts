@@ -1,6 +1,5 @@
 /** Rules of a static node file that span several places, and what other checks share; they run on a file whose every value is valid by itself. */
 import { addressPort } from '../address-port.ts'
-import { addressFault } from './address-fault.ts'
 import { announceProblems } from './announce.ts'
 import { MAX_HOSTS } from './fields.ts'
 import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
@@ -113,17 +112,6 @@ const nodeAddressesOf = ({ addresses, peers }: NodeConfig): [string, Path][] => 
   ),
 ]
 
-const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Path> => {
-  const places = nodeAddressesOf(config)
-  problems.push(...tunnel6Problems(config.addresses))
-  const vips = config.services.map((s, i): [string, Path] => [s.vip, ['services', i, 'vip']])
-  for (const [ip, path] of [...places, ...vips]) {
-    const fault = addressFault(ip)
-    if (fault !== undefined) problems.push({ path, message: `${ip} ${fault}` })
-  }
-  return new Map(places)
-}
-
 /** Where packets come back from one family's tunnel is where the other's do: on a node that has both addresses. */
 export const tunnel6Problems = ({ cluster6, tunnel6 }: NodeConfig['addresses']): Problem[] =>
   tunnel6 === undefined || cluster6 !== undefined
@@ -182,7 +170,8 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
   ]
   checkRoles(config, problems)
   checkNodes(config, nodes, problems)
-  const nodeAddresses = checkAddresses(config, problems)
+  problems.push(...tunnel6Problems(config.addresses))
+  const nodeAddresses = new Map(nodeAddressesOf(config))
   const serviceOnce = unique(problems, 'service name')
   const endpointOnce = unique(problems, 'virtual IP, port and protocol')
   config.services.forEach((service, i) => {

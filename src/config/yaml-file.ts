@@ -24,6 +24,8 @@ export interface FileKind<S extends z.ZodType> {
   shape?(data: object): Problem[]
   schema(data: unknown): S
   check(value: z.output<S>): Problem[]
+  /** Those of them that can be told of data in which the schema finds errors too. */
+  checkWrong?(data: unknown): Problem[]
   page: string
 }
 
@@ -88,7 +90,8 @@ const readYaml = (text: string, file: string) => {
 
 /**
  * Parses and checks a text; `file` is only used in messages.
- * Cross checks need valid values, so they are reported once every value is valid by itself.
+ * Rules that span several places are told together with the errors of single values where the kind can (checkWrong), otherwise
+ * once every value is valid by itself.
  * @throws ShuntError SHUNT_ERR_CONFIG, one line an error: `file:line:col path: message`
  */
 export const parseFile = <S extends z.ZodType>(
@@ -114,12 +117,12 @@ export const parseFile = <S extends z.ZodType>(
   const schema = kind.schema(data)
   const parsed = schema.safeParse(data)
   if (!parsed.success)
-    throw refuse(
-      file,
-      typedFirst(parsed.error.issues)
+    throw refuse(file, [
+      ...typedFirst(parsed.error.issues)
         .flatMap(issue => explain(issue, data, path => knownKeys(schema, path)))
         .map(e => find(e.path, e.at, e.message)),
-    )
+      ...(kind.checkWrong?.(data) ?? []).map(p => find(p.path, 'value', p.message)),
+    ])
   fail(kind.check(parsed.data), 'value')
   return parsed.data
 }
