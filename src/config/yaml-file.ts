@@ -8,6 +8,7 @@ import { type Path, type Problem, pathText } from './checks.ts'
 import { explain } from './explain.ts'
 import { locate } from './locate.ts'
 import { repeatedKeys } from './unique-keys.ts'
+import { yamlFault, yamlRefusal } from './yaml-fault.ts'
 
 /** A file with more errors than this shows only these. */
 const MAX_ERRORS = 50
@@ -61,7 +62,7 @@ const typedFirst = (issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] => 
 }
 
 const unusable = (file: string, cause: unknown): ShuntError =>
-  new ShuntError('SHUNT_ERR_CONFIG', `${file}:1:1 not usable YAML: ${errorText(cause)}`, { cause })
+  new ShuntError('SHUNT_ERR_CONFIG', `${file}:1:1 not usable YAML: ${yamlRefusal(cause)}`, { cause })
 
 const readYaml = (text: string, file: string) => {
   const lines = new LineCounter()
@@ -70,8 +71,12 @@ const readYaml = (text: string, file: string) => {
   const errors: { offset: number; message: string }[] = []
   try {
     doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false })
-    errors.push(...doc.errors.map(e => ({ offset: e.pos[0], message: e.message })))
-    errors.push(...repeatedKeys(doc).map(offset => ({ offset, message: 'Map keys must be unique' })))
+    errors.push(...doc.errors.map(e => ({ offset: e.pos[0], message: yamlFault(e, text) })))
+    for (const offset of repeatedKeys(doc))
+      errors.push({
+        offset,
+        message: yamlFault({ code: 'DUPLICATE_KEY', message: '', pos: [offset, offset] }, text),
+      })
     if (errors.length === 0) data = doc.toJS({ maxAliasCount: 100 })
   } catch (cause) {
     // Also what is nested so deep that the library runs out of stack.
