@@ -88,7 +88,13 @@ it('fewer members than copies: what is missing, and of what', () => {
     'no, 1 of 2 copies of web: needs another forwarder or classifier',
   )
   assert.is(
-    text([{ ...web, possible: 0 }, { ...dns, wanted: 3, possible: 0 }], true),
+    text(
+      [
+        { ...web, possible: 0 },
+        { ...dns, wanted: 3, possible: 0 },
+      ],
+      true,
+    ),
     'no, 0 of 3 copies of dns and 1 more: needs 3 more forwarders or classifiers; copies are on their way to where they should be',
   )
   assert.is(
@@ -113,10 +119,7 @@ it('a node without the roles holds none, and says so', async ctx => {
   ctx.view.data.atoms = { ...ATOMS, incarnation: null, settled: null, members: [] }
   const { code, stdout, stderr } = await runCommandLine(['atoms', '--socket', ctx.socket])
   assert.is(code, 0)
-  assert.is(
-    stdout,
-    'this node holds no atoms: it has neither the role forwarder nor the role classifier\n',
-  )
+  assert.is(stdout, 'this node holds no atoms: it has neither the role forwarder nor the role classifier\n')
   assert.match(stderr, /ask one with --node/)
 })
 
