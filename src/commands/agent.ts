@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { json, localEnvelope, note, print } from '../cli/output.ts'
@@ -32,6 +33,11 @@ for a node that is to have none any more.`
   override async run(): Promise<void> {
     const { flags } = await this.parse(Agent)
     const { loadNodeFile } = await import('../config/load.ts')
+    if (!existsSync(flags.config))
+      throw new ShuntError(
+        'SHUNT_ERR_CONFIG',
+        `there is no node file ${flags.config}: shunt init makes it on the first node of a cluster, shunt join on each further one; --config names another`,
+      )
     const file = loadNodeFile(flags.config)
     if (flags.flush) {
       const { flushNode } = await import('../agent/flush.ts')

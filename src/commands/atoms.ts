@@ -1,14 +1,15 @@
 import { Args } from '@oclif/core'
 import { atomRows, lookUp } from '../cli/atom-rows.ts'
 import { EXIT } from '../cli/exit-codes.ts'
-import { parseFlowTuple } from '../cli/flow-tuple.ts'
+import { FLOW_FORMS, parseFlowTuple } from '../cli/flow-tuple.ts'
 import { bytes, count, duration, percent } from '../cli/format.ts'
+import { noService } from '../cli/no-service.ts'
 import { NounCommand, type NounFlags, nounFlags } from '../cli/noun-command.ts'
 import { json, localEnvelope, note, print, warn } from '../cli/output.ts'
 import { pathAt } from '../cli/path-at.ts'
 import { pairs, table } from '../cli/table.ts'
 import { settledText } from '../control/atom-copies.ts'
-import type { AtomsData, Envelope } from '../control/types.ts'
+import type { AtomsData, Envelope, VipsData } from '../control/types.ts'
 
 export default class Atoms extends NounCommand<AtomsData> {
   static override summary =
@@ -99,13 +100,21 @@ With a connection, each member is asked what it has of it. The exit code is 3 wh
   }
 
   async #lookUp(words: readonly string[], flags: NounFlags): Promise<void> {
-    const tuple = parseFlowTuple(words.map(word => word.replace(/\/(tcp|udp)$/, ' $1')))
+    const tuple = parseFlowTuple(
+      words.map(word => word.replace(/\/(tcp|udp)$/, ' $1')),
+      FLOW_FORMS.atoms,
+    )
     const { get } = await import('../control/client.ts')
     const path = `/v1/atoms?${new URLSearchParams({ ...tuple })}`
     const ask = async (node: string | undefined): Promise<Envelope<AtomsData>> =>
       (await get(flags.socket, pathAt(path, node))) as Envelope<AtomsData>
     const first = await ask(flags.node)
     const found = await lookUp(first.node, first.data, ask)
+    if (found.members.every(({ atom }) => atom === null)) {
+      const vips = (await get(flags.socket, pathAt('/v1/vips', flags.node))).data as VipsData
+      const missing = noService(tuple, vips)
+      if (missing !== undefined) found.troubles.push(missing)
+    }
     if (flags.json) print(json(localEnvelope('shunt.atom/1', { ...tuple, ...found }, first.node), true))
     else {
       print(

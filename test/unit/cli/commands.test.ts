@@ -83,10 +83,7 @@ it('wrong usage: exit code 2, on standard error, with a code', async () => {
       ['lab', 'up', '--combine', 'al'],
       /^error: --combine is one of none, fc, all, not "al" \(did you mean "all"\?\)\n/,
     ],
-    [
-      ['config', 'check', '--kind'],
-      /^error: (FILE is missing|--kind needs a value behind it: one of node, cluster)/,
-    ],
+    [['config', 'check', '--kind'], /^error: --kind needs a value behind it: one of node, cluster\n/],
     [
       ['config', 'schema', 'clustr'],
       /^error: the argument is one of node, cluster, not "clustr" \(did you mean "cluster"\?\)\n/,
@@ -156,6 +153,7 @@ it('config schema prints the published schema', async () => {
 it('agent refuses a wrong node file before anything else', async () => {
   const { code, stderr } = await shunt(['agent', '--config', join(dir, 'none.yaml')])
   assert.is(code, 1)
+  assert.match(stderr, /^error: there is no node file .*none\.yaml: shunt init .*shunt join .*--config/)
   assert.match(stderr, /code: SHUNT_ERR_CONFIG/)
 })
 
