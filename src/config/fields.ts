@@ -61,7 +61,7 @@ export const delivery = z
   .enum(DELIVERIES)
   .optional()
   .describe(
-    'How packets go to hosts: tunnel (a flow identifier in the place of the ports, no byte more), or encapsulate (whole, in another IP packet, for paths where real ports must be seen; the largest packet is 20 bytes smaller, with IPv6 40). Default: tunnel.',
+    'How packets go to hosts: tunnel (a flow identifier in the place of the ports, no byte more), or encapsulate (whole, in another IP packet, for paths where real ports must be seen; the largest packet is 20 bytes smaller, with IPv6 40). With nftables, encapsulate goes through the agents of forwarder and host: its connections stand still while one of them is away; with XDP they go on. Default: tunnel.',
   )
 
 /** Copies of an atom besides its owner's that members can be asked for; above that it is all of them. */

@@ -25,7 +25,10 @@ export const settledText = (data: AtomsData): string => {
   const parts: string[] = []
   if (worst !== undefined) {
     const more = short.length === 1 ? '' : ` and ${short.length - 1} more`
-    const missing = lacks(worst) === 1 ? 'another forwarder or classifier' : `${lacks(worst)} more forwarders or classifiers`
+    const missing =
+      lacks(worst) === 1
+        ? 'another forwarder or classifier'
+        : `${lacks(worst)} more forwarders or classifiers`
     parts.push(`${shareText(worst)} of ${worst.service}${more}: needs ${missing}`)
   }
   if (isMoving(data)) parts.push('copies are on their way to where they should be')
