@@ -59,9 +59,9 @@ long ago it was last in use there, or came there. The exit code is 3 when none h
     return text.startsWith('no, ') ? [text.slice(4)] : []
   }
 
-  protected override render(data: AtomsData): string {
+  protected override render(data: AtomsData, { node }: NounFlags): string {
     if (data.incarnation === null)
-      return 'this node holds no atoms: it has neither the role forwarder nor the role classifier\n'
+      return `${node ?? 'this node'} holds no atoms: it has neither the role forwarder nor the role classifier\n`
     const { places, used, capacity, services, members } = data
     const facts = pairs([
       ['settled', settledText(data)],

@@ -94,14 +94,14 @@ export class ShuntStage implements Stage {
     return this.router === null && (await this.holder()) === null ? 'nobody holds the virtual IP' : null
   }
 
-  /** As `shunt atoms` says it, of all units that answer: every copy that those left can keep stands. */
+  /** As `shunt atoms` says it, of all units that answer. */
   async redundant(): Promise<boolean | null> {
     const units = this.lab.nodes.filter(({ roles }) => roles.some(role => role !== 'host'))
     const answers = await Promise.all(
       units.map(({ name }) =>
         Promise.race([
-          this.lab.api<AtomsData>(name, '/v1/atoms').then(
-            ({ incarnation, moving }) => incarnation !== null && !moving,
+          this.lab.api<Pick<AtomsData, 'settled'>>(name, '/v1/atoms').then(
+            ({ settled }) => settled,
             () => null,
           ),
           delay(ANSWER_MS, null),
@@ -109,7 +109,7 @@ export class ShuntStage implements Stage {
       ),
     )
     const known = answers.filter(answer => answer !== null)
-    return known.length === 0 ? null : known.every(isRedundant => isRedundant)
+    return known.length === 0 ? null : known.every(isSettled => isSettled)
   }
 
   async settled(): Promise<void> {
