@@ -243,7 +243,9 @@ it('one that leaves hands over what it has, without copies too, and keeps its ro
   await side.leave(30_000, () => false)
   const { f2, f3 } = await cluster.places()
   assert.is(f2.own + f3.own, 500)
-  const leaving = (await cluster.units.get('f2')!.side.view({})).members.filter(member => member.leaving)
+  const seen = await cluster.units.get('f2')!.side.view({})
+  assert.is(seen.services[0]!.possible, 1, 'it is given no copies')
+  const leaving = seen.members.filter(member => member.leaving)
   assert.equal(
     leaving.map(({ name }) => name),
     ['f1'],

@@ -80,6 +80,10 @@ it('rules of its own', () => {
   ])
   assert.match(errorsOf(GOOD.replace('10.10.0.11', '127.0.0.1'))[0]!, /127\.0\.0\.1 is a loopback address/)
   assert.match(
+    errorsOf(GOOD.replace('10.10.1.11', '10.10.1.11, cluster6: ff02::1')).join('\n'),
+    /addresses\.cluster6: ff02::1 is not a unicast address$/,
+  )
+  assert.match(
     errorsOf(GOOD.replace('uplink: [eth0], ', ''))[0]!,
     /^n\.yaml:3:13 interfaces: addresses\.tunnel lets this node be a forwarder, which needs interfaces\.uplink/,
   )
