@@ -131,11 +131,15 @@ class Agent {
     this.#keep = packets.inherits
     const links = this.#makeLinks(course, packets.epoch)
     this.#links = links
-    this.#machines = new Machines(this.#events, dead => {
-      packets.machinesDead(dead)
-      this.#health?.peersChanged()
-      this.#dam?.peersChanged()
-    })
+    this.#machines = new Machines(
+      this.#events,
+      dead => {
+        packets.machinesDead(dead)
+        this.#health?.peersChanged()
+        this.#dam?.peersChanged()
+      },
+      name => links.reachable(name),
+    )
     await packets.start(links)
     const health = new HealthSide(course, {
       links,

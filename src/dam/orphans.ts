@@ -168,7 +168,7 @@ export class Orphans {
     wallMs: number,
     nowMs: number,
   ): void {
-    const { table, location, counters, outboxes, settings } = this.#shared
+    const { table, location, counters, outboxes, settings, port } = this.#shared
     const leaves = sameOrigin(owner, from)
     if (!leaves && this.isLive(owner)) return
     for (const atom of atoms) {
@@ -178,8 +178,12 @@ export class Orphans {
         continue
       }
       const slot = table.find(atom.key)
-      if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) counters.outdated++
-      else this.#adopt(leaves ? { ...atom, home: settings.self } : atom, nowMs)
+      if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) {
+        counters.outdated++
+        continue
+      }
+      this.#adopt(leaves ? { ...atom, home: settings.self } : atom, nowMs)
+      port.learnt?.(atom)
     }
     if (leaves && last) outboxes.get(from.member)?.send({ type: 'taken', bucket })
   }
