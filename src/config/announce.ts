@@ -1,6 +1,7 @@
 /** How VIPs are announced (R-A6). Pure. */
-import type { Problem } from './checks.ts'
+
 import type { Announce } from './fields.ts'
+import type { Problem } from './problems.ts'
 
 export const DEFAULT_VIP_WEIGHT = 50
 

@@ -4,17 +4,17 @@
  * same signed text, so what it means depends on nothing else: rules that need the members are in document-members.ts.
  */
 import { z } from 'zod'
-import { addressPort } from '../address-port.ts'
 import { ShuntError } from '../errors.ts'
 import { affinity } from './affinity.ts'
-import { announceProblems } from './announce.ts'
-import { leaseProblems, type Problem, unique } from './checks.ts'
+import { leaseProblems } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
 import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name, sessions } from './fields.ts'
-import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
+import { overloadProblems } from './health-checks.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
+import { type Problem, unique } from './problems.ts'
 import { type ServiceConfig, timeoutFields } from './schema.ts'
-import { endpointProblems, hostAddress, hostAddressProblem, ownEndpoint } from './service-endpoint.ts'
+import { hostAddress, hostAddressProblem, ownEndpoint } from './service-endpoint.ts'
+import { serviceProblems } from './service-rules.ts'
 import { didYouMean } from './suggest.ts'
 import { type Part, partsOf, valueOf, wholePart } from './valid-parts.ts'
 import { parseFile, readText } from './yaml-file.ts'
@@ -141,24 +141,18 @@ const checkServices = (
   isAllPools: boolean,
   problems: Problem[],
 ): void => {
-  const serviceOnce = unique(problems, 'service name')
-  const endpointOnce = unique(problems, 'virtual IP, port and protocol')
+  problems.push(...serviceProblems(services))
   const names = pools.map(({ some }) => some.name)
   const known = names.filter(each => each !== undefined)
   services.forEach(({ whole, some }, i) => {
     const path = ['services', i]
-    if (some.name !== undefined) serviceOnce(some.name, [...path, 'name'])
-    const { vip, port, protocol, pool: wanted } = some
-    if (vip !== undefined && port !== undefined && protocol !== undefined)
-      endpointOnce(`${addressPort(vip, port)}/${protocol}`, path)
+    const { pool: wanted } = some
     if (wanted !== undefined && isAllPools && !known.includes(wanted))
       problems.push({
         path: [...path, 'pool'],
         message: `there is no pool ${wanted}${didYouMean(wanted, known)}`,
       })
-    if (whole === undefined) return
-    problems.push(...serviceHealthProblems(whole, path), ...endpointProblems(whole, path))
-    if (whole.endpoint === undefined) return
+    if (whole?.endpoint === undefined) return
     const at = names.indexOf(whole.pool)
     pools[at]?.hosts.forEach(({ some: { address } }, j) => {
       const wrong = address === undefined ? null : hostAddressProblem(address, whole.vip)
@@ -174,7 +168,6 @@ const checkParts = (parts: DocumentParts, isAllPools: boolean): Problem[] => {
   const { timeouts, overload: levels } = parts
   return [
     ...problems,
-    ...announceProblems(parts.services.map(({ whole }) => whole)),
     ...overloadProblems(levels),
     ...(timeouts === undefined
       ? []

@@ -1,5 +1,6 @@
 /** Rules of the node file of a managed cluster, whose nodes agree on everything else. */
-import { leaseProblems, type Problem, tunnel6Problems, unique } from './checks.ts'
+import { leaseProblems, tunnel6Problems } from './checks.ts'
+import { type Problem, unique } from './problems.ts'
 import type { NodeFile } from './schema.ts'
 
 /** What must not stand in a managed node's file, where one copy of it would differ from what the cluster agreed on. */

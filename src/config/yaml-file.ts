@@ -4,9 +4,9 @@ import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { errorText, ShuntError } from '../errors.ts'
 import { oneLine } from '../plain-text.ts'
-import { type Path, type Problem, pathText } from './checks.ts'
 import { explain } from './explain.ts'
 import { locate } from './locate.ts'
+import { type Path, type Problem, pathText } from './problems.ts'
 import { repeatedKeys } from './unique-keys.ts'
 import { yamlFault, yamlRefusal } from './yaml-fault.ts'
 
@@ -21,7 +21,7 @@ interface Finding {
 
 /** A kind of file: its schema, the rules that span several places, and the page with an example. */
 export interface FileKind<S extends z.ZodType> {
-  /** What is wrong with the data's shape beside the schema; then the schema is not tried. */
+  /** Top-level keys that must not be there, whatever the schema says: what is in them is not looked at. */
   shape?(data: object): Problem[]
   schema(data: unknown): S
   check(value: z.output<S>): Problem[]
@@ -111,24 +111,25 @@ export const parseFile = <S extends z.ZodType>(
     ...locate(doc, lines, path, at),
     text: `${pathText(path)}: ${message}`,
   })
-  const fail = (problems: readonly Problem[], at: 'key' | 'value'): void => {
-    if (problems.length > 0)
-      throw refuse(
-        file,
-        problems.map(p => find(p.path, at, p.message)),
-      )
-  }
-  if (typeof data === 'object' && kind.shape !== undefined) fail(kind.shape(data), 'key')
+  const shape = typeof data === 'object' ? (kind.shape?.(data) ?? []) : []
+  const refused = new Set(shape.map(({ path: [key] }) => key))
   const schema = kind.schema(data)
   const parsed = schema.safeParse(data)
-  if (!parsed.success)
+  if (!parsed.success || shape.length > 0)
     throw refuse(file, [
-      ...typedFirst(parsed.error.issues)
+      ...shape.map(p => find(p.path, 'key', p.message)),
+      ...typedFirst(parsed.error?.issues ?? [])
+        .filter(({ path: [key] }) => key === undefined || !refused.has(String(key)))
         .flatMap(issue => explain(issue, data, path => knownKeys(schema, path)))
         .map(e => find(e.path, e.at, e.message)),
       ...(kind.checkWrong?.(data) ?? []).map(p => find(p.path, 'value', p.message)),
     ])
-  fail(kind.check(parsed.data), 'value')
+  const problems = kind.check(parsed.data)
+  if (problems.length > 0)
+    throw refuse(
+      file,
+      problems.map(p => find(p.path, 'value', p.message)),
+    )
   return parsed.data
 }
 

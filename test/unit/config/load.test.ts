@@ -310,6 +310,20 @@ it('all errors of a file at once, in its order', () => {
   )
 })
 
+it('rules of services and of times are told together with wrong values elsewhere', () => {
+  const more = `  - { name: http, vip: 10.99.0.1, port: 80, protocol: tcp, announce: arp, hosts: [{ name: h1 }] }
+overload: { drain: 50, resume: 60 }
+timeouts: { tcpIdle: 1000 }
+`
+  const places = (text: string): string[] => errorsOf(text).map(line => line.split(' ').slice(1).join(' '))
+  const rules = places(`${GOOD}${more}`)
+  assert.is(rules.length, 4)
+  assert.equal(places(`${GOOD}${more}`.replace('name: f1', 'name: F')), [
+    'node.name: must be 1 to 63 of a-z, 0-9 and -',
+    ...rules,
+  ])
+})
+
 it('text that is not YAML', () => {
   const [first] = errorsOf(changed('roles: [forwarder, classifier]', 'roles: [forwarder, classifier'))
   assert.match(first!, /^n\.yaml:6:\d+ not valid YAML: /)

@@ -71,6 +71,15 @@ it('a file with secrets is static, and must be whole', () => {
   assert.throws(() => parseNodeConfig(GOOD, 'n.yaml'), /n\.yaml: has no cluster\.secrets/)
 })
 
+it('keys that must not be there are told together with what else is wrong, and not looked into', () => {
+  const text = `${GOOD.replace('10.10.0.11', '10.10.0.300')}services: 7\nroles: [forwader]\n`
+  assert.equal(
+    errorsOf(text).map(line => line.split(' ')[1]),
+    ['addresses.cluster:', 'services:', 'roles:'],
+  )
+  assert.match(errorsOf(text).join('\n'), /services: must not be here.*\n.*roles: must not be here/)
+})
+
 it('rules of its own', () => {
   assert.equal(errorsOf(GOOD.replace('10.10.1.11', '10.10.0.11')), [
     'n.yaml:4:43 addresses.tunnel: address 10.10.0.11 is already used at addresses.cluster',
