@@ -7,7 +7,7 @@ import { type NodeConfig, nodeConfigSchema, type Role, type ServiceConfig } from
 import { hostAddressProblem } from './service-endpoint.ts'
 import { serviceProblems } from './service-rules.ts'
 import { didYouMean } from './suggest.ts'
-import { type Part, partsOf, valueOf, wholePart } from './valid-parts.ts'
+import { type Part, partsOf, valueUnder, wholePart } from './valid-parts.ts'
 
 interface Node {
   name: string
@@ -180,9 +180,9 @@ const partProblems = ({ services, overload, timeouts }: NodeParts): Problem[] =>
 export const checkWrongNodeConfig = (data: unknown): Problem[] => {
   const { services, overload, timeouts } = nodeConfigSchema.shape
   return partProblems({
-    services: partsOf(services.unwrap().element, valueOf(data, 'services')),
-    overload: overload.safeParse(valueOf(data, 'overload')).data,
-    timeouts: timeouts.safeParse(valueOf(data, 'timeouts')).data,
+    services: partsOf(services.unwrap().element, valueUnder(data, 'services')),
+    overload: overload.safeParse(valueUnder(data, 'overload')).data,
+    timeouts: timeouts.safeParse(valueUnder(data, 'timeouts')).data,
   })
 }
 

@@ -16,7 +16,7 @@ import { type ServiceConfig, timeoutFields } from './schema.ts'
 import { hostAddress, hostAddressProblem, ownEndpoint } from './service-endpoint.ts'
 import { serviceProblems } from './service-rules.ts'
 import { didYouMean } from './suggest.ts'
-import { type Part, partsOf, valueOf, wholePart } from './valid-parts.ts'
+import { type Part, partsOf, valueUnder, wholePart } from './valid-parts.ts'
 import { parseFile, readText } from './yaml-file.ts'
 
 export { type DocumentMember, documentProblems, documentWarnings } from './document-members.ts'
@@ -103,15 +103,15 @@ const wholeParts = ({ pools, services, timeouts, overload }: ClusterDocument): D
 })
 
 const rightParts = (data: unknown): DocumentParts => {
-  const pools = valueOf(data, 'pools')
+  const pools = valueUnder(data, 'pools')
   return {
     pools: partsOf(pool, pools).map((part, i) => ({
       ...part,
-      hosts: partsOf(poolHost, valueOf((pools as unknown[])[i], 'hosts')),
+      hosts: partsOf(poolHost, valueUnder((pools as unknown[])[i], 'hosts')),
     })),
-    services: partsOf(service, valueOf(data, 'services')),
-    timeouts: documentSchema.shape.timeouts.safeParse(valueOf(data, 'timeouts')).data,
-    overload: documentSchema.shape.overload.safeParse(valueOf(data, 'overload')).data,
+    services: partsOf(service, valueUnder(data, 'services')),
+    timeouts: documentSchema.shape.timeouts.safeParse(valueUnder(data, 'timeouts')).data,
+    overload: documentSchema.shape.overload.safeParse(valueUnder(data, 'overload')).data,
   }
 }
 
@@ -184,7 +184,7 @@ export const checkDocument = (doc: ClusterDocument): Problem[] => checkParts(who
 /** As checkDocument, of what is right by itself of data that is not. */
 const checkWrongDocument = (data: unknown): Problem[] => {
   const parts = rightParts(data)
-  const pools = valueOf(data, 'pools')
+  const pools = valueUnder(data, 'pools')
   const isList = pools === undefined || Array.isArray(pools)
   return checkParts(parts, isList && parts.pools.every(({ some }) => some.name !== undefined))
 }

@@ -24,7 +24,7 @@ export const partOf = <S extends z.ZodObject>(schema: S, data: unknown): Part<z.
 }
 
 /** The value of a key of anything; undefined where there is none. */
-export const valueOf = (data: unknown, key: string): unknown =>
+export const valueUnder = (data: unknown, key: string): unknown =>
   typeof data === 'object' && data !== null && Object.hasOwn(data, key)
     ? (data as Record<string, unknown>)[key]
     : undefined
