@@ -117,7 +117,7 @@ it('what depends on a wrong value is not guessed at', () => {
   ])
   for (const pools of ['{}', '7', '[~]', '[[]]', '[{ hosts: 1 }]'])
     assert.not.match(
-      errorsOf(changed(/pools:[^]*services:/, `pools: ${pools}\nservices:`)).join('\n'),
+      errorsOf(changed(/pools:.*services:/s, `pools: ${pools}\nservices:`)).join('\n'),
       /there is no pool|already used/,
     )
   // Whether it is announced as the others is not known.
