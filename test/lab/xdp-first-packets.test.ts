@@ -122,8 +122,9 @@ test('a host that dies or drains gets nothing new; with the agent held up, conne
         await until(
           'the end of the grace',
           async () => {
-            const { failed } = await small(1, 1_000)
-            return failed === 1 ? true : undefined
+            // One that begins on the ports of a connection before waits for the agent in any case: twice in a row it is the grace.
+            for (let i = 0; i < 2; i++) if ((await small(1, 1_000)).failed === 0) return
+            return true
           },
           4 * GRACE_MS,
         )
