@@ -78,13 +78,13 @@ const manyConnections = (vip: string, more: Partial<LabOptions>): Promise<void> 
         const shown = hosts.find(({ name }) => name === lab.hosts[i]!.name)!.connections!
         assert.ok(Math.abs(shown - all[i]!) < 20, `${shown} connections shown, ${all[i]} requests`)
       })
+      assert.ok((await limitOf(lab, 'flows')) >= CONNECTIONS * 0.95)
       // Each one has ended, which the agent knows.
       await until(
         'the end of all flows',
         async () => ((await flowsOf(lab, 'f1')).every(({ state }) => state === 'closing') ? true : undefined),
         SWEEP_MS,
       )
-      assert.ok((await limitOf(lab, 'flows')) >= CONNECTIONS * 0.95)
     },
   )
 
