@@ -31,6 +31,7 @@ export class Dam {
     outdated: 0,
     strangers: 0,
     refusedQueries: 0,
+    refusedAsks: 0,
     unaskedReturns: 0,
   }
   readonly table: AtomTable
@@ -117,9 +118,9 @@ export class Dam {
     return this.#own.end(key, wallMs, nowMs)
   }
 
-  /** QueryAtom. An ended one is told of too (R-C6). Null: nobody has it. */
-  query(key: Uint32Array, nowMs: number, tell: Found): void {
-    this.#queries.ask(key, nowMs, tell)
+  /** QueryAtom. An ended one is told of too (R-C6). Null: nobody has it. @param again asked for more than once: half of the rate is for those */
+  query(key: Uint32Array, nowMs: number, tell: Found, again = true): void {
+    this.#queries.ask(key, nowMs, tell, again)
   }
 
   /** Only what is here. */
@@ -213,9 +214,12 @@ export class Dam {
       case 'same':
         outbox?.same(message.sequence)
         return
-      case 'query':
-        outbox?.send({ type: 'return', id: message.id, atoms: this.#lookUp(from, message.keys, nowMs) })
+      case 'query': {
+        const atoms = this.#lookUp(from, message.keys, nowMs)
+        // What was not looked for must not seem not to be here.
+        if (atoms !== null) outbox?.send({ type: 'return', id: message.id, atoms })
         return
+      }
       case 'return':
         this.#queries.answered(from, message.id, message.atoms, wallMs, nowMs)
         return
@@ -223,6 +227,7 @@ export class Dam {
         this.#queries.refresh(
           message.owner,
           message.keys.filter(key => this.#isOwn(key)),
+          nowMs,
         )
         return
       case 'sync':
@@ -256,7 +261,8 @@ export class Dam {
     return slot >= 0 && this.#own.isOwn(slot)
   }
 
-  #lookUp(from: Member, keys: readonly Uint32Array[], nowMs: number): Atom[] {
+  /** Null: it asks for more than it may. */
+  #lookUp(from: Member, keys: readonly Uint32Array[], nowMs: number): Atom[] | null {
     const budget = this.#budgets.get(from.member) ?? { keys: QUERY_KEYS_AT_ONCE, atMs: nowMs }
     this.#budgets.set(from.member, budget)
     budget.keys = Math.min(
@@ -264,13 +270,13 @@ export class Dam {
       budget.keys + ((nowMs - budget.atMs) / 1_000) * QUERY_KEYS_A_SECOND,
     )
     budget.atMs = nowMs
+    if (budget.keys < keys.length || keys.some(key => key.length !== KEY_WORDS)) {
+      this.counters.refusedQueries += keys.length
+      return null
+    }
+    budget.keys -= keys.length
     const found: Atom[] = []
     for (const key of keys) {
-      if (budget.keys < 1 || key.length !== KEY_WORDS) {
-        this.counters.refusedQueries++
-        continue
-      }
-      budget.keys--
       const slot = this.table.find(key)
       if (slot >= 0) found.push(this.table.atom(slot))
     }

@@ -45,8 +45,10 @@ export interface DamCounters {
   outdated: number
   /** Messages from what is no live member. */
   strangers: number
-  /** Keys of queries above a member's rate. */
+  /** Keys of queries above a member's rate: those queries are not answered. */
   refusedQueries: number
+  /** Keys that this member did not ask others for, above its own rate. */
+  refusedAsks: number
   /** Answers that nobody asked for. */
   unaskedReturns: number
 }

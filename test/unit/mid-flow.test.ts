@@ -160,6 +160,26 @@ it('a flood of packets of flows that are none takes at most half of the places; 
   assert.is(t.resolution.size, 8, 'full, and no more')
 })
 
+it('it is said which flows have come again: while they wait, or not long ago', () => {
+  const t = setUp({ places: 8 })
+  t.core.packet(tcp(ACK), 0)
+  t.core.packet(tcp(ACK, { sourcePort: 1 }), 1)
+  t.core.packet(tcp(ACK), 300)
+  for (let now = 310; now <= 2100; now += 10) t.core.tick(now)
+  assert.equal(
+    t.asked.map(({ port }, i) => `${port}${t.again[i] ? ' again' : ''}`),
+    ['40000', '1', '40000 again', '1', '40000 again', '1'],
+  )
+  t.again.length = 0
+  t.core.packet(tcp(ACK), 2200)
+  t.core.packet(tcp(ACK, { sourcePort: 2 }), 2200)
+  assert.equal(t.again, [true, false])
+  for (let now = 2210; now <= 20_000; now += 10) t.core.tick(now)
+  t.again.length = 0
+  t.core.packet(tcp(ACK), 20_000)
+  assert.equal(t.again, [false], 'too long ago')
+})
+
 it('UDP that finds no place is chosen for as new', () => {
   const t = setUp({ udp: true, places: 2 })
   for (const port of [1, 2]) t.core.packet(udp(1, port), 0)

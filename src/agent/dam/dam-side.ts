@@ -116,9 +116,9 @@ export class DamSide {
     const end = (key: Uint32Array): void => this.#end(key)
     this.#resolver = new Resolver({
       policy,
-      query: (key, tell) => {
+      query: (key, again, tell) => {
         if (this.#dam === null) tell(null, true)
-        else this.#dam.query(key, performance.now(), tell)
+        else this.#dam.query(key, performance.now(), tell, again)
       },
       isOwn: atom => this.#isOwn(atom),
       owners: () => parts.owners,
@@ -242,6 +242,7 @@ export class DamSide {
       refused_atoms: dam?.refusedAtoms ?? 0,
       refused_room: dam?.refusedRoom ?? 0,
       refused_queries: dam?.refusedQueries ?? 0,
+      refused_asks: dam?.refusedAsks ?? 0,
       outdated: dam?.outdated ?? 0,
       unasked_returns: dam?.unaskedReturns ?? 0,
     }

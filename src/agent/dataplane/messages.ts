@@ -87,8 +87,8 @@ export const ATOM_WORDS = 13
 /** A flow in use is told of so often: nobody should take one for idle before two of these (ms). */
 export const ATOM_TOUCH_MS = 60_000
 
-/** Words of a record of 'resolve': flow key (10), ATOM_KIND, service index. */
-export const RESOLVE_WORDS = 12
+/** Words of a record of 'resolve': flow key (10), ATOM_KIND, service index, 1 when more than one packet of it has come lately (else 0). */
+export const RESOLVE_WORDS = 13
 /** Words of a record of 'resolved' and 'claimed': flow key (10), host's cluster IPv4 word (0: nobody has it), RESOLVED. */
 export const RESOLVED_WORDS = 12
 

@@ -1,7 +1,7 @@
 /** The atom manager of a node with its links and its worker: who is believed, what is copied where, what a packet from the middle is told (R-C4 to R-C6). */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { RESOLVED } from '../../../src/agent/dataplane/messages.ts'
+import { RESOLVE_WORDS, RESOLVED } from '../../../src/agent/dataplane/messages.ts'
 import { ipv4Of } from '../../../src/agent/plan.ts'
 import { encodeDam } from '../../../src/dam/codec.ts'
 import { ATOM_KIND, type Atom, type DamMessage } from '../../../src/dam/types.ts'
@@ -109,7 +109,7 @@ it("what no member knows the hosts are asked for; what they certainly do not hav
   ])
   certain = false
   const unit = cluster.units.get('f1')!
-  const words = new Uint32Array(12)
+  const words = new Uint32Array(RESOLVE_WORDS)
   words.set(flowOf(4))
   words[10] = ATOM_KIND.flow
   unit.side.resolve(words)

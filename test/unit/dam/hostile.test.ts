@@ -144,6 +144,57 @@ it("a newer version of what is not this member's is nothing that it asks others 
   assert.is(world.says(LIAR, outdated(2)).filter(({ type }) => type === 'query').length, 0)
 })
 
+it('who asks for more than it may gets no answer, for a part of one would say that the rest is not here', () => {
+  const world = new World()
+  for (let i = 0; i < 256; i++) world.dam.put(keyOf(i), 7, 1, WALL_MS, 0)
+  const keys = Array.from({ length: 256 }, (_, i) => keyOf(i))
+  const answers: number[] = []
+  for (let id = 0; id < 50; id++)
+    for (const message of world.says(LIAR, { type: 'query', id, keys }))
+      if (message.type === 'return') answers.push(message.atoms.length)
+  assert.is(answers.length, 39)
+  assert.ok(answers.every(found => found === 256))
+  assert.is(world.dam.counters.refusedQueries, 11 * 256)
+  assert.is(
+    world.says(OTHER, { type: 'query', id: 1, keys }).some(({ type }) => type === 'return'),
+    true,
+    'others are answered',
+  )
+})
+
+it('a flood asks members for no more than they answer, and leaves a part for what is asked for again', () => {
+  const world = new World()
+  const refused: boolean[] = []
+  const ask = (i: number, again: boolean): void =>
+    world.dam.query(
+      keyOf(i),
+      0,
+      (_atom, certain) => {
+        assert.is(certain, false)
+        refused.push(again)
+      },
+      again,
+    )
+  for (let i = 0; i < 6_000; i++) ask(i, false)
+  assert.equal([refused.length, world.dam.querying], [2_000, 4_000])
+  for (let i = 10_000; i < 12_000; i++) ask(i, true)
+  assert.equal([refused.length, world.dam.querying], [3_000, 5_000])
+  assert.is(world.dam.counters.refusedAsks, 3_000)
+  world.sent.length = 0
+  world.dam.flush(0)
+  const keys = world.sent.map(({ message }) => (message.type === 'query' ? message.keys.length : 0))
+  assert.is(
+    keys.reduce((sum, count) => sum + count, 0),
+    2 * 5_000,
+    'each of both members once',
+  )
+  // What it is told to ask an owner for is not more.
+  world.dam.put(keyOf(1), 7, 1, WALL_MS, 0)
+  const outdated: DamMessage = { type: 'outdated', owner: originOf(OTHER), keys: [keyOf(1)] }
+  assert.is(world.says(LIAR, outdated).filter(({ type }) => type === 'query').length, 0)
+  assert.is(world.says(LIAR, outdated, 1_000).filter(({ type }) => type === 'query').length, 1)
+})
+
 it('short messages that are much work are dear', () => {
   const inbox = new DamInbox()
   const body = encodeDam({ type: 'sync', sequence: 1, all: { count: 1, sum: 1 } }, originOf(LIAR))
