@@ -7,6 +7,7 @@
  * wins over the same version; an ended atom stays for the dead time. When an owner dies the nearest holder takes its atoms over.
  */
 import { AtomTable, PLACE } from './atom-table.ts'
+import { GenerationClock } from './clock.ts'
 import { Copies } from './copies.ts'
 import { Location } from './location.ts'
 import { Orphans } from './orphans.ts'
@@ -36,6 +37,7 @@ export class Dam {
   }
   readonly table: AtomTable
   readonly location: Location
+  readonly #clock: GenerationClock
   readonly #settings: DamSettings
   readonly #outboxes = new Map<string, Outbox>()
   readonly #port: DamPort
@@ -53,6 +55,8 @@ export class Dam {
     const [k0, k1] = settings.tableKey
     const { capacity, sharedKey: digestKey } = settings
     this.table = new AtomTable({ capacity, location: this.location, k0, k1, digestKey })
+    // Clocks that differ by less, in whatever direction, are within what all of them believe.
+    this.#clock = new GenerationClock(settings.aheadMs / 2)
     // Room for what is this member's own, whatever others name.
     this.table.origins.use(settings.self)
     const shared: Shared = {
@@ -62,6 +66,7 @@ export class Dam {
       location: this.location,
       counters: this.counters,
       outboxes: this.#outboxes,
+      clock: this.#clock,
     }
     this.#own = new OwnAtoms(shared)
     this.#copies = new Copies(shared, this.#own)
@@ -106,6 +111,11 @@ export class Dam {
     this.#copies.interrupted(member)
     this.#own.compareWith(member)
     this.#orphans.look()
+  }
+
+  /** Unix time (ms) by which versions are numbered: of the member whose clock is furthest ahead. */
+  clockMs(wallMs: number, nowMs: number): number {
+    return this.#clock.at(wallMs, nowMs)
   }
 
   /** AddAtom: this member owns it from now on, whoever did. Undefined: the table is full. */
@@ -196,6 +206,7 @@ export class Dam {
       this.counters.strangers++
       return
     }
+    this.#clock.at(wallMs, nowMs)
     this.#follow(from, message, wallMs, nowMs)
   }
 

@@ -168,7 +168,7 @@ export class Orphans {
     wallMs: number,
     nowMs: number,
   ): void {
-    const { table, location, counters, outboxes, settings } = this.#shared
+    const { table, location, counters, outboxes, settings, clock } = this.#shared
     const leaves = sameOrigin(owner, from)
     if (!leaves && this.isLive(owner)) return
     for (const atom of atoms) {
@@ -177,6 +177,7 @@ export class Orphans {
         counters.refusedAtoms++
         continue
       }
+      clock.saw(atom.generation)
       const slot = table.find(atom.key)
       if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) counters.outdated++
       else this.#adopt(leaves ? { ...atom, home: settings.self } : atom, nowMs)

@@ -77,20 +77,20 @@ export class OwnAtoms {
 
   /** AddAtom, in the place of whatever is there. Undefined: there is no room. */
   put(key: Uint32Array, host: number, level: Level, wallMs: number, nowMs: number): Waits | undefined {
-    const { table, settings } = this.#shared
+    const { table, settings, clock } = this.#shared
     const slot = table.find(key)
-    const generation = nextGeneration(slot < 0 ? 0 : table.generation(slot), wallMs)
+    const generation = nextGeneration(slot < 0 ? 0 : table.generation(slot), clock.at(wallMs, nowMs))
     const { self } = settings
     return this.store({ key, host, generation, zombie: false, level, owner: self, home: self }, nowMs)
   }
 
   /** DeleteAtom: whoever owns it, it has ended. Undefined: there is no such atom. */
   end(key: Uint32Array, wallMs: number, nowMs: number): Waits | undefined {
-    const { table, settings } = this.#shared
+    const { table, settings, clock } = this.#shared
     const slot = table.find(key)
     if (slot < 0 || table.isZombie(slot)) return undefined
     const atom = table.atom(slot)
-    const generation = nextGeneration(atom.generation, wallMs)
+    const generation = nextGeneration(atom.generation, clock.at(wallMs, nowMs))
     return this.store({ ...atom, generation, zombie: true, owner: settings.self, home: settings.self }, nowMs)
   }
 

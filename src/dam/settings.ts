@@ -1,5 +1,6 @@
 /** What the parts of the manager share. */
 import type { AtomTable } from './atom-table.ts'
+import type { GenerationClock } from './clock.ts'
 import type { Location } from './location.ts'
 import type { Outbox } from './outbox.ts'
 import type { Atom, DamMessage, Origin } from './types.ts'
@@ -20,7 +21,7 @@ export interface DamSettings {
   readonly syncMs: number
   /** How long each stage of a query waits. */
   readonly queryMs: number
-  /** How far another member's clock may be ahead. */
+  /** How far another member's versions may be ahead of this one's clock. Up to half of it their clock is followed, so clocks may be so far apart. */
   readonly aheadMs: number
 }
 
@@ -59,6 +60,7 @@ export interface Shared {
   readonly table: AtomTable
   readonly location: Location
   readonly counters: DamCounters
+  readonly clock: GenerationClock
   /** By name of the member; none for this one, and for those that are not live. */
   readonly outboxes: ReadonlyMap<string, Outbox>
 }

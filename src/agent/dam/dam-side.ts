@@ -387,9 +387,9 @@ export class DamSide {
     return this.#dam?.idle(performance.now() - 2 * longestMs, most) ?? []
   }
 
-  #claim({ key, zombie }: Atom): void {
+  #claim({ key }: Atom): void {
     // One that leaves goes on with its routes until it ends.
-    if (zombie || this.#leaving || kindOf(key) !== ATOM_KIND.flow) return
+    if (this.#leaving || kindOf(key) !== ATOM_KIND.flow) return
     this.#claimed.push(key)
     this.#flushDue.within(FLUSH_MS)
   }
@@ -404,11 +404,13 @@ export class DamSide {
     this.#links.pump()
     this.#clients.flush()
     if (this.#claimed.length === 0) return
-    const records = this.#claimed.splice(0).map(key => {
-      const host = this.#dam?.local(key)?.host ?? 0
-      return { flow: flowOf(key), host, how: RESOLVED.memberAtom }
+    const records = this.#claimed.splice(0).flatMap(key => {
+      const atom = this.#dam?.local(key) ?? null
+      if (atom !== null && this.#isOwn(atom)) return []
+      const how = atom?.zombie === true ? RESOLVED.nobody : RESOLVED.memberAtom
+      return [{ flow: flowOf(key), host: atom?.host ?? 0, how }]
     })
-    this.#parts.worker.claimed(resolvedWords(records))
+    if (records.length > 0) this.#parts.worker.claimed(resolvedWords(records))
   }
 
   #stepSoon(): void {

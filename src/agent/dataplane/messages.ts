@@ -129,7 +129,10 @@ export type ToWorker =
   | { readonly type: 'leases'; readonly leases: readonly HostLease[] }
   /** Answers to 'resolve', each at any time; one that nobody waits for any more does nothing. */
   | { readonly type: 'resolved'; readonly words: Uint32Array }
-  /** Another member put an atom that was this node's: the flow's packets go there now, and this forwarder forgets its route. */
+  /**
+   * Another member put an atom that was this node's: the flow's packets go there now, and this forwarder forgets its route. RESOLVED.nobody: it
+   * ended it. A connection that has just begun here, on ports that were used before by way of the other, is told of again.
+   */
   | { readonly type: 'claimed'; readonly words: Uint32Array }
   /** Sessions of clients that other load balancing units have: records of RESOLVED_WORDS, with keys of the kind clientAddress. */
   | { readonly type: 'clients'; readonly words: Uint32Array }

@@ -305,6 +305,39 @@ it('a host that says it is a member is none, and what it says of atoms is not he
   assert.is(evil.states().length, 1)
 })
 
+it('a claim by a clock that is ahead, or an end, is told with its host; told of again, the connection is this one’s', async ({
+  cluster,
+}) => {
+  cluster.start('f1')
+  cluster.put('f1', [1])
+  const { say } = hostile(cluster)
+  await holds('it is a member', async () => (await members(cluster, 'f1')).length === 2)
+  const self = { member: 'bad', incarnation: 9 }
+  const { claims } = cluster.units.get('f1')!
+  for (const [zombie, how] of [
+    [false, RESOLVED.memberAtom],
+    [true, RESOLVED.nobody],
+  ] as const) {
+    const generation = now() + (zombie ? 240_000 : 200_000) * 1024
+    const atom = {
+      key: keyOf(1),
+      host: ipv4Of(HOSTS.h2),
+      generation,
+      zombie,
+      level: 1,
+      owner: self,
+      home: self,
+    }
+    say({ type: 'batch', sequence: 1, ops: [{ op: 'add', atom }] })
+    await holds('the packet path is told', () => claims.length === 1)
+    assert.equal(claims.splice(0), [{ host: ipv4Of(HOSTS.h2), how }])
+    cluster.put('f1', [1])
+    const flow = { protocol: 'tcp', client: '10.20.0.1:40000', vip: '198.51.100.10:80' } as const
+    const { atom: here } = await cluster.units.get('f1')!.side.view({ flow })
+    assert.equal([here?.place, here?.host], ['own', 'h1'])
+  }
+})
+
 it("another member's atoms, impossible ones and damaged messages are refused and counted", async ({
   cluster,
 }) => {
