@@ -15,6 +15,7 @@ import { Outbox } from './outbox.ts'
 import { OwnAtoms, type Waits } from './own.ts'
 import { type Found, Queries } from './queries.ts'
 import type { DamCounters, DamPort, DamSettings, Shared } from './settings.ts'
+import type { TakenOver } from './taken-over.ts'
 import { type Atom, type DamMessage, KEY_WORDS, type Level, type Member } from './types.ts'
 
 /** Buckets that one step looks at unless fewer are said: bounded work, whatever the table holds. */
@@ -29,6 +30,7 @@ export class Dam {
   readonly counters: DamCounters = {
     refusedAtoms: 0,
     refusedRoom: 0,
+    refusedOrphans: 0,
     outdated: 0,
     strangers: 0,
     refusedQueries: 0,
@@ -162,7 +164,20 @@ export class Dam {
   /** It is in use: packets come, or its host says so. */
   touch(key: Uint32Array, nowMs: number): void {
     const slot = this.table.find(key)
+    if (slot < 0) return
+    this.table.touch(slot, nowMs)
+    this.#orphans.takenOver.sure(slot)
+  }
+
+  /** Nobody knows whether it is in use: it stays for another while. */
+  keep(key: Uint32Array, nowMs: number): void {
+    const slot = this.table.find(key)
     if (slot >= 0) this.table.touch(slot, nowMs)
+  }
+
+  /** Own atoms that were other members', and that nobody has vouched for. */
+  get takenOver(): TakenOver {
+    return this.#orphans.takenOver
   }
 
   /** Begins to hand everything over; done when `hasLeft`. Called again, it tells again what has not been answered. */

@@ -37,6 +37,8 @@ export class OwnAtoms {
   readonly #compared = new Map<string, number>()
   /** Told before a copy of another member's gives way to an atom of this one's. */
   uncountCopy: (slot: number) => void = () => {}
+  /** Told before an own atom becomes another version of it, or no own one. */
+  changes: (slot: number) => void = () => {}
 
   constructor(shared: Shared) {
     this.#shared = shared
@@ -104,6 +106,7 @@ export class OwnAtoms {
     let told: string | undefined
     if (found >= 0) {
       if (table.place(found) === PLACE.own) {
+        this.changes(found)
         earlier = this.#targets(bucket, table.level(found))
         this.#count(found, earlier, false)
       } else {
@@ -137,6 +140,7 @@ export class OwnAtoms {
   relinquish(slot: number): void {
     const { table, outboxes } = this.#shared
     if (table.place(slot) !== PLACE.own) return
+    this.changes(slot)
     const bucket = table.bucket(slot)
     this.#place(bucket)
     const targets = this.#targets(bucket, table.level(slot))

@@ -42,6 +42,8 @@ export interface DamCounters {
   refusedAtoms: number
   /** No room, or the sender's share of the table is used up. */
   refusedRoom: number
+  /** To be taken over on another member's word, beyond what that is good for (taken-over.ts). */
+  refusedOrphans: number
   /** Older than what is here. */
   outdated: number
   /** Messages from what is no live member. */

@@ -16,6 +16,7 @@ import { nextIncarnation } from '../epoch.ts'
 import { AtomCounts } from './atom-counts.ts'
 import { atomsView } from './atoms-view.ts'
 import { ClientSessions } from './client-sessions.ts'
+import { damCounters, damLimits } from './dam-counts.ts'
 import { DamLinks, hasAtomRole } from './dam-links.ts'
 import { Due } from './due.ts'
 import { memberHash } from './member-book.ts'
@@ -131,6 +132,7 @@ export class DamSide {
       idle: most => this.#idle(most),
       own: key => this.#own(key),
       touch: key => this.#dam?.touch(key, performance.now()),
+      keep: key => this.#dam?.keep(key, performance.now()),
     })
     this.#relevel = new Relevel({ ...{ table, put, end }, levelOf: key => this.#level(key) })
     this.#counts = new AtomCounts(table, key => this.#policy.serviceOf(key)?.name)
@@ -234,32 +236,17 @@ export class DamSide {
 
   /** For shunt status. */
   counted(): Record<string, number> {
-    const dam = this.#dam?.counters
-    const parts = {
-      ...this.counters,
-      ...this.#links.counted(),
-      ...this.#clients.counters,
-      refused_atoms: dam?.refusedAtoms ?? 0,
-      refused_room: dam?.refusedRoom ?? 0,
-      refused_queries: dam?.refusedQueries ?? 0,
-      refused_asks: dam?.refusedAsks ?? 0,
-      outdated: dam?.outdated ?? 0,
-      unasked_returns: dam?.unaskedReturns ?? 0,
-    }
-    const named = (prefix: string, counters: Record<string, number>): [string, number][] =>
-      Object.entries(counters).map(([name, value]) => [`${prefix}_${name}`, value])
-    return Object.fromEntries([
-      ...named('atoms', parts),
-      ...named('atoms_resolve', this.#resolver.counters),
-      ...named('atoms_check', this.#checks.counters),
-    ])
+    return damCounters({
+      dam: this.#dam,
+      own: { ...this.counters, ...this.#clients.counters },
+      links: this.#links.counted(),
+      resolver: this.#resolver,
+      checks: this.#checks.counters,
+    })
   }
 
   limits(): LimitStatus[] {
-    const table = this.#dam?.table
-    if (table === undefined) return []
-    const { cached, zombie, copy } = table.evicted
-    return [{ name: 'atoms', used: table.size, capacity: table.capacity, evicted: cached + zombie + copy }]
+    return damLimits(this.#dam, this.#resolver)
   }
 
   async view(query: AtomQuery): Promise<AtomsData> {

@@ -11,7 +11,7 @@ import { type DamPolicy, keyOf } from './policy.ts'
 import type { Resolved } from './words.ts'
 
 /** Flows that are being looked for: more than the packet path asks for at once; and of those of which only one packet has come. */
-const MOST_OPEN = 65_536
+export const MOST_OPEN = 65_536
 const MOST_OPEN_ONCE = MOST_OPEN / 2
 
 interface Sought {

@@ -454,7 +454,11 @@ it('a full table: own atoms push copies out; when all are own, the rest is refus
   assert.is(f1.own, 100)
   const { side } = cluster.units.get('f1')!
   assert.is(side.counters.full, 50)
-  assert.equal(side.limits(), [{ name: 'atoms', used: 100, capacity: 100, evicted: 40 }])
+  assert.equal(side.limits(), [
+    { name: 'atoms', used: 100, capacity: 100, evicted: 40 },
+    { name: 'atoms taken over', used: 0, capacity: 50, evicted: 0 },
+    { name: 'flows looked for', used: 0, capacity: 65_536, evicted: 0 },
+  ])
 })
 
 it('a member that begins anew over and over is believed once in a while, and the last time', async ({
