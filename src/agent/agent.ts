@@ -131,11 +131,15 @@ class Agent {
     this.#keep = packets.inherits
     const links = this.#makeLinks(course, packets.epoch)
     this.#links = links
-    this.#machines = new Machines(this.#events, dead => {
-      packets.machinesDead(dead)
-      this.#health?.peersChanged()
-      this.#dam?.peersChanged()
-    })
+    this.#machines = new Machines(
+      this.#events,
+      dead => {
+        packets.machinesDead(dead)
+        this.#health?.peersChanged()
+        this.#dam?.peersChanged()
+      },
+      name => links.reachable(name),
+    )
     await packets.start(links)
     const health = new HealthSide(course, {
       links,
@@ -154,7 +158,10 @@ class Agent {
       log: this.#log.child({ role: 'vips' }),
     })
     this.#vips = vips
-    const owners = new OwnersSide({ links, packets, health })
+    const owners = new OwnersSide({
+      ...{ links, packets, health },
+      machine: name => this.#machines?.of(name).state ?? 'unknown',
+    })
     this.#owners = owners
     const dam = new DamSide(course, {
       links,

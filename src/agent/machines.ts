@@ -15,13 +15,22 @@ const SENTENCE: Record<Exclude<MachineState, 'unknown'>, (name: string) => strin
 export class Machines {
   readonly #events: EventLog
   readonly #onDead: (names: ReadonlySet<string>) => void
+  readonly #onBack: (name: string) => void
   readonly #states = new Map<string, Machine>()
   #dead = ''
 
-  /** @param onDead called with all dead ones whenever they change */
-  constructor(events: EventLog, onDead: (names: ReadonlySet<string>) => void) {
+  /**
+   * @param onDead called with all dead ones whenever they change
+   * @param onBack called with one that answers, and was suspect, dead or never heard
+   */
+  constructor(
+    events: EventLog,
+    onDead: (names: ReadonlySet<string>) => void,
+    onBack: (name: string) => void,
+  ) {
     this.#events = events
     this.#onDead = onDead
+    this.#onBack = onBack
   }
 
   of(name: string): Machine {
@@ -35,6 +44,7 @@ export class Machines {
       if (state === before || state === 'unknown') continue
       const severity = state === 'dead' ? 'error' : state === 'suspect' ? 'warning' : 'info'
       this.#events.add(`node.${state}`, severity, name, SENTENCE[state](name))
+      if (state === 'alive') this.#onBack(name)
     }
     this.#tell()
   }

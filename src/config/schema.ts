@@ -204,7 +204,7 @@ export const timeoutFields = {
   unattended: whole(
     0,
     DAY_MS,
-    'How long the kernel goes on by itself while no agent is there: with XDP in choosing hosts for new connections and taking them in, with announce arp in holding virtual IPs.',
+    'How long the kernel goes on by itself while no agent is there: with XDP in choosing hosts for new connections and taking them in, with announce arp in holding virtual IPs. A dead host is waited for as long (5 s at least) before a packet that no live host knows is answered by a reset.',
   ).default(30_000),
   vipHold: whole(
     0,

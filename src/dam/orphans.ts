@@ -173,7 +173,7 @@ export class Orphans {
     wallMs: number,
     nowMs: number,
   ): void {
-    const { table, location, counters, outboxes, settings, clock } = this.#shared
+    const { table, location, counters, outboxes, settings, clock, port } = this.#shared
     const leaves = sameOrigin(owner, from)
     if (!leaves && this.isLive(owner)) return
     for (const atom of atoms) {
@@ -184,9 +184,16 @@ export class Orphans {
       }
       clock.saw(atom.generation)
       const slot = table.find(atom.key)
-      if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) counters.outdated++
-      else if (!atom.zombie && !this.#believes(from.member, slot)) counters.refusedOrphans++
-      else this.#adopt(leaves ? { ...atom, home: settings.self } : atom, from.member, nowMs)
+      if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) {
+        counters.outdated++
+        continue
+      }
+      if (!atom.zombie && !this.#believes(from.member, slot)) {
+        counters.refusedOrphans++
+        continue
+      }
+      this.#adopt(leaves ? { ...atom, home: settings.self } : atom, from.member, nowMs)
+      port.learnt?.(atom)
     }
     if (leaves && last) outboxes.get(from.member)?.send({ type: 'taken', bucket })
   }

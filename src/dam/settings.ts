@@ -30,7 +30,7 @@ export interface DamPort {
   send(member: string, message: DamMessage): void
   /** Whether a live member can be asked now; left out: all of them can. */
   reaches?(member: string): boolean
-  /** An atom of another member's has come, or is another one than before. */
+  /** An atom of another member's has come, to copy or to take over, or is another one than before. */
   learnt?(atom: Atom): void
   /** An atom that was this member's is another's now. */
   claimed(atom: Atom): void

@@ -60,6 +60,8 @@ export interface PeerLinks {
    * roles and tunnel of others are taken over, also a new address, for which the link is made anew. Our own id is skipped.
    */
   setPeers(peers: PeerConfig[]): void
+  /** The machine of a peer answers again: a link to it that is awaited is tried at once, not when its turn comes. */
+  reachable(peer: string): void
   /** As the option; existing links stay. Throws SHUNT_ERR_IDENTITY if there is none, or one is not 32 bytes. */
   setNetworkKeys(keys: readonly Uint8Array[]): void
   /** Told in the HELLO of links made from now on. */

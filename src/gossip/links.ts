@@ -211,6 +211,11 @@ class Links implements PeerLinks {
     for (const peer of changed) this.#changes.tell(stateOf(peer, nowMs))
   }
 
+  reachable(name: string): void {
+    const peer = this.#peers.named(name)
+    if (peer !== undefined) this.#drive(peer, { on: 'reachable' })
+  }
+
   setNetworkKeys(keys: readonly Uint8Array[]): void {
     this.#keys = checkNetworkKeys(keys)
   }
@@ -324,6 +329,9 @@ class Links implements PeerLinks {
         else link?.close(action.reason)
         return
       }
+      case 'give up':
+        peer.dialing?.abort()
+        return
       case 'changed':
         this.#changed(peer)
     }
@@ -350,8 +358,14 @@ class Links implements PeerLinks {
     const { id, address } = peer.config
     const outdated = (): boolean => !this.#peers.holds(peer) || peer.config.address !== address
     this.#count('dials')
+    const dialing = new AbortController()
+    peer.dialing = dialing
     try {
-      const signal = AbortSignal.any([this.#dialing.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
+      const signal = AbortSignal.any([
+        this.#dialing.signal,
+        dialing.signal,
+        AbortSignal.timeout(DIAL_TIMEOUT_MS),
+      ])
       const { stream, connection } = await this.#node.dial(id, address, this.#options.listen.port, signal)
       if (this.#phase === 'running' && peer.live.phase === 'dialing' && !outdated())
         this.#attach(peer, stream, connection)

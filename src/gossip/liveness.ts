@@ -96,12 +96,16 @@ export type LivenessEvent =
   | { on: 'goodbye' }
   /** The link broke, or the dial failed. */
   | { on: 'closed' }
+  /** The peer's machine, which could not be reached, can be: what failed before says nothing of the next try. */
+  | { on: 'reachable' }
 
 export type LivenessAction =
   | { do: 'dial' }
   | { do: 'heartbeat'; sequence: number; wantsEcho: boolean }
   /** Close the link and forget it; no `closed` event follows. */
   | { do: 'close'; reason: string }
+  /** Give up the dial under way: its first packets are lost, and TCP repeats them late (RFC 6298: a second, then two). `closed` follows. */
+  | { do: 'give up' }
   /** status or draining have changed. */
   | { do: 'changed' }
 
@@ -201,6 +205,11 @@ const apply = (state: Draft, event: LivenessEvent, context: Context): Draft => {
       return state
     case 'closed':
       return state.phase === 'idle' ? state : lose(state, context)
+    case 'reachable':
+      state.failures = 0
+      if (state.phase === 'dialing' && nowMs > state.sinceMs) actions.push({ do: 'give up' })
+      else if (state.phase === 'idle') state.dialAtMs = Math.min(state.dialAtMs, nowMs)
+      return state
     case 'refused':
       if (!linked(state.phase)) return state
       actions.push({ do: 'close', reason: 'refused' })

@@ -39,6 +39,8 @@ export interface Peer {
   rttMs: number | null
   /** The heartbeat whose echo is awaited. */
   probe: { sequence: number; atMs: number } | undefined
+  /** Ends the dial under way. */
+  dialing: AbortController | undefined
   /** Failed dials in a row: each takes the next network key, since a peer that was away may know only an older one. */
   dialFailures: number
   /** The complaint that was logged last, so that each is logged once and not at every try. */
@@ -54,6 +56,7 @@ export const newPeer = (config: PeerConfig, dials: boolean, nowMs: number): Peer
   knowledge: null,
   rttMs: null,
   probe: undefined,
+  dialing: undefined,
   dialFailures: 0,
   complaint: undefined,
 })

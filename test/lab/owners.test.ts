@@ -216,11 +216,13 @@ const side = (node: Node, roles: Role[], hosts: readonly string[]): OwnersSide =
     roles,
     peers: bench!.peers.filter(({ name }) => name !== node.name),
     services: [{ name: 'web', hosts: hosts.map(name => ({ name })) }],
+    timeouts: { unattended: 30_000 },
   }
   const made = new OwnersSide({
     links: node.links,
     packets: { config, directory, dataplane: {} } as never,
     health: { apps: null },
+    machine: () => 'unknown',
   })
   open.push({ close: () => made.stop() })
   return made

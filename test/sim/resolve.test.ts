@@ -11,7 +11,10 @@ import { type SessionBug, type SessionOptions, SimSessions } from '../support/si
 const it = suite('mid-flow packets in virtual time (decision 6)')
 const CALM = { loss: 0, duplicate: 0, jitterMs: 0 }
 const WILD = { loss: 0.03, duplicate: 0.03, jitterMs: 2 }
-const SEEDS = Number(process.env.SEEDS ?? 60)
+/** Of each of the four settings: a thousand. */
+const SEEDS = Number(process.env.SEEDS ?? 250)
+const seedsOf = (setting: number): number[] =>
+  Array.from({ length: SEEDS }, (_, i) => setting * SEEDS + i + 1)
 const FLOWS = 12
 const PACKETS = 30
 const START_MS = 1200
@@ -79,10 +82,10 @@ const POLICIES: readonly (SessionOptions & { readonly name: string })[] = [
   { name: 'no atoms: hosts alone', copies: null, asksHosts: true },
 ]
 
-for (const { name, ...policy } of POLICIES)
+for (const [index, { name, ...policy }] of POLICIES.entries())
   it(`${SEEDS} seeds of re-hashing, other shares, a forwarder's death and return: ${name}`, () => {
     let [byAtom, byHost, checked, unanswered] = [0, 0, 0, 0]
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    for (const seed of seedsOf(index)) {
       const { sim, sessions, unstored } = trouble({ ...policy, seed, remoteClassifier: seed % 2 === 0 })
       assert.equal(sim.problems, [], `seed ${seed}`)
       if (policy.lost === undefined) assert.is(sessions.counts.nobody, 0, `seed ${seed}`)
@@ -95,9 +98,7 @@ for (const { name, ...policy } of POLICIES)
         if (policy.lost === undefined) assert.equal(received, sorted, `seed ${seed}: order of flow ${id}`)
         // Of 30 packets in 2 s, those of the 40 ms until the router knows go to nobody.
         if (sent - received.length <= 3) continue
-        // Each time one in a thousand is asked about three times and all three answers are lost: what waited is dropped.
-        if (policy.lost === undefined)
-          assert.unreachable(`seed ${seed}: flow ${id}: ${received.length} of ${sent}`)
+        assert.ok(sessions.isUnanswered(flow), `seed ${seed}: flow ${id}: ${received.length} of ${sent}`)
         unanswered++
       }
       byAtom += sessions.counts.byAtom
@@ -105,13 +106,14 @@ for (const { name, ...policy } of POLICIES)
       checked += sessions.counts.checked
     }
     assert.ok(checked > SEEDS * FLOWS * 20)
-    assert.ok(unanswered <= (SEEDS * FLOWS) / 50, `${unanswered} flows lost more`)
+    // A tenth of the two thirds that move waits for the second answer, a third of that at the forwarder that dies then: 2.2 %. Hardly any wait in vain three times.
+    assert.ok(unanswered <= (SEEDS * FLOWS) / 25, `${unanswered} flows lost more`)
     if (policy.copies === null) assert.ok(byHost > SEEDS * FLOWS)
     else assert.ok(byAtom > SEEDS * FLOWS && byHost < byAtom / 10, `${byAtom} by atoms, ${byHost} by hosts`)
   })
 
 it('with loss, duplication and reordering on the wires no byte reaches a host that has not the connection', () => {
-  for (let seed = 1; seed <= SEEDS; seed++) {
+  for (const seed of seedsOf(POLICIES.length)) {
     const { sim } = trouble({
       seed,
       copies: 1,

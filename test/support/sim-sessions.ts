@@ -66,6 +66,8 @@ export class SimSessions {
   /** Which host has the connection on a client's ports. */
   readonly #owner = new Map<string, { readonly flow: Flow; readonly host: string }>()
   readonly #stored = new Map<string, { readonly unit: Unit; readonly waits: Waits }>()
+  /** Of which an answer has been lost. */
+  readonly #unanswered = new Set<string>()
   readonly #diedMs = new Map<number, number>()
   #incarnation = 0
 
@@ -82,6 +84,11 @@ export class SimSessions {
   isStored(flow: Flow): boolean {
     const stored = this.#stored.get(nameOf(flow.client, flow.port))
     return stored?.unit.dam.isReplicated(stored.waits) ?? false
+  }
+
+  /** An answer to a question about the connection has been lost. */
+  isUnanswered(flow: Flow): boolean {
+    return this.#unanswered.has(nameOf(flow.client, flow.port))
   }
 
   /** The node dies; the router finds out, and throws its flows elsewhere. */
@@ -220,7 +227,10 @@ export class SimSessions {
 
   #resolve(unit: Unit, flow: Uint32Array): void {
     const answer = (host: string | null, how: number): void => {
-      if (this.#cluster.random() < (this.#options.lost ?? 0)) return
+      if (this.#cluster.random() < (this.#options.lost ?? 0)) {
+        this.#unanswered.add(nameOf(flow[3]!, flow[8]! >>> 16))
+        return
+      }
       const words = new Uint32Array(RESOLVED_WORDS)
       words.set(flow)
       const wrong = this.#options.bug === 'the wrong host is named'

@@ -1,6 +1,7 @@
 /** Who owns a socket (R-G7): questions and answers of this node with everything around them. */
 import type { NodeConfig } from '../../config/schema.ts'
-import { type DecodedFrame, encodeOwned, encodeWhoOwns, OWNERS_VERSION } from '../../gossip/frames.ts'
+import type { MachineState } from '../../control/cluster-types.ts'
+import { type DecodedFrame, encodeOwned, encodeWhoOwns } from '../../gossip/frames.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
 import type { Directory } from '../dataplane/directory.ts'
 import { addressEquals, KEY_PORTS, KEY_PROTOCOL, KEY_VIP } from '../dataplane/flow-key.ts'
@@ -8,6 +9,7 @@ import type { HealthSide } from '../health/health-side.ts'
 import { inTime } from '../health/slices.ts'
 import type { PacketSide } from '../packet-side.ts'
 import { OwnerAnswers } from './answers.ts'
+import { type HostsToAsk, hostsToAsk } from './askable.ts'
 import { FormerHosts } from './former-hosts.ts'
 import { MappedLook } from './mapped-look.ts'
 import { OwnerQuestions } from './questions.ts'
@@ -17,6 +19,7 @@ export interface OwnersParts {
   readonly links: PeerLinks
   readonly packets: Pick<PacketSide, 'config' | 'directory' | 'dataplane'>
   readonly health: Pick<HealthSide, 'apps'>
+  machine(name: string): MachineState
 }
 
 const serviceOf = ({ services }: Directory, key: Uint32Array): string | undefined =>
@@ -34,6 +37,7 @@ export class OwnersSide {
   readonly #sockets: OwnSockets
   readonly #mapped: MappedLook
   readonly #former = new FormerHosts()
+  readonly #sinceMs = performance.now()
 
   constructor(parts: OwnersParts) {
     this.#parts = parts
@@ -90,17 +94,17 @@ export class OwnersSide {
   }
 
   /** Those that have it, had it, or leave: whatever they are told to do now, they may have connections of it. */
-  #hosts(service: string): { live: string[]; silent: number } {
+  #hosts(service: string): HostsToAsk {
     const { config, directory } = this.#parts.packets
     const could = this.#former.of(service)
     for (const { name, leaving } of directory.hosts) if (leaving) could.add(name)
-    const states = new Map(this.#parts.links.states().map(peer => [peer.name, peer]))
-    const live = [...could].filter(
-      name =>
-        name === config.node.name ||
-        (states.get(name)?.state === 'alive' && (states.get(name)?.version ?? 0) >= OWNERS_VERSION),
-    )
-    return { live, silent: could.size - live.length }
+    return hostsToAsk(could, {
+      self: config.node.name,
+      peers: this.#parts.links.states(),
+      machine: name => this.#parts.machine(name),
+      upMs: performance.now() - this.#sinceMs,
+      patienceMs: config.timeouts.unattended,
+    })
   }
 
   #ask(host: string, id: number, keys: readonly Uint32Array[]): boolean {

@@ -4,6 +4,7 @@
  */
 import { MAX_OWNER_KEYS } from '../../gossip/frame-format.ts'
 import { ReservedRate } from '../../gossip/reserved-rate.ts'
+import type { HostsToAsk } from './askable.ts'
 
 /** A host that has not answered by then counts as silent. */
 export const PATIENCE_MS = 300
@@ -33,8 +34,8 @@ export interface QuestionPorts {
   nowMs(): number
   /** Calls back in `ms`; answers how to call it off. */
   later(run: () => void, ms: number): () => void
-  /** Hosts that could have connections of the service, this node's own name among them: those that live, and how many do not. */
-  hosts(service: string): { readonly live: readonly string[]; readonly silent: number }
+  /** Hosts that could have connections of the service, this node's own name among them. */
+  hosts(service: string): HostsToAsk
   /** Puts a question to a host, which answers by `answered`; false: it cannot be reached. */
   ask(host: string, id: number, keys: readonly Uint32Array[]): boolean
 }

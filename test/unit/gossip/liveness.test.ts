@@ -200,6 +200,29 @@ it('refused by us or by the peer: never alive, no flapping, tried again within 1
     }
 })
 
+it('a machine that answers again: dialled at once, also where a dial is under way or has failed often', () => {
+  const bench = new Bench()
+  for (let i = 0; i < 8; i++) {
+    bench.runTo(bench.nowMs + backoffMaxMs)
+    assert.is(bench.state.phase, 'dialing')
+    bench.event({ on: 'closed' })
+  }
+  assert.ok(bench.state.wakeAtMs > bench.nowMs + backoffMinMs)
+  bench.event({ on: 'reachable' })
+  assert.is(bench.state.wakeAtMs, bench.nowMs)
+  assert.equal(bench.event({ on: 'wake' }), [{ do: 'dial' }])
+  assert.equal(bench.event({ on: 'reachable' }), [], 'a dial of this moment is not given up')
+  bench.nowMs += 80
+  assert.equal(bench.event({ on: 'reachable' }), [{ do: 'give up' }])
+  bench.event({ on: 'closed' })
+  assert.ok(bench.state.wakeAtMs <= bench.nowMs + 2 * backoffMinMs, 'earlier failures do not count')
+  bench.join()
+  assert.equal(bench.event({ on: 'reachable' }), [], 'one that is alive is left alone')
+  const waiting = new Bench(false)
+  assert.equal(waiting.event({ on: 'reachable' }), [])
+  assert.equal(waiting.event({ on: 'wake' }), [])
+})
+
 it('backoff: within its bounds, growing, spread by jitter', () => {
   fc.assert(
     fc.property(
@@ -344,6 +367,7 @@ it('property: any events in any order keep the machine sane', () => {
         { on: 'heard', draining: true },
         { on: 'goodbye' },
         { on: 'closed' },
+        { on: 'reachable' },
       ),
     },
   )

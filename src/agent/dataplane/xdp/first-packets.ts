@@ -19,8 +19,11 @@ import { numberOf, type ServiceNumbers } from './service-numbers.ts'
 
 /** Time limits are written anew so often. */
 const RENEW_MS = 250
-/** An agent that has not done so for this long no longer vouches for hosts' leases. */
-const VOUCH_MS = 2_000
+/**
+ * An agent that has not done so for this long no longer vouches for hosts' leases. Less than is left of the lease of a host that is heard (two
+ * beats of a second, less what clocks may be apart): else leases would end with nobody there to renew them, while they still counted.
+ */
+const VOUCH_MS = 1_250
 /** The kernel's coarse clock is late by up to two timer ticks. */
 const COARSE_MS = 25
 /** Events in one go: others wait for their turn. */
