@@ -2,7 +2,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
 import { ORIGIN } from '../../src/agent/dataplane/flows.ts'
-import { RESOLVED } from '../../src/agent/dataplane/messages.ts'
+import { ATOM_TOUCH_MS, RESOLVED } from '../../src/agent/dataplane/messages.ts'
 import { HOSTS, ip, packetOf, tcp, VIP } from '../support/cores.ts'
 import { keyOf, setUp } from '../support/mid-flow-case.ts'
 import { buildUdp4, FLAG } from '../support/packets.ts'
@@ -248,6 +248,20 @@ it('a connection that has just begun here is told of again when another forwarde
     assert.is(t.flows.table.size, how === RESOLVED.nobody ? 1 : 0, 'an end takes no route')
     assert.is(t.core.midFlow.counters.claimedFlows, how === RESOLVED.nobody ? 0 : 1)
   }
+})
+
+it('where there is no room to tell of it again at once, the sweep does', () => {
+  const t = setUp()
+  t.core.packet(tcp(SYN), 0)
+  t.core.packet(tcp(ACK), 1)
+  t.atoms()
+  const { queue } = t.core.atoms
+  while (queue.add(keyOf(9), 0, 1, 2, 0)) {}
+  t.core.midFlow.claimed(keyOf(), ip(HOSTS[1]!), RESOLVED.memberAtom, 2)
+  assert.is(t.flows.table.size, 1)
+  queue.take()
+  for (let now = 100; now <= ATOM_TOUCH_MS; now += 100) t.core.tick(now)
+  assert.equal(t.atoms()[0], 'put 40000 h1')
 })
 
 it('one that has ended, has no packets, was found at a host, or is claimed for its own host is given up', () => {

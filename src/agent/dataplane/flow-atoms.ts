@@ -57,10 +57,12 @@ export class FlowAtoms {
     this.#put(slot)
   }
 
-  /** Tells of it against what another forwarder says: once a connection, so that two that both do so come to an end. False: it may not, or cannot. */
+  /** Tells of it against what another forwarder says: once a connection, so that two that both do so come to an end. False: not again. */
   repeat(slot: number): boolean {
-    if (this.#repeated[slot] !== 0 || !this.#isAtom(slot) || !this.#put(slot)) return false
+    if (this.#repeated[slot] !== 0 || !this.#isAtom(slot)) return false
     this.#repeated[slot] = 1
+    // Of what nobody was told the sweep tells.
+    if (!this.#put(slot)) this.#told[slot] = 0
     return true
   }
 
