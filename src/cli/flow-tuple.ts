@@ -1,6 +1,8 @@
 /** Reads a connection's 5-tuple in the forms that other tools print it in, since it is usually pasted. Pure. */
 import { isIPv4, isIPv6 } from 'node:net'
+import { addressPort } from '../address-port.ts'
 import { ShuntError } from '../errors.ts'
+import { formatAddress, parseAddress } from '../os/inet.ts'
 import { oneLine } from '../plain-text.ts'
 
 export interface FlowTuple {
@@ -14,11 +16,14 @@ export interface FlowTuple {
 const MAX_CHARS = 1_000
 const PORTS = 65_535
 
-const wrong = (text: string, why: string): ShuntError =>
-  new ShuntError(
-    'SHUNT_ERR_USAGE',
-    `"${oneLine(text).slice(0, 80)}" ${why}; give it as tcp 203.0.113.5:40000 198.51.100.10:80, IPv6 as [2001:db8::5]:40000`,
-  )
+/** How a command shows its users to write a connection. */
+export const FLOW_FORMS = {
+  trace: 'tcp 203.0.113.5:40000 198.51.100.10:80, IPv6 as [2001:db8::5]:40000',
+  atoms: '203.0.113.5:40000 198.51.100.10:80, with /udp at its end for UDP, IPv6 as [2001:db8::5]:40000',
+} as const
+
+const wrong = (text: string, why: string, form: string): ShuntError =>
+  new ShuntError('SHUNT_ERR_USAGE', `"${oneLine(text).slice(0, 80)}" ${why}; give it as ${form}`)
 
 const portOf = (text: string): number | null => {
   if (!/^\d{1,5}$/.test(text)) return null
@@ -62,23 +67,27 @@ const readNamed = (text: string): [End, End] | null => {
   return client === null || vip === null ? null : [client, vip]
 }
 
-const format = ({ address, port }: End): string =>
-  isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
+const format = ({ address, port }: End): string => addressPort(formatAddress(parseAddress(address)), port)
 
-const protocolOf = (text: string): 'tcp' | 'udp' => {
+const protocolOf = (text: string, form: string): 'tcp' | 'udp' => {
   const other = /^(icmp|icmpv6|icmp6|sctp|dccp|esp|gre)\b/i.exec(text)?.[1]
-  if (other !== undefined) throw wrong(text, `is of ${other}, and services are of tcp or udp`)
+  if (other !== undefined) throw wrong(text, `is of ${other}, and services are of tcp or udp`, form)
   return /\budp6?\b/i.test(text) ? 'udp' : 'tcp'
 }
 
 /**
- * The client's end, then the VIP's; without a protocol it is TCP.
+ * The client's end, then the VIP's, with addresses in their usual form (RFC 5952); without a protocol it is TCP.
+ * @param form of those in FLOW_FORMS, for the error
  * @throws ShuntError SHUNT_ERR_USAGE
  */
-export const parseFlowTuple = (words: readonly string[]): FlowTuple => {
+export const parseFlowTuple = (words: readonly string[], form: string = FLOW_FORMS.trace): FlowTuple => {
   const text = words.join(' ').trim()
   if (text.length > MAX_CHARS)
-    throw wrong(text, `... is longer than ${MAX_CHARS} characters: paste one line, about one connection`)
+    throw wrong(
+      text,
+      `... is longer than ${MAX_CHARS} characters: paste one line, about one connection`,
+      form,
+    )
   const ends =
     readNamed(text) ??
     text
@@ -90,9 +99,11 @@ export const parseFlowTuple = (words: readonly string[]): FlowTuple => {
     throw wrong(
       text,
       `has ${ends.length === 0 ? 'no address with a port' : `${ends.length} address${ends.length === 1 ? '' : 'es'} with ${ends.length === 1 ? 'a port' : 'ports'}`}, not two`,
+      form,
     )
-  if (isIPv6(client.address) !== isIPv6(vip.address)) throw wrong(text, 'has an IPv4 and an IPv6 address')
-  return { protocol: protocolOf(text), client: format(client), vip: format(vip) }
+  if (isIPv6(client.address) !== isIPv6(vip.address))
+    throw wrong(text, 'has an IPv4 and an IPv6 address', form)
+  return { protocol: protocolOf(text, form), client: format(client), vip: format(vip) }
 }
 
 /** The same connection, when the ends were pasted the other way round. */

@@ -4,6 +4,8 @@ import { COMMAND_IDS, type CommandId, loadCommand, TOPICS } from '../commands/ta
 import { didYouMean } from '../config/suggest.ts'
 import { ShuntError } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { isPlainExit } from './exit-codes.ts'
+import { type MissingArgument, missingText, usageText } from './usage-text.ts'
 
 const DESCRIPTION =
   'A network load balancer for Linux: one virtual IP, kernel forwarding, direct server return, no controller.'
@@ -55,15 +57,25 @@ export const showHelp = async (subject: string): Promise<void> => {
   await help.showHelp(subject === '' ? [] : subject.split(':'))
 }
 
-/** What the library says of flags that there are not, with those that were probably meant. */
-const withGuess = (error: unknown, command: Command.Class): unknown => {
-  const { flags: unknown } = error as { flags?: unknown }
-  if (!(error instanceof Error) || !error.message.startsWith('Nonexistent flag') || !Array.isArray(unknown))
-    return error
+/** What the library attaches to its errors about a command line. */
+interface LibraryError extends Error {
+  oclif?: { exit?: number }
+  flags?: unknown
+  args?: MissingArgument[]
+}
+
+/** What the library says of a wrong command line, in our words; other errors stay as they are. */
+const inOurWords = (error: unknown, command: Command.Class): unknown => {
+  if (!(error instanceof Error) || error instanceof ShuntError || isPlainExit(error)) return error
+  const { oclif, flags: unknown, args, message } = error as LibraryError
+  if (oclif?.exit === undefined) return error
+  const wrong = (text: string): ShuntError => new ShuntError('SHUNT_ERR_USAGE', text, { cause: error })
+  if (message.startsWith('Missing') && Array.isArray(args)) return wrong(missingText(args))
+  if (!message.startsWith('Nonexistent flag') || !Array.isArray(unknown)) return wrong(usageText(message))
   const known = Object.keys({ ...command.baseFlags, ...command.flags }).map(name => `--${name}`)
   // A single letter is near to every other.
   const guessed = unknown.map(flag => `${flag}${/^--/.test(flag) ? didYouMean(flag, known) : ''}`)
-  return new ShuntError('SHUNT_ERR_USAGE', `there is no flag ${guessed.join(' and no flag ')}`)
+  return wrong(`there is no flag ${guessed.join(' and no flag ')}`)
 }
 
 /** @throws whatever the command or the parser of its arguments throws */
@@ -72,6 +84,6 @@ export const runCommand = async (id: CommandId, argv: string[]): Promise<void> =
   try {
     await config.runCommand(id, argv)
   } catch (error) {
-    throw withGuess(error, (await loadCommand(id)) as Command.Class)
+    throw inOurWords(error, (await loadCommand(id)) as Command.Class)
   }
 }

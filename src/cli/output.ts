@@ -52,11 +52,8 @@ export const localEnvelope = <T>(schema: string, data: T, node = '-'): Envelope<
   data,
 })
 
-/** One line of the library's several; what it says about help is said below, with the command's name. */
 const messageOf = (error: unknown): string => {
   const text = errorText(error)
-    .replace(/\nSee more help with --help$/, '')
-    .replace(/^The following errors? occurred:\s*/, '')
   return errorCodeOf(error) === 'SHUNT_ERR_USAGE' ? text.replace(/\s*\n\s*/g, ' ').trim() : text.trim()
 }
 

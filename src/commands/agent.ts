@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { json, localEnvelope, note, print } from '../cli/output.ts'
@@ -11,10 +12,11 @@ export default class Agent extends BaseCommand {
 what is in flight end (timeouts.drain), a second one ends the agent at once; then the kernel is as
 it was before. See shunt-node.yaml(5).
 
-An agent that is killed, that fails, or that gets SIGUSR2 (systemctl restart sends that) leaves the
-kernel at work: known connections go on, by XDP without any limit of time, by nftables until their
+An agent that is killed, that fails, or that gets SIGUSR2 leaves the kernel at work (systemctl restart sends SIGUSR2 and then starts the next agent; after a SIGUSR2
+of your own, and in a lab, start it yourself: systemctl start shunt, or shunt lab start): known connections go on, by XDP without any limit of time, by nftables until their
 routes' lease ends (timeouts.routeLease); new ones wait for the next agent, or go on for timeouts.unattended
-where XDP chooses by itself (forwarder and classifier on one node). The next agent goes on with all
+where XDP chooses by itself (forwarder and classifier on one node). With nftables, connections of pools with delivery: encapsulate stand still while the agent of
+their forwarder or of their host is away, because they go through both agents; with XDP they go on. The next agent goes on with all
 flows, mappings and the kernel's counters, also if it is of another version. --flush removes what an agent left,
 for a node that is to have none any more.`
   static override examples = [
@@ -32,6 +34,11 @@ for a node that is to have none any more.`
   override async run(): Promise<void> {
     const { flags } = await this.parse(Agent)
     const { loadNodeFile } = await import('../config/load.ts')
+    if (!existsSync(flags.config))
+      throw new ShuntError(
+        'SHUNT_ERR_CONFIG',
+        `there is no node file ${flags.config}: shunt init makes it on the first node of a cluster, shunt join on each further one; --config names another`,
+      )
     const file = loadNodeFile(flags.config)
     if (flags.flush) {
       const { flushNode } = await import('../agent/flush.ts')

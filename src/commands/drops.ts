@@ -125,7 +125,7 @@ many packets a second each reason takes since the look before, the most first; -
     }
     const columns = [...(flags.all ? [NODE] : []), ...COLUMNS]
     if (flags.watch) columns.splice(flags.all ? 3 : 2, 0, RATE)
-    const text = table(columns, drops)
+    const text = flags.watch && drops.length === 0 ? 'nothing was dropped yet\n' : table(columns, drops)
     const silent = missing.map(({ node: name }) => `no answer of ${name}`)
     if (flags.watch) {
       const head = `${node} at ${new Date().toISOString()}, every ${flags.interval} ms; Ctrl-C stops watching`

@@ -2,12 +2,13 @@ import { Args, Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { EXIT } from '../cli/exit-codes.ts'
 import { type FlowTuple, parseFlowTuple, reversed } from '../cli/flow-tuple.ts'
+import { noService } from '../cli/no-service.ts'
 import { nounFlags } from '../cli/noun-command.ts'
 import { json, localEnvelope, note, print, warn } from '../cli/output.ts'
 import { pathAt } from '../cli/path-at.ts'
 import { table } from '../cli/table.ts'
 import { followTrace, forwardersOf, type TraceLink, traceLines, traceTrouble } from '../cli/trace-chain.ts'
-import type { NodesData, StatusData, TraceData } from '../control/types.ts'
+import type { NodesData, StatusData, TraceData, VipsData } from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
 
 const pathOf = (tuple: FlowTuple): string => `/v1/trace?${new URLSearchParams({ ...tuple })}`
@@ -58,7 +59,11 @@ the packet would meet. Each forwarder has routes of its own: --all asks all of t
       )
     const tuple = await this.#rightWay(given, t => ask(t, first[0]!))
     const links = await followTrace(first, node => ask(tuple, node))
-    this.#show(tuple, links, here, flags.json)
+    const isServed = links.some(({ trace }) => trace !== null && trace.service !== null)
+    const missing = isServed
+      ? undefined
+      : noService(tuple, (await get(flags.socket, '/v1/vips')).data as VipsData)
+    this.#show(tuple, links, here, flags.json, missing)
   }
 
   /** Tools print the local end first, which on a host is the VIP. */
@@ -77,7 +82,13 @@ the packet would meet. Each forwarder has routes of its own: --all asks all of t
     return reversed(tuple)
   }
 
-  #show(tuple: FlowTuple, links: TraceLink[], here: string, asJson: boolean): void {
+  #show(
+    tuple: FlowTuple,
+    links: TraceLink[],
+    here: string,
+    asJson: boolean,
+    missing: string | undefined,
+  ): void {
     const { protocol, client, vip } = tuple
     if (asJson) print(json(localEnvelope('shunt.trace-chain/1', { ...tuple, answers: links }, here), true))
     else
@@ -91,9 +102,9 @@ the packet would meet. Each forwarder has routes of its own: --all asks all of t
           links.flatMap(traceLines),
         )}`,
       )
-    const trouble = traceTrouble(links)
-    if (trouble === '') return
-    warn(trouble)
+    const troubles = [traceTrouble(links), missing ?? ''].filter(text => text !== '')
+    if (troubles.length === 0) return
+    for (const trouble of troubles) warn(trouble)
     process.exitCode = EXIT.DEGRADED
   }
 }

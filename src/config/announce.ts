@@ -1,6 +1,7 @@
 /** How VIPs are announced (R-A6). Pure. */
-import type { Problem } from './checks.ts'
+
 import type { Announce } from './fields.ts'
+import type { Problem } from './problems.ts'
 
 export const DEFAULT_VIP_WEIGHT = 50
 
@@ -14,10 +15,12 @@ export const arpVips = (services: readonly Announced[]): string[] => [
   ...new Set(services.filter(({ announce }) => announce === 'arp').map(({ vip }) => vip)),
 ]
 
-/** A VIP has one holder or none, whatever its ports are. */
-export const announceProblems = (services: readonly Announced[]): Problem[] => {
+/** A VIP has one holder or none, whatever its ports are. Of what is undefined nothing is known. */
+export const announceProblems = (services: readonly (Announced | undefined)[]): Problem[] => {
   const first = new Map<string, { announce: Announce; at: number }>()
-  return services.flatMap(({ vip, announce = 'routed' }, i): Problem[] => {
+  return services.flatMap((service, i): Problem[] => {
+    if (service === undefined) return []
+    const { vip, announce = 'routed' } = service
     const known = first.get(vip)
     if (known === undefined) first.set(vip, { announce, at: i })
     if (known === undefined || known.announce === announce) return []

@@ -1,45 +1,18 @@
 /** Rules of a static node file that span several places, and what other checks share; they run on a file whose every value is valid by itself. */
-import { addressPort } from '../address-port.ts'
-import { addressFault } from './address-fault.ts'
-import { announceProblems } from './announce.ts'
 import { MAX_HOSTS } from './fields.ts'
-import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
+import { overloadProblems } from './health-checks.ts'
 import { ipv6Lacks } from './ipv6-needs.ts'
-import type { NodeConfig, Role, ServiceConfig } from './schema.ts'
-import { endpointProblems, hostAddressProblem } from './service-endpoint.ts'
+import { type Path, type Problem, pathText, unique } from './problems.ts'
+import { type NodeConfig, nodeConfigSchema, type Role, type ServiceConfig } from './schema.ts'
+import { hostAddressProblem } from './service-endpoint.ts'
+import { serviceProblems } from './service-rules.ts'
 import { didYouMean } from './suggest.ts'
-
-export type Path = readonly (string | number)[]
-/** Something wrong at a place in the document. */
-export interface Problem {
-  path: Path
-  message: string
-}
+import { type Part, partsOf, valueUnder, wholePart } from './valid-parts.ts'
 
 interface Node {
   name: string
   roles: readonly Role[]
   path: Path
-}
-
-/** Reports a second use of a value that must be used once. */
-export const unique = (problems: Problem[], what: string) => {
-  const seen = new Map<string, Path>()
-  return (value: string, path: Path): void => {
-    const first = seen.get(value)
-    if (first === undefined) seen.set(value, path)
-    else problems.push({ path, message: `${what} ${value} is already used at ${pathText(first)}` })
-  }
-}
-
-/** `services[0].vip` */
-export const pathText = (path: Path): string =>
-  path.map((p, i) => (typeof p === 'number' ? `[${p}]` : keyText(p, i))).join('') || 'the document'
-
-/** A key may be any text, also one with newlines. */
-const keyText = (key: string, depth: number): string => {
-  const shown = /^[^\s\p{C}]+$/u.test(key) ? key : JSON.stringify(key)
-  return depth === 0 ? shown : `.${shown}`
 }
 
 const checkRoles = (config: NodeConfig, problems: Problem[]): void => {
@@ -113,17 +86,6 @@ const nodeAddressesOf = ({ addresses, peers }: NodeConfig): [string, Path][] => 
   ),
 ]
 
-const checkAddresses = (config: NodeConfig, problems: Problem[]): Map<string, Path> => {
-  const places = nodeAddressesOf(config)
-  problems.push(...tunnel6Problems(config.addresses))
-  const vips = config.services.map((s, i): [string, Path] => [s.vip, ['services', i, 'vip']])
-  for (const [ip, path] of [...places, ...vips]) {
-    const fault = addressFault(ip)
-    if (fault !== undefined) problems.push({ path, message: `${ip} ${fault}` })
-  }
-  return new Map(places)
-}
-
 /** Where packets come back from one family's tunnel is where the other's do: on a node that has both addresses. */
 export const tunnel6Problems = ({ cluster6, tunnel6 }: NodeConfig['addresses']): Problem[] =>
   tunnel6 === undefined || cluster6 !== undefined
@@ -182,13 +144,10 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
   ]
   checkRoles(config, problems)
   checkNodes(config, nodes, problems)
-  const nodeAddresses = checkAddresses(config, problems)
-  const serviceOnce = unique(problems, 'service name')
-  const endpointOnce = unique(problems, 'virtual IP, port and protocol')
+  problems.push(...tunnel6Problems(config.addresses))
+  const nodeAddresses = new Map(nodeAddressesOf(config))
   config.services.forEach((service, i) => {
     const path = ['services', i]
-    serviceOnce(service.name, [...path, 'name'])
-    endpointOnce(`${addressPort(service.vip, service.port)}/${service.protocol}`, path)
     const taken = nodeAddresses.get(service.vip)
     if (taken !== undefined)
       problems.push({
@@ -197,18 +156,34 @@ export const checkNodeConfig = (config: NodeConfig): Problem[] => {
       })
     checkServiceHosts(service, path, nodes, problems)
     problems.push(...ipv6Problems(service, [...path, 'vip'], config))
-    problems.push(...serviceHealthProblems(service, path), ...endpointProblems(service, path))
     service.hosts.forEach(({ address }, j) => {
       const wrong = address === undefined ? null : hostAddressProblem(address, service.vip)
       if (wrong !== null) problems.push({ path: [...path, 'hosts', j, 'address'], message: wrong })
     })
   })
-  return [
-    ...problems,
-    ...announceProblems(config.services),
-    ...overloadProblems(config.overload),
-    ...leaseProblems(config.timeouts),
-  ]
+  return [...problems, ...partProblems({ ...config, services: config.services.map(wholePart) })]
+}
+
+interface NodeParts {
+  readonly services: readonly Part<ServiceConfig>[]
+  readonly overload: NodeConfig['overload'] | undefined
+  readonly timeouts: NodeConfig['timeouts'] | undefined
+}
+
+const partProblems = ({ services, overload, timeouts }: NodeParts): Problem[] => [
+  ...serviceProblems(services),
+  ...overloadProblems(overload),
+  ...(timeouts === undefined ? [] : leaseProblems(timeouts)),
+]
+
+/** Those of the rules that need neither all nodes nor all addresses, for a file that has other errors. */
+export const checkWrongNodeConfig = (data: unknown): Problem[] => {
+  const { services, overload, timeouts } = nodeConfigSchema.shape
+  return partProblems({
+    services: partsOf(services.unwrap().element, valueUnder(data, 'services')),
+    overload: overload.safeParse(valueUnder(data, 'overload')).data,
+    timeouts: timeouts.safeParse(valueUnder(data, 'timeouts')).data,
+  })
 }
 
 /** A lease that ends only after the flow did would keep dead flows (decision 2). */

@@ -1,7 +1,8 @@
 /** What a cluster document says that does not fit the members of the moment. Pure. */
-import type { Problem } from './checks.ts'
+
 import type { ClusterDocument } from './document.ts'
 import { type Ipv6Lack, ipv6Lacks } from './ipv6-needs.ts'
+import type { Problem } from './problems.ts'
 import type { Role } from './schema.ts'
 import { didYouMean } from './suggest.ts'
 

@@ -4,19 +4,19 @@
  * same signed text, so what it means depends on nothing else: rules that need the members are in document-members.ts.
  */
 import { z } from 'zod'
-import { addressPort } from '../address-port.ts'
 import { ShuntError } from '../errors.ts'
-import { addressFault } from './address-fault.ts'
 import { affinity } from './affinity.ts'
-import { announceProblems } from './announce.ts'
-import { leaseProblems, type Problem, unique } from './checks.ts'
+import { leaseProblems } from './checks.ts'
 import { type DocumentMember, documentProblems } from './document-members.ts'
 import { capacity, delivery, endpoint, MAX_HOSTS, MAX_SERVICES, name, sessions } from './fields.ts'
-import { overloadProblems, serviceHealthProblems } from './health-checks.ts'
+import { overloadProblems } from './health-checks.ts'
 import { groups, overload, serviceHealth } from './health-fields.ts'
+import { type Problem, unique } from './problems.ts'
 import { type ServiceConfig, timeoutFields } from './schema.ts'
-import { endpointProblems, hostAddress, hostAddressProblem, ownEndpoint } from './service-endpoint.ts'
+import { hostAddress, hostAddressProblem, ownEndpoint } from './service-endpoint.ts'
+import { serviceProblems } from './service-rules.ts'
 import { didYouMean } from './suggest.ts'
+import { type Part, partsOf, valueUnder, wholePart } from './valid-parts.ts'
 import { parseFile, readText } from './yaml-file.ts'
 
 export { type DocumentMember, documentProblems, documentWarnings } from './document-members.ts'
@@ -85,16 +85,47 @@ export type ClusterDocument = z.output<typeof documentSchema>
 /** What a document may leave out is optional here. */
 export type ClusterDocumentInput = z.input<typeof documentSchema>
 
-const checkPools = (doc: ClusterDocument, problems: Problem[]): void => {
+type Pool = z.output<typeof pool>
+type Service = z.output<typeof service>
+
+/** A document, or what is right of one. */
+interface DocumentParts {
+  readonly pools: readonly (Part<Pool> & { readonly hosts: readonly Part<Pool['hosts'][number]>[] })[]
+  readonly services: readonly Part<Service>[]
+  readonly timeouts: ClusterDocument['timeouts'] | undefined
+  readonly overload: ClusterDocument['overload']
+}
+
+const wholeParts = ({ pools, services, timeouts, overload }: ClusterDocument): DocumentParts => ({
+  pools: pools.map(each => ({ ...wholePart(each), hosts: each.hosts.map(wholePart) })),
+  services: services.map(wholePart),
+  ...{ timeouts, overload },
+})
+
+const rightParts = (data: unknown): DocumentParts => {
+  const pools = valueUnder(data, 'pools')
+  return {
+    pools: partsOf(pool, pools).map((part, i) => ({
+      ...part,
+      hosts: partsOf(poolHost, valueUnder((pools as unknown[])[i], 'hosts')),
+    })),
+    services: partsOf(service, valueUnder(data, 'services')),
+    timeouts: documentSchema.shape.timeouts.safeParse(valueUnder(data, 'timeouts')).data,
+    overload: documentSchema.shape.overload.safeParse(valueUnder(data, 'overload')).data,
+  }
+}
+
+const checkPools = ({ pools }: DocumentParts, problems: Problem[]): void => {
   const poolOnce = unique(problems, 'pool name')
   const all = new Set<string>()
-  doc.pools.forEach((pool, i) => {
-    poolOnce(pool.name, ['pools', i, 'name'])
+  pools.forEach(({ some, hosts }, i) => {
+    if (some.name !== undefined) poolOnce(some.name, ['pools', i, 'name'])
     const hostOnce = unique(problems, 'host')
-    pool.hosts.forEach((host, j) => {
+    hosts.forEach(({ some: { name: host } }, j) => {
+      if (host === undefined) return
       const at = ['pools', i, 'hosts', j, 'name']
-      hostOnce(host.name, at)
-      all.add(host.name)
+      hostOnce(host, at)
+      all.add(host)
       if (all.size === MAX_HOSTS + 1)
         problems.push({
           path: at,
@@ -104,44 +135,58 @@ const checkPools = (doc: ClusterDocument, problems: Problem[]): void => {
   })
 }
 
-const checkServices = (doc: ClusterDocument, problems: Problem[]): void => {
-  const serviceOnce = unique(problems, 'service name')
-  const endpointOnce = unique(problems, 'virtual IP, port and protocol')
-  const pools = doc.pools.map(p => p.name)
-  doc.services.forEach((service, i) => {
+/** @param isAllPools whether a pool that is not among `pools` is not in the document either */
+const checkServices = (
+  { pools, services }: DocumentParts,
+  isAllPools: boolean,
+  problems: Problem[],
+): void => {
+  problems.push(...serviceProblems(services))
+  const names = pools.map(({ some }) => some.name)
+  const known = names.filter(each => each !== undefined)
+  services.forEach(({ whole, some }, i) => {
     const path = ['services', i]
-    serviceOnce(service.name, [...path, 'name'])
-    endpointOnce(`${addressPort(service.vip, service.port)}/${service.protocol}`, path)
-    const fault = addressFault(service.vip)
-    if (fault !== undefined) problems.push({ path: [...path, 'vip'], message: `${service.vip} ${fault}` })
-    if (!pools.includes(service.pool))
+    const { pool: wanted } = some
+    if (wanted !== undefined && isAllPools && !known.includes(wanted))
       problems.push({
         path: [...path, 'pool'],
-        message: `there is no pool ${service.pool}${didYouMean(service.pool, pools)}`,
+        message: `there is no pool ${wanted}${didYouMean(wanted, known)}`,
       })
-    problems.push(...serviceHealthProblems(service, path), ...endpointProblems(service, path))
-    if (service.endpoint === undefined) return
-    const at = pools.indexOf(service.pool)
-    doc.pools[at]?.hosts.forEach(({ address }, j) => {
-      const wrong = address === undefined ? null : hostAddressProblem(address, service.vip)
+    if (whole?.endpoint === undefined) return
+    const at = names.indexOf(whole.pool)
+    pools[at]?.hosts.forEach(({ some: { address } }, j) => {
+      const wrong = address === undefined ? null : hostAddressProblem(address, whole.vip)
       if (wrong !== null) problems.push({ path: ['pools', at, 'hosts', j, 'address'], message: wrong })
     })
   })
 }
 
-/** Every broken rule that spans several places. */
-export const checkDocument = (doc: ClusterDocument): Problem[] => {
+const checkParts = (parts: DocumentParts, isAllPools: boolean): Problem[] => {
   const problems: Problem[] = []
-  checkPools(doc, problems)
-  checkServices(doc, problems)
-  const routeLease = doc.timeouts.routeLease ?? timeoutFields.routeLease.parse(undefined)
-  const tcpIdle = doc.timeouts.tcpIdle ?? timeoutFields.tcpIdle.parse(undefined)
+  checkPools(parts, problems)
+  checkServices(parts, isAllPools, problems)
+  const { timeouts, overload: levels } = parts
   return [
     ...problems,
-    ...announceProblems(doc.services),
-    ...overloadProblems(doc.overload),
-    ...leaseProblems({ routeLease, tcpIdle }),
+    ...overloadProblems(levels),
+    ...(timeouts === undefined
+      ? []
+      : leaseProblems({
+          routeLease: timeouts.routeLease ?? timeoutFields.routeLease.parse(undefined),
+          tcpIdle: timeouts.tcpIdle ?? timeoutFields.tcpIdle.parse(undefined),
+        })),
   ]
+}
+
+/** Every broken rule that spans several places. */
+export const checkDocument = (doc: ClusterDocument): Problem[] => checkParts(wholeParts(doc), true)
+
+/** As checkDocument, of what is right by itself of data that is not. */
+const checkWrongDocument = (data: unknown): Problem[] => {
+  const parts = rightParts(data)
+  const pools = valueUnder(data, 'pools')
+  const isList = pools === undefined || Array.isArray(pools)
+  return checkParts(parts, isList && parts.pools.every(({ some }) => some.name !== undefined))
 }
 
 /** The last text that was found right, which an agent is asked about again and again; the large ones take long. */
@@ -174,6 +219,7 @@ export const parseDocument = (
     page: 'shunt-cluster.yaml(5)',
     schema: () => documentSchema,
     check: doc => [...checkDocument(doc), ...documentProblems(doc, members)],
+    checkWrong: checkWrongDocument,
   })
   last = { text, document: freeze(document) }
   return document

@@ -1,6 +1,6 @@
 /** Turns the schema library's issues into sentences a reader of the file understands. */
 import type { z } from 'zod'
-import type { Path } from './checks.ts'
+import type { Path } from './problems.ts'
 import { didYouMean } from './suggest.ts'
 
 /** `at` says whether the key or its value is meant. */

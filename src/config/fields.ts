@@ -1,6 +1,7 @@
 /** Kinds of values that the node file and the cluster document share. */
-import { isIPv6 } from 'node:net'
+import { isIP, isIPv4, isIPv6 } from 'node:net'
 import { z } from 'zod'
+import { addressFault } from './address-fault.ts'
 
 export const name = (what: string) =>
   z
@@ -11,6 +12,13 @@ export const name = (what: string) =>
 const ZONE = 'must have no zone (% and what follows), which means nothing to other machines'
 const hasZone = (input: unknown): boolean => typeof input === 'string' && input.includes('%') && isIPv6(input)
 
+/** For addresses that other machines reach; what is no address at all is said elsewhere. */
+const isReachable = (ip: string): boolean =>
+  isIP(ip) === 0 || ip.includes('%') || addressFault(ip) === undefined
+const UNREACHABLE = {
+  error: ({ input }: { input?: unknown }): string => `${String(input)} ${addressFault(String(input))}`,
+}
+
 /** That of control links, liveness and mapping datagrams, which are of IPv4. */
 export const nodeAddress = (what: string) =>
   z
@@ -20,11 +28,13 @@ export const nodeAddress = (what: string) =>
           ? 'must be an IPv4 address, also where services are of IPv6; an IPv6 one goes beside it (cluster6 and tunnel6 of addresses, address6 and tunnel6 of a peer)'
           : 'must be an IPv4 address such as 10.10.0.11',
     })
+    .refine(ip => !isIPv4(ip) || isReachable(ip), UNREACHABLE)
     .describe(what)
 
 export const nodeAddress6 = (what: string) =>
   z
     .ipv6({ error: issue => (hasZone(issue.input) ? ZONE : 'must be an IPv6 address such as fd00::11') })
+    .refine(ip => !isIPv6(ip) || isReachable(ip), UNREACHABLE)
     .describe(what)
 
 export const file = (what: string) =>
@@ -51,7 +61,7 @@ export const delivery = z
   .enum(DELIVERIES)
   .optional()
   .describe(
-    'How packets go to hosts: tunnel (a flow identifier in the place of the ports, no byte more), or encapsulate (whole, in another IP packet, for paths where real ports must be seen; the largest packet is 20 bytes smaller, with IPv6 40). Default: tunnel.',
+    'How packets go to hosts: tunnel (a flow identifier in the place of the ports, no byte more), or encapsulate (whole, in another IP packet, for paths where real ports must be seen; the largest packet is 20 bytes smaller, with IPv6 40). With nftables, encapsulate goes through the agents of forwarder and host: its connections stand still while one of them is away; with XDP they go on. Default: tunnel.',
   )
 
 /** Copies of an atom besides its owner's that members can be asked for; above that it is all of them. */
@@ -102,6 +112,7 @@ export const endpoint = {
       error: issue =>
         hasZone(issue.input) ? ZONE : 'must be an IP address such as 192.0.2.10 or 2001:db8::10',
     })
+    .refine(isReachable, UNREACHABLE)
     .describe('The virtual IP that clients address: IPv4, or IPv6 as RFC 5952 writes it.'),
   port: port('Port that clients address.'),
   protocol: z.enum(PROTOCOLS).describe('Transport protocol.'),

@@ -1,6 +1,7 @@
 /** Rules about health checks, choice and overload that span several values. Pure. */
-import type { Path, Problem } from './checks.ts'
+
 import type { CheckType, ChoiceConfig, HealthCheckConfig, OverloadConfig } from './health-fields.ts'
+import type { Path, Problem } from './problems.ts'
 
 interface Service {
   readonly protocol: 'tcp' | 'udp'

@@ -1,6 +1,6 @@
 /** Reads the node file of either kind and reports every error in it with its position. */
 import { ShuntError } from '../errors.ts'
-import { checkNodeConfig } from './checks.ts'
+import { checkNodeConfig, checkWrongNodeConfig } from './checks.ts'
 import { isManaged } from './compose.ts'
 import { checkManagedFile, managedShape } from './managed-checks.ts'
 import { type NodeConfig, type NodeFile, nodeConfigSchema, nodeFileSchema } from './schema.ts'
@@ -22,6 +22,7 @@ const KIND: FileKind<typeof nodeFileSchema> = {
     // The strict schema's output is the other's with nothing left out.
     saysStatic(data) ? (nodeConfigSchema as unknown as typeof nodeFileSchema) : nodeFileSchema,
   check: file => (isManaged(file) ? checkManagedFile(file) : checkNodeConfig(file as NodeConfig)),
+  checkWrong: data => (saysStatic(data) ? checkWrongNodeConfig(data) : []),
 }
 
 export { composeConfig, isManaged } from './compose.ts'

@@ -11,7 +11,7 @@ import {
   type Pair,
   type YAMLMap,
 } from 'yaml'
-import type { Path } from './checks.ts'
+import type { Path } from './problems.ts'
 
 export interface Position {
   line: number

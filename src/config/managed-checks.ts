@@ -1,6 +1,6 @@
 /** Rules of the node file of a managed cluster, whose nodes agree on everything else. */
-import { addressFault } from './address-fault.ts'
-import { leaseProblems, type Problem, tunnel6Problems, unique } from './checks.ts'
+import { leaseProblems, tunnel6Problems } from './checks.ts'
+import { type Problem, unique } from './problems.ts'
 import type { NodeFile } from './schema.ts'
 
 /** What must not stand in a managed node's file, where one copy of it would differ from what the cluster agreed on. */
@@ -33,10 +33,6 @@ export const checkManagedFile = (file: NodeFile): Problem[] => {
     if (ip !== undefined) once(ip, ['addresses', key])
   }
   problems.push(...tunnel6Problems(file.addresses))
-  for (const [key, ip] of Object.entries(file.addresses)) {
-    const fault = ip === undefined ? undefined : addressFault(ip)
-    if (fault !== undefined) problems.push({ path: ['addresses', key], message: `${ip} ${fault}` })
-  }
   if (tunnel !== undefined && file.interfaces.uplink.length === 0)
     problems.push({
       path: ['interfaces'],

@@ -1,8 +1,8 @@
 /** Where a service's application listens, when that is not the VIP and its port (R-B1: physical IP:port). Pure. */
 import { isIP, isIPv6 } from 'node:net'
 import { z } from 'zod'
-import type { Path, Problem } from './checks.ts'
 import { type Protocol, port } from './fields.ts'
+import type { Path, Problem } from './problems.ts'
 
 export const endpointAddress = z.string().refine(text => isIP(text) !== 0 && !text.includes('%'), {
   error: 'must be an IP address such as 127.0.0.1',

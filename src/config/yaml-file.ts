@@ -4,10 +4,11 @@ import { LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
 import { errorText, ShuntError } from '../errors.ts'
 import { oneLine } from '../plain-text.ts'
-import { type Path, type Problem, pathText } from './checks.ts'
 import { explain } from './explain.ts'
 import { locate } from './locate.ts'
+import { type Path, type Problem, pathText } from './problems.ts'
 import { repeatedKeys } from './unique-keys.ts'
+import { yamlFault, yamlRefusal } from './yaml-fault.ts'
 
 /** A file with more errors than this shows only these. */
 const MAX_ERRORS = 50
@@ -20,10 +21,12 @@ interface Finding {
 
 /** A kind of file: its schema, the rules that span several places, and the page with an example. */
 export interface FileKind<S extends z.ZodType> {
-  /** What is wrong with the data's shape beside the schema; then the schema is not tried. */
+  /** Top-level keys that must not be there, whatever the schema says: what is in them is not looked at. */
   shape?(data: object): Problem[]
   schema(data: unknown): S
   check(value: z.output<S>): Problem[]
+  /** Those of them that can be told of data in which the schema finds errors too. */
+  checkWrong?(data: unknown): Problem[]
   page: string
 }
 
@@ -59,7 +62,7 @@ const typedFirst = (issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] => 
 }
 
 const unusable = (file: string, cause: unknown): ShuntError =>
-  new ShuntError('SHUNT_ERR_CONFIG', `${file}:1:1 not usable YAML: ${errorText(cause)}`, { cause })
+  new ShuntError('SHUNT_ERR_CONFIG', `${file}:1:1 not usable YAML: ${yamlRefusal(cause)}`, { cause })
 
 const readYaml = (text: string, file: string) => {
   const lines = new LineCounter()
@@ -68,8 +71,12 @@ const readYaml = (text: string, file: string) => {
   const errors: { offset: number; message: string }[] = []
   try {
     doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false })
-    errors.push(...doc.errors.map(e => ({ offset: e.pos[0], message: e.message })))
-    errors.push(...repeatedKeys(doc).map(offset => ({ offset, message: 'Map keys must be unique' })))
+    errors.push(...doc.errors.map(e => ({ offset: e.pos[0], message: yamlFault(e, text) })))
+    for (const offset of repeatedKeys(doc))
+      errors.push({
+        offset,
+        message: yamlFault({ code: 'DUPLICATE_KEY', message: '', pos: [offset, offset] }, text),
+      })
     if (errors.length === 0) data = doc.toJS({ maxAliasCount: 100 })
   } catch (cause) {
     // Also what is nested so deep that the library runs out of stack.
@@ -88,7 +95,8 @@ const readYaml = (text: string, file: string) => {
 
 /**
  * Parses and checks a text; `file` is only used in messages.
- * Cross checks need valid values, so they are reported once every value is valid by itself.
+ * Rules that span several places are told together with the errors of single values where the kind can (checkWrong), otherwise
+ * once every value is valid by itself.
  * @throws ShuntError SHUNT_ERR_CONFIG, one line an error: `file:line:col path: message`
  */
 export const parseFile = <S extends z.ZodType>(
@@ -103,24 +111,25 @@ export const parseFile = <S extends z.ZodType>(
     ...locate(doc, lines, path, at),
     text: `${pathText(path)}: ${message}`,
   })
-  const fail = (problems: readonly Problem[], at: 'key' | 'value'): void => {
-    if (problems.length > 0)
-      throw refuse(
-        file,
-        problems.map(p => find(p.path, at, p.message)),
-      )
-  }
-  if (typeof data === 'object' && kind.shape !== undefined) fail(kind.shape(data), 'key')
+  const shape = typeof data === 'object' ? (kind.shape?.(data) ?? []) : []
+  const refused = new Set(shape.map(({ path: [key] }) => key))
   const schema = kind.schema(data)
   const parsed = schema.safeParse(data)
-  if (!parsed.success)
-    throw refuse(
-      file,
-      typedFirst(parsed.error.issues)
+  if (!parsed.success || shape.length > 0)
+    throw refuse(file, [
+      ...shape.map(p => find(p.path, 'key', p.message)),
+      ...typedFirst(parsed.error?.issues ?? [])
+        .filter(({ path: [key] }) => key === undefined || !refused.has(String(key)))
         .flatMap(issue => explain(issue, data, path => knownKeys(schema, path)))
         .map(e => find(e.path, e.at, e.message)),
+      ...(kind.checkWrong?.(data) ?? []).map(p => find(p.path, 'value', p.message)),
+    ])
+  const problems = kind.check(parsed.data)
+  if (problems.length > 0)
+    throw refuse(
+      file,
+      problems.map(p => find(p.path, 'value', p.message)),
     )
-  fail(kind.check(parsed.data), 'value')
   return parsed.data
 }
 

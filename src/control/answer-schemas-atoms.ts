@@ -12,7 +12,13 @@ export const atoms = describes<AtomsData>()(
       .describe(
         'Raised at each start with an empty table; null: the node is neither forwarder nor classifier.',
       ),
-    settled: z.boolean().describe('All copies are where they should be.'),
+    settled: z
+      .boolean()
+      .nullable()
+      .describe(
+        'Every copy that services ask for is where it should be. false: copies move, or there are too few members for them; null: the node is neither forwarder nor classifier.',
+      ),
+    moving: z.boolean().describe('Copies are on their way to where the members of now want them.'),
     members: z.array(
       z.object({
         name: text,
@@ -36,6 +42,7 @@ export const atoms = describes<AtomsData>()(
       z.object({
         service: text,
         wanted: z.union([copies, z.literal('none')]).describe('Copies of each besides its owner.'),
+        possible: count.describe('Copies of each that the other members there are can keep.'),
         own: count,
         copies: count,
       }),

@@ -39,6 +39,8 @@ export interface AtomData {
 export interface ServiceAtomsRow {
   service: string
   wanted: number | 'full' | 'none'
+  /** Copies that the members there are can keep of one that this node answers for. */
+  possible: number
   /** That this node answers for. */
   own: number
   /** Of others, kept here. */
@@ -48,8 +50,10 @@ export interface ServiceAtomsRow {
 export interface AtomsData {
   /** `null`: this node is neither forwarder nor classifier, and no member. */
   incarnation: number | null
-  /** All copies are where they should be. */
-  settled: boolean
+  /** Every copy that services ask for is where it should be; `null`: this node is no member. */
+  settled: boolean | null
+  /** Copies are on their way to where the members of now want them. */
+  moving: boolean
   members: AtomMemberRow[]
   used: number
   capacity: number

@@ -70,7 +70,7 @@ export const labTroubles = (status: LabStatus): string[] =>
       ? [
           p.agent === 'none'
             ? `${p.name} has no agent yet: shunt lab start${nameOption(status.name)} ${p.name}, once shunt init or shunt join has been there`
-            : `the agent of ${p.name} is ${p.agent}`,
+            : `the agent of ${p.name} is ${p.agent}${p.agent === 'stopped' ? `: shunt lab start${nameOption(status.name)} ${p.name} starts the next one` : ''}`,
         ]
       : []),
     ...(p.web === false ? [`the web server of ${p.name} has ended`] : []),

@@ -75,6 +75,14 @@ export const saveState = (state: LabState): void => {
   renameSync(`${dir}/lab.json.new`, `${dir}/lab.json`)
 }
 
+/** Whoever is not root is told so, instead of what the system says of a file. */
+export const labRefusal = (error: unknown): unknown =>
+  ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException | null)?.code ?? '')
+    ? new ShuntError('SHUNT_ERR_LAB', 'labs are seen and changed by root only: run this as root (sudo)', {
+        cause: error,
+      })
+    : error
+
 /** null: there is no lab of that name. */
 export const loadState = (name: string): LabState | null => {
   checkLabName(name)
@@ -84,7 +92,7 @@ export const loadState = (name: string): LabState | null => {
     text = readFileSync(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw error
+    throw labRefusal(error)
   }
   const state = JSON.parse(text) as LabState
   if (state.version !== VERSION)
@@ -99,18 +107,24 @@ export const loadState = (name: string): LabState | null => {
 export const needState = (name: string): LabState => {
   const state = loadState(name)
   if (state !== null) return state
-  const others = listLabs()
-  const hint = others.length === 0 ? 'start one with: shunt lab up' : `running: ${others.join(', ')}`
-  throw new ShuntError('SHUNT_ERR_LAB', `there is no lab "${name}"; ${hint}`)
+  throw noLab(name)
 }
 
-export const listLabs = (): string[] => {
+export const noLab = (name: string): ShuntError => {
+  const others = listLabs()
+  const hint = others.length === 0 ? 'start one with: shunt lab up' : `running: ${others.join(', ')}`
+  return new ShuntError('SHUNT_ERR_LAB', `there is no lab "${name}"; ${hint}`)
+}
+
+/** @throws ShuntError SHUNT_ERR_LAB for whoever is not root, once there has been a lab */
+export const listLabs = (dir: string = BASE_DIR): string[] => {
   try {
-    return readdirSync(BASE_DIR)
-      .filter(name => existsSync(`${BASE_DIR}/${name}/lab.json`))
+    return readdirSync(dir)
+      .filter(name => existsSync(`${dir}/${name}/lab.json`))
       .toSorted()
-  } catch {
-    return []
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw labRefusal(error)
   }
 }
 

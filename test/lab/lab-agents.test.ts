@@ -113,7 +113,9 @@ test('the default lab comes up and is operated by the command line', async () =>
   } finally {
     const down = await shunt('lab', 'down', '--name', name)
     assert.is(down.code, 0, down.stderr)
-    assert.is((await shunt('lab', 'down', '--name', name)).code, 0)
+    const again = await shunt('lab', 'down', '--name', name)
+    assert.is(again.code, 1)
+    assert.match(again.stderr, `there is no lab "${name}"`)
   }
   assert.equal(leftovers(name), [])
 })

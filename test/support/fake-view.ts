@@ -421,6 +421,7 @@ export const HISTORY: ConfigHistoryData = {
 export const ATOMS: AtomsData = {
   incarnation: 1_772_443_800,
   settled: true,
+  moving: false,
   members: [
     { name: 'c1', self: false, incarnation: 1_772_443_700, leaving: false, linked: true },
     { name: 'f1', self: true, incarnation: 1_772_443_800, leaving: false, linked: true },
@@ -433,8 +434,8 @@ export const ATOMS: AtomsData = {
   evicted: 0,
   unsure: 3,
   services: [
-    { service: 'web', wanted: 1, own: 2100, copies: 2050 },
-    { service: 'dns', wanted: 'none', own: 0, copies: 0 },
+    { service: 'web', wanted: 1, possible: 1, own: 2100, copies: 2050 },
+    { service: 'dns', wanted: 'none', possible: 1, own: 0, copies: 0 },
   ],
   counters: { atoms_puts: 2148, atoms_ends: 48 },
   atom: null,

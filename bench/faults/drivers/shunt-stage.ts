@@ -1,6 +1,6 @@
 /** shunt in a lab: the router has equal-cost routes to all forwarders, or asks for the virtual IP, which one of them holds. */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { StatusData, VipsData } from '../../../src/control/types.ts'
+import type { AtomsData, StatusData, VipsData } from '../../../src/control/types.ts'
 import { Lab, type LabOptions } from '../../../src/lab/lab.ts'
 import type { Fault, Stage, StageOptions } from '../contract.ts'
 import { Router } from '../lib/router.ts'
@@ -100,7 +100,7 @@ export class ShuntStage implements Stage {
     const answers = await Promise.all(
       units.map(({ name }) =>
         Promise.race([
-          this.lab.api<{ settled: boolean }>(name, '/v1/atoms').then(
+          this.lab.api<Pick<AtomsData, 'settled'>>(name, '/v1/atoms').then(
             ({ settled }) => settled,
             () => null,
           ),

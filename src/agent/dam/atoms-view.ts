@@ -1,5 +1,6 @@
 /** What `shunt atoms` shows of this node's part of the atom manager. */
 import type { NodeConfig } from '../../config/schema.ts'
+import { isShort } from '../../control/atom-copies.ts'
 import type { AtomData, AtomQuery, AtomsData } from '../../control/types.ts'
 import { PLACE, type Place } from '../../dam/atom-table.ts'
 import type { Dam } from '../../dam/dam.ts'
@@ -33,10 +34,25 @@ const wanted = (level: number): number | 'full' => (level === FULL ? 'full' : le
 export const atomsView = (parts: AtomsViewParts, query: AtomQuery): AtomsData => {
   const { dam, self, linked, settled, config, policy, services, counters, unsure } = parts
   const table = dam?.table
+  const members = dam?.location.members ?? []
+  // One that leaves is given no copies any more.
+  const possible = members.filter(({ member, leaving }) => member !== self?.member && leaving !== true).length
+  const rows = config.services.map(service => {
+    const copies = policy.copiesOfName(service.name)
+    const counts = services.get(service.name)
+    return {
+      service: service.name,
+      wanted: copies === null ? ('none' as const) : wanted(copies),
+      possible,
+      own: counts?.own ?? 0,
+      copies: counts?.copies ?? 0,
+    }
+  })
   return {
     incarnation: self?.incarnation ?? null,
-    settled,
-    members: (dam?.location.members ?? []).map(({ member, incarnation, leaving = false }) => ({
+    settled: dam === null ? null : settled && !rows.some(isShort),
+    moving: dam !== null && !settled,
+    members: members.map(({ member, incarnation, leaving = false }) => ({
       name: member,
       self: member === self?.member,
       incarnation,
@@ -54,16 +70,7 @@ export const atomsView = (parts: AtomsViewParts, query: AtomQuery): AtomsData =>
     },
     evicted: table === undefined ? 0 : table.evicted.cached + table.evicted.zombie + table.evicted.copy,
     unsure,
-    services: config.services.map(service => {
-      const copies = policy.copiesOfName(service.name)
-      const counts = services.get(service.name)
-      return {
-        service: service.name,
-        wanted: copies === null ? 'none' : wanted(copies),
-        own: counts?.own ?? 0,
-        copies: counts?.copies ?? 0,
-      }
-    }),
+    services: rows,
     counters,
     atom: dam === null || query.flow === undefined ? null : atomData(dam, policy, query.flow),
   }

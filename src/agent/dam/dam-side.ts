@@ -5,24 +5,21 @@ import type { Logger } from 'pino'
 import type { NodeConfig } from '../../config/schema.ts'
 import type { AtomQuery, AtomsData, LimitStatus } from '../../control/types.ts'
 import { BUCKETS_A_STEP, Dam } from '../../dam/dam.ts'
-import { sameOrigin } from '../../dam/order.ts'
-import { ATOM_KIND, type Atom, type DamMessage, FULL, type Member } from '../../dam/types.ts'
+import { ATOM_KIND, type Atom, type DamMessage, type Member } from '../../dam/types.ts'
 import type { PeerLinks } from '../../gossip/links.ts'
 import type { Course } from '../cluster/course.ts'
 import type { Directory } from '../dataplane/directory.ts'
-import { FLOW_KEY_WORDS } from '../dataplane/flow-key.ts'
-import { ATOM_OP, ATOM_WORDS, RESOLVED } from '../dataplane/messages.ts'
+import { RESOLVED } from '../dataplane/messages.ts'
 import { nextIncarnation } from '../epoch.ts'
-import { AtomCounts } from './atom-counts.ts'
-import { atomsView } from './atoms-view.ts'
 import { ClientSessions } from './client-sessions.ts'
-import { damCounters, damLimits } from './dam-counts.ts'
 import { DamLinks, hasAtomRole } from './dam-links.ts'
+import { DamReport } from './dam-report.ts'
 import { Due } from './due.ts'
 import { memberHash } from './member-book.ts'
+import { OwnSessions } from './own-sessions.ts'
 import { OwnerChecks } from './owner-checks.ts'
 import type { OwnerAsker } from './owner-questions.ts'
-import { DamPolicy, flowOf, keyOf, kindOf } from './policy.ts'
+import { DamPolicy, flowOf, kindOf } from './policy.ts'
 import { Relevel } from './relevel.ts'
 import { Resolver } from './resolver.ts'
 import { resolvedWords } from './words.ts'
@@ -75,7 +72,8 @@ export class DamSide {
   readonly #resolver: Resolver
   readonly #checks: OwnerChecks
   readonly #relevel: Relevel
-  readonly #counts: AtomCounts
+  readonly #report: DamReport
+  readonly #sessions: OwnSessions
   readonly #flushDue = new Due(() => this.#flush())
   readonly #stepDue = new Due(() => this.#step())
   readonly #checkDue = new Due(() => this.#checkOwners())
@@ -113,15 +111,19 @@ export class DamSide {
     })
     const policy = (): DamPolicy => this.#policy
     const table = () => this.#dam?.table ?? null
-    const put = (key: Uint32Array, host: number): void => this.#put(key, host)
-    const end = (key: Uint32Array): void => this.#end(key)
+    this.#sessions = new OwnSessions({
+      ...{ dam: () => this.#dam, self: () => this.#self, policy, counters: this.counters },
+      written: () => this.#flushDue.within(FLUSH_MS),
+    })
+    const put = (key: Uint32Array, host: number): void => this.#sessions.put(key, host)
+    const end = (key: Uint32Array): void => this.#sessions.end(key)
     this.#resolver = new Resolver({
       policy,
       query: (key, again, tell) => {
         if (this.#dam === null) tell(null, true)
         else this.#dam.query(key, performance.now(), tell, again)
       },
-      isOwn: atom => this.#isOwn(atom),
+      isOwn: atom => this.#sessions.isOwn(atom),
       owners: () => parts.owners,
       answer: records => parts.worker.resolved(resolvedWords(records)),
     })
@@ -130,12 +132,23 @@ export class DamSide {
       owners: () => parts.owners,
       unsure: most => this.#dam?.unsure(most) ?? [],
       idle: most => this.#idle(most),
-      own: key => this.#own(key),
+      own: key => this.#sessions.own(key),
       touch: key => this.#dam?.touch(key, performance.now()),
       keep: key => this.#dam?.keep(key, performance.now()),
     })
-    this.#relevel = new Relevel({ ...{ table, put, end }, levelOf: key => this.#level(key) })
-    this.#counts = new AtomCounts(table, key => this.#policy.serviceOf(key)?.name)
+    this.#relevel = new Relevel({ ...{ table, put, end }, levelOf: key => this.#sessions.levelOf(key) })
+    this.#report = new DamReport({
+      ...{ dam: () => this.#dam, self: () => this.#self, policy, config: () => this.#config },
+      isSettled: () => this.settled,
+      links: this.#links,
+      unsure: () => this.#checks.waiting,
+      resolver: this.#resolver,
+      counters: {
+        own: this.counters,
+        clients: this.#clients.counters,
+        checks: this.#checks.counters,
+      },
+    })
   }
 
   start(): void {
@@ -166,28 +179,7 @@ export class DamSide {
 
   /** @param words records of ATOM_WORDS */
   atoms(words: Uint32Array): void {
-    if (this.#dam === null) return
-    for (let at = 0; at + ATOM_WORDS <= words.length; at += ATOM_WORDS) {
-      const service = this.#policy.serviceAt(words[at + FLOW_KEY_WORDS + 2])
-      const host = words[at + FLOW_KEY_WORDS]
-      const op = words[at + FLOW_KEY_WORDS + 1]
-      const said = words.subarray(at, at + FLOW_KEY_WORDS)
-      if (kindOf(said) === ATOM_KIND.clientAddress) {
-        this.#client(said, host, op)
-        continue
-      }
-      if (this.#policy.copies(service) === null) continue
-      const key = keyOf(said, ATOM_KIND.flow)
-      if (op === ATOM_OP.end) this.#end(key)
-      else this.#inUse(key, host, op === ATOM_OP.put)
-    }
-  }
-
-  /** The worker says so only now and then, so that all hear that the session goes on; another member's is this one's by that. */
-  #client(key: Uint32Array, host: number, op: number): void {
-    if (op !== ATOM_OP.end) this.#put(key, host)
-    // Another member may have seen more of the client.
-    else if (this.#own(key) !== null) this.#end(key)
+    this.#sessions.said(words)
   }
 
   /** Some ends were not told: those atoms stay until they are idle. */
@@ -236,35 +228,15 @@ export class DamSide {
 
   /** For shunt status. */
   counted(): Record<string, number> {
-    return damCounters({
-      dam: this.#dam,
-      own: { ...this.counters, ...this.#clients.counters },
-      links: this.#links.counted(),
-      resolver: this.#resolver,
-      checks: this.#checks.counters,
-    })
+    return this.#report.counted()
   }
 
   limits(): LimitStatus[] {
-    return damLimits(this.#dam, this.#resolver)
+    return this.#report.limits()
   }
 
-  async view(query: AtomQuery): Promise<AtomsData> {
-    const services = await this.#counts.look()
-    return atomsView(
-      {
-        dam: this.#dam,
-        self: this.#self,
-        linked: this.#links.linked,
-        settled: this.settled,
-        config: this.#config,
-        policy: this.#policy,
-        services,
-        counters: this.counted(),
-        unsure: this.#checks.waiting,
-      },
-      query,
-    )
+  view(query: AtomQuery): Promise<AtomsData> {
+    return this.#report.view(query)
   }
 
   #begin(): void {
@@ -322,50 +294,6 @@ export class DamSide {
     if ((this.#dam?.querying ?? 0) > 0) this.#stepSoon()
   }
 
-  #inUse(key: Uint32Array, host: number, isNew: boolean): void {
-    const here = this.#dam?.local(key) ?? null
-    if (here !== null && !here.zombie) {
-      // Another member's by now is not taken back by packets that were seen before that was known.
-      const isSame = this.#isOwn(here) ? here.host === host && here.level === this.#level(key) : !isNew
-      if (isSame) {
-        this.#dam?.touch(key, performance.now())
-        return
-      }
-    }
-    this.#put(key, host)
-  }
-
-  /** Null: no atoms. */
-  #level(key: Uint32Array): number | null {
-    const service = this.#policy.serviceOf(key)
-    if (kindOf(key) !== ATOM_KIND.clientAddress) return this.#policy.copies(service)
-    // Wherever the client's next connection comes by, its host is known.
-    return service?.affinity === undefined ? null : FULL
-  }
-
-  #put(key: Uint32Array, host: number): void {
-    const level = this.#level(key)
-    if (level === null || this.#dam === null) return
-    if (this.#dam.put(key, host, level, Date.now(), performance.now()) === undefined) this.counters.full++
-    else this.counters.puts++
-    this.#flushDue.within(FLUSH_MS)
-  }
-
-  #end(key: Uint32Array): void {
-    if (this.#dam?.end(key, Date.now(), performance.now()) === undefined) return
-    this.counters.ends++
-    this.#flushDue.within(FLUSH_MS)
-  }
-
-  #isOwn({ owner }: Atom): boolean {
-    return this.#self !== null && sameOrigin(owner, this.#self)
-  }
-
-  #own(key: Uint32Array): Atom | null {
-    const atom = this.#dam?.local(key) ?? null
-    return atom !== null && !atom.zombie && this.#isOwn(atom) ? atom : null
-  }
-
   /** Longer than the packet path keeps a flow without packets: it has ended, or goes another way. */
   #idle(most: number): Uint32Array[] {
     const { timeouts, services } = this.#config
@@ -393,7 +321,7 @@ export class DamSide {
     if (this.#claimed.length === 0) return
     const records = this.#claimed.splice(0).flatMap(key => {
       const atom = this.#dam?.local(key) ?? null
-      if (atom !== null && this.#isOwn(atom)) return []
+      if (atom !== null && this.#sessions.isOwn(atom)) return []
       const how = atom?.zombie === true ? RESOLVED.nobody : RESOLVED.memberAtom
       return [{ flow: flowOf(key), host: atom?.host ?? 0, how }]
     })

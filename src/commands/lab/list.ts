@@ -1,9 +1,10 @@
 import { BaseCommand } from '../../cli/base-command.ts'
-import { json, localEnvelope, print } from '../../cli/output.ts'
+import { json, localEnvelope, note, print } from '../../cli/output.ts'
 import { table } from '../../cli/table.ts'
 
 export default class LabList extends BaseCommand {
   static override summary = 'List the labs on this machine.'
+  static override description = 'Needs root.'
   static override examples = ['<%= config.bin %> lab list']
 
   override async run(): Promise<void> {
@@ -33,5 +34,6 @@ export default class LabList extends BaseCommand {
         labs,
       ),
     )
+    if (labs.length === 0) note('no lab is up; shunt lab up starts one')
   }
 }

@@ -8,7 +8,8 @@ export default class LabStart extends BaseCommand {
     'Start the agents of nodes of a lab: one built without them, or whose agents were stopped.'
   static override description =
     `In a lab that is "up --mode bare": after shunt init or shunt join has made the node's files.
-An agent that runs already is left alone.`
+An agent that runs already is left alone. This is also what follows an agent that ended by itself or by SIGUSR2 (see shunt-agent(1)):
+in a lab there is no systemd that starts the next.`
   static override examples = [
     '<%= config.bin %> lab start f1',
     '<%= config.bin %> lab start h1 h2 --name bare',

@@ -8,7 +8,7 @@ export default class LabStop extends BaseCommand {
   static override description =
     `An agent is asked to end as by systemctl stop: it lets what is in flight end and leaves the kernel as it was before. With --kill it
 has no time for that, as when it crashes: what it left in the kernel goes on, and the next agent goes on with it. An agent that does not
-run is left alone.`
+run is left alone. Nothing starts a lab's agents again by itself, neither after that nor after a signal of your own (SIGUSR2, as an upgrade sends it): shunt lab start does.`
   static override examples = [
     '<%= config.bin %> lab stop c1',
     '<%= config.bin %> lab stop f1 --kill && <%= config.bin %> lab start f1',

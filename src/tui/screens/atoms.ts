@@ -1,13 +1,14 @@
 import { bytes, percent } from '../../cli/format.ts'
-import type { AtomsData } from '../../control/types.ts'
-import { cell, type Screen } from './screen.ts'
+import { serviceSettledText, settledText } from '../../control/atom-copies.ts'
+import type { AtomsData, ServiceAtomsRow } from '../../control/types.ts'
+import { type Cell, cell, type Screen } from './screen.ts'
 
 const memberText = ({ name, self, leaving, linked }: AtomsData['members'][number]): string =>
   self ? `${name} (this node)` : leaving ? `${name} leaving` : linked ? name : `${name} away`
 
 /** What does not depend on the service. */
 const facts = (data: AtomsData): [string, string][] => [
-  ['settled', data.settled ? 'yes' : 'no: copies are on their way to where they should be'],
+  ['settled', settledText(data)],
   ['members', data.members.map(memberText).join(', ') || '-'],
   [
     'table',
@@ -19,6 +20,11 @@ const facts = (data: AtomsData): [string, string][] => [
   ['cached', `${data.places.cached} looked up lately`],
   ['ended', `${data.places.ended} lately`],
 ]
+
+const settledCell = (row: ServiceAtomsRow, data: AtomsData): Cell => {
+  const text = serviceSettledText(row, data)
+  return { text, style: text === 'yes' ? 'good' : 'odd' }
+}
 
 export const atoms: Screen = {
   id: 'atoms',
@@ -41,7 +47,7 @@ export const atoms: Screen = {
             cell(String(row.wanted), { sort: typeof row.wanted === 'number' ? row.wanted : 99 }),
             cell(row.own),
             cell(row.copies),
-            { text: data.settled ? 'yes' : 'no', style: data.settled ? 'good' : 'odd' },
+            settledCell(row, data),
             cell(data.members.length),
           ],
         })),

@@ -51,9 +51,30 @@ for (const [copies, expected] of [
     assert.is(await total(cluster, 'own'), copies === 'none' ? 0 : 100)
     const { services } = await cluster.units.get('f1')!.side.view({})
     assert.equal(services, [
-      { service: 'web', wanted: copies ?? 1, own: copies === 'none' ? 0 : 100, copies: 0 },
+      { service: 'web', wanted: copies ?? 1, possible: 2, own: copies === 'none' ? 0 : 100, copies: 0 },
     ])
   })
+
+it('fewer members than copies are not settled, though no copy moves; a host has nothing to settle', async ({
+  cluster,
+}) => {
+  const look = async (name: string): Promise<unknown[]> => {
+    const { settled, moving, services } = await cluster.units.get(name)!.side.view({})
+    return [settled, moving, services[0]!.possible]
+  }
+  cluster.start('f1', { copies: 2 })
+  cluster.start('f2', { copies: 2 })
+  await holds('both are members', async () => (await members(cluster, 'f1')).length === 2)
+  cluster.put('f1', ids(10))
+  await cluster.settled()
+  assert.equal(await look('f1'), [false, false, 1])
+  cluster.start('f3', { copies: 2 })
+  await holds('all are members', async () => (await members(cluster, 'f1')).length === 3)
+  await cluster.settled()
+  assert.equal(await look('f1'), [true, false, 2])
+  cluster.start('h9', { roles: ['host'] })
+  assert.equal(await look('h9'), [null, false, 0])
+})
 
 it('the same again costs nothing; another host, and an end, go to the copy', async ({ cluster }) => {
   three(cluster)
@@ -222,7 +243,9 @@ it('one that leaves hands over what it has, without copies too, and keeps its ro
   await side.leave(30_000, () => false)
   const { f2, f3 } = await cluster.places()
   assert.is(f2.own + f3.own, 500)
-  const leaving = (await cluster.units.get('f2')!.side.view({})).members.filter(member => member.leaving)
+  const seen = await cluster.units.get('f2')!.side.view({})
+  assert.is(seen.services[0]!.possible, 1, 'it is given no copies')
+  const leaving = seen.members.filter(member => member.leaving)
   assert.equal(
     leaving.map(({ name }) => name),
     ['f1'],

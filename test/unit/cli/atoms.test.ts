@@ -1,7 +1,8 @@
 /** `shunt atoms`: what members have of one connection, put together; the command against an agent that answers. */
 import * as assert from 'uvu/assert'
 import { atomRows, lookUp, type MemberAtom, putTogether } from '../../../src/cli/atom-rows.ts'
-import type { AtomData, AtomsData, Envelope } from '../../../src/control/types.ts'
+import { serviceSettledText, settledText } from '../../../src/control/atom-copies.ts'
+import type { AtomData, AtomsData, Envelope, ServiceAtomsRow } from '../../../src/control/types.ts'
 import { ShuntError } from '../../../src/errors.ts'
 import { shunt as runCommandLine } from '../../support/cli.ts'
 import { controlSuite } from '../../support/control-suite.ts'
@@ -67,15 +68,59 @@ it('shows members, places, services and what was counted', async ctx => {
     /^c1 +linked +1772443700$/m,
     /^f1 +this node /m,
     /^f2 +leaving /m,
-    /^web +1 +2100 +2050$/m,
-    /^dns +none +0 +0$/m,
+    /^web +1 +1 +2100 +2050$/m,
+    /^dns +none +1 +0 +0$/m,
     /^atoms_puts +2148$/m,
   ])
     assert.match(stdout, line)
-  ctx.view.data.atoms = { ...ATOMS, settled: false }
+  ctx.view.data.atoms = { ...ATOMS, settled: false, moving: true }
   const again = await runCommandLine(['atoms', '--socket', ctx.socket])
   assert.match(again.stderr, /copies are on their way/)
   assert.is(again.code, 0)
+})
+
+it('fewer members than copies: what is missing, and of what', () => {
+  const [web, dns] = ATOMS.services as [ServiceAtomsRow, ServiceAtomsRow]
+  const text = (services: ServiceAtomsRow[], moving = false): string =>
+    settledText({ ...ATOMS, settled: false, moving, services })
+  assert.is(
+    text([{ ...web, wanted: 2, possible: 1 }, dns]),
+    'no, 1 of 2 copies of web: needs another forwarder or classifier',
+  )
+  assert.is(
+    text(
+      [
+        { ...web, possible: 0 },
+        { ...dns, wanted: 3, possible: 0 },
+      ],
+      true,
+    ),
+    'no, 0 of 3 copies of dns and 1 more: needs 3 more forwarders or classifiers; copies are on their way to where they should be',
+  )
+  assert.is(
+    text([{ ...web, wanted: 'full', possible: 0 }]),
+    'no, 0 of 1 copy of web: needs another forwarder or classifier',
+  )
+  assert.is(text([{ ...web, wanted: 'full', possible: 1 }, dns]), 'yes')
+  assert.is(text([{ ...web, wanted: 0, possible: 0 }]), 'yes')
+  const short = { ...web, wanted: 2, possible: 1 }
+  assert.is(serviceSettledText(short, ATOMS), 'no, 1 of 2 copies')
+  assert.is(serviceSettledText(web, { ...ATOMS, moving: true }), 'no')
+  assert.is(serviceSettledText(web, ATOMS), 'yes')
+  // An agent of an earlier version.
+  const { moving: _, ...older } = ATOMS
+  const { possible: __, ...row } = web
+  const old = { ...older, services: [row] } as AtomsData
+  assert.is(settledText(old), 'yes')
+  assert.match(settledText({ ...old, settled: false }), /^no, copies are on their way/)
+})
+
+it('a node without the roles holds none, and says so', async ctx => {
+  ctx.view.data.atoms = { ...ATOMS, incarnation: null, settled: null, members: [] }
+  const { code, stdout, stderr } = await runCommandLine(['atoms', '--socket', ctx.socket])
+  assert.is(code, 0)
+  assert.is(stdout, 'this node holds no atoms: it has neither the role forwarder nor the role classifier\n')
+  assert.match(stderr, /ask one with --node/)
 })
 
 it('looks a connection up, also with its protocol behind the port', async ctx => {

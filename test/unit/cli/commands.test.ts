@@ -72,9 +72,24 @@ it('wrong usage: exit code 2, on standard error, with a code', async () => {
       /^error: --client takes an address or a prefix, .*; not "foo"\n/,
     ],
     [['capture', '10.0.0.1', '--client', '10.0.0.0/33'], /^error: --client takes/],
-    [['status', 'more'], /^error: Unexpected argument: more\n/],
-    [['config', 'check'], /^error: Missing 1 required arg: file /],
-    [['flows', '--limit', '0'], /^error: Parsing --limit Expected an integer greater than or equal to 1/],
+    [['status', 'more'], /^error: too much: "more"; the command takes no such argument\ncode: /],
+    [['config', 'check'], /^error: FILE is missing \(The file, YAML or JSON\)\ncode: /],
+    [['flows', '--limit', '0'], /^error: --limit is at least 1, not 0\ncode: /],
+    [['flows', '--limit', '99999999999'], /^error: --limit is at most \d+, not 99999999999\n/],
+    [['flows', '--limit', 'x'], /^error: --limit takes a whole number, not "x"\n/],
+    [['atoms', '--node'], /^error: --node needs a value behind it\n/],
+    [['drops', '--node', 'a', '--all'], /^error: --all and --node exclude each other: give one of them\n/],
+    [
+      ['lab', 'up', '--combine', 'al'],
+      /^error: --combine is one of none, fc, all, not "al" \(did you mean "all"\?\)\n/,
+    ],
+    [['config', 'check', '--kind'], /^error: --kind needs a value behind it: one of node, cluster\n/],
+    [
+      ['config', 'schema', 'clustr'],
+      /^error: the argument is one of node, cluster, not "clustr" \(did you mean "cluster"\?\)\n/,
+    ],
+    [['lab', 'exec'], /^error: NODE is missing \(.*\); COMMAND is missing \(.*\)\n/],
+    [['keygen', '--show'], /^error: --show needs --identity too\n/],
     [['keygen'], /^error: nothing to make: /],
     [['keygen', '--show'], /--identity/],
   ]
@@ -138,6 +153,7 @@ it('config schema prints the published schema', async () => {
 it('agent refuses a wrong node file before anything else', async () => {
   const { code, stderr } = await shunt(['agent', '--config', join(dir, 'none.yaml')])
   assert.is(code, 1)
+  assert.match(stderr, /^error: there is no node file .*none\.yaml: shunt init .*shunt join .*--config/)
   assert.match(stderr, /code: SHUNT_ERR_CONFIG/)
 })
 

@@ -32,6 +32,8 @@ it('reads the forms that people paste', () => {
       FOUR,
     ],
     ['[2001:db8::5]:40000 [2001:db8::10]:80', SIX],
+    // As the cluster writes it, so that it is found there.
+    ['[2001:0DB8:0::5]:40000 [2001:db8:0:0::0010]:80', SIX],
   ]
   for (const [given, expected] of cases)
     assert.equal(parseFlowTuple(typeof given === 'string' ? [given] : given), expected, String(given))

@@ -433,6 +433,25 @@ it('--watch off a terminal prints again, without control characters', async () =
   assert.not.ok(stdout.includes('\x1b'))
 })
 
+it('drops --watch: while nothing was dropped it says so', async () => {
+  const { drops } = view.data
+  view.data.drops = { drops: [] }
+  try {
+    for (const flags of [[], ['--all']]) {
+      const child = startShunt(['drops', '--watch', '--interval', '100', ...flags], env)
+      const ended = collect(child)
+      await once(child.stdout!, 'data')
+      child.kill('SIGINT')
+      const { code, stdout } = await ended
+      assert.is(code, 130)
+      assert.match(stdout, /^nothing was dropped yet\n/)
+      assert.not.match(stdout, /NUMBER/)
+    }
+  } finally {
+    view.data.drops = drops
+  }
+})
+
 it('drops --all asks every node, and says which do not answer; --watch --json prints an object a look', async () => {
   view.remoteAnswer = undefined
   const text = await shunt(['drops', '--all'], env)

@@ -89,6 +89,48 @@ it('services have the hosts of their pool, each a list of its own', () => {
   assert.is.not(second!.hosts[0], first!.hosts[0])
 })
 
+it('rules that span several places are told together with wrong values, where they can be', () => {
+  const text = changed(/port: 80.*\n/, 'port: 80000, protocol: tcp, pool: wbe }\n').replace(
+    'timeouts',
+    `  - { name: http, vip: 127.0.0.1, port: 443, protocol: tcp, pool: web, color: 1 }
+  - { name: dns, vip: 10.99.0.1, port: 53, protocol: udp, pool: web, health: { type: tcp } }
+  - { name: dns6, vip: 10.99.0.1, port: 53, protocol: udp, pool: web }
+timeouts`,
+  )
+  assert.equal(errorsOf(text.replace('600000', '1000').replace('name: h2', 'name: h1')), [
+    'c.yaml:4:49 pools[0].hosts[1].name: host h1 is already used at pools[0].hosts[0].name',
+    'c.yaml:6:41 services[0].port: must be at most 65535',
+    'c.yaml:6:69 services[0].pool: there is no pool wbe (did you mean "web"?)',
+    'c.yaml:7:13 services[1].name: service name http is already used at services[0].name',
+    'c.yaml:7:24 services[1].vip: 127.0.0.1 is a loopback address, which other machines cannot reach',
+    'c.yaml:7:72 services[1].color: unknown key',
+    'c.yaml:8:78 services[2].health: the service is of UDP, which tcp cannot connect to; give port, a TCP port of the application, or the type exec',
+    'c.yaml:9:5 services[3]: virtual IP, port and protocol 10.99.0.1:53/udp is already used at services[2]',
+    'c.yaml:10:11 timeouts.routeLease: is 60000 and must be at most half of timeouts.tcpIdle (1000)',
+  ])
+})
+
+it('what depends on a wrong value is not guessed at', () => {
+  // The pool may be the one that is meant.
+  assert.equal(errorsOf(changed('name: web', 'name: Web')), [
+    'c.yaml:3:11 pools[0].name: must be 1 to 63 of a-z, 0-9 and -',
+  ])
+  for (const pools of ['{}', '7', '[~]', '[[]]', '[{ hosts: 1 }]'])
+    assert.not.match(
+      errorsOf(changed(/pools:.*services:/s, `pools: ${pools}\nservices:`)).join('\n'),
+      /there is no pool|already used/,
+    )
+  // Whether it is announced as the others is not known.
+  const two = GOOD.replace(
+    'timeouts',
+    '  - { name: tls, vip: 10.99.0.1, port: 443, protocol: tcp, pool: web, announce: arpp }\ntimeouts',
+  ).replace('pool: web }', 'pool: web, announce: arp }')
+  assert.equal(
+    errorsOf(two).map(line => line.split(' ')[1]),
+    ['services[1].announce:'],
+  )
+})
+
 it('every error, with its place', () => {
   const cases: [string | RegExp, string, string[]][] = [
     ['version: 1', 'version: 2', ['c.yaml:1:10 version: must be 1, not the number 2']],

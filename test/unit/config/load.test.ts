@@ -310,13 +310,30 @@ it('all errors of a file at once, in its order', () => {
   )
 })
 
+it('rules of services and of times are told together with wrong values elsewhere', () => {
+  const more = `  - { name: http, vip: 10.99.0.1, port: 80, protocol: tcp, announce: arp, hosts: [{ name: h1 }] }
+overload: { drain: 50, resume: 60 }
+timeouts: { tcpIdle: 1000 }
+`
+  const places = (text: string): string[] => errorsOf(text).map(line => line.split(' ').slice(1).join(' '))
+  const rules = places(`${GOOD}${more}`)
+  assert.is(rules.length, 4)
+  assert.equal(places(`${GOOD}${more}`.replace('name: f1', 'name: F')), [
+    'node.name: must be 1 to 63 of a-z, 0-9 and -',
+    ...rules,
+  ])
+})
+
 it('text that is not YAML', () => {
   const [first] = errorsOf(changed('roles: [forwarder, classifier]', 'roles: [forwarder, classifier'))
   assert.match(first!, /^n\.yaml:6:\d+ not valid YAML: /)
-  assert.match(errorsOf(`${GOOD}version: 1\n`)[0]!, /^n\.yaml:21:1 not valid YAML: Map keys must be unique/)
+  assert.match(
+    errorsOf(`${GOOD}version: 1\n`)[0]!,
+    /^n\.yaml:21:1 not valid YAML: the mapping has this key already/,
+  )
   assert.equal(errorsOf('{ 1: a, "1": b, c: { d: &x 1, e: 2, d: 3 } }'), [
-    'n.yaml:1:9 not valid YAML: Map keys must be unique',
-    'n.yaml:1:37 not valid YAML: Map keys must be unique',
+    'n.yaml:1:9 not valid YAML: the mapping has this key already; keep one of them',
+    'n.yaml:1:37 not valid YAML: the mapping has this key already; keep one of them',
   ])
   assert.match(errorsOf('')[0]!, /^n\.yaml:1:1 the file is empty/)
   assert.equal(errorsOf('just words'), [
@@ -358,7 +375,10 @@ it('values through anchors are placed where they stand; alias bombs are refused'
   const bomb = ['a: &a [x,x,x,x,x,x,x,x,x,x]']
   for (const [k, prev] of ['ba', 'cb', 'dc', 'ed', 'fe'].map(s => [s[0], s[1]]))
     bomb.push(`${k}: &${k} [${Array.from({ length: 10 }, () => `*${prev}`).join(',')}]`)
-  assert.match(errorsOf(bomb.join('\n'))[0]!, /not usable YAML: Excessive alias count/)
+  assert.match(
+    errorsOf(bomb.join('\n'))[0]!,
+    /^n\.yaml:1:1 not usable YAML: its aliases \(&, \*\) make too much of it/,
+  )
 })
 
 it('files: read, missing, not text', () => {

@@ -71,6 +71,15 @@ it('a file with secrets is static, and must be whole', () => {
   assert.throws(() => parseNodeConfig(GOOD, 'n.yaml'), /n\.yaml: has no cluster\.secrets/)
 })
 
+it('keys that must not be there are told together with what else is wrong, and not looked into', () => {
+  const text = `${GOOD.replace('10.10.0.11', '10.10.0.300')}services: 7\nroles: [forwader]\n`
+  assert.equal(
+    errorsOf(text).map(line => line.split(' ')[1]),
+    ['addresses.cluster:', 'services:', 'roles:'],
+  )
+  assert.match(errorsOf(text).join('\n'), /services: must not be here.*\n.*roles: must not be here/)
+})
+
 it('rules of its own', () => {
   assert.equal(errorsOf(GOOD.replace('10.10.1.11', '10.10.0.11')), [
     'n.yaml:4:43 addresses.tunnel: address 10.10.0.11 is already used at addresses.cluster',
@@ -79,6 +88,10 @@ it('rules of its own', () => {
     'n.yaml:4:23 addresses.cluster: 0.0.0.0 is not a unicast address',
   ])
   assert.match(errorsOf(GOOD.replace('10.10.0.11', '127.0.0.1'))[0]!, /127\.0\.0\.1 is a loopback address/)
+  assert.match(
+    errorsOf(GOOD.replace('10.10.1.11', '10.10.1.11, cluster6: ff02::1')).join('\n'),
+    /addresses\.cluster6: ff02::1 is not a unicast address$/,
+  )
   assert.match(
     errorsOf(GOOD.replace('uplink: [eth0], ', ''))[0]!,
     /^n\.yaml:3:13 interfaces: addresses\.tunnel lets this node be a forwarder, which needs interfaces\.uplink/,

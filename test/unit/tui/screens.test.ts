@@ -6,9 +6,9 @@ import { renderToString } from 'ink'
 import { createElement } from 'react'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { EndpointRow } from '../../../src/control/types.ts'
+import type { EndpointRow, ServiceAtomsRow } from '../../../src/control/types.ts'
 import { Screen } from '../../../src/tui/app.ts'
-import { HEALTH, HOSTS, NODES, VIPS } from '../../support/fake-view.ts'
+import { ATOMS, HEALTH, HOSTS, NODES, VIPS } from '../../support/fake-view.ts'
 import { Tui } from '../../support/tui.ts'
 
 const it = suite('tui/screens')
@@ -70,6 +70,18 @@ it('a role that only drains, and capacities that differ, are shown as such', () 
   const form = tui.keys('1', 'j', 'r').text()
   assert.match(form, /\[x\] classifier\n/)
   assert.match(form, /\[ \] host \(drains\)\n/)
+})
+
+it('atoms: fewer members than copies, in the row and in its details', () => {
+  const [web, dns] = ATOMS.services as [ServiceAtomsRow, ServiceAtomsRow]
+  const services = [{ ...web, wanted: 2, possible: 1 }, dns]
+  const tui = new Tui({}, 24, 100).keys('7').looks(1, { atoms: { ...ATOMS, settled: false, services } })
+  assert.match(tui.text(), /web .* 2050 +no, 1 of 2 copies +3$/m)
+  assert.match(tui.text(), /dns .* 0 +yes +3$/m)
+  assert.match(
+    tui.keys('j', 'enter').text(),
+    /all: settled +no, 1 of 2 copies of web: needs another forwarder or classifier$/m,
+  )
 })
 
 it('the cause of a directive is shown where there is room for it', () => {
