@@ -45,7 +45,10 @@ const manyConnections = (vip: string, more: Partial<LabOptions>): Promise<void> 
     { combine: 'fc', forwarders: 1, hosts: 3, capacities: CAPACITIES, dataplane: 'xdp', ...more },
     async lab => {
       // What the first connections meet, neighbours that are not known yet, is not what is counted here.
-      assertWhole(lab, await load(lab, lab.client(), { vip, jobs: [{ kind: 'small', count: 30 }] }))
+      assertWhole(
+        lab,
+        await load(lab, lab.client(), { vip, concurrency: 3, jobs: [{ kind: 'small', count: 30 }] }),
+      )
       const warm = requests(lab)
       const before = await counters(lab)
       const result = await load(lab, lab.client(), {
@@ -60,7 +63,10 @@ const manyConnections = (vip: string, more: Partial<LabOptions>): Promise<void> 
       const firsts = of('xdp_classified') + of('forwarder_reused_flows')
       assert.ok(firsts >= CONNECTIONS * 0.99, `${firsts} first packets`)
       assert.ok(of('xdp_classified') >= CONNECTIONS * 0.9, `${of('xdp_classified')} by the kernel`)
-      assert.ok(of('forwarder_slow_packets') < CONNECTIONS / 20, `${of('forwarder_slow_packets')} packets`)
+      // A FIN that is faster than its host's acknowledgement is the agent's, more of them on a busy machine.
+      const packets = of('xdp_sent_back') + of('xdp_classified') + of('xdp_with_mapping')
+      const slow = of('forwarder_slow_packets')
+      assert.ok(slow < packets / 50, `${slow} of ${packets} packets`)
       assert.ok(Math.abs(of('forwarder_new_flows') + of('forwarder_reused_flows') - CONNECTIONS) < 20)
       const { hosts } = await lab.api<HostsData>('f1', '/v1/hosts')
       const all = requests(lab)
