@@ -61,7 +61,8 @@ export class Copies {
 
   /** A sound atom, from whomever. */
   accept(from: string, atom: Atom, place: Place, nowMs: number): void {
-    const { table, outboxes, counters, port, settings } = this.#shared
+    const { table, outboxes, counters, port, settings, clock } = this.#shared
+    clock.saw(atom.generation)
     if (!atom.zombie && sameOrigin(atom.home, settings.self)) {
       this.homeward(atom, nowMs)
       return

@@ -7,6 +7,7 @@
  * wins over the same version; an ended atom stays for the dead time. When an owner dies the nearest holder takes its atoms over.
  */
 import { AtomTable, PLACE } from './atom-table.ts'
+import { GenerationClock } from './clock.ts'
 import { Copies } from './copies.ts'
 import { Location } from './location.ts'
 import { Orphans } from './orphans.ts'
@@ -14,6 +15,7 @@ import { Outbox } from './outbox.ts'
 import { OwnAtoms, type Waits } from './own.ts'
 import { type Found, Queries } from './queries.ts'
 import type { DamCounters, DamPort, DamSettings, Shared } from './settings.ts'
+import type { TakenOver } from './taken-over.ts'
 import { type Atom, type DamMessage, KEY_WORDS, type Level, type Member } from './types.ts'
 
 /** Buckets that one step looks at unless fewer are said: bounded work, whatever the table holds. */
@@ -28,13 +30,16 @@ export class Dam {
   readonly counters: DamCounters = {
     refusedAtoms: 0,
     refusedRoom: 0,
+    refusedOrphans: 0,
     outdated: 0,
     strangers: 0,
     refusedQueries: 0,
+    refusedAsks: 0,
     unaskedReturns: 0,
   }
   readonly table: AtomTable
   readonly location: Location
+  readonly #clock: GenerationClock
   readonly #settings: DamSettings
   readonly #outboxes = new Map<string, Outbox>()
   readonly #port: DamPort
@@ -52,6 +57,8 @@ export class Dam {
     const [k0, k1] = settings.tableKey
     const { capacity, sharedKey: digestKey } = settings
     this.table = new AtomTable({ capacity, location: this.location, k0, k1, digestKey })
+    // Clocks that differ by less, in whatever direction, are within what all of them believe.
+    this.#clock = new GenerationClock(settings.aheadMs / 2)
     // Room for what is this member's own, whatever others name.
     this.table.origins.use(settings.self)
     const shared: Shared = {
@@ -61,6 +68,7 @@ export class Dam {
       location: this.location,
       counters: this.counters,
       outboxes: this.#outboxes,
+      clock: this.#clock,
     }
     this.#own = new OwnAtoms(shared)
     this.#copies = new Copies(shared, this.#own)
@@ -107,6 +115,11 @@ export class Dam {
     this.#orphans.look()
   }
 
+  /** Unix time (ms) by which versions are numbered: of the member whose clock is furthest ahead. */
+  clockMs(wallMs: number, nowMs: number): number {
+    return this.#clock.at(wallMs, nowMs)
+  }
+
   /** AddAtom: this member owns it from now on, whoever did. Undefined: the table is full. */
   put(key: Uint32Array, host: number, level: Level, wallMs: number, nowMs: number): Waits | undefined {
     return this.#own.put(key, host, level, wallMs, nowMs)
@@ -117,9 +130,9 @@ export class Dam {
     return this.#own.end(key, wallMs, nowMs)
   }
 
-  /** QueryAtom. An ended one is told of too (R-C6). Null: nobody has it. */
-  query(key: Uint32Array, nowMs: number, tell: Found): void {
-    this.#queries.ask(key, nowMs, tell)
+  /** QueryAtom. An ended one is told of too (R-C6). Null: nobody has it. @param again asked for more than once: half of the rate is for those */
+  query(key: Uint32Array, nowMs: number, tell: Found, again = true): void {
+    this.#queries.ask(key, nowMs, tell, again)
   }
 
   /** Only what is here. */
@@ -151,7 +164,20 @@ export class Dam {
   /** It is in use: packets come, or its host says so. */
   touch(key: Uint32Array, nowMs: number): void {
     const slot = this.table.find(key)
+    if (slot < 0) return
+    this.table.touch(slot, nowMs)
+    this.#orphans.takenOver.sure(slot)
+  }
+
+  /** Nobody knows whether it is in use: it stays for another while. */
+  keep(key: Uint32Array, nowMs: number): void {
+    const slot = this.table.find(key)
     if (slot >= 0) this.table.touch(slot, nowMs)
+  }
+
+  /** Own atoms that were other members', and that nobody has vouched for. */
+  get takenOver(): TakenOver {
+    return this.#orphans.takenOver
   }
 
   /** Begins to hand everything over; done when `hasLeft`. Called again, it tells again what has not been answered. */
@@ -195,6 +221,7 @@ export class Dam {
       this.counters.strangers++
       return
     }
+    this.#clock.at(wallMs, nowMs)
     this.#follow(from, message, wallMs, nowMs)
   }
 
@@ -213,9 +240,12 @@ export class Dam {
       case 'same':
         outbox?.same(message.sequence)
         return
-      case 'query':
-        outbox?.send({ type: 'return', id: message.id, atoms: this.#lookUp(from, message.keys, nowMs) })
+      case 'query': {
+        const atoms = this.#lookUp(from, message.keys, nowMs)
+        // What was not looked for must not seem not to be here.
+        if (atoms !== null) outbox?.send({ type: 'return', id: message.id, atoms })
         return
+      }
       case 'return':
         this.#queries.answered(from, message.id, message.atoms, wallMs, nowMs)
         return
@@ -223,6 +253,7 @@ export class Dam {
         this.#queries.refresh(
           message.owner,
           message.keys.filter(key => this.#isOwn(key)),
+          nowMs,
         )
         return
       case 'sync':
@@ -256,7 +287,8 @@ export class Dam {
     return slot >= 0 && this.#own.isOwn(slot)
   }
 
-  #lookUp(from: Member, keys: readonly Uint32Array[], nowMs: number): Atom[] {
+  /** Null: it asks for more than it may. */
+  #lookUp(from: Member, keys: readonly Uint32Array[], nowMs: number): Atom[] | null {
     const budget = this.#budgets.get(from.member) ?? { keys: QUERY_KEYS_AT_ONCE, atMs: nowMs }
     this.#budgets.set(from.member, budget)
     budget.keys = Math.min(
@@ -264,13 +296,13 @@ export class Dam {
       budget.keys + ((nowMs - budget.atMs) / 1_000) * QUERY_KEYS_A_SECOND,
     )
     budget.atMs = nowMs
+    if (budget.keys < keys.length || keys.some(key => key.length !== KEY_WORDS)) {
+      this.counters.refusedQueries += keys.length
+      return null
+    }
+    budget.keys -= keys.length
     const found: Atom[] = []
     for (const key of keys) {
-      if (budget.keys < 1 || key.length !== KEY_WORDS) {
-        this.counters.refusedQueries++
-        continue
-      }
-      budget.keys--
       const slot = this.table.find(key)
       if (slot >= 0) found.push(this.table.atom(slot))
     }

@@ -11,11 +11,14 @@ export interface Rank {
 const PER_MS = 1024
 
 /**
- * The generation of a replacement: above what is replaced, and above what another member with a right clock gave earlier.
- * @param wallMs unix time
+ * The generation of a replacement: above what is replaced, and above what another member gave earlier.
+ * @param atMs unix time, as members together have it (clock.ts)
  */
-export const nextGeneration = (replaced: number, wallMs: number): number =>
-  Math.max(replaced + 1, Math.floor(wallMs) * PER_MS)
+export const nextGeneration = (replaced: number, atMs: number): number =>
+  Math.max(replaced + 1, Math.floor(atMs) * PER_MS)
+
+/** Unix time (ms) by the clock of the member that gave it; later where it replaced one of a clock ahead. */
+export const timeOf = (generation: number): number => Math.floor(generation / PER_MS)
 
 /** Whether a generation can be believed: one far in the future could not be replaced by anybody whose clock is right. */
 export const isPlausible = (generation: number, wallMs: number, aheadMs: number): boolean =>

@@ -20,6 +20,12 @@ export class Origins {
     return this.#indexes.get(nameOf(origin)) ?? -1
   }
 
+  /** How many things are of an origin. */
+  usesOf(origin: Origin): number {
+    const index = this.indexOf(origin)
+    return index < 0 ? 0 : this.#uses[index]
+  }
+
   /** Counts one use more; each needs its `release`. -1: there are too many. @param most a new one is refused beyond so many in all */
   use(origin: Origin, most = MOST): number {
     const name = nameOf(origin)

@@ -9,6 +9,7 @@ import { BUCKETS } from './location.ts'
 import { compareAtoms, nextGeneration, sameOrigin } from './order.ts'
 import { type OwnAtoms, parts } from './own.ts'
 import type { Shared } from './settings.ts'
+import { TakenOver } from './taken-over.ts'
 import type { Atom, BucketDigest, Member, Origin, SetDigest } from './types.ts'
 
 const NOTHING: SetDigest = { count: 0, sum: 0 }
@@ -17,8 +18,7 @@ export class Orphans {
   readonly #shared: Shared
   readonly #own: OwnAtoms
   readonly #copies: Copies
-  /** By slot: keys of adopted atoms whose host has to be asked. What is adopted again takes no more room. */
-  readonly #unsure = new Map<number, Uint32Array>()
+  readonly takenOver: TakenOver
   /** Since when owners have been gone. */
   #goneMs = new Map<string, number>()
   #cursor = BUCKETS
@@ -36,6 +36,8 @@ export class Orphans {
     this.#shared = shared
     this.#own = own
     this.#copies = copies
+    this.takenOver = new TakenOver(shared.table.capacity)
+    own.changes = slot => this.takenOver.sure(slot)
     copies.homeward = (atom, nowMs) => this.#homeward(atom, nowMs)
   }
 
@@ -77,8 +79,10 @@ export class Orphans {
       if (place === PLACE.copy) {
         const owner = table.owner(slot)
         if (adopter === undefined || this.isLive(owner)) continue
-        if (adopter.member === settings.self.member) this.#adopt(table.atom(slot), nowMs)
-        else if (nowMs - this.#goneSince(owner, nowMs) < settings.deadMs)
+        if (adopter.member === settings.self.member) {
+          // What finds no room stays a copy, and is found as such, until hosts have vouched for others.
+          if (this.takenOver.hasRoom) this.#adopt(table.atom(slot), owner.member, nowMs)
+        } else if (nowMs - this.#goneSince(owner, nowMs) < settings.deadMs)
           this.#tell(adopter.member, owner, bucket)
         else this.#copies.demote(slot, nowMs)
       } else if (place === PLACE.own) {
@@ -107,14 +111,15 @@ export class Orphans {
     entry.buckets.push({ bucket, ...(this.#copies.held(owner)?.of(bucket) ?? NOTHING) })
   }
 
-  #adopt(atom: Atom, nowMs: number): void {
+  /** @param saidBy the member whose word it rests on */
+  #adopt(atom: Atom, saidBy: string, nowMs: number): void {
     const { table, settings } = this.#shared
     const { self } = settings
     // Not above what another member may claim by a packet it has seen: hence not by the clock.
     const generation = nextGeneration(atom.generation, 0)
     const adopted = { ...atom, generation, owner: self }
     if (this.#own.store(adopted, nowMs) !== undefined && !atom.zombie)
-      this.#unsure.set(table.find(atom.key), atom.key)
+      this.takenOver.add(table.find(atom.key), saidBy)
   }
 
   #giveBack(slot: number, home: Origin, nowMs: number): void {
@@ -168,7 +173,7 @@ export class Orphans {
     wallMs: number,
     nowMs: number,
   ): void {
-    const { table, location, counters, outboxes, settings, port } = this.#shared
+    const { table, location, counters, outboxes, settings, clock, port } = this.#shared
     const leaves = sameOrigin(owner, from)
     if (!leaves && this.isLive(owner)) return
     for (const atom of atoms) {
@@ -177,15 +182,26 @@ export class Orphans {
         counters.refusedAtoms++
         continue
       }
+      clock.saw(atom.generation)
       const slot = table.find(atom.key)
       if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) {
         counters.outdated++
         continue
       }
-      this.#adopt(leaves ? { ...atom, home: settings.self } : atom, nowMs)
+      if (!atom.zombie && !this.#believes(from.member, slot)) {
+        counters.refusedOrphans++
+        continue
+      }
+      this.#adopt(leaves ? { ...atom, home: settings.self } : atom, from.member, nowMs)
       port.learnt?.(atom)
     }
     if (leaves && last) outboxes.get(from.member)?.send({ type: 'taken', bucket })
+  }
+
+  /** What is taken over already takes no more room. */
+  #believes(member: string, slot: number): boolean {
+    const { table } = this.#shared
+    return (slot >= 0 && table.place(slot) === PLACE.own) || this.takenOver.believes(member)
   }
 
   /** Other members took this one for dead, and kept its atoms. */
@@ -210,13 +226,7 @@ export class Orphans {
 
   /** Keys of adopted atoms whose host has not been asked yet; each is given once. */
   unsure(most: number): Uint32Array[] {
-    const found: Uint32Array[] = []
-    for (const [slot, key] of this.#unsure) {
-      if (found.length >= most) break
-      this.#unsure.delete(slot)
-      found.push(key)
-    }
-    return found
+    return this.takenOver.unsure(this.#shared.table, most)
   }
 
   /** Hands everything over, to leave. */

@@ -37,6 +37,8 @@ export class OwnAtoms {
   readonly #compared = new Map<string, number>()
   /** Told before a copy of another member's gives way to an atom of this one's. */
   uncountCopy: (slot: number) => void = () => {}
+  /** Told before an own atom becomes another version of it, or no own one. */
+  changes: (slot: number) => void = () => {}
 
   constructor(shared: Shared) {
     this.#shared = shared
@@ -77,20 +79,20 @@ export class OwnAtoms {
 
   /** AddAtom, in the place of whatever is there. Undefined: there is no room. */
   put(key: Uint32Array, host: number, level: Level, wallMs: number, nowMs: number): Waits | undefined {
-    const { table, settings } = this.#shared
+    const { table, settings, clock } = this.#shared
     const slot = table.find(key)
-    const generation = nextGeneration(slot < 0 ? 0 : table.generation(slot), wallMs)
+    const generation = nextGeneration(slot < 0 ? 0 : table.generation(slot), clock.at(wallMs, nowMs))
     const { self } = settings
     return this.store({ key, host, generation, zombie: false, level, owner: self, home: self }, nowMs)
   }
 
   /** DeleteAtom: whoever owns it, it has ended. Undefined: there is no such atom. */
   end(key: Uint32Array, wallMs: number, nowMs: number): Waits | undefined {
-    const { table, settings } = this.#shared
+    const { table, settings, clock } = this.#shared
     const slot = table.find(key)
     if (slot < 0 || table.isZombie(slot)) return undefined
     const atom = table.atom(slot)
-    const generation = nextGeneration(atom.generation, wallMs)
+    const generation = nextGeneration(atom.generation, clock.at(wallMs, nowMs))
     return this.store({ ...atom, generation, zombie: true, owner: settings.self, home: settings.self }, nowMs)
   }
 
@@ -104,6 +106,7 @@ export class OwnAtoms {
     let told: string | undefined
     if (found >= 0) {
       if (table.place(found) === PLACE.own) {
+        this.changes(found)
         earlier = this.#targets(bucket, table.level(found))
         this.#count(found, earlier, false)
       } else {
@@ -137,6 +140,7 @@ export class OwnAtoms {
   relinquish(slot: number): void {
     const { table, outboxes } = this.#shared
     if (table.place(slot) !== PLACE.own) return
+    this.changes(slot)
     const bucket = table.bucket(slot)
     this.#place(bucket)
     const targets = this.#targets(bucket, table.level(slot))

@@ -1,4 +1,5 @@
 /** QueryAtom (R-C4, figure 24): the members that should have a copy are asked first, and at once; then all. */
+import { ReservedRate } from '../gossip/reserved-rate.ts'
 import { PLACE } from './atom-table.ts'
 import type { Copies } from './copies.ts'
 import { compareAtoms } from './order.ts'
@@ -7,8 +8,14 @@ import { type Atom, KEY_WORDS, type Member, MOST_KEYS, type Origin } from './typ
 
 /** Members of the first stage. */
 const NEAREST = 2
-/** Queries at a time. */
+/** Queries at a time; and of those that are asked for the first time. */
 const MOST_OPEN = 65_536
+const MOST_OPEN_ONCE = MOST_OPEN / 2
+/** Keys a second that members are asked for, one of them twice for each at most: they answer more (dam.ts). Half is for what is asked for again. */
+const RATE = {
+  all: { ratePerS: 24_000, burst: 4_000 },
+  reserved: { ratePerS: 12_000, burst: 1_000 },
+} as const
 
 /** `certain`: every live member that could have it has answered. */
 export type Found = (atom: Atom | null, certain: boolean) => void
@@ -36,6 +43,7 @@ export class Queries {
     { readonly member: string; readonly keys: readonly string[]; readonly untilMs: number }
   >()
   #nextId = 1
+  #rate: ReservedRate | null = null
 
   constructor(shared: Shared, copies: Copies) {
     this.#shared = shared
@@ -46,8 +54,8 @@ export class Queries {
     return this.#open.size
   }
 
-  /** Null: nobody has it. `tell` may be called at once. */
-  ask(key: Uint32Array, nowMs: number, tell: Found): void {
+  /** Null: nobody has it. `tell` may be called at once. @param again it has been asked for before */
+  ask(key: Uint32Array, nowMs: number, tell: Found, again: boolean): void {
     const { table, location, settings } = this.#shared
     const slot = table.find(key)
     if (slot >= 0) {
@@ -61,15 +69,15 @@ export class Queries {
       open.tell.push(tell)
       return
     }
-    if (this.#open.size >= MOST_OPEN) {
-      tell(null, false)
-      return
-    }
     const order = location
       .order(location.bucketOf(key))
       .filter(({ member }) => member !== settings.self.member)
     if (order.length === 0) {
       tell(null, true)
+      return
+    }
+    if (!this.#mayAsk(1, again, nowMs)) {
+      tell(null, false)
       return
     }
     const entry: Open = {
@@ -86,12 +94,23 @@ export class Queries {
   }
 
   /** Asks an owner for its own versions of keys, whatever is here. */
-  refresh(owner: Origin, keys: readonly Uint32Array[]): void {
+  refresh(owner: Origin, keys: readonly Uint32Array[], nowMs: number): void {
     const { location, settings } = this.#shared
     if (owner.member === settings.self.member || location.member(owner.member) === undefined) return
+    const wanted = keys.filter(key => key.length === KEY_WORDS).slice(0, MOST_KEYS)
+    // The next comparison finds what is not asked for now.
+    if (wanted.length === 0 || !this.#mayAsk(wanted.length, false, nowMs)) return
     const gathered = this.#gathered.get(owner.member) ?? []
-    gathered.push(...keys.filter(key => key.length === KEY_WORDS).slice(0, MOST_KEYS))
+    gathered.push(...wanted)
     this.#gathered.set(owner.member, gathered)
+  }
+
+  #mayAsk(keys: number, again: boolean, nowMs: number): boolean {
+    this.#rate ??= new ReservedRate(RATE, nowMs)
+    const isFull = this.#open.size >= (again ? MOST_OPEN : MOST_OPEN_ONCE)
+    if (!isFull && this.#rate.take(again, nowMs, keys)) return true
+    this.#shared.counters.refusedAsks += keys
+    return false
   }
 
   flush(nowMs: number): void {

@@ -1,5 +1,6 @@
 /** What the parts of the manager share. */
 import type { AtomTable } from './atom-table.ts'
+import type { GenerationClock } from './clock.ts'
 import type { Location } from './location.ts'
 import type { Outbox } from './outbox.ts'
 import type { Atom, DamMessage, Origin } from './types.ts'
@@ -20,7 +21,7 @@ export interface DamSettings {
   readonly syncMs: number
   /** How long each stage of a query waits. */
   readonly queryMs: number
-  /** How far another member's clock may be ahead. */
+  /** How far another member's versions may be ahead of this one's clock. Up to half of it their clock is followed, so clocks may be so far apart. */
   readonly aheadMs: number
 }
 
@@ -41,12 +42,16 @@ export interface DamCounters {
   refusedAtoms: number
   /** No room, or the sender's share of the table is used up. */
   refusedRoom: number
+  /** To be taken over on another member's word, beyond what that is good for (taken-over.ts). */
+  refusedOrphans: number
   /** Older than what is here. */
   outdated: number
   /** Messages from what is no live member. */
   strangers: number
-  /** Keys of queries above a member's rate. */
+  /** Keys of queries above a member's rate: those queries are not answered. */
   refusedQueries: number
+  /** Keys that this member did not ask others for, above its own rate. */
+  refusedAsks: number
   /** Answers that nobody asked for. */
   unaskedReturns: number
 }
@@ -57,6 +62,7 @@ export interface Shared {
   readonly table: AtomTable
   readonly location: Location
   readonly counters: DamCounters
+  readonly clock: GenerationClock
   /** By name of the member; none for this one, and for those that are not live. */
   readonly outboxes: ReadonlyMap<string, Outbox>
 }

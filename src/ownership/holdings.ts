@@ -26,11 +26,13 @@ export interface OwnershipCounters {
   contested: number
   /** Of what is no forwarder, about what is no VIP, or with an impossible generation. */
   refused: number
+  /** Of one that says too often that it knows other claims: it is told of all of them less often. */
+  unanswered: number
 }
 
 export const newCounters = (): OwnershipCounters => ({
   ...{ claims: 0, taken_dead: 0, taken_silent: 0, evened_out: 0 },
-  ...{ yielded: 0, contested: 0, refused: 0 },
+  ...{ yielded: 0, contested: 0, refused: 0, unanswered: 0 },
 })
 
 export class Holdings {

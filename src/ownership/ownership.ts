@@ -12,6 +12,7 @@
  *  4. An order lasts until the holder dies or leaves, or another order.
  *  5. A holder keeps its VIPs while it renews its kernel's lease in time. One that could not (it was stopped) holds nothing any more.
  */
+import { RateByKey } from '../gossip/rate-by-key.ts'
 import { Asked } from './asked.ts'
 import type { Claims } from './claims.ts'
 import { Hearing } from './hearing.ts'
@@ -23,6 +24,9 @@ import { leaseMs, type OwnershipTimes, renewMs, silentMs } from './settings.ts'
 import { Support } from './support.ts'
 import { Teller } from './teller.ts'
 import type { Claim, OwnershipMessage, Standing } from './types.ts'
+
+/** All claims are much to say. Who has missed some hears of them at once, and then with each standing; one that makes it up must not get more. */
+const ALL_CLAIMS_RATE = { ratePerS: 4, burst: 16 }
 
 export class Ownership {
   readonly #self: string
@@ -43,6 +47,7 @@ export class Ownership {
   #startedMs: number
   #renewedMs: number
   readonly #teller: Teller
+  readonly #allClaimsRates = new RateByKey(ALL_CLAIMS_RATE)
   /** Since when all have been there that are. */
   readonly #quiet = new Quiet()
   #wakeAtMs = Number.POSITIVE_INFINITY
@@ -156,7 +161,7 @@ export class Ownership {
     if (this.#lapsed(nowMs)) this.#lapse(nowMs)
     // Not by a standing: that may have been on its way since before its death.
     if (member.linked && member.machine === 'dead' && message.type === 'claims') member.proven = true
-    if (message.type === 'standing') this.#heard(member, message)
+    if (message.type === 'standing') this.#heard(member, message, nowMs)
     else if (message.type === 'claims') this.#hearing.merge(member, message.claims, this.#vips, nowMs)
     else this.#hearing.asksToTake(message, this.#vips, this.#ready && !this.#leaving, nowMs)
     this.#evaluate(nowMs)
@@ -225,9 +230,11 @@ export class Ownership {
     }
   }
 
-  #heard(member: Member, standing: Standing): void {
+  #heard(member: Member, standing: Standing, nowMs: number): void {
     member.standing = standing
-    if (standing.digest !== this.#claims.digest) this.#own.tell([member], this.#claims.all())
+    if (standing.digest === this.#claims.digest) return
+    if (this.#allClaimsRates.take(member.name, nowMs)) this.#own.tell([member], this.#claims.all())
+    else this.counters.unanswered++
   }
 
   #lapsed(nowMs: number): boolean {

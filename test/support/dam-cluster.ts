@@ -46,6 +46,7 @@ export interface Unit {
   readonly side: DamSide
   readonly resolved: { flow: string; host: number; how: number }[]
   readonly claimed: string[]
+  readonly claims: { host: number; how: number }[]
   readonly clients: { key: string; host: number }[]
   toldAll: number
   readonly stateDir: string
@@ -72,7 +73,7 @@ export class DamCluster {
     const stateDir = join(this.#dir, name)
     const course = this.course(name, options)
     const unit: Unit = {
-      ...{ resolved: [], claimed: [], clients: [], toldAll: 0, stateDir },
+      ...{ resolved: [], claimed: [], claims: [], clients: [], toldAll: 0, stateDir },
       side: new DamSide(course, {
         links: this.links.of(name, roles, version),
         worker: {
@@ -89,8 +90,10 @@ export class DamCluster {
               unit.clients.push({ key: words.slice(at, at + 10).join(), host: words[at + 10]! })
           },
           claimed: words => {
-            for (let at = 0; at < words.length; at += RESOLVED_WORDS)
+            for (let at = 0; at < words.length; at += RESOLVED_WORDS) {
               unit.claimed.push(words.slice(at, at + 10).join())
+              unit.claims.push({ host: words[at + 10]!, how: words[at + 11]! })
+            }
           },
           tellAllFlows: () => unit.toldAll++,
         },

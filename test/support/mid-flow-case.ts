@@ -14,6 +14,9 @@ export interface MidFlowOptions {
   readonly classifier?: boolean
   readonly resolves?: boolean
   readonly udp?: boolean
+  /** Flows that the forwarder has room for, and as many half-open ones. */
+  readonly room?: number
+  readonly onAsk?: (key: Uint32Array, service: number, again: boolean) => void
 }
 
 /** The flow of `tcp()` of cores.ts. */
@@ -26,10 +29,13 @@ export const setUp = ({
   classifier = true,
   resolves = true,
   udp = false,
+  room = 16,
+  onAsk,
 }: MidFlowOptions = {}) => {
   const log: string[] = []
   const drops: number[] = []
   const asked: { port: number; service: number }[] = []
+  const again: boolean[] = []
   const headers: MappingHeader[] = []
   const index = directory()
   const services = index.directory.services.map(service => ({ ...service, copies, protocol: udp ? 17 : 6 }))
@@ -37,10 +43,14 @@ export const setUp = ({
   const drop = (reason: number): number => drops.push(reason)
   const chosen = { host: 1, opens: [] as boolean[] }
   const resolution = new Resolution(places, 5, 6, {
-    ask: (keys, at, service) => asked.push({ port: keys[at + 8]! >>> 16, service }),
+    ask: (keys, at, service, isAgain) => {
+      if (onAsk !== undefined) return onAsk(keys.slice(at, at + 10), service, isAgain)
+      asked.push({ port: keys[at + 8]! >>> 16, service })
+      again.push(isAgain)
+    },
     drop,
   })
-  const flows = new FlowTable(16, 16, 1, 2)
+  const flows = new FlowTable(room, room, 1, 2)
   const settings = {
     tunnelWords: words(TUNNEL),
     epoch: 7,
@@ -56,7 +66,7 @@ export const setUp = ({
   }
   const core = new ForwarderCore({
     flows,
-    identifiers: new IdentifierAllocator({ capacity: 64, quarantineMs: 30_000, k0: 1, k1: 2 }),
+    identifiers: new IdentifierAllocator({ capacity: 4 * room, quarantineMs: 30_000, k0: 1, k1: 2 }),
     held: new HeldPackets(8),
     resolution,
     directory: index,
@@ -84,7 +94,7 @@ export const setUp = ({
     },
   })
   return {
-    ...{ core, flows, index, drops, asked, resolution, settings, chosen, headers },
+    ...{ core, flows, index, drops, asked, again, resolution, settings, chosen, headers },
     take: (): string[] => log.splice(0),
     answer: (nowMs: number, how: keyof typeof RESOLVED, host = 0, key = keyOf(40_000, udp ? 17 : 6)): void =>
       core.midFlow.resolved(key, host === 0 ? 0 : ip(HOSTS[host - 1]!), RESOLVED[how], nowMs),

@@ -23,6 +23,8 @@ import type { SimNode } from './sim-node.ts'
 const DEAD_AFTER_MS = 300
 const LINK_MS = 1
 const HOST_ANSWER_MS = 5
+/** Unix time when the run begins. */
+const START_MS = 1_000_000_000
 
 export interface SessionOptions {
   readonly copies: number | null
@@ -30,6 +32,8 @@ export interface SessionOptions {
   readonly asksHosts: boolean
   /** Of answers to questions of the packet path, how many get lost. */
   readonly lost?: number
+  /** By member (its address): how far its wall clock is ahead. */
+  readonly aheadMs?: Readonly<Record<string, number>>
   /** Something that is wrong on purpose. */
   readonly bug?: SessionBug | undefined
 }
@@ -37,6 +41,7 @@ export interface SessionOptions {
 export type SessionBug =
   | 'puts are forgotten'
   | 'claims are not told'
+  | 'all claims are believed'
   | 'one member’s atoms only'
   | 'the wrong host is named'
   | 'packets are let go in any order'
@@ -109,7 +114,7 @@ export class SimSessions {
       dam: new Dam(
         {
           ...{ self: { member, incarnation }, capacity: 4096, sharedKey: [1, 2], tableKey: [3, incarnation] },
-          ...{ deadMs: 5_000, cacheMs: 5_000, syncMs: 500, queryMs: 60, aheadMs: 5_000 },
+          ...{ deadMs: 5_000, cacheMs: 5_000, syncMs: 500, queryMs: 60, aheadMs: 600_000 },
         },
         {
           send: (to, message) => {
@@ -118,15 +123,18 @@ export class SimSessions {
               const other = [...this.units.values()].find(({ member: name }) => name === to)
               if (this.units.get(address) !== unit || other === undefined) return
               const from = other.dam.location.member(member) ?? { member, incarnation: 0 }
-              other.dam.receive(member, decodeDam(bytes, from), this.#cluster.nowMs, this.#cluster.nowMs)
+              other.dam.receive(member, decodeDam(bytes, from), this.#wallMs(other), this.#cluster.nowMs)
             })
           },
           claimed: atom => {
-            if (atom.zombie || this.#options.bug === 'claims are not told') return
-            this.counts.claimed++
+            if (this.#options.bug === 'claims are not told') return
+            if (!atom.zombie) this.counts.claimed++
             const words = new Uint32Array(RESOLVED_WORDS)
             words.set(atom.key)
             words[9] = words[9]! & 0xffffff
+            words[10] = atom.host
+            words[11] = atom.zombie ? RESOLVED.nobody : RESOLVED.memberAtom
+            if (this.#options.bug === 'all claims are believed') words[10] = 0
             this.#cluster.at(LINK_MS, () => this.#order(unit, { type: 'claimed', words }))
           },
         },
@@ -139,6 +147,10 @@ export class SimSessions {
       this.#view(other)
       if (other !== unit) other.dam.linked(member)
     }
+  }
+
+  #wallMs({ member }: Unit): number {
+    return START_MS + this.#cluster.nowMs + (this.#options.aheadMs?.[member] ?? 0)
   }
 
   #spoil(resolution: Resolution): void {
@@ -205,11 +217,11 @@ export class SimSessions {
       if (here !== undefined && here.host !== dotted(words[10]!))
         this.#cluster.problems.push(`an atom names ${dotted(words[10]!)}, and ${here.host} has it`)
       const level = bug === 'one member’s atoms only' ? 0 : (copies ?? 0)
-      const waits = unit.dam.put(key, words[10]!, level, nowMs, nowMs)
+      const waits = unit.dam.put(key, words[10]!, level, this.#wallMs(unit), nowMs)
       if (waits !== undefined) this.#stored.set(nameOf(flow[3]!, flow[8]! >>> 16), { unit, waits })
     } else if (words[11] === ATOM_OP.end) {
       this.counts.ends++
-      unit.dam.end(key, nowMs, nowMs)
+      unit.dam.end(key, this.#wallMs(unit), nowMs)
     }
   }
 

@@ -2,7 +2,8 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
 import { ORIGIN } from '../../src/agent/dataplane/flows.ts'
-import { packetOf, tcp, VIP } from '../support/cores.ts'
+import { ATOM_TOUCH_MS, RESOLVED } from '../../src/agent/dataplane/messages.ts'
+import { HOSTS, ip, packetOf, tcp, VIP } from '../support/cores.ts'
 import { keyOf, setUp } from '../support/mid-flow-case.ts'
 import { buildUdp4, FLAG } from '../support/packets.ts'
 
@@ -160,6 +161,26 @@ it('a flood of packets of flows that are none takes at most half of the places; 
   assert.is(t.resolution.size, 8, 'full, and no more')
 })
 
+it('it is said which flows have come again: while they wait, or not long ago', () => {
+  const t = setUp({ places: 8 })
+  t.core.packet(tcp(ACK), 0)
+  t.core.packet(tcp(ACK, { sourcePort: 1 }), 1)
+  t.core.packet(tcp(ACK), 300)
+  for (let now = 310; now <= 2100; now += 10) t.core.tick(now)
+  assert.equal(
+    t.asked.map(({ port }, i) => `${port}${t.again[i] ? ' again' : ''}`),
+    ['40000', '1', '40000 again', '1', '40000 again', '1'],
+  )
+  t.again.length = 0
+  t.core.packet(tcp(ACK), 2200)
+  t.core.packet(tcp(ACK, { sourcePort: 2 }), 2200)
+  assert.equal(t.again, [true, false])
+  for (let now = 2210; now <= 20_000; now += 10) t.core.tick(now)
+  t.again.length = 0
+  t.core.packet(tcp(ACK), 20_000)
+  assert.equal(t.again, [false], 'too long ago')
+})
+
 it('UDP that finds no place is chosen for as new', () => {
   const t = setUp({ udp: true, places: 2 })
   for (const port of [1, 2]) t.core.packet(udp(1, port), 0)
@@ -204,12 +225,66 @@ it('a route that another forwarder carries now is forgotten, and asked about whe
   t.core.packet(tcp(ACK), 1)
   assert.equal(t.atoms(), ['put 40000 h1'])
   t.take()
-  t.core.midFlow.claimed(keyOf(), 2)
+  t.core.midFlow.claimed(keyOf(), ip(HOSTS[0]!), RESOLVED.memberAtom, 2)
   assert.is(t.flows.table.size, 0)
   assert.equal(t.atoms(), [], 'it has not ended')
   assert.equal(t.take(), [], 'nor does its classifier forget it')
   t.core.packet(tcp(ACK, size(1)), 3)
   assert.is(t.asked.length, 1)
+})
+
+it('a connection that has just begun here is told of again when another forwarder names its ports’ last host: once', () => {
+  for (const how of [RESOLVED.memberAtom, RESOLVED.nobody]) {
+    const t = setUp()
+    t.core.packet(tcp(SYN), 0)
+    t.core.packet(tcp(ACK), 1)
+    t.take()
+    assert.equal(t.atoms(), ['put 40000 h1'])
+    t.core.midFlow.claimed(keyOf(), ip(HOSTS[1]!), how, 2)
+    assert.equal(t.atoms(), ['put 40000 h1'])
+    assert.equal([t.flows.table.size, t.core.midFlow.counters.claimsRefuted], [1, 1])
+    t.core.midFlow.claimed(keyOf(), ip(HOSTS[1]!), how, 3)
+    assert.equal(t.atoms(), [], 'the other one says so too: it is the later one')
+    assert.is(t.flows.table.size, how === RESOLVED.nobody ? 1 : 0, 'an end takes no route')
+    assert.is(t.core.midFlow.counters.claimedFlows, how === RESOLVED.nobody ? 0 : 1)
+  }
+})
+
+it('where there is no room to tell of it again at once, the sweep does', () => {
+  const t = setUp()
+  t.core.packet(tcp(SYN), 0)
+  t.core.packet(tcp(ACK), 1)
+  t.atoms()
+  const { queue } = t.core.atoms
+  while (queue.add(keyOf(9), 0, 1, 2, 0)) {}
+  t.core.midFlow.claimed(keyOf(), ip(HOSTS[1]!), RESOLVED.memberAtom, 2)
+  assert.is(t.flows.table.size, 1)
+  queue.take()
+  for (let now = 100; now <= ATOM_TOUCH_MS; now += 100) t.core.tick(now)
+  assert.equal(t.atoms()[0], 'put 40000 h1')
+})
+
+it('one that has ended, has no packets, was found at a host, or is claimed for its own host is given up', () => {
+  const claim = (t: ReturnType<typeof setUp>, nowMs: number, host = 2): number => {
+    t.core.midFlow.claimed(keyOf(), ip(HOSTS[host - 1]!), RESOLVED.memberAtom, nowMs)
+    assert.is(t.core.midFlow.counters.claimsRefuted, 0)
+    return t.flows.table.size
+  }
+  const opened = (): ReturnType<typeof setUp> => {
+    const t = setUp()
+    t.core.packet(tcp(SYN), 0)
+    t.core.packet(tcp(ACK), 1)
+    return t
+  }
+  const ended = opened()
+  ended.core.packet(tcp(FIN | ACK), 2)
+  assert.is(claim(ended, 3), 0)
+  assert.is(claim(opened(), 5_002), 0)
+  assert.is(claim(opened(), 2, 1), 0)
+  const found = setUp()
+  found.core.packet(tcp(ACK), 0)
+  found.answer(1, 'host', 1)
+  assert.is(claim(found, 2), 0)
 })
 
 it('when nobody answers any more, nothing waits', () => {

@@ -4,13 +4,11 @@ import { isShort } from '../../control/atom-copies.ts'
 import type { AtomData, AtomQuery, AtomsData } from '../../control/types.ts'
 import { PLACE, type Place } from '../../dam/atom-table.ts'
 import type { Dam } from '../../dam/dam.ts'
+import { timeOf } from '../../dam/order.ts'
 import { ATOM_KIND, FULL, type Member } from '../../dam/types.ts'
 import { flowKeyOf } from '../trace-key.ts'
 import type { ServiceAtoms } from './atom-counts.ts'
 import { type DamPolicy, keyOf } from './policy.ts'
-
-/** Generations begin as unix milliseconds, with so many of one key in each (src/dam/order.ts). */
-const GENERATIONS_A_MS = 1024
 
 const PLACE_NAME: Record<Place, AtomData['place']> = {
   [PLACE.own]: 'own',
@@ -89,7 +87,7 @@ const atomData = (dam: Dam, policy: DamPolicy, flow: NonNullable<AtomQuery['flow
     home: home.member,
     generation,
     wanted: wanted(level),
-    ageMs: Math.max(0, Date.now() - Math.floor(generation / GENERATIONS_A_MS)),
+    ageMs: Math.max(0, Math.floor(dam.clockMs(Date.now(), performance.now())) - timeOf(generation)),
     idleMs: Math.max(0, Math.round(performance.now() - dam.table.lastUseMs(slot))),
     ended: zombie,
   }

@@ -48,6 +48,8 @@ export class DamLinks {
   #linked: ReadonlySet<string> = new Set()
   readonly #up = new Set<string>()
   #strangers = 0
+  /** Words of members of themselves that were believed later, with what they said then. */
+  #saidLater = 0
 
   constructor(links: PeerLinks, log: Logger, ports: DamLinksPorts) {
     this.#links = links
@@ -62,7 +64,10 @@ export class DamLinks {
       if (frame.type === 'atom-member') {
         this.#book.said(peer, frame.incarnation, frame.leaving)
         if (this.#saidRates.take(peer, performance.now())) this.look()
-        else this.#look.within(SAID_AGAIN_MS)
+        else {
+          this.#saidLater++
+          this.#look.within(SAID_AGAIN_MS)
+        }
       } else if (frame.type === 'atoms') this.#receive(peer, frame.body)
     })
     links.onChange(peer => this.#changed(peer))
@@ -78,8 +83,13 @@ export class DamLinks {
     return this.#outgoing.mostBytes
   }
 
-  counted(): Record<string, number> {
-    return { strangers: this.#strangers, ...this.#inbox.counters, ...this.#outgoing.counters }
+  counted(): Record<string, number> & { strangers: number } {
+    return {
+      strangers: this.#strangers,
+      members_over_rate: this.#saidLater,
+      ...this.#inbox.counters,
+      ...this.#outgoing.counters,
+    }
   }
 
   /** What this node is from now on, told to all; null: no member. */

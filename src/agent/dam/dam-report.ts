@@ -7,6 +7,7 @@ import { AtomCounts } from './atom-counts.ts'
 import { atomsView } from './atoms-view.ts'
 import type { DamLinks } from './dam-links.ts'
 import type { DamPolicy } from './policy.ts'
+import { MOST_OPEN, type Resolver } from './resolver.ts'
 
 type Counters = Readonly<Record<string, number>>
 
@@ -20,7 +21,8 @@ export interface DamReportParts {
   /** Atoms that wait for their hosts to be asked. */
   unsure(): number
   readonly links: Pick<DamLinks, 'linked' | 'counted'>
-  readonly counters: { readonly own: Counters; clients: Counters; resolver: Counters; checks: Counters }
+  readonly resolver: Pick<Resolver, 'open' | 'counters'>
+  readonly counters: { readonly own: Counters; clients: Counters; checks: Counters }
 }
 
 export class DamReport {
@@ -34,15 +36,19 @@ export class DamReport {
   }
 
   counted(): Record<string, number> {
-    const { dam, links, counters } = this.#parts
+    const { dam, links, resolver, counters } = this.#parts
     const core = dam()?.counters
+    const linked = links.counted()
     const all = {
       ...counters.own,
-      ...links.counted(),
+      ...linked,
+      strangers: linked.strangers + (core?.strangers ?? 0),
       ...counters.clients,
       refused_atoms: core?.refusedAtoms ?? 0,
       refused_room: core?.refusedRoom ?? 0,
+      refused_orphans: core?.refusedOrphans ?? 0,
       refused_queries: core?.refusedQueries ?? 0,
+      refused_asks: core?.refusedAsks ?? 0,
       outdated: core?.outdated ?? 0,
       unasked_returns: core?.unaskedReturns ?? 0,
     }
@@ -50,16 +56,23 @@ export class DamReport {
       Object.entries(values).map(([name, value]) => [`${prefix}_${name}`, value])
     return Object.fromEntries([
       ...named('atoms', all),
-      ...named('atoms_resolve', counters.resolver),
+      ...named('atoms_resolve', resolver.counters),
       ...named('atoms_check', counters.checks),
     ])
   }
 
   limits(): LimitStatus[] {
-    const table = this.#parts.dam()?.table
-    if (table === undefined) return []
+    const dam = this.#parts.dam()
+    if (dam === null) return []
+    const { table, takenOver, counters } = dam
     const { cached, zombie, copy } = table.evicted
-    return [{ name: 'atoms', used: table.size, capacity: table.capacity, evicted: cached + zombie + copy }]
+    const { size, most } = takenOver
+    const { open, counters: sought } = this.#parts.resolver
+    return [
+      { name: 'atoms', used: table.size, capacity: table.capacity, evicted: cached + zombie + copy },
+      { name: 'atoms taken over', used: size, capacity: most, evicted: counters.refusedOrphans },
+      { name: 'flows looked for', used: open, capacity: MOST_OPEN, evicted: sought.refused },
+    ]
   }
 
   async view(query: AtomQuery): Promise<AtomsData> {

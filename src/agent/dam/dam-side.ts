@@ -119,9 +119,9 @@ export class DamSide {
     const end = (key: Uint32Array): void => this.#sessions.end(key)
     this.#resolver = new Resolver({
       policy,
-      query: (key, tell) => {
+      query: (key, again, tell) => {
         if (this.#dam === null) tell(null, true)
-        else this.#dam.query(key, performance.now(), tell)
+        else this.#dam.query(key, performance.now(), tell, again)
       },
       isOwn: atom => this.#sessions.isOwn(atom),
       owners: () => parts.owners,
@@ -134,6 +134,7 @@ export class DamSide {
       idle: most => this.#idle(most),
       own: key => this.#sessions.own(key),
       touch: key => this.#dam?.touch(key, performance.now()),
+      keep: key => this.#dam?.keep(key, performance.now()),
     })
     this.#relevel = new Relevel({ ...{ table, put, end }, levelOf: key => this.#sessions.levelOf(key) })
     this.#report = new DamReport({
@@ -141,10 +142,10 @@ export class DamSide {
       isSettled: () => this.settled,
       links: this.#links,
       unsure: () => this.#checks.waiting,
+      resolver: this.#resolver,
       counters: {
         own: this.counters,
         clients: this.#clients.counters,
-        resolver: this.#resolver.counters,
         checks: this.#checks.counters,
       },
     })
@@ -301,9 +302,9 @@ export class DamSide {
     return this.#dam?.idle(performance.now() - 2 * longestMs, most) ?? []
   }
 
-  #claim({ key, zombie }: Atom): void {
+  #claim({ key }: Atom): void {
     // One that leaves goes on with its routes until it ends.
-    if (zombie || this.#leaving || kindOf(key) !== ATOM_KIND.flow) return
+    if (this.#leaving || kindOf(key) !== ATOM_KIND.flow) return
     this.#claimed.push(key)
     this.#flushDue.within(FLUSH_MS)
   }
@@ -318,11 +319,13 @@ export class DamSide {
     this.#links.pump()
     this.#clients.flush()
     if (this.#claimed.length === 0) return
-    const records = this.#claimed.splice(0).map(key => {
-      const host = this.#dam?.local(key)?.host ?? 0
-      return { flow: flowOf(key), host, how: RESOLVED.memberAtom }
+    const records = this.#claimed.splice(0).flatMap(key => {
+      const atom = this.#dam?.local(key) ?? null
+      if (atom !== null && this.#sessions.isOwn(atom)) return []
+      const how = atom?.zombie === true ? RESOLVED.nobody : RESOLVED.memberAtom
+      return [{ flow: flowOf(key), host: atom?.host ?? 0, how }]
     })
-    this.#parts.worker.claimed(resolvedWords(records))
+    if (records.length > 0) this.#parts.worker.claimed(resolvedWords(records))
   }
 
   #stepSoon(): void {

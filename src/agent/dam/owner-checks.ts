@@ -22,12 +22,19 @@ export interface OwnerCheckPorts {
   /** This node's own live atom of the key. */
   own(key: Uint32Array): Atom | null
   put(key: Uint32Array, host: number): void
+  /** Its host has it. */
   touch(key: Uint32Array): void
+  /** Nobody knows. */
+  keep(key: Uint32Array): void
   end(key: Uint32Array): void
 }
 
 export class OwnerChecks {
-  readonly counters = { checked: 0, confirmed: 0, moved: 0, ended: 0, unknown: 0 }
+  readonly counters = {
+    ...{ checked: 0, confirmed: 0, moved: 0, ended: 0, unknown: 0 },
+    /** No room to wait for another turn: the idle check finds them. */
+    left_to_idle: 0,
+  }
   readonly #ports: OwnerCheckPorts
   #again: Uint32Array[] = []
   #isAsking = false
@@ -72,7 +79,7 @@ export class OwnerChecks {
       if (service === undefined) {
         // Hosts hold no sockets of other kinds, and of no service's that is gone: what is idle has ended.
         if (kindOf(key) === ATOM_KIND.flow || !unsure.has(key)) this.#ports.end(key)
-        else this.#ports.touch(key)
+        else this.#ports.keep(key)
         continue
       }
       const list = found.get(service.name)
@@ -104,8 +111,10 @@ export class OwnerChecks {
       this.#ports.end(key)
     } else {
       counters.unknown++
-      this.#ports.touch(key)
-      if (isUnsure && this.#again.length < MOST_AGAIN) this.#again.push(key)
+      this.#ports.keep(key)
+      if (!isUnsure) return
+      if (this.#again.length < MOST_AGAIN) this.#again.push(key)
+      else counters.left_to_idle++
     }
   }
 }

@@ -8,6 +8,14 @@ export interface Ownership {
 }
 
 export interface OwnerAsker {
-  /** @param keys of flows of one service, ten words each. Resolves within 300 ms or so. */
-  ask(service: string, keys: readonly Uint32Array[]): Promise<readonly Ownership[]>
+  /**
+   * Resolves within 300 ms or so.
+   * @param keys of flows of one service, ten words each
+   * @param again for each whether packets of it have come again: some of the rate is for those. Left out: of none
+   */
+  ask(
+    service: string,
+    keys: readonly Uint32Array[],
+    again?: readonly boolean[],
+  ): Promise<readonly Ownership[]>
 }

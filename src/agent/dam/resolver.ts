@@ -10,13 +10,20 @@ import type { OwnerAsker } from './owner-questions.ts'
 import { type DamPolicy, keyOf } from './policy.ts'
 import type { Resolved } from './words.ts'
 
-/** Flows that are being looked for: more than the packet path asks for at once. */
-const MOST_OPEN = 65_536
+/** Flows that are being looked for: more than the packet path asks for at once; and of those of which only one packet has come. */
+export const MOST_OPEN = 65_536
+const MOST_OPEN_ONCE = MOST_OPEN / 2
+
+interface Sought {
+  readonly flow: Uint32Array
+  /** Packets of it have come again: a client's rather than a flood's. */
+  readonly again: boolean
+}
 
 export interface ResolverPorts {
   policy(): DamPolicy
   /** QueryAtom; may answer at once. */
-  query(key: Uint32Array, tell: (atom: Atom | null, certain: boolean) => void): void
+  query(key: Uint32Array, again: boolean, tell: (atom: Atom | null, certain: boolean) => void): void
   isOwn(atom: Atom): boolean
   /** Null: hosts cannot be asked. */
   owners(): OwnerAsker | null
@@ -39,7 +46,7 @@ export class Resolver {
   #open = 0
   #answers: Resolved[] = []
   /** By service. */
-  #forHosts = new Map<string, Uint32Array[]>()
+  #forHosts = new Map<string, Sought[]>()
   #isDue = false
 
   constructor(ports: ResolverPorts) {
@@ -55,28 +62,30 @@ export class Resolver {
   resolve(words: Uint32Array): void {
     for (let at = 0; at + RESOLVE_WORDS <= words.length; at += RESOLVE_WORDS) {
       this.counters.asked++
-      if (this.#open >= MOST_OPEN) {
+      const again = words[at + FLOW_KEY_WORDS + 2] !== 0
+      if (this.#open >= (again ? MOST_OPEN : MOST_OPEN_ONCE)) {
         this.counters.refused++
         continue
       }
       const flow = words.slice(at, at + FLOW_KEY_WORDS)
-      this.#one(flow, words[at + FLOW_KEY_WORDS], words[at + FLOW_KEY_WORDS + 1])
+      this.#one({ flow, again }, words[at + FLOW_KEY_WORDS], words[at + FLOW_KEY_WORDS + 1])
     }
   }
 
-  #one(flow: Uint32Array, kind: number, index: number): void {
+  #one(sought: Sought, kind: number, index: number): void {
+    const { flow, again } = sought
     const policy = this.#ports.policy()
     const service = policy.serviceAt(index)
     this.#open++
     const elsewhere = (certain: boolean): void => {
       const hasHosts = kind === ATOM_KIND.flow && service !== undefined && this.#ports.owners() !== null
-      if (hasHosts) this.#askHosts(service.name, flow)
+      if (hasHosts) this.#askHosts(service.name, sought)
       else if (certain) this.#answer(flow, 0, RESOLVED.nobody)
       else this.#unknown()
     }
     if (policy.copies(service) === null) elsewhere(true)
     else
-      this.#ports.query(keyOf(flow, kind), (atom, certain) => {
+      this.#ports.query(keyOf(flow, kind), again, (atom, certain) => {
         // A host that no service has any more is nobody's.
         if (atom === null || this.#ports.policy().hostName(atom.host) === undefined) elsewhere(certain)
         else this.#answer(flow, atom.host, this.#ports.isOwn(atom) ? RESOLVED.ownAtom : RESOLVED.memberAtom)
@@ -89,10 +98,10 @@ export class Resolver {
     this.#open--
   }
 
-  #askHosts(service: string, flow: Uint32Array): void {
-    const keys = this.#forHosts.get(service)
-    if (keys === undefined) this.#forHosts.set(service, [flow])
-    else keys.push(flow)
+  #askHosts(service: string, sought: Sought): void {
+    const all = this.#forHosts.get(service)
+    if (all === undefined) this.#forHosts.set(service, [sought])
+    else all.push(sought)
     this.#soon()
   }
 
@@ -115,16 +124,18 @@ export class Resolver {
       const [answers, forHosts] = [this.#answers, this.#forHosts]
       this.#answers = []
       this.#forHosts = new Map()
-      for (const [service, flows] of forHosts) void this.#ask(service, flows)
+      for (const [service, all] of forHosts) void this.#ask(service, all)
       if (answers.length > 0) this.#ports.answer(answers)
     })
   }
 
-  async #ask(service: string, flows: readonly Uint32Array[]): Promise<void> {
+  async #ask(service: string, all: readonly Sought[]): Promise<void> {
+    const flows = all.map(({ flow }) => flow)
+    const again = all.map(sought => sought.again)
     const answers =
       (await this.#ports
         .owners()
-        ?.ask(service, flows)
+        ?.ask(service, flows, again)
         .catch(() => [])) ?? []
     flows.forEach((flow, i) => {
       const { host, certain } = answers[i] ?? { host: null, certain: false }

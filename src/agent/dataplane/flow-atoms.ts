@@ -22,6 +22,8 @@ export class FlowAtoms {
   readonly #settings: ForwarderSettings
   /** By slot: index of the host that was told; 0: none. */
   readonly #told: Uint8Array
+  /** By slot: 1 once it has been told of against another forwarder's word. */
+  readonly #repeated: Uint8Array
   #cursor = 0
   /** Since when the pass at hand has run. */
   #passMs = 0
@@ -39,6 +41,7 @@ export class FlowAtoms {
     this.#settings = parts.settings
     const { capacity } = parts.flows.table
     this.#told = new Uint8Array(capacity)
+    this.#repeated = new Uint8Array(capacity)
     this.#again = capacity
   }
 
@@ -49,7 +52,18 @@ export class FlowAtoms {
 
   /** The flow is established, perhaps at another host than before. */
   established(slot: number): void {
-    if (this.#isAtom(slot) && this.#told[slot] !== this.#flows.host[slot]) this.#put(slot)
+    if (!this.#isAtom(slot) || this.#told[slot] === this.#flows.host[slot]) return
+    this.#repeated[slot] = 0
+    this.#put(slot)
+  }
+
+  /** Tells of it against what another forwarder says: once a connection, so that two that both do so come to an end. False: not again. */
+  repeat(slot: number): boolean {
+    if (this.#repeated[slot] !== 0 || !this.#isAtom(slot)) return false
+    this.#repeated[slot] = 1
+    // Of what nobody was told the sweep tells.
+    if (!this.#put(slot)) this.#told[slot] = 0
+    return true
   }
 
   /** The slot is about to become free. @param isOver the flow has ended; else it may go on somewhere, or here again */
@@ -57,6 +71,7 @@ export class FlowAtoms {
     if (this.#told[slot] === 0) return
     const host = this.#told[slot]
     this.#told[slot] = 0
+    this.#repeated[slot] = 0
     if (isOver) this.#end(slot, host)
   }
 
@@ -107,7 +122,10 @@ export class FlowAtoms {
       return this.#end(slot, told)
     }
     if (!this.#isAtom(slot)) return
-    if (told !== host[slot]) return this.#put(slot)
+    if (told !== host[slot]) {
+      this.#put(slot)
+      return
+    }
     if (table.lastUse[slot] <= nowMs - ATOM_TOUCH_MS) return
     const { ipv4 } = this.#directory.host(host[slot])!
     if (this.queue.add(table.keys, slot * FLOW_KEY_WORDS, ipv4, ATOM_OP.touch, service[slot]))
@@ -130,13 +148,16 @@ export class FlowAtoms {
     return (this.#directory.serviceAt(this.#flows.service[slot])?.copies ?? null) !== null
   }
 
-  #put(slot: number): void {
+  #put(slot: number): boolean {
     const { table, host, service } = this.#flows
     const { ipv4 } = this.#directory.host(host[slot])!
     if (this.queue.add(table.keys, slot * FLOW_KEY_WORDS, ipv4, ATOM_OP.put, service[slot])) {
       this.#told[slot] = host[slot]
       this.counters.atomsPut++
-    } else this.counters.atomsRefused++
+      return true
+    }
+    this.counters.atomsRefused++
+    return false
   }
 
   #end(slot: number, told: number): void {

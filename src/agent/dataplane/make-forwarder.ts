@@ -115,7 +115,7 @@ export const makeForwarder = (
   const questions = new RecordQueue(RESOLVE_WORDS, limits.heldPackets)
   const resolution = new Resolution(limits.heldPackets, k0, k1, {
     // One that finds no room is asked again.
-    ask: (key, at, service) => questions.add(key, at, ATOM_KIND.flow, service),
+    ask: (key, at, service, again) => questions.add(key, at, ATOM_KIND.flow, service, again ? 1 : 0),
     drop: reason => drops.add(reason),
   })
   const core = new ForwarderCore({

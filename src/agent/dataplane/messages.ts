@@ -87,8 +87,8 @@ export const ATOM_WORDS = 13
 /** A flow in use is told of so often: nobody should take one for idle before two of these (ms). */
 export const ATOM_TOUCH_MS = 60_000
 
-/** Words of a record of 'resolve': flow key (10), ATOM_KIND, service index. */
-export const RESOLVE_WORDS = 12
+/** Words of a record of 'resolve': flow key (10), ATOM_KIND, service index, 1 when more than one packet of it has come lately (else 0). */
+export const RESOLVE_WORDS = 13
 /** Words of a record of 'resolved' and 'claimed': flow key (10), host's cluster IPv4 word (0: nobody has it), RESOLVED. */
 export const RESOLVED_WORDS = 12
 
@@ -129,7 +129,10 @@ export type ToWorker =
   | { readonly type: 'leases'; readonly leases: readonly HostLease[] }
   /** Answers to 'resolve', each at any time; one that nobody waits for any more does nothing. */
   | { readonly type: 'resolved'; readonly words: Uint32Array }
-  /** Another member put an atom that was this node's: the flow's packets go there now, and this forwarder forgets its route. */
+  /**
+   * Another member put an atom that was this node's: the flow's packets go there now, and this forwarder forgets its route. RESOLVED.nobody: it
+   * ended it. A connection that has just begun here, on ports that were used before by way of the other, is told of again.
+   */
   | { readonly type: 'claimed'; readonly words: Uint32Array }
   /** Sessions of clients that other load balancing units have: records of RESOLVED_WORDS, with keys of the kind clientAddress. */
   | { readonly type: 'clients'; readonly words: Uint32Array }

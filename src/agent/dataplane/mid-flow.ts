@@ -10,6 +10,9 @@ import { PROTOCOL_TCP as TCP } from './packet.ts'
 import { createPacketRef, type PacketRef, TCP_SYN } from './packet-ref.ts'
 import type { Resolution } from './resolution.ts'
 
+/** Of two connections on the same ports only the later one has packets now. A claim of the earlier one comes as soon as the later one is told of. */
+const LIVES_MS = 5_000
+
 const ORIGINS: Readonly<Record<number, number | undefined>> = {
   [RESOLVED.ownAtom]: ORIGIN.OWN_ATOM,
   [RESOLVED.memberAtom]: ORIGIN.MEMBER_ATOM,
@@ -32,6 +35,8 @@ export class MidFlow {
     resolvedLate: 0,
     /** Routes that another forwarder carries now. */
     claimedFlows: 0,
+    /** Another one's of an earlier connection, whose clock is ahead. */
+    claimsRefuted: 0,
   }
   readonly #flows: FlowTable
   readonly #directory: DirectoryIndex
@@ -167,12 +172,30 @@ export class MidFlow {
     return at
   }
 
-  /** Another forwarder carries the flow now. If its packets come back here, its host is asked for: it may be another connection by then. */
-  claimed(key: Uint32Array, nowMs: number): void {
+  /**
+   * Another forwarder carries the flow now. If its packets come back here, its host is asked for: it may be another connection by then.
+   * @param hostIpv4 the flow's host there, its cluster address. @param how RESOLVED; nobody: it has ended there
+   */
+  claimed(key: Uint32Array, hostIpv4: number, how: number, nowMs: number): void {
     const slot = this.#flows.table.find(key)
     if (slot < 0 || !this.#life.atoms.isTold(slot)) return
+    const isOther =
+      how === RESOLVED.nobody || this.#directory.hostAt(hostIpv4)?.index !== this.#flows.host[slot]
+    if (hostIpv4 !== 0 && isOther && this.#hasBegun(slot, nowMs) && this.#life.atoms.repeat(slot)) {
+      this.counters.claimsRefuted++
+      return
+    }
+    if (how === RESOLVED.nobody) return
     this.counters.claimedFlows++
     this.#life.purge(slot, nowMs, 'elsewhere')
+  }
+
+  /** A connection that was opened here, and has packets: whatever another forwarder had on its ports was before it. */
+  #hasBegun(slot: number, nowMs: number): boolean {
+    const { table, origin } = this.#flows
+    const list = table.listOf(slot)
+    const isClosing = list === LIST.CLOSING || list === LIST.CLOSING_PLUMBED
+    return origin[slot] === ORIGIN.CHOSEN && !isClosing && nowMs - table.lastUse[slot] <= LIVES_MS
   }
 
   tick(nowMs: number): void {

@@ -9,17 +9,19 @@ import { SlotTable } from './slot-table.ts'
 const PATIENCE_MS = [500, 700, 800] as const
 /** Packets of one flow: a sender's first window, and more. */
 const PACKETS_PER_FLOW = 128
-const SEEN_MS = 2_000
+/** Two of these at most: a client repeats itself after some 300 ms, and then after twice the time before. */
+const SEEN_MS = 4_000
 
 export interface ResolutionPorts {
-  /** Whose is it? Ten words from `at`, good during the call. */
-  ask(keys: Uint32Array, at: number, service: number): void
+  /** Whose is it? Ten words from `at`, good during the call. @param again more than one packet of the flow has come lately */
+  ask(keys: Uint32Array, at: number, service: number, again: boolean): void
   drop(reason: number): void
 }
 
 /**
  * Flows whose host is being asked for, with their packets in order. Bounded in flows, packets, bytes and time. Once half of the
- * places are taken only a flow that has come twice within some seconds gets one: true clients repeat what is lost, floods of random ports do not.
+ * places are taken only a flow that has come twice within some seconds gets one: true clients repeat what is lost, floods of random ports do not. Who
+ * is asked is told which of both it is.
  * Nothing is evicted: who waits for an answer gets it, or times out. Pure.
  */
 export class Resolution {
@@ -27,6 +29,7 @@ export class Resolution {
   readonly #table: SlotTable
   readonly #held: HeldPackets
   readonly #service: Uint16Array
+  readonly #again: Uint8Array
   readonly #seen: SeenLately
   readonly #ports: ResolutionPorts
 
@@ -34,6 +37,7 @@ export class Resolution {
     this.#table = new SlotTable({ capacity, keyWords: FLOW_KEY_WORDS, lists: PATIENCE_MS.length, k0, k1 })
     this.#held = new HeldPackets(capacity, capacity * 2048, PACKETS_PER_FLOW)
     this.#service = new Uint16Array(capacity)
+    this.#again = new Uint8Array(capacity)
     this.#seen = new SeenLately(FLOW_KEY_WORDS, SEEN_MS, k1, k0)
     this.#ports = ports
   }
@@ -60,18 +64,27 @@ export class Resolution {
   }
 
   #slotOf(key: Uint32Array, service: number, nowMs: number): number {
+    const again = this.#seen.see(key, nowMs)
     const known = this.#table.find(key)
-    if (known >= 0) return known
+    if (known >= 0) {
+      this.#again[known] = 1
+      return known
+    }
     const { size, capacity } = this.#table
-    const slot = size * 2 < capacity || this.#seen.see(key, nowMs) ? this.#table.insert(key, 0, 0, nowMs) : -1
+    const slot = size * 2 < capacity || again ? this.#table.insert(key, 0, 0, nowMs) : -1
     if (slot < 0) {
       this.counters.resolvesRefused++
       return -1
     }
     this.counters.resolves++
     this.#service[slot] = service
-    this.#ports.ask(this.#table.keys, slot * FLOW_KEY_WORDS, service)
+    this.#again[slot] = again ? 1 : 0
+    this.#ask(slot)
     return slot
+  }
+
+  #ask(slot: number): void {
+    this.#ports.ask(this.#table.keys, slot * FLOW_KEY_WORDS, this.#service[slot], this.#again[slot] !== 0)
   }
 
   has(key: Uint32Array): boolean {
@@ -107,7 +120,7 @@ export class Resolution {
         }
         this.counters.resolvesRepeated++
         this.#table.move(slot, list + 1, nowMs)
-        this.#ports.ask(this.#table.keys, slot * FLOW_KEY_WORDS, this.#service[slot])
+        this.#ask(slot)
       }
   }
 

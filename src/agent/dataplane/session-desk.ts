@@ -67,7 +67,9 @@ export class SessionDesk {
           forwarder?.midFlow.resolved(key, host, how, nowMs),
         )
       case 'claimed':
-        return this.#each(message.words, key => forwarder?.midFlow.claimed(key, nowMs))
+        return this.#each(message.words, (key, host, how) =>
+          forwarder?.midFlow.claimed(key, host, how, nowMs),
+        )
       case 'clients':
         return this.#each(message.words, (key, host) => affinity.learnt(key, host))
       case 'flows-all':

@@ -2,18 +2,25 @@
  * Asks the hosts of a service whose connection a mid-flow packet belongs to (R-G7, decision 6): all that live and could have it at once.
  * The hosts hold the sockets, so what one says of itself ends the question. Pure: effects through the ports.
  */
-import { type Bucket, type BucketSettings, takeTokens } from '../../gossip/bucket.ts'
 import { MAX_OWNER_KEYS } from '../../gossip/frame-format.ts'
+import { ReservedRate } from '../../gossip/reserved-rate.ts'
 import type { HostsToAsk } from './askable.ts'
 
 /** A host that has not answered by then counts as silent. */
 export const PATIENCE_MS = 300
 /** Keys of one turn of the packet path go together. */
 const GATHER_MS = 1
-/** Keys that are being asked about. */
+/** Keys that are being asked about; and of those whose flow has come but once. */
 const MOST_WAITING = 4_096
-/** Keys a second to be asked about, each of all hosts of its service. A host answers a little more (answers.ts): beyond that it would be silent. */
-const RATE: BucketSettings = { ratePerS: 3_840, burst: 4_096 }
+const MOST_WAITING_ONCE = 3_072
+/**
+ * Keys a second to be asked about, each of all hosts of its service. A host answers a little more (answers.ts): beyond that it would be silent. Half
+ * is for flows that came again: a client repeats its packet, most of a flood with made-up addresses does not.
+ */
+const RATE = {
+  all: { ratePerS: 3_840, burst: 3_072 },
+  reserved: { ratePerS: 1_920, burst: 1_024 },
+} as const
 
 /** What came of one key. */
 export interface Ownership {
@@ -56,7 +63,9 @@ export class OwnerQuestions {
     nobodys: 0,
     /** Some host was silent, and no other had it. */
     unknown: 0,
+    /** Too many: of flows that came once, and of those that came again. */
     refused: 0,
+    refused_again: 0,
     /** Late, of a host that was not asked, or of other keys. */
     unasked: 0,
     /** A second host claims the same. */
@@ -65,14 +74,14 @@ export class OwnerQuestions {
   readonly #ports: QuestionPorts
   readonly #gathered = new Map<string, Waiting[]>()
   readonly #asked = new Map<number, Question>()
-  #bucket: Bucket
+  readonly #rate: ReservedRate
   #waiting = 0
   #nextId = 1
   #callOff: (() => void) | null = null
 
   constructor(ports: QuestionPorts) {
     this.#ports = ports
-    this.#bucket = { tokens: RATE.burst, atMs: ports.nowMs() }
+    this.#rate = new ReservedRate(RATE, ports.nowMs())
   }
 
   /**
@@ -83,9 +92,12 @@ export class OwnerQuestions {
     return (await this.ask(service, keys)).map(({ host }) => host)
   }
 
-  /** The same with how far it can be relied on that nobody has a socket. */
-  ask(service: string, keys: readonly Uint32Array[]): Promise<Ownership[]> {
-    return Promise.all(keys.map(key => this.#one(service, key)))
+  /**
+   * The same with how far it can be relied on that nobody has a socket.
+   * @param again for each key whether packets of its flow have come again; left out: of none
+   */
+  ask(service: string, keys: readonly Uint32Array[], again?: readonly boolean[]): Promise<Ownership[]> {
+    return Promise.all(keys.map((key, i) => this.#one(service, key, again?.[i] ?? false)))
   }
 
   /** A host's word; to be called also for this node's own. */
@@ -127,13 +139,12 @@ export class OwnerQuestions {
     }
   }
 
-  #one(service: string, key: Uint32Array): Promise<Ownership> {
-    const { bucket, waitMs } = takeTokens(this.#bucket, 1, this.#ports.nowMs(), RATE)
-    if (waitMs > 0 || this.#waiting >= MOST_WAITING) {
-      this.counters.refused++
+  #one(service: string, key: Uint32Array, again: boolean): Promise<Ownership> {
+    const isFull = this.#waiting >= (again ? MOST_WAITING : MOST_WAITING_ONCE)
+    if (isFull || !this.#rate.take(again, this.#ports.nowMs())) {
+      this.counters[again ? 'refused_again' : 'refused']++
       return Promise.resolve({ host: null, certain: false })
     }
-    this.#bucket = bucket
     this.#waiting++
     this.counters.keys++
     return new Promise(resolve => {

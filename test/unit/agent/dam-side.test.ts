@@ -1,7 +1,7 @@
 /** The atom manager of a node with its links and its worker: who is believed, what is copied where, what a packet from the middle is told (R-C4 to R-C6). */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { RESOLVED } from '../../../src/agent/dataplane/messages.ts'
+import { RESOLVE_WORDS, RESOLVED } from '../../../src/agent/dataplane/messages.ts'
 import { ipv4Of } from '../../../src/agent/plan.ts'
 import { encodeDam } from '../../../src/dam/codec.ts'
 import { ATOM_KIND, type Atom, type DamMessage } from '../../../src/dam/types.ts'
@@ -130,7 +130,7 @@ it("what no member knows the hosts are asked for; what they certainly do not hav
   ])
   certain = false
   const unit = cluster.units.get('f1')!
-  const words = new Uint32Array(12)
+  const words = new Uint32Array(RESOLVE_WORDS)
   words.set(flowOf(4))
   words[10] = ATOM_KIND.flow
   unit.side.resolve(words)
@@ -328,6 +328,39 @@ it('a host that says it is a member is none, and what it says of atoms is not he
   assert.is(evil.states().length, 1)
 })
 
+it('a claim by a clock that is ahead, or an end, is told with its host; told of again, the connection is this one’s', async ({
+  cluster,
+}) => {
+  cluster.start('f1')
+  cluster.put('f1', [1])
+  const { say } = hostile(cluster)
+  await holds('it is a member', async () => (await members(cluster, 'f1')).length === 2)
+  const self = { member: 'bad', incarnation: 9 }
+  const { claims } = cluster.units.get('f1')!
+  for (const [zombie, how] of [
+    [false, RESOLVED.memberAtom],
+    [true, RESOLVED.nobody],
+  ] as const) {
+    const generation = now() + (zombie ? 240_000 : 200_000) * 1024
+    const atom = {
+      key: keyOf(1),
+      host: ipv4Of(HOSTS.h2),
+      generation,
+      zombie,
+      level: 1,
+      owner: self,
+      home: self,
+    }
+    say({ type: 'batch', sequence: 1, ops: [{ op: 'add', atom }] })
+    await holds('the packet path is told', () => claims.length === 1)
+    assert.equal(claims.splice(0), [{ host: ipv4Of(HOSTS.h2), how }])
+    cluster.put('f1', [1])
+    const flow = { protocol: 'tcp', client: '10.20.0.1:40000', vip: '198.51.100.10:80' } as const
+    const { atom: here } = await cluster.units.get('f1')!.side.view({ flow })
+    assert.equal([here?.place, here?.host], ['own', 'h1'])
+  }
+})
+
 it("another member's atoms, impossible ones and damaged messages are refused and counted", async ({
   cluster,
 }) => {
@@ -444,7 +477,11 @@ it('a full table: own atoms push copies out; when all are own, the rest is refus
   assert.is(f1.own, 100)
   const { side } = cluster.units.get('f1')!
   assert.is(side.counters.full, 50)
-  assert.equal(side.limits(), [{ name: 'atoms', used: 100, capacity: 100, evicted: 40 }])
+  assert.equal(side.limits(), [
+    { name: 'atoms', used: 100, capacity: 100, evicted: 40 },
+    { name: 'atoms taken over', used: 0, capacity: 50, evicted: 0 },
+    { name: 'flows looked for', used: 0, capacity: 65_536, evicted: 0 },
+  ])
 })
 
 it('a member that begins anew over and over is believed once in a while, and the last time', async ({

@@ -188,12 +188,12 @@ it('bounded: more keys than may wait, or than a second allows, are not asked abo
     'web',
     Array.from({ length: 5000 }, (_, i) => key(i)),
   )
-  assert.is(world.questions.counters.refused, 904)
+  assert.is(world.questions.counters.refused, 5000 - 3072)
   world.pass(1)
-  assert.is(world.sent.length, 16 * 3)
+  assert.is(world.sent.length, 12 * 3)
   world.pass(200)
   await world.questions.ask('web', [key(1)])
-  assert.is(world.questions.counters.refused, 905, 'there would be a rate for it')
+  assert.is(world.questions.counters.refused, 5000 - 3072 + 1, 'there would be a rate for it')
   world.pass(100)
   assert.equal((await settled(flood))?.length, 5000)
   assert.is(world.timers, 0)
@@ -202,6 +202,42 @@ it('bounded: more keys than may wait, or than a second allows, are not asked abo
   world.pass(1)
   world.answer('h1', [true])
   assert.equal(await settled(more), [{ host: 'h1', certain: true }])
+})
+
+it('a flood leaves a part for flows that have come again, and no host is asked more than it answers', async () => {
+  const world = new World()
+  const many = (count: number, from: number): Uint32Array[] =>
+    Array.from({ length: count }, (_, i) => key(from + i))
+  const again = (count: number): boolean[] => Array.from({ length: count }, () => true)
+  const { counters } = world.questions
+  const settle = (): void => {
+    world.pass(1)
+    for (const { host, id, keys } of world.sent.splice(0))
+      world.answer(
+        host,
+        keys.map(() => false),
+        id,
+      )
+  }
+  void world.questions.ask('web', many(10_000, 0))
+  assert.is(counters.keys, 3072)
+  void world.questions.ask('web', many(10_000, 10_000), again(10_000))
+  assert.is(counters.keys, 3072 + 1024)
+  assert.is(counters.refused_again, 10_000 - 1024)
+  settle()
+  // For ten seconds both want more than there is.
+  const before = counters.keys
+  let ofAgain = 0
+  for (let ms = 0; ms < 10_000; ms += 10) {
+    world.pass(9)
+    void world.questions.ask('web', many(400, ms))
+    const asked = counters.keys
+    void world.questions.ask('web', many(40, ms + 500), again(40))
+    ofAgain += counters.keys - asked
+    settle()
+  }
+  assert.ok(ofAgain > 18_000, `${ofAgain} of half the rate`)
+  assert.ok(counters.keys - before <= 38_400 + 10, `${counters.keys - before} in ten seconds`)
 })
 
 it('its end settles all, with nothing known', async () => {

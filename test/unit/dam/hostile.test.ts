@@ -2,6 +2,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DamInbox } from '../../../src/agent/dam/inbox.ts'
+import { PLACE } from '../../../src/dam/atom-table.ts'
 import { encodeDam } from '../../../src/dam/codec.ts'
 import { Dam } from '../../../src/dam/dam.ts'
 import { BUCKETS } from '../../../src/dam/location.ts'
@@ -81,6 +82,82 @@ it('the same orphan over and over waits for one question', () => {
   assert.equal(dam.unsure(1_000), [])
 })
 
+/** Atoms of an owner that is gone, as a member hands them over. */
+const handOver = (world: World, from: Member, owner: Origin, ids: readonly number[]): void => {
+  for (const i of ids) {
+    const bucket = world.dam.location.bucketOf(keyOf(i))
+    world.says(from, { type: 'orphans', owner, bucket, last: true, atoms: [atomOf(i, owner)] })
+  }
+}
+const ids = (count: number, from = 0): number[] => Array.from({ length: count }, (_, i) => from + i)
+const held = ({ dam }: World, place: keyof typeof PLACE): number => dam.table.count(PLACE[place])
+
+it("what one member says it takes over fills a quarter of the table, in whatever owners' names; all together half", () => {
+  const world = new World(1_000)
+  for (const i of ids(1_000)) handOver(world, LIAR, { member: `ghost-${i % 40}`, incarnation: i }, [i])
+  assert.equal([held(world, 'own'), world.dam.counters.refusedOrphans], [250, 750])
+  // What it has taken over already takes no more room, and is refused to nobody.
+  handOver(world, LIAR, { member: 'ghost-1', incarnation: 1 }, [1])
+  assert.equal([held(world, 'own'), world.dam.counters.refusedOrphans], [250, 750])
+  // A new life is the same member.
+  const again = member('b', 2)
+  world.dam.members([SELF, again, OTHER])
+  handOver(world, again, originOf(again), ids(100, 2_000))
+  assert.is(held(world, 'own'), 250)
+  handOver(world, OTHER, { member: 'lost', incarnation: 1 }, ids(400, 3_000))
+  assert.equal([held(world, 'own'), world.dam.takenOver.size], [500, 500])
+  for (const i of ids(500, 5_000))
+    assert.ok(world.dam.put(keyOf(i), 7, 1, WALL_MS, 0), 'there is room for its own')
+  assert.is(world.dam.put(keyOf(9_999), 7, 1, WALL_MS, 0), undefined)
+})
+
+it('what is vouched for, has ended, or is claimed by another makes room for more', () => {
+  const world = new World(1_000)
+  const lost = { member: 'lost', incarnation: 1 }
+  handOver(world, OTHER, lost, ids(300))
+  assert.is(world.dam.unsure(1_000).length, 250)
+  assert.is(world.dam.unsure(1_000).length, 0, 'each is given once')
+  for (const i of ids(10)) world.dam.put(keyOf(i), 7, 1, WALL_MS, 0)
+  for (const i of ids(10, 10)) world.dam.end(keyOf(i), WALL_MS, 0)
+  for (const i of ids(10, 20)) world.dam.touch(keyOf(i), 0)
+  for (const i of ids(10, 30)) world.dam.keep(keyOf(i), 0)
+  const ops = ids(10, 40).map(i => ({
+    op: 'add' as const,
+    atom: atomOf(i, originOf(LIAR), { generation: WALL_MS * 1024 + 9 }),
+  }))
+  world.says(LIAR, { type: 'batch', sequence: 1, ops })
+  assert.is(world.dam.takenOver.size, 210)
+  handOver(world, OTHER, lost, ids(100, 1_000))
+  assert.equal([world.dam.takenOver.size, world.dam.unsure(1_000).length], [250, 40])
+})
+
+it("a lost member's copies are taken over to half of the table; the rest are found as copies, and follow", () => {
+  const world = new World(1_000)
+  for (const name of ['c', 'd', 'e']) {
+    const lost = member(name)
+    world.dam.members([SELF, lost])
+    const ops = ids(300, name.charCodeAt(0) * 1_000).map(i => ({
+      op: 'add' as const,
+      atom: atomOf(i, originOf(lost)),
+    }))
+    world.says(lost, { type: 'batch', sequence: 1, ops })
+    world.dam.members([SELF])
+    world.settle(1)
+  }
+  assert.equal([held(world, 'own'), held(world, 'copy')], [500, 400])
+  for (const i of ids(300, 101_000)) {
+    let found: Atom | null = null
+    world.dam.query(keyOf(i), 1, atom => {
+      found = atom
+    })
+    assert.ok(found !== null)
+  }
+  for (const key of world.dam.unsure(1_000)) world.dam.put(key, 7, 1, WALL_MS, 1)
+  world.settle(20_000)
+  world.settle(20_001)
+  assert.equal([held(world, 'own'), held(world, 'copy')], [900, 0])
+})
+
 it('differences are told after a comparison, not whenever it pleases', () => {
   const world = new World()
   for (let i = 0; i < 500; i++) world.dam.put(keyOf(i), 7, 15, WALL_MS, 0)
@@ -142,6 +219,57 @@ it("a newer version of what is not this member's is nothing that it asks others 
   const outdated = (i: number): DamMessage => ({ type: 'outdated', owner: originOf(OTHER), keys: [keyOf(i)] })
   assert.equal(world.says(LIAR, outdated(1)).filter(({ type }) => type === 'query').length, 1)
   assert.is(world.says(LIAR, outdated(2)).filter(({ type }) => type === 'query').length, 0)
+})
+
+it('who asks for more than it may gets no answer, for a part of one would say that the rest is not here', () => {
+  const world = new World()
+  for (let i = 0; i < 256; i++) world.dam.put(keyOf(i), 7, 1, WALL_MS, 0)
+  const keys = Array.from({ length: 256 }, (_, i) => keyOf(i))
+  const answers: number[] = []
+  for (let id = 0; id < 50; id++)
+    for (const message of world.says(LIAR, { type: 'query', id, keys }))
+      if (message.type === 'return') answers.push(message.atoms.length)
+  assert.is(answers.length, 39)
+  assert.ok(answers.every(found => found === 256))
+  assert.is(world.dam.counters.refusedQueries, 11 * 256)
+  assert.is(
+    world.says(OTHER, { type: 'query', id: 1, keys }).some(({ type }) => type === 'return'),
+    true,
+    'others are answered',
+  )
+})
+
+it('a flood asks members for no more than they answer, and leaves a part for what is asked for again', () => {
+  const world = new World()
+  const refused: boolean[] = []
+  const ask = (i: number, again: boolean): void =>
+    world.dam.query(
+      keyOf(i),
+      0,
+      (_atom, certain) => {
+        assert.is(certain, false)
+        refused.push(again)
+      },
+      again,
+    )
+  for (let i = 0; i < 6_000; i++) ask(i, false)
+  assert.equal([refused.length, world.dam.querying], [2_000, 4_000])
+  for (let i = 10_000; i < 12_000; i++) ask(i, true)
+  assert.equal([refused.length, world.dam.querying], [3_000, 5_000])
+  assert.is(world.dam.counters.refusedAsks, 3_000)
+  world.sent.length = 0
+  world.dam.flush(0)
+  const keys = world.sent.map(({ message }) => (message.type === 'query' ? message.keys.length : 0))
+  assert.is(
+    keys.reduce((sum, count) => sum + count, 0),
+    2 * 5_000,
+    'each of both members once',
+  )
+  // What it is told to ask an owner for is not more.
+  world.dam.put(keyOf(1), 7, 1, WALL_MS, 0)
+  const outdated: DamMessage = { type: 'outdated', owner: originOf(OTHER), keys: [keyOf(1)] }
+  assert.is(world.says(LIAR, outdated).filter(({ type }) => type === 'query').length, 0)
+  assert.is(world.says(LIAR, outdated, 1_000).filter(({ type }) => type === 'query').length, 1)
 })
 
 it('short messages that are much work are dear', () => {
