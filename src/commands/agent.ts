@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { Flags } from '@oclif/core'
 import { BaseCommand } from '../cli/base-command.ts'
 import { json, localEnvelope, note, print } from '../cli/output.ts'
@@ -34,12 +33,7 @@ for a node that is to have none any more.`
   override async run(): Promise<void> {
     const { flags } = await this.parse(Agent)
     const { loadNodeFile } = await import('../config/load.ts')
-    if (!existsSync(flags.config))
-      throw new ShuntError(
-        'SHUNT_ERR_CONFIG',
-        `there is no node file ${flags.config}: shunt init makes it on the first node of a cluster, shunt join on each further one; --config names another`,
-      )
-    const file = loadNodeFile(flags.config)
+    const file = loaded(flags.config, loadNodeFile)
     if (flags.flush) {
       const { flushNode } = await import('../agent/flush.ts')
       const { removed, failed } = await flushNode(file)
@@ -53,5 +47,19 @@ for a node that is to have none any more.`
     }
     const { runAgent } = await import('../agent/agent.ts')
     await runAgent(file)
+  }
+}
+
+/** One that is not there is no fault of the file's: what makes it is said. */
+const loaded = <T>(path: string, load: (path: string) => T): T => {
+  try {
+    return load(path)
+  } catch (error) {
+    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
+    if (code !== 'ENOENT') throw error
+    throw new ShuntError(
+      'SHUNT_ERR_CONFIG',
+      `there is no node file ${path}: shunt init makes it on the first node of a cluster, shunt join on each further one; --config names another`,
+    )
   }
 }

@@ -108,7 +108,7 @@ refuses(
 )
 refuses(
   'no node file',
-  /there is no file \/nonexistent\/node\.yaml/,
+  /there is no node file \/nonexistent\/node\.yaml: shunt init .*shunt join/,
   () => undefined,
   argv => [...argv.slice(0, -1), '/nonexistent/node.yaml'],
 )
