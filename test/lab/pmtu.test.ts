@@ -135,7 +135,13 @@ for (const dataplane of DATAPLANES) {
     await both(async way => {
       const curl = `curl -sS --fail --max-time 50 --limit-rate 4M ${way.url}10m | sha256sum`
       const running = lab.exec(client(), ['sh', '-c', curl])
+      let ended = ''
+      void running.then(({ stdout, stderr }) => {
+        ended = `, and the download has ended: ${stdout}${stderr}`
+      })
+      let seen = ''
       await until('the MTU at the socket', async () => {
+        if (ended !== '') throw new Error(`the MTU was not seen at the socket: ${seen}${ended}`)
         const sockets = await out(
           host(),
           'ss',
@@ -143,6 +149,7 @@ for (const dataplane of DATAPLANES) {
           'dst',
           way.family === 4 ? way.client : `[${way.client}]`,
         )
+        seen = sockets || seen
         return sockets.includes(`pmtu:${CLIENT_MTU}`) ? true : undefined
       })
       const { stdout, stderr } = await running

@@ -39,6 +39,7 @@ const setUp = () => {
     identifiers: { owner: () => -1 } as never,
     directory: { isVip: () => false } as never,
     route: () => -1,
+    hear: () => {},
     ports: {
       send: (buf, offset, length, destination, at) =>
         sent.push({ bytes: buf.slice(offset, offset + length), to: [...destination.subarray(at, at + 4)] }),

@@ -58,6 +58,7 @@ export class IcmpForwarder {
   readonly #identifiers: IdentifierAllocator
   readonly #directory: DirectoryIndex
   readonly #route: (key: Uint32Array, mayOpen: () => boolean, nowMs: number) => number
+  readonly #hear: () => void
   readonly #ports: IcmpForwarderPorts
   readonly #settings: IcmpForwarderSettings
   readonly #key = new Uint32Array(10)
@@ -74,6 +75,8 @@ export class IcmpForwarder {
     readonly directory: DirectoryIndex
     /** ErrorRoutes.find */
     readonly route: (key: Uint32Array, mayOpen: () => boolean, nowMs: number) => number
+    /** Takes up what the kernel has told of its flows: an error may be faster. */
+    readonly hear: () => void
     readonly ports: IcmpForwarderPorts
     readonly settings: IcmpForwarderSettings
     readonly k0: number
@@ -84,6 +87,7 @@ export class IcmpForwarder {
     this.#identifiers = parts.identifiers
     this.#directory = parts.directory
     this.#route = parts.route
+    this.#hear = parts.hear
     this.#ports = parts.ports
     this.#settings = parts.settings
     this.#limits = {
@@ -144,7 +148,7 @@ export class IcmpForwarder {
    */
   #fromHosts(packet: PacketRef, icmp: IcmpView, nowMs: number): void {
     const { buf, offset, view } = packet
-    const slot = this.#identifiers.owner(innerPorts(buf, icmp))
+    const slot = this.#ownerOf(innerPorts(buf, icmp))
     const host = slot < 0 ? undefined : this.#settings.host(this.#flows.host[slot], view.family)
     const { keys } = this.#flows.table
     const at = slot * 10
@@ -161,6 +165,13 @@ export class IcmpForwarder {
     })
     this.counters.errorsToClients++
     this.#ports.send(buf, offset, packet.length, keys, at)
+  }
+
+  #ownerOf(identifier: number): number {
+    const known = this.#identifiers.owner(identifier)
+    if (known >= 0) return known
+    this.#hear()
+    return this.#identifiers.owner(identifier)
   }
 
   /**

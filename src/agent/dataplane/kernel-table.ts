@@ -10,5 +10,7 @@ export interface KernelTable {
   take(key: Uint32Array, at: number, identifier: number): boolean
   /** Shares, leases or directives have changed: what follows from it is in force when this returns. */
   changed(nowMs: number): void
+  /** What the kernel has told by now is known when this returns. */
+  drain(): void
   search(key: Uint32Array): (KernelFlow & { readonly isRoute: boolean }) | null
 }

@@ -184,6 +184,7 @@ export const makeForwarder = (
   const icmp = new IcmpForwarder({
     ...{ flows, identifiers, directory, k0, k1 },
     route: (key, mayOpen, nowMs) => core.errors.find(key, mayOpen, nowMs),
+    hear: () => kernel?.drain(),
     settings: {
       tunnel: tunnelOf,
       host: hostOf,
