@@ -67,6 +67,8 @@ const manyConnections = (vip: string, more: Partial<LabOptions>): Promise<void> 
       const packets = of('xdp_sent_back') + of('xdp_classified') + of('xdp_with_mapping')
       const slow = of('forwarder_slow_packets')
       assert.ok(slow < packets / 50, `${slow} of ${packets} packets`)
+      const others = slow - of('xdp_tcp_control')
+      assert.ok(others < CONNECTIONS / 50, `${others} packets that are no FIN`)
       assert.ok(Math.abs(of('forwarder_new_flows') + of('forwarder_reused_flows') - CONNECTIONS) < 20)
       const { hosts } = await lab.api<HostsData>('f1', '/v1/hosts')
       const all = requests(lab)
