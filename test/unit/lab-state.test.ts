@@ -43,15 +43,19 @@ testIf(
   it,
   'lab down: of a name that no lab has it fails, without a name there is nothing to do',
   async () => {
-    const name = `none-${process.pid}`
+    // A name each: two at once on one name would find each other's lock.
+    const name = (which: string): string => `none-${which}-${process.pid}`
     const [named, byEnv, all] = await Promise.all([
-      shunt(['lab', 'down', '--name', name]),
-      shunt(['lab', 'down'], { SHUNT_LAB: name }),
-      shunt(['lab', 'down', '--name', name, '--json']),
+      shunt(['lab', 'down', '--name', name('flag')]),
+      shunt(['lab', 'down'], { SHUNT_LAB: name('env') }),
+      shunt(['lab', 'down', '--name', name('json'), '--json']),
     ])
-    for (const { code, stderr } of [named, byEnv]) {
+    for (const [{ code, stderr }, which] of [
+      [named, 'flag'],
+      [byEnv, 'env'],
+    ] as const) {
       assert.is(code, 1)
-      assert.match(stderr, `error: there is no lab "${name}"; `)
+      assert.match(stderr, `error: there is no lab "${name(which)}"; `)
       assert.match(stderr, 'code: SHUNT_ERR_LAB')
     }
     assert.is(JSON.parse(all.stdout).error.code, 'SHUNT_ERR_LAB')
