@@ -4,36 +4,53 @@ import { badHealth } from './codec-error.ts'
 const encoder = new TextEncoder()
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const INITIAL_BYTES = 256
+const NO_BYTES = new Uint8Array()
 /** Variable-length numbers: 7 bits a byte, the low ones first, the top bit says that more follow. */
 const MAX_VARINT_BYTES = 5
 
+/**
+ * The buffer of the last writer that was taken from: most messages fit it, and making one costs more than filling it.
+ * A larger one is not kept.
+ */
+let spare: Uint8Array | null = null
+const MAX_SPARE_BYTES = 65_536
+
 /** Values that have no encoding throw RangeError: they are our own bugs. */
 export class ByteWriter {
-  #bytes = new Uint8Array(INITIAL_BYTES)
-  #view = new DataView(this.#bytes.buffer)
+  #bytes: Uint8Array
   #length = 0
 
-  /** A copy of what was written. */
-  take(): Uint8Array {
-    return this.#bytes.slice(0, this.#length)
+  constructor() {
+    this.#bytes = spare ?? new Uint8Array(INITIAL_BYTES)
+    spare = null
   }
-  // In each, the room comes first: it may replace the view.
+
+  /** A copy of what was written; the writer is empty after it. */
+  take(): Uint8Array {
+    const taken = this.#bytes.slice(0, this.#length)
+    if (this.#bytes.length <= MAX_SPARE_BYTES) spare = this.#bytes
+    this.#bytes = NO_BYTES
+    this.#length = 0
+    return taken
+  }
   u8(value: number, what: string): void {
     const at = this.#room(1)
-    this.#view.setUint8(at, whole(value, 0xff, what))
+    this.#bytes[at] = whole(value, 0xff, what)
   }
   u16(value: number, what: string): void {
     const at = this.#room(2)
-    this.#view.setUint16(at, whole(value, 0xffff, what))
+    this.#put(at, 2, whole(value, 0xffff, what))
   }
   u32(value: number, what: string): void {
     const at = this.#room(4)
-    this.#view.setUint32(at, whole(value, 0xffff_ffff, what))
+    this.#put(at, 4, whole(value, 0xffff_ffff, what))
   }
   /** Whole numbers to 2^53 - 1, as a u64. */
   u64(value: number, what: string): void {
     const at = this.#room(8)
-    this.#view.setBigUint64(at, BigInt(whole(value, Number.MAX_SAFE_INTEGER, what)))
+    const high = Math.floor(whole(value, Number.MAX_SAFE_INTEGER, what) / 2 ** 32)
+    this.#put(at, 4, high)
+    this.#put(at + 4, 4, value - high * 2 ** 32)
   }
   /** 0 to 2^35 - 1. */
   varint(value: number, what: string): void {
@@ -54,14 +71,18 @@ export class ByteWriter {
     this.bytes(bytes)
   }
 
+  /** @param value below 2^(8 * `bytes`) and 2^32 */
+  #put(at: number, bytes: number, value: number): void {
+    for (let i = at + bytes - 1, rest = value; i >= at; i--, rest >>>= 8) this.#bytes[i] = rest & 0xff
+  }
+  /** Makes room; it may replace the buffer. */
   #room(bytes: number): number {
     const at = this.#length
     this.#length += bytes
     if (this.#length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length))
+      const grown = new Uint8Array(Math.max(INITIAL_BYTES, this.#bytes.length * 2, this.#length))
       grown.set(this.#bytes)
       this.#bytes = grown
-      this.#view = new DataView(grown.buffer)
     }
     return at
   }
@@ -69,26 +90,26 @@ export class ByteWriter {
 
 /** All methods throw HealthError when the bytes end too soon. */
 export class ByteReader {
-  readonly #view: DataView
+  readonly #bytes: Uint8Array
   #at = 0
 
   constructor(bytes: Uint8Array) {
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#bytes = bytes
   }
   get left(): number {
-    return this.#view.byteLength - this.#at
+    return this.#bytes.length - this.#at
   }
   u8(): number {
-    return this.#view.getUint8(this.#take(1))
+    return this.#number(1)
   }
   u16(): number {
-    return this.#view.getUint16(this.#take(2))
+    return this.#number(2)
   }
   u32(): number {
-    return this.#view.getUint32(this.#take(4))
+    return this.#number(4)
   }
   u64(): number {
-    const value = Number(this.#view.getBigUint64(this.#take(8)))
+    const value = this.#number(8)
     return Number.isSafeInteger(value) ? value : badHealth('a number above 2^53')
   }
   /** Each number has one encoding, the shortest. */
@@ -108,7 +129,7 @@ export class ByteReader {
   /** A view, not a copy. */
   bytes(length: number): Buffer {
     const at = this.#take(length)
-    return Buffer.from(this.#view.buffer as ArrayBuffer, this.#view.byteOffset + at, length)
+    return Buffer.from(this.#bytes.buffer as ArrayBuffer, this.#bytes.byteOffset + at, length)
   }
   text(maxBytes: number): string {
     const length = this.u8()
@@ -125,6 +146,13 @@ export class ByteReader {
     if (this.left !== 0) badHealth(`${this.left} bytes too many`)
   }
 
+  /** Above 2^53 it is not exact, but never rounds to below that. */
+  #number(bytes: number): number {
+    let value = 0
+    for (let at = this.#take(bytes), end = at + bytes; at < end; at++)
+      value = value * 256 + (this.#bytes[at] as number)
+    return value
+  }
   #take(bytes: number): number {
     const at = this.#at
     if (bytes > this.left) badHealth('cut short')
