@@ -1,8 +1,9 @@
 /** What other forwarders say of VIPs: taken where it is higher, refused where it cannot be. Pure. */
+import { isAbove } from './generation.ts'
 import type { Holdings, OwnershipCounters } from './holdings.ts'
 import type { Member, Members } from './members.ts'
 import type { Support } from './support.ts'
-import { type Claim, MAX_GENERATION_JUMP, type OwnershipMessage } from './types.ts'
+import type { Claim, OwnershipMessage } from './types.ts'
 
 export class Hearing {
   readonly #self: string
@@ -30,7 +31,7 @@ export class Hearing {
     const better: Claim[] = []
     for (const claim of claims) {
       const known = this.#own.claims.of(claim.vip)
-      if (!this.#isCredible(claim, known, vips)) this.#counters.refused++
+      if (!this.#isCredible(claim, vips)) this.#counters.refused++
       else if (known !== null && known.holder === this.#self && this.#own.held.has(claim.vip))
         this.#meet(claim, known, nowMs)
       else if (this.#own.claims.take(claim)) {
@@ -39,15 +40,14 @@ export class Hearing {
         if (claim.holder === this.#self) this.#own.disclaim(claim.vip)
       }
       const now = this.#own.claims.of(claim.vip)
-      if (now !== null && now.generation > claim.generation) better.push(now)
+      if (now !== null && isAbove(now.generation, claim.generation)) better.push(now)
     }
     if (better.length > 0) this.#own.tell([from], better)
   }
 
-  #isCredible({ vip, generation, holder }: Claim, known: Claim | null, vips: readonly string[]): boolean {
+  #isCredible({ vip, holder }: Claim, vips: readonly string[]): boolean {
     return (
       vips.includes(vip) &&
-      generation <= (known?.generation ?? 0) + MAX_GENERATION_JUMP &&
       (holder === '' || holder === this.#self || this.#members.get(holder) !== undefined)
     )
   }
@@ -77,11 +77,7 @@ export class Hearing {
   ): void {
     if (!vips.includes(vip)) return void this.#counters.refused++
     // The asker knew less than there is: a claim was made meanwhile.
-    if (
-      this.#own.claims.generationOf(vip) > generation ||
-      generation > this.#own.claims.generationOf(vip) + MAX_GENERATION_JUMP
-    )
-      return
+    if (isAbove(this.#own.claims.generationOf(vip), generation)) return
     if (!isAble) return
     if (this.#own.held.has(vip) && this.#own.claims.of(vip)!.ordered === ordered) return
     this.#own.claim(vip, nowMs, { ordered, above: generation })
