@@ -1,4 +1,5 @@
 /** What other forwarders say of VIPs: taken where it is higher, refused where it cannot be. Pure. */
+import { beats } from './claims.ts'
 import { isAbove } from './generation.ts'
 import type { Holdings, OwnershipCounters } from './holdings.ts'
 import type { Member, Members } from './members.ts'
@@ -11,6 +12,7 @@ export class Hearing {
   readonly #members: Members
   readonly #support: Support
   readonly #counters: OwnershipCounters
+  readonly #mayMove: (member: Member, nowMs: number) => boolean
 
   constructor(parts: {
     self: string
@@ -18,12 +20,15 @@ export class Hearing {
     members: Members
     support: Support
     counters: OwnershipCounters
+    /** Whether a VIP may be taken, given up or claimed again once more because of what a member says. */
+    mayMove(member: Member, nowMs: number): boolean
   }) {
     this.#self = parts.self
     this.#own = parts.own
     this.#members = parts.members
     this.#support = parts.support
     this.#counters = parts.counters
+    this.#mayMove = (member, nowMs) => parts.mayMove(member, nowMs)
   }
 
   /** Claims of any forwarder, by way of a member. */
@@ -33,7 +38,7 @@ export class Hearing {
       const known = this.#own.claims.of(claim.vip)
       if (!this.#isCredible(claim, vips)) this.#counters.refused++
       else if (known !== null && known.holder === this.#self && this.#own.held.has(claim.vip))
-        this.#meet(claim, known, nowMs)
+        this.#meet(from, claim, known, nowMs)
       else if (this.#own.claims.take(claim)) {
         this.#own.changed()
         // An earlier life of this node said so.
@@ -53,8 +58,8 @@ export class Hearing {
   }
 
   /** Another claim of what this node holds. */
-  #meet(claim: Claim, mine: Claim, nowMs: number): void {
-    if (!this.#own.claims.take(claim)) return
+  #meet(from: Member, claim: Claim, mine: Claim, nowMs: number): void {
+    if (!beats(claim, mine) || !this.#mayMove(from, nowMs) || !this.#own.claims.take(claim)) return
     this.#own.changed()
     if (claim.holder === this.#self) {
       // Its own, of a life before: it goes on, above it.
@@ -70,6 +75,7 @@ export class Hearing {
 
   /** @param isAble whether this node takes VIPs now */
   asksToTake(
+    from: Member,
     { vip, generation, ordered }: OwnershipMessage & { type: 'take' },
     vips: readonly string[],
     isAble: boolean,
@@ -80,6 +86,7 @@ export class Hearing {
     if (isAbove(this.#own.claims.generationOf(vip), generation)) return
     if (!isAble) return
     if (this.#own.held.has(vip) && this.#own.claims.of(vip)!.ordered === ordered) return
+    if (!this.#mayMove(from, nowMs)) return
     this.#own.claim(vip, nowMs, { ordered, above: generation })
   }
 }

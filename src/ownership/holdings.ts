@@ -29,11 +29,13 @@ export interface OwnershipCounters {
   refused: number
   /** Of one that says too often that it knows other claims: it is told of all of them less often. */
   unanswered: number
+  /** Messages, and what would have been done because of them, of one that says more than a forwarder has to say. */
+  over_rate: number
 }
 
 export const newCounters = (): OwnershipCounters => ({
   ...{ claims: 0, taken_dead: 0, taken_silent: 0, evened_out: 0 },
-  ...{ yielded: 0, contested: 0, refused: 0, unanswered: 0 },
+  ...{ yielded: 0, contested: 0, refused: 0, unanswered: 0, over_rate: 0 },
 })
 
 export class Holdings {
