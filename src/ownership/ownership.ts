@@ -17,10 +17,11 @@ import { Asked } from './asked.ts'
 import type { Claims } from './claims.ts'
 import { Hearing } from './hearing.ts'
 import { Holdings, newCounters, type OwnershipPort } from './holdings.ts'
+import { knownAtMs } from './leases.ts'
 import { type Machine, type Member, Members } from './members.ts'
 import { countOf, evenOut, inOrder, type Place, takers } from './placement.ts'
 import { Quiet } from './quiet.ts'
-import { leaseMs, type OwnershipTimes, renewMs, silentMs } from './settings.ts'
+import { leaseMs, NO_GRACE, type OwnershipTimes, silentMs } from './settings.ts'
 import { Support } from './support.ts'
 import { Teller } from './teller.ts'
 import type { Claim, OwnershipMessage, Standing } from './types.ts'
@@ -53,7 +54,8 @@ export class Ownership {
   #ready = false
   #leaving = false
   #startedMs: number
-  #renewedMs: number
+  /** When it last looked: it stood still since, if that is long ago. */
+  #awakeMs: number
   readonly #teller: Teller
   readonly #allClaimsRates = new RateByKey(ALL_CLAIMS_RATE)
   readonly #workRates = new RateByKey(WORK_RATE)
@@ -79,7 +81,7 @@ export class Ownership {
     this.#asked = new Asked(times.leaveMs)
     this.#teller = new Teller(times.tellMs)
     this.#startedMs = nowMs
-    this.#renewedMs = nowMs
+    this.#awakeMs = nowMs
   }
 
   get #claims(): Claims {
@@ -102,15 +104,31 @@ export class Ownership {
     return this.#claims.all()
   }
 
+  /** For how long (ms) others leave a VIP with its holder, from when they no longer hear its agent. */
+  patienceMs(vip: string): number {
+    return silentMs(this.#claims.of(vip)?.brief === true ? NO_GRACE : this.#times)
+  }
+
+  /** The VIPs that this machine's kernel goes on taking new connections for while it has no agent. */
+  goesOnAlone(vips: ReadonlySet<string>, nowMs: number): void {
+    this.#own.alone = vips
+    this.#evaluate(nowMs)
+  }
+
   /**
    * What an agent before knew here. Comes after `configure`.
-   * @param inKernel VIPs that this machine still answers for: they are held on
+   * @param inKernel VIPs that this machine still answers for, ADOPT_MS and longer: they are held on
    */
   adopt(claims: readonly Claim[], inKernel: ReadonlySet<string>, nowMs: number): void {
-    for (const claim of claims) if (this.#vips.includes(claim.vip)) this.#claims.take(claim)
+    for (const { brief, ...claim } of claims) {
+      if (!this.#vips.includes(claim.vip)) continue
+      // For how long the kernels of others go on may have changed; others say so.
+      const isOwn = claim.holder === this.#self
+      this.#claims.take({ ...claim, ...(isOwn && brief === true && { brief }) })
+    }
     for (const claim of this.#claims.all()) {
       if (claim.holder !== this.#self) continue
-      if (inKernel.has(claim.vip)) this.#own.hold(claim)
+      if (inKernel.has(claim.vip)) this.#own.hold(claim, nowMs)
       else this.#own.disclaim(claim.vip)
     }
     this.#evaluate(nowMs)
@@ -151,7 +169,7 @@ export class Ownership {
     member.linked = up
     member.standing = null
     member.proven = false
-    if (up) this.#port.send(name, this.#standing())
+    if (up) this.#port.send(name, this.#standing(member))
     else member.silentSinceMs = nowMs
     this.#evaluate(nowMs)
   }
@@ -172,7 +190,7 @@ export class Ownership {
     if (member === undefined) return void this.counters.refused++
     const claims = message.type === 'claims' ? message.claims.length : 0
     if (!this.#mayCost(member, MESSAGE_PRICE + claims, nowMs)) return
-    if (this.#lapsed(nowMs)) this.#lapse(nowMs)
+    this.#lapse(nowMs)
     // Not by a standing: that may have been on its way since before its death.
     if (member.linked && member.machine === 'dead' && message.type === 'claims') member.proven = true
     if (message.type === 'standing') this.#heard(member, message, nowMs)
@@ -233,15 +251,21 @@ export class Ownership {
     }
   }
 
-  #standing(): Standing {
+  /** @param to whom it is told; an older peer knows claims by fewer words */
+  #standing(to: Member): Standing {
     return {
       type: 'standing',
+      readsBrief: true,
       weight: this.#weight,
       ready: this.#ready,
       leaving: this.#leaving,
       sees: this.#members.seen(),
-      digest: this.#claims.digest,
+      digest: this.#digestFor(to),
     }
+  }
+
+  #digestFor({ standing }: Member): string {
+    return standing === null || standing.readsBrief === true ? this.#claims.digest : this.#claims.plainDigest
   }
 
   #mayCost({ name }: Member, price: number, nowMs: number): boolean {
@@ -252,20 +276,19 @@ export class Ownership {
 
   #heard(member: Member, standing: Standing, nowMs: number): void {
     member.standing = standing
-    if (standing.digest === this.#claims.digest) return
+    if (standing.digest === this.#digestFor(member)) return
     if (this.#allClaimsRates.take(member.name, nowMs)) this.#own.tell([member], this.#claims.all())
     else this.counters.unanswered++
   }
 
-  #lapsed(nowMs: number): boolean {
-    return nowMs - this.#renewedMs >= leaseMs(this.#times)
-  }
-
   /** This agent stood still for longer than its leases: what it held may be another's. It begins anew. */
   #lapse(nowMs: number): void {
-    for (const vip of [...this.#own.held]) this.#own.disclaim(vip)
+    const lapsed = this.#own.leases.lapsed(nowMs)
+    const isAnew = lapsed.length > 0 || nowMs - this.#awakeMs >= leaseMs(this.#times)
+    this.#awakeMs = nowMs
+    if (!isAnew) return
+    for (const vip of lapsed) this.#own.disclaim(vip)
     this.#support.reset(nowMs)
-    this.#renewedMs = nowMs
     this.#startedMs = nowMs
     this.#ready = false
   }
@@ -293,13 +316,14 @@ export class Ownership {
     const holder = this.#claims.of(vip)?.holder ?? ''
     if (holder === this.#self) return this.#own.held.has(vip) ? Number.POSITIVE_INFINITY : 'nobody'
     const member = this.#members.get(holder)
-    return member === undefined ? 'nobody' : this.#members.gone(member, silentMs(this.#times), nowMs)
+    return member === undefined ? 'nobody' : this.#members.gone(member, this.patienceMs(vip), nowMs)
   }
 
   #evaluate(nowMs: number): void {
     this.#wakeAtMs = Number.POSITIVE_INFINITY
     if (this.#vips.length === 0) return
-    if (this.#lapsed(nowMs)) this.#lapse(nowMs)
+    this.#lapse(nowMs)
+    this.#own.followAlone(nowMs)
     this.#renew(nowMs)
     this.#getReady(nowMs)
     this.#takeOrphans(nowMs)
@@ -313,18 +337,17 @@ export class Ownership {
   }
 
   #renew(nowMs: number): void {
-    if (nowMs - this.#renewedMs >= renewMs(this.#times)) {
-      this.#renewedMs = nowMs
-      if (this.#own.held.size > 0) this.#port.renew([...this.#own.held])
-    }
-    this.#wake(this.#renewedMs + renewMs(this.#times))
+    const knownMs = knownAtMs(this.#members, this.#claims.digest)
+    this.#own.keep(this.#times, nowMs >= knownMs, nowMs)
+    if (nowMs < knownMs) this.#wake(knownMs)
+    this.#wake(this.#own.leases.nextMs())
   }
 
   #getReady(nowMs: number): void {
     if (this.#ready) return
     const atMs = this.#startedMs + this.#times.startMs
     const isHeard = (member: Member): boolean =>
-      member.linked && member.standing?.digest === this.#claims.digest
+      member.linked && member.standing?.digest === this.#digestFor(member)
     const all = this.#members.all()
     this.#ready = nowMs >= atMs || (all.length > 0 && all.every(isHeard))
     if (!this.#ready) this.#wake(atMs)
@@ -397,9 +420,10 @@ export class Ownership {
   }
 
   #tell(nowMs: number): void {
-    const standing = this.#standing()
-    if (this.#teller.isDue(standing, nowMs))
-      for (const { name, linked } of this.#members.all()) if (linked) this.#port.send(name, standing)
+    const told = [this.#weight, this.#ready, this.#leaving, this.#members.seen()]
+    if (this.#teller.isDue(JSON.stringify(told), nowMs))
+      for (const member of this.#members.all())
+        if (member.linked) this.#port.send(member.name, this.#standing(member))
     this.#wake(this.#teller.nextMs)
   }
 }

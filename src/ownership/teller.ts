@@ -1,6 +1,4 @@
 /** When a forwarder's standing is told. Pure. */
-import type { Standing } from './types.ts'
-
 export class Teller {
   readonly #tellMs: number
   #toldMs = Number.NEGATIVE_INFINITY
@@ -14,9 +12,11 @@ export class Teller {
     return this.#toldMs + this.#tellMs
   }
 
-  /** At a change at once; but not of the digest, which differs after each claim, and that was told itself. */
-  isDue({ weight, ready, leaving, sees }: Standing, nowMs: number): boolean {
-    const told = JSON.stringify([weight, ready, leaving, sees])
+  /**
+   * At a change at once.
+   * @param told all but the digest, which differs after each claim, and that was told itself
+   */
+  isDue(told: string, nowMs: number): boolean {
     const isTime = nowMs >= this.nextMs
     if (!isTime && told === this.#told) return false
     if (isTime) this.#toldMs = nowMs
