@@ -60,9 +60,7 @@ export class Claims {
 
   /** The same for the same claims. */
   get digest(): string {
-    this.#digest ??= digestOf(
-      this.all().map(claim => fields(claim) + (claim.brief === true ? ',brief' : '')),
-    )
+    this.#digest ??= digestOf(this.all().map(claim => fields(claim) + (claim.brief === true ? ',brief' : '')))
     return this.#digest
   }
 

@@ -111,11 +111,10 @@ export class Holdings {
     this.release(vip, claim)
   }
 
-  /** By a claim of its own that is in force. */
-  hold(claim: Claim, nowMs: number): void {
+  /** By a claim of its own that is in force; for a short time until all know for how long it is held. */
+  hold(claim: Claim, nowMs: number, times: Grace = NO_GRACE): void {
     this.held.add(claim.vip)
-    // Until all know for how long it is held.
-    this.#port.hold(claim, this.leases.begin(claim.vip, nowMs))
+    this.#port.hold(claim, this.leases.renew([claim.vip], times, nowMs))
   }
 
   /** `claim`: the one that is in force now. */

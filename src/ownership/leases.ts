@@ -13,11 +13,6 @@ interface Lease {
 export class Leases {
   readonly #leases = new Map<string, Lease>()
 
-  /** A short one; answers how long it lasts. */
-  begin(vip: string, nowMs: number): number {
-    return this.renew([vip], NO_GRACE, nowMs)
-  }
-
   end(vip: string): void {
     this.#leases.delete(vip)
   }

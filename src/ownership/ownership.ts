@@ -21,7 +21,7 @@ import { knownAtMs } from './leases.ts'
 import { type Machine, type Member, Members } from './members.ts'
 import { countOf, evenOut, inOrder, type Place, takers } from './placement.ts'
 import { Quiet } from './quiet.ts'
-import { leaseMs, NO_GRACE, type OwnershipTimes, silentMs } from './settings.ts'
+import { ADOPT_MS, leaseMs, NO_GRACE, type OwnershipTimes, silentMs } from './settings.ts'
 import { Support } from './support.ts'
 import { Teller } from './teller.ts'
 import type { Claim, OwnershipMessage, Standing } from './types.ts'
@@ -117,9 +117,9 @@ export class Ownership {
 
   /**
    * What an agent before knew here. Comes after `configure`.
-   * @param inKernel VIPs that this machine still answers for, ADOPT_MS and longer: they are held on
+   * @param inKernel VIPs that this machine still answers for, and for how long (ms): they are held on, if that is long enough
    */
-  adopt(claims: readonly Claim[], inKernel: ReadonlySet<string>, nowMs: number): void {
+  adopt(claims: readonly Claim[], inKernel: ReadonlyMap<string, number>, nowMs: number): void {
     for (const { brief, ...claim } of claims) {
       if (!this.#vips.includes(claim.vip)) continue
       // For how long the kernels of others go on may have changed; others say so.
@@ -128,8 +128,10 @@ export class Ownership {
     }
     for (const claim of this.#claims.all()) {
       if (claim.holder !== this.#self) continue
-      if (inKernel.has(claim.vip)) this.#own.hold(claim, nowMs)
-      else this.#own.disclaim(claim.vip)
+      const leftMs = inKernel.get(claim.vip) ?? 0
+      if (leftMs < ADOPT_MS) this.#own.disclaim(claim.vip)
+      // A long lease was made when all knew: so it stays.
+      else this.#own.hold(claim, nowMs, leftMs > leaseMs(NO_GRACE) ? this.#times : NO_GRACE)
     }
     this.#evaluate(nowMs)
   }
@@ -193,9 +195,11 @@ export class Ownership {
     this.#lapse(nowMs)
     // Not by a standing: that may have been on its way since before its death.
     if (member.linked && member.machine === 'dead' && message.type === 'claims') member.proven = true
+    const { digest } = this.#claims
     if (message.type === 'standing') this.#heard(member, message, nowMs)
     else if (message.type === 'claims') this.#hearing.merge(member, message.claims, this.#vips, nowMs)
     else this.#hearing.asksToTake(member, message, this.#vips, this.#ready && !this.#leaving, nowMs)
+    if (this.#claims.digest !== digest) this.#teller.soon(nowMs)
     this.#evaluate(nowMs)
   }
 

@@ -12,7 +12,7 @@ import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { decodeOwnership, encodeOwnership } from '../../ownership/codec.ts'
 import { Ownership } from '../../ownership/ownership.ts'
-import { ADOPT_MS, OWNERSHIP_TIMES, type OwnershipTimes } from '../../ownership/settings.ts'
+import { OWNERSHIP_TIMES, type OwnershipTimes } from '../../ownership/settings.ts'
 import type { Claim, OwnershipMessage } from '../../ownership/types.ts'
 import type { Machine } from '../cluster/api.ts'
 import type { EventLog } from '../events.ts'
@@ -83,11 +83,10 @@ export class OwnershipSide {
     core.configure(this.#settings(), performance.now())
     if (this.#core === null) {
       this.#core = core
-      const present = this.#addresses.present(vips, 0)
-      const lasting = this.#addresses.present(vips, ADOPT_MS)
-      core.adopt(readClaims(this.#stateDir), lasting, performance.now())
+      const present = this.#addresses.present(vips)
+      core.adopt(readClaims(this.#stateDir), present, performance.now())
       // Left behind by an agent that could not say so.
-      for (const vip of present) if (!core.held.has(vip)) this.#addresses.release(vip)
+      for (const vip of present.keys()) if (!core.held.has(vip)) this.#addresses.release(vip)
       for (const peer of this.#parts.links.states()) this.#link(peer)
     }
     this.aloneChanged()

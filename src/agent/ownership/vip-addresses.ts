@@ -5,7 +5,7 @@
 import type { Logger } from 'pino'
 import { errorText } from '../../errors.ts'
 import { sendFrames } from '../../os/frame-sender.ts'
-import { addresses, deleteAddress, type InterfaceAddress, type Link, leaseAddress, links } from '../../os/netlink/route.ts'
+import { addresses, deleteAddress, type Link, leaseAddress, links } from '../../os/netlink/route.ts'
 import { announcement } from './neighbour-frames.ts'
 
 /** After a VIP was taken (ms): a frame may be lost, and a switch busy with a port that has just gone. */
@@ -30,14 +30,15 @@ export class VipAddresses {
     this.#uplinks = uplinks
   }
 
-  /** Those of them that an uplink has, for so long (ms) at least. */
-  present(vips: readonly string[], leastMs: number): Set<string> {
+  /** Those of them that an uplink has, and for how long (ms) at least. */
+  present(vips: readonly string[]): Map<string, number> {
     const indexes = new Set(this.#links().map(({ index }) => index))
+    const present = new Map<string, number>()
     // The kernel rounds up.
-    const lasts = ({ validS }: InterfaceAddress): boolean => (validS - 1) * 1000 >= leastMs
-    const there = addresses().filter(each => indexes.has(each.interfaceIndex) && lasts(each))
-    const known = new Set(there.map(({ address }) => address))
-    return new Set(vips.filter(vip => known.has(vip)))
+    for (const { interfaceIndex, address, validS } of addresses())
+      if (indexes.has(interfaceIndex) && vips.includes(address))
+        present.set(address, Math.min((validS - 1) * 1000, present.get(address) ?? Number.POSITIVE_INFINITY))
+    return present
   }
 
   hold(vip: string, leaseMs: number): void {

@@ -6,7 +6,11 @@
 import { decodeOwnership, encodeOwnership } from '../../../src/ownership/codec.ts'
 import type { Machine } from '../../../src/ownership/members.ts'
 import { Ownership } from '../../../src/ownership/ownership.ts'
-import { ADOPT_MS, leaseMs as longLeaseMs, OWNERSHIP_TIMES, type OwnershipTimes } from '../../../src/ownership/settings.ts'
+import {
+  leaseMs as longLeaseMs,
+  OWNERSHIP_TIMES,
+  type OwnershipTimes,
+} from '../../../src/ownership/settings.ts'
 import type { Claim, OwnershipMessage } from '../../../src/ownership/types.ts'
 import { Links } from './links.ts'
 import { Network } from './network.ts'
@@ -27,8 +31,6 @@ export const BUGS = [
   'kernel-keeps',
   /** They are as long for VIPs that the kernel does not go on with alone. */
   'kernel-keeps-brief',
-  /** They are made long before others know that they are to wait. */
-  'lengthens-at-once',
   /** An agent's silence is taken for its machine's death. */
   'takes-at-silence',
   /** Forwarders read different generations out of one claim. */
@@ -60,6 +62,8 @@ export interface SimForwarder {
   readonly waiting: (() => void)[]
   /** VIPs that its kernel answers for, and until when (world time). */
   readonly kernel: Map<string, number>
+  /** How much later than it should it will let go of what was leased last. */
+  lateMs: number
   /** VIPs that its kernel takes new connections for without an agent. */
   alone: ReadonlySet<string>
   disk: Claim[]
@@ -115,7 +119,7 @@ export class OwnershipRun {
       const node: SimForwarder = {
         ...{ name, weight, up: false, core: null, frozen: false, disk: [] },
         rate: 0.99 + world.random() * 0.02,
-        ...{ offsetMs: world.integer(1e6), frozenAtMs: 0 },
+        ...{ offsetMs: world.integer(1e6), frozenAtMs: 0, lateMs: 0 },
         ...{ waiting: [], kernel: new Map(), machines: new Map() },
         alone: new Set(options.vips.filter(() => world.chance(options.alone ?? 0.5))),
       }
@@ -159,13 +163,10 @@ export class OwnershipRun {
     )
     core.adopt(
       node.disk,
-      new Set(this.options.vips.filter(vip => this.#lastsMs(node, vip) >= ADOPT_MS)),
+      new Map([...node.kernel.keys()].map((vip): [string, number] => [vip, this.#lastsMs(node, vip)])),
       this.clock(node),
     )
-    // The packet path says so a little later.
-    this.world.after(this.world.integer(200), () => {
-      if (node.core === core && !node.frozen) core.goesOnAlone(node.alone, this.clock(node))
-    })
+    for (const vip of [...node.kernel.keys()]) if (!core.held.has(vip)) node.kernel.delete(vip)
     core.seen(names.length, this.clock(node))
     for (const [peer, state] of node.machines) core.machine(peer, state, this.clock(node))
     this.#support(node)
@@ -176,6 +177,8 @@ export class OwnershipRun {
       if (node.frozen) node.waiting.push(run)
       else run()
     }
+    // The packet path says so a little later.
+    this.world.after(this.world.integer(200), () => hear(c => c.goesOnAlone(node.alone, this.clock(node))))
     this.links.attach(name, {
       wants: () => node.core === core && !node.frozen,
       up: peer => hear(c => c.link(peer, true, this.clock(node))),
@@ -300,17 +303,17 @@ export class OwnershipRun {
     }
   }
 
-  /** As the kernel tells it, which lets go up to a second late. */
-  #lastsMs({ kernel, rate }: SimForwarder, vip: string): number {
-    return ((kernel.get(vip) ?? 0) - this.world.nowMs) * rate - LATE_MS
+  /** As the kernel tells it. */
+  #lastsMs({ kernel, rate, lateMs }: SimForwarder, vip: string): number {
+    return ((kernel.get(vip) ?? 0) - this.world.nowMs) * rate - lateMs
   }
 
   #lease(node: SimForwarder, vips: readonly string[], leaseMs: number): void {
     const { world, options } = this
     // Whole seconds, and the kernel looks when it likes.
-    const isLong = options.bug === 'kernel-keeps-brief' || (options.bug === 'lengthens-at-once' && vips.every(vip => node.alone.has(vip)))
-    const told = isLong ? longLeaseMs(this.times) : leaseMs
-    const ms = (Math.ceil(told / 1000) * 1000 + world.integer(LATE_MS)) / node.rate
+    const told = options.bug === 'kernel-keeps-brief' ? longLeaseMs(this.times) : leaseMs
+    node.lateMs = world.integer(LATE_MS)
+    const ms = (Math.ceil(told / 1000) * 1000 + node.lateMs) / node.rate
     for (const vip of vips)
       node.kernel.set(vip, options.bug === 'kernel-keeps' ? Number.POSITIVE_INFINITY : world.nowMs + ms)
   }
