@@ -20,7 +20,7 @@ export const beats = (a: Claim, b: Claim): boolean => {
  * everybody must choose the same.
  */
 const rest = ({ ordered, death, support, brief }: Claim): number =>
-  (brief === true ? 2 ** 34 : 0) + (ordered ? 2 ** 33 : 0) + (death ? 2 ** 32 : 0) - support
+  (ordered ? 2 ** 34 : 0) + (death ? 2 ** 33 : 0) + (brief === true ? 2 ** 32 : 0) - support
 
 export class Claims {
   readonly #claims = new Map<string, Claim>()
