@@ -12,30 +12,20 @@
  *  4. An order lasts until the holder dies or leaves, or another order.
  *  5. A holder keeps its VIPs while it renews its kernel's lease in time. One that could not (it was stopped) holds nothing any more.
  */
-import { RateByKey } from '../gossip/rate-by-key.ts'
 import { Asked } from './asked.ts'
 import type { Claims } from './claims.ts'
 import { Hearing } from './hearing.ts'
 import { Holdings, newCounters, type OwnershipPort } from './holdings.ts'
 import { knownAtMs } from './leases.ts'
 import { type Machine, type Member, Members } from './members.ts'
+import { Orphans } from './orphans.ts'
 import { countOf, evenOut, inOrder, type Place, takers } from './placement.ts'
 import { Quiet } from './quiet.ts'
 import { ADOPT_MS, leaseMs, NO_GRACE, type OwnershipTimes, silentMs } from './settings.ts'
 import { Support } from './support.ts'
 import { Teller } from './teller.ts'
 import type { Claim, OwnershipMessage, Standing } from './types.ts'
-
-/** All claims are much to say. Who has missed some hears of them at once, and then with each standing; one that makes it up must not get more. */
-const ALL_CLAIMS_RATE = { ratePerS: 4, burst: 16 }
-/**
- * What one forwarder's messages may cost: a price for each, 1 for each claim, and a price for each VIP that is taken, given up or claimed again, since the
- * kernel, the network and all others hear of that. At once some more than a healed partition needs with as many VIPs as there can be. The next standing
- * makes up for what is refused.
- */
-const WORK_RATE = { ratePerS: 8_192, burst: 131_072 }
-const MESSAGE_PRICE = 32
-const MOVE_PRICE = 32
+import { allClaimsRates, MOVE_PRICE, messagePrice, workRates } from './work.ts'
 
 export class Ownership {
   readonly #self: string
@@ -44,7 +34,7 @@ export class Ownership {
   readonly #support: Support
   /** What this node holds itself. */
   readonly #own: Holdings
-  readonly #orphanedMs = new Map<string, number>()
+  readonly #orphans: Orphans
   readonly #hearing: Hearing
   /** While it leaves. */
   readonly #asked: Asked
@@ -57,8 +47,8 @@ export class Ownership {
   /** When it last looked: it stood still since, if that is long ago. */
   #awakeMs: number
   readonly #teller: Teller
-  readonly #allClaimsRates = new RateByKey(ALL_CLAIMS_RATE)
-  readonly #workRates = new RateByKey(WORK_RATE)
+  readonly #allClaimsRates = allClaimsRates()
+  readonly #workRates = workRates()
   /** Since when all have been there that are. */
   readonly #quiet = new Quiet()
   #wakeAtMs = Number.POSITIVE_INFINITY
@@ -78,6 +68,7 @@ export class Ownership {
       ...{ self, own: this.#own, members: this.#members, support, counters },
       mayMove: (member, nowMs) => this.#mayCost(member, MOVE_PRICE, nowMs),
     })
+    this.#orphans = new Orphans(self, this.#own, this.#members, vip => this.patienceMs(vip))
     this.#asked = new Asked(times.leaveMs)
     this.#teller = new Teller(times.tellMs)
     this.#startedMs = nowMs
@@ -150,7 +141,7 @@ export class Ownership {
     this.#vips = inOrder(parts.vips)
     const wanted = new Set(this.#vips)
     for (const vip of [...this.#own.held]) if (!wanted.has(vip)) this.#own.release(vip, this.#claims.of(vip)!)
-    for (const vip of this.#orphanedMs.keys()) if (!wanted.has(vip)) this.#orphanedMs.delete(vip)
+    this.#orphans.keep(wanted)
     this.#claims.keep(wanted)
     this.#evaluate(nowMs)
   }
@@ -191,7 +182,7 @@ export class Ownership {
     const member = this.#members.get(from)
     if (member === undefined) return void this.counters.refused++
     const claims = message.type === 'claims' ? message.claims.length : 0
-    if (!this.#mayCost(member, MESSAGE_PRICE + claims, nowMs)) return
+    if (!this.#mayCost(member, messagePrice(claims), nowMs)) return
     this.#lapse(nowMs)
     // Not by a standing: that may have been on its way since before its death.
     if (member.linked && member.machine === 'dead' && message.type === 'claims') member.proven = true
@@ -311,16 +302,8 @@ export class Ownership {
 
   /** Holders of VIPs that have a living one and no order. */
   #movable(): Map<string, string> {
-    const held = this.#claims.all().filter(({ ordered, vip }) => !ordered && !this.#orphanedMs.has(vip))
+    const held = this.#claims.all().filter(({ ordered, vip }) => !ordered && !this.#orphans.has(vip))
     return new Map(held.map(({ vip, holder }) => [vip, holder]))
-  }
-
-  /** Why nobody holds it, or when to ask again. */
-  #orphan(vip: string, nowMs: number): 'nobody' | 'dead' | 'silent' | number {
-    const holder = this.#claims.of(vip)?.holder ?? ''
-    if (holder === this.#self) return this.#own.held.has(vip) ? Number.POSITIVE_INFINITY : 'nobody'
-    const member = this.#members.get(holder)
-    return member === undefined ? 'nobody' : this.#members.gone(member, this.patienceMs(vip), nowMs)
   }
 
   #evaluate(nowMs: number): void {
@@ -358,17 +341,8 @@ export class Ownership {
   }
 
   #takeOrphans(nowMs: number): void {
-    const why = new Map<string, 'nobody' | 'dead' | 'silent'>()
-    for (const vip of this.#vips) {
-      const orphan = this.#orphan(vip, nowMs)
-      if (typeof orphan === 'number') {
-        this.#orphanedMs.delete(vip)
-        this.#wake(orphan)
-      } else {
-        why.set(vip, orphan)
-        if (!this.#orphanedMs.has(vip)) this.#orphanedMs.set(vip, nowMs)
-      }
-    }
+    const { why, nextMs } = this.#orphans.look(this.#vips, nowMs)
+    this.#wake(nextMs)
     // Those that are about to be ready are left their share: at a common start each would take all else.
     const places = this.#places(this.#members.all().filter(member => this.#members.willTake(member)))
     if (why.size === 0 || places.length === 0) return
@@ -378,7 +352,7 @@ export class Ownership {
       held.set(order[0]!, (held.get(order[0]!) ?? 0) + 1)
       const rank = order.indexOf(this.#self)
       if (rank === -1) continue
-      const atMs = this.#orphanedMs.get(vip)! + rank * this.#times.nextMs
+      const atMs = this.#orphans.sinceMs(vip) + rank * this.#times.nextMs
       if (nowMs < atMs) {
         this.#wake(atMs)
         continue
@@ -408,7 +382,7 @@ export class Ownership {
   #evenOut(nowMs: number): void {
     const places = this.#places()
     const quiet = this.#quiet.since(JSON.stringify([this.#vips, places]), nowMs)
-    if (!this.#ready || this.#orphanedMs.size > 0) return
+    if (!this.#ready || this.#orphans.size > 0) return
     const atMs = quiet + this.#times.holdMs
     if (nowMs < atMs) return this.#wake(atMs)
     if (!this.#quiet.isNew(this.#claims.digest)) return

@@ -320,6 +320,7 @@ when(
     const kept = teller([...program('held-client.ts'), VIP, '80', '40001'])
     const [host] = await kept.ask<string[]>('5')
     const gap = await gapOf(VIP, async () => {
+      await reach(VIP)
       lab.kill(holder, 'SIGKILL')
       // Half of the grace.
       await until(
