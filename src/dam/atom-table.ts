@@ -200,6 +200,11 @@ export class AtomTable {
     if (!this.isZombie(slot)) this.#slots.touch(slot, nowMs)
   }
 
+  /** Whether a bucket has no atoms, of whatever place. */
+  isEmpty(bucket: number): boolean {
+    return this.#first[bucket] === 0
+  }
+
   /** Slots of a bucket. The table may change between two, but for the slot given last. */
   *inBucket(bucket: number): Generator<number> {
     for (let entry = this.#first[bucket]; entry !== 0; ) {

@@ -73,6 +73,7 @@ export class Orphans {
 
   #lookAt(bucket: number, nowMs: number): void {
     const { table, location, settings } = this.#shared
+    if (table.isEmpty(bucket)) return
     const adopter = location.order(bucket)[0]
     for (const slot of table.inBucket(bucket)) {
       const place = table.place(slot)

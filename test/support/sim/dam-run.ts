@@ -6,6 +6,7 @@ import { Dam } from '../../../src/dam/dam.ts'
 import type { Waits } from '../../../src/dam/own.ts'
 import { ATOM_KIND, type Atom, type Member } from '../../../src/dam/types.ts'
 import { Links } from './links.ts'
+import { nameHash } from './name-hash.ts'
 import { Network } from './network.ts'
 import { World } from './world.ts'
 
@@ -28,11 +29,11 @@ export interface Session {
   endAcknowledged: boolean
   /** Where its packets go. */
   at: string
-  waits: Waits | undefined
 }
 
 export interface DamNode {
   readonly name: string
+  readonly hash: number
   readonly dam: Dam
   readonly incarnation: number
   /** Of its wall clock. */
@@ -48,9 +49,6 @@ export interface DamOptions {
   /** How long an ended atom is kept. */
   readonly deadMs?: number
 }
-
-const hashOf = (name: string): number =>
-  [...name].reduce((hash, c) => Math.imul(hash ^ c.charCodeAt(0), 0x01000193) >>> 0, 0x811c9dc5)
 
 export class DamRun {
   readonly world: World
@@ -70,6 +68,8 @@ export class DamRun {
     adopted: 0,
   }
   readonly #incarnations = new Map<string, number>()
+  /** What of a session has yet to be stored where its level asks for it. */
+  readonly #waiting = new Map<Session, Waits>()
 
   constructor(seed: number, options: DamOptions) {
     this.world = new World(seed)
@@ -103,6 +103,7 @@ export class DamRun {
     )
     const node: DamNode = {
       name,
+      hash: nameHash(name),
       dam,
       incarnation,
       skewMs: this.world.integer(200) - 100,
@@ -156,7 +157,7 @@ export class DamRun {
       if (session.at !== name) continue
       // Its packets come to another one from now on; what was not stored anywhere else is lost, and that was said.
       session.at = this.world.pick([...this.nodes.keys()])
-      session.waits = undefined
+      this.#wait(session, undefined)
       this.world.after(this.world.integer(2_000), () => this.#arrive(session, session.at))
     }
   }
@@ -182,7 +183,7 @@ export class DamRun {
     const host = this.world.integer(2 ** 32)
     const level = this.world.pick(this.options.levels)
     const waits = node.dam.put(key, host, level, this.wallMs(node), this.world.nowMs)
-    this.sessions.push({
+    const session: Session = {
       key,
       host,
       level,
@@ -190,8 +191,9 @@ export class DamRun {
       acknowledged: false,
       endAcknowledged: false,
       at: node.name,
-      waits,
-    })
+    }
+    this.sessions.push(session)
+    this.#wait(session, waits)
     this.counts.opened++
   }
 
@@ -200,7 +202,7 @@ export class DamRun {
     const waits = node?.dam.end(session.key, this.wallMs(node), this.world.nowMs)
     if (waits === undefined) return
     session.open = false
-    session.waits = waits
+    this.#wait(session, waits)
     this.counts.ended++
   }
 
@@ -215,7 +217,8 @@ export class DamRun {
     node?.dam.query(session.key, this.world.nowMs, atom => {
       if (atom === null || atom.zombie || !session.open || this.nodes.get(name) !== node) return
       assert.is(atom.host, session.host, 'the host of another session')
-      session.waits = node.dam.put(session.key, atom.host, session.level, this.wallMs(node), this.world.nowMs)
+      const waits = node.dam.put(session.key, atom.host, session.level, this.wallMs(node), this.world.nowMs)
+      this.#wait(session, waits)
       session.acknowledged = false
       session.at = node.name
       this.counts.moved++
@@ -226,17 +229,21 @@ export class DamRun {
   run(ms: number): void {
     for (let left = ms; left > 0; left -= 20) {
       this.world.run(Math.min(20, left))
-      for (const session of this.sessions) {
-        if (session.waits === undefined) continue
+      for (const [session, waits] of this.#waiting) {
         const node = this.nodes.get(session.at)
-        if (node === undefined || !node.dam.isReplicated(session.waits)) continue
+        if (node === undefined || !node.dam.isReplicated(waits)) continue
         // With fewer members than its level asks for there is no more to be had: then nothing was promised.
         const promised = node.dam.location.members.length > Math.min(session.level, this.nodes.size - 1)
         if (session.open) session.acknowledged = promised
         else session.endAcknowledged = promised
-        session.waits = undefined
+        this.#waiting.delete(session)
       }
     }
+  }
+
+  #wait(session: Session, waits: Waits | undefined): void {
+    if (waits === undefined) this.#waiting.delete(session)
+    else this.#waiting.set(session, waits)
   }
 
   settle(): void {
@@ -299,7 +306,7 @@ export class DamRun {
         members.push({
           member: name,
           incarnation: this.#known(node, name, other, up),
-          hash: hashOf(name),
+          hash: other.hash,
           leaving: other.leaving,
         })
     }
