@@ -15,7 +15,7 @@ export class Location {
   #members: readonly Member[] = []
   #staying: readonly Member[] = []
   #byName = new Map<string, Member>()
-  readonly #orders: (readonly Member[] | undefined)[] = []
+  readonly #orders = new Array<readonly Member[] | undefined>(BUCKETS).fill(undefined)
   readonly #words = new Uint32Array(2)
 
   /** `k0`, `k1`: halves of a hash key that all members share, and nobody else knows. */
@@ -36,7 +36,7 @@ export class Location {
     this.#members = [...members]
     this.#byName = new Map(members.map(member => [member.member, member]))
     this.#staying = members.filter(({ leaving }) => leaving !== true)
-    this.#orders.length = 0
+    this.#orders.fill(undefined)
   }
 
   bucketOf(key: Uint32Array, at = 0): number {

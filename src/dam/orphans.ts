@@ -185,7 +185,7 @@ export class Orphans {
       }
       clock.saw(atom.generation)
       const slot = table.find(atom.key)
-      if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) {
+      if (slot >= 0 && compareAtoms(atom, table.rank(slot)) < 0) {
         counters.outdated++
         continue
       }

@@ -148,8 +148,8 @@ export class OwnAtoms {
     this.#place(bucket)
     const targets = this.#targets(bucket, table.level(slot))
     this.#count(slot, targets, false)
-    const { key, generation } = table.atom(slot)
-    for (const { member } of targets) outboxes.get(member)?.push({ op: 'forget', key, generation })
+    const op = { op: 'forget', key: table.key(slot), generation: table.generation(slot) } as const
+    for (const { member } of targets) outboxes.get(member)?.push(op)
   }
 
   /** Moves copies to where the members of now want them: so many buckets at a time. */

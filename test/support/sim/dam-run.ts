@@ -48,6 +48,10 @@ export interface DamOptions {
   readonly levels: readonly number[]
   /** How long an ended atom is kept. */
   readonly deadMs?: number
+  /** How often what gathered leaves. */
+  readonly flushMs?: number
+  /** How often members compare what they hold. */
+  readonly syncMs?: number
 }
 
 export class DamRun {
@@ -91,7 +95,7 @@ export class DamRun {
         tableKey: [this.world.integer(2 ** 32), this.world.integer(2 ** 32)],
         deadMs: this.options.deadMs ?? DEAD_MS,
         cacheMs: DEAD_MS,
-        syncMs: 500,
+        syncMs: this.options.syncMs ?? 500,
         queryMs: 60,
         aheadMs: 5_000,
       },
@@ -130,7 +134,7 @@ export class DamRun {
     const flush = (): void => {
       if (!alive()) return
       node.dam.flush(this.world.nowMs)
-      this.world.after(FLUSH_MS, flush)
+      this.world.after(this.options.flushMs ?? FLUSH_MS, flush)
     }
     const step = (): void => {
       if (!alive()) return
@@ -290,10 +294,10 @@ export class DamRun {
   }
 
   #checkEnded(session: Session): void {
-    for (const node of this.nodes.values()) {
-      const atom = node.dam.local(session.key)
-      const name = `session ${session.key[3] - FIRST_KEY} (level ${session.level})`
-      assert.ok(atom === null || atom.zombie, `${name}, which has ended, lives at ${node.name}`)
+    const name = `session ${session.key[3] - FIRST_KEY} (level ${session.level})`
+    for (const { name: holder, dam } of this.nodes.values()) {
+      const slot = dam.table.find(session.key)
+      assert.ok(slot < 0 || dam.table.isZombie(slot), `${name}, which has ended, lives at ${holder}`)
     }
   }
 
@@ -330,8 +334,9 @@ export class DamRun {
   /** The hosts know. */
   #ask(node: DamNode, key: Uint32Array): void {
     const session = this.sessions[key[3] - FIRST_KEY]
-    const here = node.dam.local(key)
-    if (session === undefined || here === null || here.zombie) return
+    const { table } = node.dam
+    const slot = table.find(key)
+    if (session === undefined || slot < 0 || table.isZombie(slot)) return
     if (session.open) node.dam.touch(key, this.world.nowMs)
     else node.dam.end(key, this.wallMs(node), this.world.nowMs)
   }
