@@ -9,6 +9,7 @@ import { type Driver, type Fault, faultName, type Stage } from './contract.ts'
 import { DRIVERS } from './drivers/index.ts'
 import type { Outcome } from './lib/measure.ts'
 import { type Options, readOptions, USAGE } from './lib/options.ts'
+import { joinReports } from './lib/reports.ts'
 import { type Load, runOne } from './lib/run-one.ts'
 import type { Repetition } from './lib/summary.ts'
 import { removeAbandoned } from './lib/topology.ts'
@@ -85,6 +86,10 @@ class Turn {
 
 const main = async (): Promise<void> => {
   const options = readOptions(process.argv.slice(2), process.env)
+  if (options.reports.length > 0) {
+    const { options: earlier, results } = joinReports(options.reports)
+    return say(reportText(results, earlier, new Map()))
+  }
   for (const name of await removeAbandoned()) progress(`removed lab ${name} of a suite that was killed`)
   const skipped = new Map<string, string>()
   const drivers = DRIVERS.filter(({ name }) => options.drivers.includes(name)).filter(driver => {

@@ -5,6 +5,8 @@ import { join, relative, resolve } from 'node:path'
 export interface TestFile {
   /** Relative to the root of the project. */
   path: string
+  /** `unit`, `sim` or `lab`. */
+  kind: string
   /** Runs beside others; a lab file does only when its name has `.parallel.`, or a comment line `// test-beside-others` in it. */
   parallel: boolean
   timeoutMs: number
@@ -31,13 +33,14 @@ const describe = (root: string, path: string): TestFile => {
   const text = readFileSync(join(root, path), 'utf8')
   return {
     path,
+    kind,
     parallel: kind !== 'lab' || standsOthers(path, text),
     timeoutMs: ownTimeout(text) ?? TIMEOUT_MS[kind] ?? TIMEOUT_MS.unit!,
   }
 }
 
-/** First what runs beside others, labs among it last: those are not for the busiest hour. */
-const rank = ({ path, parallel }: TestFile): number => (parallel ? (kindOf(path) === 'lab' ? 1 : 0) : 2)
+/** First what runs beside others, labs among it last: those are not for the busiest hour. Of each the longest first, so that nobody waits for one at the end. */
+const rank = ({ kind, parallel }: TestFile): number => (parallel ? (kind === 'lab' ? 1 : 0) : 2)
 
 /**
  * The files that the arguments (kinds, directories or files; none means all) select, parallel ones first.
@@ -54,5 +57,5 @@ export const selectTests = (root: string, args: readonly string[]): TestFile[] =
     return found
   })
   const files = [...new Set(all)].sort().map(path => describe(root, relative(root, path)))
-  return files.sort((a, b) => rank(a) - rank(b))
+  return files.sort((a, b) => rank(a) - rank(b) || b.timeoutMs - a.timeoutMs)
 }

@@ -1,4 +1,4 @@
-import type { PeerState } from '../gossip/links.ts'
+import type { PeerState } from '../gossip/peer.ts'
 import type { EventLog } from './events.ts'
 
 /** Turns what is known of a peer's agent into events: one for each change that an operator would tell apart. */

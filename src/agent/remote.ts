@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { type Answer, answerGet } from '../control/answer.ts'
 import type { AgentView } from '../control/types.ts'
 import { errorText, ShuntError } from '../errors.ts'
-import type { PeerLinks } from '../gossip/links.ts'
+import type { PeerLinks } from '../gossip/links-api.ts'
 
 const PATIENCE_MS = 5000
 

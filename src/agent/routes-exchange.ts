@@ -7,7 +7,8 @@ import {
   type FlowRecord,
   MAX_BATCH_RECORDS,
 } from '../gossip/frames.ts'
-import type { PeerLinks, PeerState } from '../gossip/links.ts'
+import type { PeerLinks } from '../gossip/links-api.ts'
+import type { PeerState } from '../gossip/peer.ts'
 import type { Dataplane } from './dataplane/dataplane.ts'
 import type { Directory } from './dataplane/directory.ts'
 import { BATCH_WORDS } from './dataplane/messages.ts'

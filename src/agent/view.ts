@@ -24,7 +24,7 @@ import type {
   VipsData,
 } from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
-import type { PeerLinks } from '../gossip/links.ts'
+import type { PeerLinks } from '../gossip/links-api.ts'
 import { readCounters } from '../os/netlink/nftables-counters.ts'
 import { VERSION } from '../version.ts'
 import { adoptedText } from './adopted-text.ts'

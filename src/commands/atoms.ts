@@ -108,7 +108,7 @@ long ago it was last in use there, or came there. The exit code is 3 when none h
 
   async #lookUp(words: readonly string[], flags: NounFlags): Promise<void> {
     const tuple = parseFlowTuple(
-      words.map(word => word.replace(/\/(tcp|udp)$/, ' $1')),
+      words.map(word => word.replace(/\/(tcp|udp)$/i, ' $1')),
       FLOW_FORMS.atoms,
     )
     const { get } = await import('../control/client.ts')

@@ -6,6 +6,9 @@ import { socketFlag } from '../cli/operator.ts'
 import { json, print } from '../cli/output.ts'
 import type { FailoverData } from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
+import { formatAddress, parseAddress } from '../os/inet.ts'
+
+const NAME = /^[a-z0-9-]{1,63}$/
 
 export default class Failover extends BaseCommand {
   static override summary = 'Move a virtual IP that is announced by ARP to another forwarder.'
@@ -34,13 +37,20 @@ Exit code 5 when it cannot go there, 1 when it is not in force within 5 s.`
 
   override async run(): Promise<void> {
     const { args, flags } = await this.parse(Failover)
-    if (isIP(args.vip) === 0)
+    if (isIP(args.vip) === 0 || args.vip.includes('%'))
       throw new ShuntError(
         'SHUNT_ERR_USAGE',
         `VIP is an IP address, not ${JSON.stringify(args.vip)}; shunt vips shows them`,
       )
+    if (flags.to !== undefined && !NAME.test(flags.to))
+      throw new ShuntError(
+        'SHUNT_ERR_USAGE',
+        `--to is the name of a forwarder (1 to 63 of a-z, 0-9 and -), not ${JSON.stringify(flags.to)}; shunt nodes shows them`,
+      )
     const { post } = await import('../control/client.ts')
-    const body = { vip: args.vip, ...(flags.to !== undefined && { to: flags.to }) }
+    // As documents and agents write it.
+    const vip = formatAddress(parseAddress(args.vip))
+    const body = { vip, ...(flags.to !== undefined && { to: flags.to }) }
     const envelope = await post(flags.socket, '/v1/failover', body).catch(error => {
       // The order is understood, and cannot be followed.
       if (error instanceof ShuntError && error.code === 'SHUNT_ERR_STATEMENT')
@@ -49,7 +59,7 @@ Exit code 5 when it cannot go there, 1 when it is not in force within 5 s.`
     })
     const data = envelope.data as FailoverData
     if (flags.json) return print(json(envelope, true))
-    const { vip, from, to, changed, tookMs } = data
+    const { from, to, changed, tookMs } = data
     if (!changed) return print(`${to} holds ${vip} already, and it stays there`)
     print(
       `${to} holds ${vip}, ${duration(tookMs)} after the order${from === null ? '; nobody did before' : `; ${from} did before`}`,

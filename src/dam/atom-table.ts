@@ -172,13 +172,14 @@ export class AtomTable {
 
   /**
    * Puts an atom in, in the place of what is there under its key.
+   * @param isHearsay whose it is was said by somebody else, perhaps
    * @returns its slot, or -1: there is no room for it
    */
-  put(atom: Atom, place: Place, nowMs: number): number {
+  put(atom: Atom, place: Place, nowMs: number, isHearsay = place === PLACE.cached): number {
     const found = this.#slots.find(atom.key)
     const slot = found >= 0 ? found : this.#insert(atom.key, place, nowMs)
     if (slot < 0) return -1
-    const owner = this.origins.use(atom.owner, place === PLACE.cached ? MOST_BY_HEARSAY : undefined)
+    const owner = this.origins.use(atom.owner, isHearsay ? MOST_BY_HEARSAY : undefined)
     const home = this.#homeIndex(atom)
     if (owner < 0 || home < 0) {
       if (owner >= 0) this.origins.release(owner)

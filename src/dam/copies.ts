@@ -91,7 +91,7 @@ export class Copies {
       if (slot >= 0) table.remove(slot)
       counters.refusedRoom++
     } else {
-      const put = table.put(atom, where, nowMs)
+      const put = table.put(atom, where, nowMs, place === PLACE.cached)
       if (put < 0) {
         if (slot >= 0) table.remove(slot)
         counters.refusedRoom++

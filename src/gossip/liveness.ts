@@ -1,6 +1,6 @@
 /**
  * Life of the link to one peer, as a pure machine (architecture decision 7: this is the liveness of an agent,
- * not of its node). The shell (links.ts) carries out the actions and calls `step` when something happens and
+ * not of its node). The shell (link-keeper.ts) carries out the actions and calls `step` when something happens and
  * when `wakeAtMs` is reached.
  *
  *   idle --(dial due)--> dialing --opened--> greeting --hello--> greeted --heard--> alive

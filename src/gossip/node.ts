@@ -1,6 +1,6 @@
 /**
  * The libp2p shell: TCP, private network key, Noise, Yamux, our protocols, and gossipsub (with identify, which it needs) if a bus
- * is wanted. What else libp2p does by itself (reconnecting, pinging, keeping addresses) is left out: links.ts decides.
+ * is wanted. What else libp2p does by itself (reconnecting, pinging, keeping addresses) is left out: liveness.ts decides.
  */
 import type { Connection, ConnectionGater, PrivateKey, Stream } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'

@@ -1,11 +1,12 @@
 /** The highest claim of each VIP that is known here. Pure. */
 import { hash } from 'node:crypto'
+import { isAbove } from './generation.ts'
 import { reluctance } from './placement.ts'
 import { type Claim, DIGEST_LENGTH } from './types.ts'
 
 /** Whether `a` is in force where both are known: all that hear both say the same (R-G6). Nobody's claim gives way to anybody's. */
 export const beats = (a: Claim, b: Claim): boolean => {
-  if (a.generation !== b.generation) return a.generation > b.generation
+  if (a.generation !== b.generation) return isAbove(a.generation, b.generation)
   if (a.holder === b.holder) return rest(a) > rest(b)
   if (a.holder === '' || b.holder === '') return b.holder === ''
   if (a.ordered !== b.ordered) return a.ordered

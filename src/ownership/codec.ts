@@ -10,6 +10,7 @@
 import { isIP } from 'node:net'
 import { ByteReader, ByteWriter } from '../health/bytes.ts'
 import { badHealth } from '../health/codec-error.ts'
+import { MAX_GENERATION } from './generation.ts'
 import {
   type Claim,
   DIGEST_LENGTH,
@@ -87,7 +88,7 @@ const READERS: Record<OwnershipMessage['type'], (input: ByteReader) => Ownership
   claims: input => ({ type: 'claims', claims: list(input, MOST_CLAIMS, readClaim) }),
   take: input => {
     const vip = readVip(input)
-    const generation = input.u64()
+    const generation = readGeneration(input)
     return { type: 'take', vip, generation, ordered: (input.u8() & FLAG_ORDERED) !== 0 }
   },
 }
@@ -108,9 +109,14 @@ const readVip = (input: ByteReader): string => {
   return isIP(vip) === 0 ? badHealth('a VIP that is no address') : vip
 }
 
+const readGeneration = (input: ByteReader): number => {
+  const generation = input.u64()
+  return generation <= MAX_GENERATION ? generation : badHealth(`a generation of ${generation}`)
+}
+
 const readClaim = (input: ByteReader): Claim => {
   const vip = readVip(input)
-  const generation = input.u64()
+  const generation = readGeneration(input)
   if (generation === 0) badHealth('a claim of generation 0')
   const holder = input.text(MAX_NAME)
   if (holder !== '' && !NAME.test(holder)) badHealth('an impossible holder')

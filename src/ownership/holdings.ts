@@ -1,5 +1,6 @@
 /** What one forwarder holds: its claims, told to the kernel and to the others. Pure, but for its port. */
 import { Claims } from './claims.ts'
+import { nextGeneration } from './generation.ts'
 import type { Member, Members } from './members.ts'
 import type { Support } from './support.ts'
 import { type Claim, MOST_CLAIMS, type OwnershipMessage } from './types.ts'
@@ -24,15 +25,17 @@ export interface OwnershipCounters {
   evened_out: number
   yielded: number
   contested: number
-  /** Of what is no forwarder, about what is no VIP, or with an impossible generation. */
+  /** Of what is no forwarder, or about what is no VIP. */
   refused: number
   /** Of one that says too often that it knows other claims: it is told of all of them less often. */
   unanswered: number
+  /** Messages, and what would have been done because of them, of one that says more than a forwarder has to say. */
+  over_rate: number
 }
 
 export const newCounters = (): OwnershipCounters => ({
   ...{ claims: 0, taken_dead: 0, taken_silent: 0, evened_out: 0 },
-  ...{ yielded: 0, contested: 0, refused: 0, unanswered: 0 },
+  ...{ yielded: 0, contested: 0, refused: 0, unanswered: 0, over_rate: 0 },
 })
 
 export class Holdings {
@@ -65,7 +68,7 @@ export class Holdings {
 
   /** A claim above all that are known; it is in force here before others hear of it. `above`: a generation that another knows. */
   claim(vip: string, nowMs: number, parts: { ordered?: boolean; death?: boolean; above?: number }): void {
-    const generation = 1 + Math.max(this.claims.generationOf(vip), parts.above ?? 0)
+    const generation = nextGeneration(this.claims.generationOf(vip), parts.above)
     const claim: Claim = {
       ...{ vip, generation, holder: this.#self, support: this.#support.now() },
       ...{ ordered: parts.ordered ?? false, death: parts.death ?? false },
@@ -95,7 +98,7 @@ export class Holdings {
 
   /** Nobody holds it any more, as far as this node has held it. */
   disclaim(vip: string): void {
-    const generation = 1 + this.claims.generationOf(vip)
+    const generation = nextGeneration(this.claims.generationOf(vip))
     const claim: Claim = { vip, generation, holder: '', ordered: false, death: false, support: 0 }
     this.claims.take(claim)
     this.changed()

@@ -27,6 +27,14 @@ import type { Claim, OwnershipMessage, Standing } from './types.ts'
 
 /** All claims are much to say. Who has missed some hears of them at once, and then with each standing; one that makes it up must not get more. */
 const ALL_CLAIMS_RATE = { ratePerS: 4, burst: 16 }
+/**
+ * What one forwarder's messages may cost: a price for each, 1 for each claim, and a price for each VIP that is taken, given up or claimed again, since the
+ * kernel, the network and all others hear of that. At once some more than a healed partition needs with as many VIPs as there can be. The next standing
+ * makes up for what is refused.
+ */
+const WORK_RATE = { ratePerS: 8_192, burst: 131_072 }
+const MESSAGE_PRICE = 32
+const MOVE_PRICE = 32
 
 export class Ownership {
   readonly #self: string
@@ -48,6 +56,7 @@ export class Ownership {
   #renewedMs: number
   readonly #teller: Teller
   readonly #allClaimsRates = new RateByKey(ALL_CLAIMS_RATE)
+  readonly #workRates = new RateByKey(WORK_RATE)
   /** Since when all have been there that are. */
   readonly #quiet = new Quiet()
   #wakeAtMs = Number.POSITIVE_INFINITY
@@ -63,7 +72,10 @@ export class Ownership {
     this.#own = new Holdings({
       ...{ self, members: this.#members, support, supportMs: times.supportMs, port, counters },
     })
-    this.#hearing = new Hearing({ self, own: this.#own, members: this.#members, support, counters })
+    this.#hearing = new Hearing({
+      ...{ self, own: this.#own, members: this.#members, support, counters },
+      mayMove: (member, nowMs) => this.#mayCost(member, MOVE_PRICE, nowMs),
+    })
     this.#asked = new Asked(times.leaveMs)
     this.#teller = new Teller(times.tellMs)
     this.#startedMs = nowMs
@@ -158,12 +170,14 @@ export class Ownership {
   receive(from: string, message: OwnershipMessage, nowMs: number): void {
     const member = this.#members.get(from)
     if (member === undefined) return void this.counters.refused++
+    const claims = message.type === 'claims' ? message.claims.length : 0
+    if (!this.#mayCost(member, MESSAGE_PRICE + claims, nowMs)) return
     if (this.#lapsed(nowMs)) this.#lapse(nowMs)
     // Not by a standing: that may have been on its way since before its death.
     if (member.linked && member.machine === 'dead' && message.type === 'claims') member.proven = true
     if (message.type === 'standing') this.#heard(member, message, nowMs)
     else if (message.type === 'claims') this.#hearing.merge(member, message.claims, this.#vips, nowMs)
-    else this.#hearing.asksToTake(message, this.#vips, this.#ready && !this.#leaving, nowMs)
+    else this.#hearing.asksToTake(member, message, this.#vips, this.#ready && !this.#leaving, nowMs)
     this.#evaluate(nowMs)
   }
 
@@ -228,6 +242,12 @@ export class Ownership {
       sees: this.#members.seen(),
       digest: this.#claims.digest,
     }
+  }
+
+  #mayCost({ name }: Member, price: number, nowMs: number): boolean {
+    const may = this.#workRates.take(name, nowMs, price)
+    if (!may) this.counters.over_rate++
+    return may
   }
 
   #heard(member: Member, standing: Standing, nowMs: number): void {

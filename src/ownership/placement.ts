@@ -7,14 +7,26 @@ export interface Place {
   readonly weight: number
 }
 
+/** Numbers of VIPs and names that are kept: all shares are reckoned anew whenever a claim has come. */
+const MOST_KNOWN = 65_536
+const known = new Map<string, number>()
+
+/** The same everywhere, as if drawn at random. */
+const luck = (vip: string, name: string): number => {
+  const text = `${vip} ${name}`
+  const before = known.get(text)
+  if (before !== undefined) return before
+  if (known.size >= MOST_KNOWN) known.clear()
+  const luck = -Math.log((hash('sha256', text, 'buffer').readUInt32BE(0) + 0.5) / 2 ** 32)
+  known.set(text, luck)
+  return luck
+}
+
 /**
  * Weighted rendezvous (Thaler and Ravishankar 1998; weights by -ln(u)/w): the smaller the better. It decides between forwarders of which
  * each would be as well served, so that nobody has to be asked, and a VIP comes back to the same one.
  */
-export const reluctance = (vip: string, name: string, weight: number): number => {
-  const bytes = hash('sha256', `${vip} ${name}`, 'buffer')
-  return -Math.log((bytes.readUInt32BE(0) + 0.5) / 2 ** 32) / weight
-}
+export const reluctance = (vip: string, name: string, weight: number): number => luck(vip, name) / weight
 
 /** VIPs in the order in which they are given out. */
 export const inOrder = (vips: Iterable<string>): string[] => [...vips].sort()
@@ -30,7 +42,7 @@ export const takers = (vip: string, places: readonly Place[], held: ReadonlyMap<
   places
     .map(({ name, weight }) => ({
       name,
-      quotient: ((held.get(name) ?? 0) + 1) / weight,
+      quotient: quotient({ name, weight }, held, 1),
       reluctance: reluctance(vip, name, weight === 0 ? 1 : weight),
     }))
     .sort(
@@ -53,23 +65,22 @@ export const evenOut = (
 ): Map<string, string> => {
   const now = new Map(holders)
   const held = countOf(now.values())
-  const weights = new Map(places.map(({ name, weight }) => [name, weight]))
   const moves = new Map<string, string>()
+  const nearest = new Map<string, readonly Move[]>()
   for (let left = holders.size; left > 0; left--) {
-    const from = places
-      .filter(({ name }) => (held.get(name) ?? 0) > 0)
-      .map(({ name, weight }) => ({ name, quotient: held.get(name)! / weight }))
-      .sort((a, b) => compare(b.quotient, a.quotient) || (a.name < b.name ? -1 : 1))[0]
-    if (from === undefined) break
-    const best = inOrder(now.keys())
-      .filter(vip => now.get(vip) === from.name)
-      .map(vip => ({ vip, to: takers(vip, places, held)[0]! }))
-      .filter(({ to }) => to !== from.name)
-      .map(move => ({ ...move, reluctance: reluctance(move.vip, move.to, weights.get(move.to) || 1) }))
-      .sort((a, b) => compare(a.reluctance, b.reluctance) || (a.vip < b.vip ? -1 : 1))[0]
+    const from = fullest(places, held)
+    const least = Math.min(...places.map(place => quotient(place, held, 1)))
+    if (from === undefined || least >= quotient(from, held, 0)) break
+    let best: Move | undefined
+    for (const place of places) {
+      if (quotient(place, held, 1) > least) continue
+      const all = nearest.get(place.name) ?? movesTo(place, now.keys())
+      nearest.set(place.name, all)
+      const first = all.find(({ vip }) => now.get(vip) === from.name)
+      if (first !== undefined && (best === undefined || compareMoves(first, best) < 0)) best = first
+    }
     if (best === undefined) break
     const { vip, to } = best
-    if (((held.get(to) ?? 0) + 1) / weights.get(to)! >= from.quotient) break
     now.set(vip, to)
     held.set(from.name, held.get(from.name)! - 1)
     held.set(to, (held.get(to) ?? 0) + 1)
@@ -77,6 +88,28 @@ export const evenOut = (
   }
   return moves
 }
+
+interface Move {
+  readonly vip: string
+  readonly to: string
+  readonly reluctance: number
+}
+
+const quotient = ({ name, weight }: Place, held: ReadonlyMap<string, number>, more: 0 | 1): number =>
+  ((held.get(name) ?? 0) + more) / weight
+
+/** The one furthest above its share. */
+const fullest = (places: readonly Place[], held: ReadonlyMap<string, number>): Place | undefined =>
+  places
+    .filter(({ name }) => (held.get(name) ?? 0) > 0)
+    .sort((a, b) => compare(quotient(b, held, 0), quotient(a, held, 0)) || (a.name < b.name ? -1 : 1))[0]
+
+/** What could come to a place, what it is least reluctant to take first. */
+const movesTo = ({ name, weight }: Place, vips: Iterable<string>): Move[] =>
+  [...vips].map(vip => ({ vip, to: name, reluctance: reluctance(vip, name, weight || 1) })).sort(compareMoves)
+
+const compareMoves = (a: Move, b: Move): number =>
+  compare(a.reluctance, b.reluctance) || (a.vip === b.vip ? (a.to < b.to ? -1 : 1) : a.vip < b.vip ? -1 : 1)
 
 export const countOf = (names: Iterable<string>): Map<string, number> => {
   const count = new Map<string, number>()

@@ -9,7 +9,7 @@
  */
 export interface Claim {
   readonly vip: string
-  /** Above those of all claims of this VIP that the claimant knew; from 1. */
+  /** Above those of all claims of this VIP that the claimant knew (generation.ts); 1 to 2^48 - 1. */
   readonly generation: number
   /** Name of the forwarder; empty: whoever held it does no longer. */
   readonly holder: string
@@ -52,5 +52,3 @@ export const MOST_CLAIMS = 1_024
 export const MOST_SEEN = 1_024
 export const MAX_WEIGHT = 99
 export const DIGEST_LENGTH = 16
-/** A member that tells of a later one would lock a VIP for ever: claims of VIPs come one by one. */
-export const MAX_GENERATION_JUMP = 1_000_000

@@ -7,13 +7,12 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { NodeConfigInput } from '../../src/config/schema.ts'
 import { Lab } from '../../src/lab/lab.ts'
+import { SHUNT } from '../support/cli.ts'
 import { labName } from '../support/lab.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
-import { until } from '../support/traffic.ts'
+import { NODE, until } from '../support/traffic.ts'
 
 const it = suite('bad start')
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
-const NODE = [process.execPath, '--no-warnings']
 /** A node with every role, so that there is as much to leave behind as there can be. */
 const NAME = 'n1'
 let lab: Lab
@@ -26,7 +25,7 @@ it.before(async () => {
 })
 it.after(() => lab?.down())
 
-const agent = (): string[] => [...NODE, MAIN, 'agent', '--config', lab.files(NAME).config]
+const agent = (): string[] => [...SHUNT, 'agent', '--config', lab.files(NAME).config]
 
 /** Everything that an agent changes in its kernel. */
 const kernel = async (): Promise<string> => {

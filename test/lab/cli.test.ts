@@ -1,7 +1,6 @@
 /** `shunt status|hosts|vips|flows|drops` against agents that run: text, --json, --watch, exit codes (shunt(1)). */
 // test-beside-others
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -16,9 +15,10 @@ import type {
 import { SCHEMAS } from '../../src/control/types.ts'
 import { Lab } from '../../src/lab/lab.ts'
 import { isAlive } from '../../src/lab/processes.ts'
+import { SHUNT } from '../support/cli.ts'
 import { labName, leftovers } from '../support/lab.ts'
 import { missingRoot, skip } from '../support/skip.ts'
-import { assertWhole, load, NODE, until, VIP } from '../support/traffic.ts'
+import { assertWhole, load, until, VIP } from '../support/traffic.ts'
 
 const it = suite('cli')
 const NOUNS = ['status', 'hosts', 'vips', 'flows', 'drops'] as const
@@ -73,8 +73,7 @@ for (const noun of NOUNS) {
   })
 
   it(`${noun} --watch: again and again until SIGINT, then 130; --json has a line each`, async () => {
-    const main = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
-    const child = lab.spawn('f1', [...NODE, main, noun, '--watch', '--interval', '100', '--json'])
+    const child = lab.spawn('f1', [...SHUNT, noun, '--watch', '--interval', '100', '--json'])
     const ended = once(child, 'exit') as Promise<[number | null]>
     let said = ''
     child.stderr!.on('data', chunk => {

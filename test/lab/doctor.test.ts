@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert'
 import { type ControlServer, startControlServer } from '../../src/control/server.ts'
 import { ipBatch } from '../../src/os/netns.ts'
 import { readSysctl, writeSysctl } from '../../src/os/sysctl.ts'
-import { type CliResult, collect, ROOT } from '../support/cli.ts'
+import { type CliResult, collect, SHUNT } from '../support/cli.ts'
 import { healthyAgent } from '../support/doctor-facts.ts'
 import { FakeView } from '../support/fake-view.ts'
 import { makeNetns, removeNetns, type TestNetns } from '../support/netns.ts'
@@ -67,25 +67,10 @@ it.after(async () => {
 
 const doctor = (...args: string[]): Promise<CliResult> =>
   collect(
-    spawn(
-      'ip',
-      [
-        'netns',
-        'exec',
-        netns.name,
-        process.execPath,
-        '--no-warnings',
-        join(ROOT, 'src', 'main.ts'),
-        'doctor',
-        '--config',
-        FILE,
-        ...args,
-      ],
-      {
-        env: { PATH: process.env.PATH, HOME: '/nonexistent', NO_COLOR: '1' },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    ),
+    spawn('ip', ['netns', 'exec', netns.name, ...SHUNT, 'doctor', '--config', FILE, ...args], {
+      env: { PATH: process.env.PATH, HOME: '/nonexistent', NO_COLOR: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
   )
 
 interface Row {

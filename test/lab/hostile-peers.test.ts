@@ -6,11 +6,11 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { NodeConfigInput } from '../../src/config/schema.ts'
 import { createIdentity, createSecret } from '../../src/gossip/identity.ts'
+import { SHUNT } from '../support/cli.ts'
 import { HostileLab } from '../support/hostile-lab.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
 
 const it = suite('hostile peers')
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'main.ts')
 const NODE = [process.execPath, '--no-warnings']
 const CONTROL_PORT = 6780
 let at: HostileLab
@@ -44,7 +44,7 @@ const impostor = async (
     original = structuredClone(config)
     change(config)
   })
-  const agent = at.lab.spawn('h2', [...NODE, MAIN, 'agent', '--config', at.lab.files('h2').config])
+  const agent = at.lab.spawn('h2', [...SHUNT, 'agent', '--config', at.lab.files('h2').config])
   let said = ''
   for (const stream of [agent.stdout!, agent.stderr!])
     stream.on('data', chunk => {

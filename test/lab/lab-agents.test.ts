@@ -1,4 +1,5 @@
 /** Labs with agents on every node, driven as a person would: by the command line and the demo (R-G5, R-A2). */
+// test-beside-others
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -10,6 +11,7 @@ import type { LabStatus } from '../../src/lab/describe.ts'
 import { Lab } from '../../src/lab/lab.ts'
 import { COMBINE } from '../../src/lab/options.ts'
 import { type RunResult, run } from '../../src/lab/run.ts'
+import { SHUNT } from '../support/cli.ts'
 import { labName, leftovers } from '../support/lab.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
 
@@ -18,7 +20,7 @@ const test = (name: string, body: () => Promise<void>): void => testIf(missingRo
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const NODE = [process.execPath, '--no-warnings']
-const shunt = (...argv: string[]): Promise<RunResult> => run([...NODE, join(ROOT, 'src', 'main.ts'), ...argv])
+const shunt = (...argv: string[]): Promise<RunResult> => run([...SHUNT, ...argv])
 const dataOf = <T>(result: RunResult): T => (JSON.parse(result.stdout) as { data: T }).data
 
 /** Starts a program, signals it when it says a line, and tells its exit code. */

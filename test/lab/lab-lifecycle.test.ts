@@ -1,4 +1,5 @@
 /** Labs come, stand side by side, and leave nothing behind (R-G5). */
+// test-beside-others
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

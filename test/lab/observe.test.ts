@@ -11,6 +11,7 @@ import * as assert from 'uvu/assert'
 import type { TraceLink } from '../../src/cli/trace-chain.ts'
 import type { DropsData, HostsData, Rates, TraceData, VipsData } from '../../src/control/types.ts'
 import type { Lab } from '../../src/lab/lab.ts'
+import { SHUNT } from '../support/cli.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
 import { flowsOf, program, startLoad, until, VIP, withLab } from '../support/traffic.ts'
 
@@ -120,13 +121,7 @@ interface Capturing {
   ended: Promise<{ code: number | null; stderr: string }>
 }
 const capture = async (lab: Lab, node: string, ...argv: string[]): Promise<Capturing> => {
-  const child = lab.spawn(node, [
-    ...program('../../src/main.ts'),
-    'capture',
-    ...argv,
-    '--socket',
-    lab.socket(node),
-  ])
+  const child = lab.spawn(node, [...SHUNT, 'capture', ...argv, '--socket', lab.socket(node)])
   let stderr = ''
   const begun = new Promise<void>(resolve => {
     child.stderr!.on('data', chunk => {
@@ -225,7 +220,7 @@ const dropping = async (lab: Lab): Promise<void> => {
     (await lab.api<DropsData>('f1', '/v1/drops')).drops.find(({ number }) => number === 9)?.count ?? 0
   const before = await count()
   const child = lab.spawn('f1', [
-    ...[...program('../../src/main.ts'), 'drops', '--all', '--watch', '--json', '--interval', '1000'],
+    ...[...SHUNT, 'drops', '--all', '--watch', '--json', '--interval', '1000'],
     ...['--socket', lab.socket('f1')],
   ])
   const rates: number[] = []

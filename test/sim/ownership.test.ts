@@ -2,8 +2,10 @@
 // test-timeout-ms: 600000
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { MAX_GENERATION } from '../../src/ownership/generation.ts'
 import { evenOut } from '../../src/ownership/placement.ts'
 import { silentMs } from '../../src/ownership/settings.ts'
+import type { Claim } from '../../src/ownership/types.ts'
 import { BUGS, type Bug, OwnershipRun, SIM_TIMES } from '../support/sim/ownership-run.ts'
 import { firstFailure, forSeeds } from '../support/sim/seeds.ts'
 
@@ -265,6 +267,43 @@ it('comes to one holder of each VIP whatever has happened, also where messages a
     settled(run)
     run.options.loss = 0
     run.world.run(SIM_TIMES.holdMs + 4_000)
+    settled(run)
+  })
+})
+
+/** Of a member that lies, or a damaged disk: any holder, and a number that none came to by counting. */
+const madeUp = ({ world, nodes }: OwnershipRun, vip: string): Claim => {
+  const generation = world.pick([
+    1 + world.integer(20),
+    1_000_000 * (1 + world.integer(9)),
+    MAX_GENERATION - world.integer(9),
+    1 + Math.floor(world.random() * MAX_GENERATION),
+  ])
+  const holder = world.pick(['', ...nodes.keys()])
+  const [ordered, death] = [world.chance(0.3), world.chance(0.3)]
+  return { ...{ vip, generation, holder, ordered, death }, support: world.integer(6) }
+}
+
+it('comes to one holder of each VIP whatever generations were made up, and those who come later follow', () => {
+  forSeeds(Math.ceil(SEEDS / 5), FILE, seed => {
+    const run = start(seed)
+    const { world, options } = run
+    const late = world.pick([...run.nodes.keys()])
+    run.crash(late)
+    for (let i = 0; i < 10; i++) {
+      const [from, to] = world.shuffled([...run.nodes.keys()].filter(name => name !== late || i > 4))
+      if (i === 5) {
+        run.node(late).disk = world.chance(0.5) ? [] : options.vips.map(vip => madeUp(run, vip))
+        run.boot(late)
+      }
+      if (to === undefined) continue
+      const claims = options.vips.map(vip => madeUp(run, vip))
+      run.node(to).core!.receive(from!, { type: 'claims', claims }, run.clock(run.node(to)))
+      world.run(world.integer(2_000))
+    }
+    world.run(HEAL_MS + 4_000)
+    settled(run)
+    world.run(SIM_TIMES.holdMs + 4_000)
     settled(run)
   })
 })

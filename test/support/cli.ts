@@ -1,8 +1,12 @@
-/** Runs the command line from its sources, as a user would, and collects what it answers. */
+/** Runs the command line as a user would, and collects what it answers. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { agentCommand } from '../../src/lab/nodes.ts'
 
 export const ROOT = join(import.meta.dirname, '..', '..')
+
+/** The executable when the run has built one, as for agents of labs; else the sources. */
+export const SHUNT: readonly string[] = agentCommand()
 
 export interface CliResult {
   /** `null` when a signal ended it. */
@@ -12,7 +16,7 @@ export interface CliResult {
 }
 
 export const startShunt = (args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess =>
-  spawn(process.execPath, ['--no-warnings', join(ROOT, 'src', 'main.ts'), ...args], {
+  spawn(SHUNT[0]!, [...SHUNT.slice(1), ...args], {
     env: { PATH: process.env.PATH, HOME: '/nonexistent', NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -1,7 +1,8 @@
 /** Links between agents' parts in one process: frames go by their encoding, at the next turn, in order; links can be cut. */
 import type { Role } from '../../src/config/schema.ts'
 import { type DecodedFrame, decodeFrame, LENGTH_BYTES, MAX_VERSION } from '../../src/gossip/frames.ts'
-import type { PeerLinks, PeerState } from '../../src/gossip/links.ts'
+import type { PeerLinks } from '../../src/gossip/links-api.ts'
+import type { PeerState } from '../../src/gossip/peer.ts'
 
 interface Node {
   roles: Role[]

@@ -147,4 +147,26 @@ it('indexes: stable, unique, never used before used again, longest free first (a
   )
 })
 
+it('what is heard of agents counts by index and name; a host that leaves drains, whatever it says', () => {
+  const built = buildDirectory(config({ hosts: { h1: '10.10.0.71', h2: '10.10.0.72' } }))
+  const index = new DirectoryIndex({
+    ...built,
+    hosts: built.hosts.map(host => ({ ...host, leaving: host.index === 2 })),
+    classifiers: ['c1', 'c2'].map((name, ipv4) => ({ name, ipv4, live: name === 'c1' })),
+  })
+  index.hostsAre([1, 2, 9].map(host => ({ index: host, live: true, draining: false })))
+  const seen = () => index.directory.hosts.map(({ live, draining }) => [live, draining])
+  assert.equal(seen(), [
+    [true, false],
+    [true, true],
+  ])
+  index.hostsAre([{ index: 1, live: false, draining: true }])
+  assert.equal(seen(), [
+    [false, true],
+    [true, true],
+  ])
+  index.classifiersAlive(['c2', 'c9'])
+  assert.is(index.classifier()?.name, 'c2')
+})
+
 it.run()

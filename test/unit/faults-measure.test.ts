@@ -1,7 +1,12 @@
 /** What the fault suite makes of its measurements. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { longestHeld, outcomeOf, type ProbeLine } from '../../bench/faults/lib/measure.ts'
+import { readOptions } from '../../bench/faults/lib/options.ts'
+import { joinReports } from '../../bench/faults/lib/reports.ts'
 import { brokenShare, rowsOf, spread } from '../../bench/faults/lib/summary.ts'
 
 const it = suite('faults-measure')
@@ -88,6 +93,36 @@ it('rows stand by fault, then by balancer', () => {
     ],
   )
   assert.is(brokenShare(rows[0]!, 4), '25.0')
+})
+
+it('runs of one load are told together, others are not', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'shunt-faults-'))
+  const written = (name: string, content: unknown): string => {
+    const file = join(dir, name)
+    writeFileSync(file, JSON.stringify(content))
+    return file
+  }
+  const report = (driver: string, idle: string): unknown => ({
+    method: 'so',
+    options: readOptions(['--driver', driver], { FLOWS: idle }),
+    results: [{ driver, component: 'router', way: 'hash changed', outcome: null, error: 'why' }],
+  })
+  try {
+    const files = [written('a', report('shunt', '7')), written('b', report('haproxy', '7'))]
+    const { options, results } = joinReports([...files, files[0]!])
+    assert.equal(options.drivers, ['shunt', 'haproxy'])
+    assert.equal(
+      results.map(({ driver }) => driver),
+      ['shunt', 'haproxy', 'shunt'],
+    )
+    const other = written('c', report('shunt', '8'))
+    assert.throws(() => joinReports([files[0]!, other]), /different loads/)
+    assert.throws(() => joinReports([written('d', { results: 1 })]), /is no report/)
+    assert.throws(() => joinReports([written('e', null)]), /is no report/)
+    assert.throws(() => joinReports([join(dir, 'none')]), /ENOENT/)
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
 })
 
 it.run()

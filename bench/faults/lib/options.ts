@@ -12,14 +12,18 @@ export interface Options {
   /** Faults whose name has one of these in it; empty: all. */
   readonly only: readonly string[]
   readonly json: string | undefined
+  /** Files of earlier runs to be told together; with any, nothing is measured. */
+  readonly reports: readonly string[]
 }
 
 export const USAGE = `bench/faults/run.ts [--quick] [--repeat N] [--hold MS] [--driver NAME]... [--only TEXT]... [--json FILE]
+       bench/faults/run.ts --report FILE...
   --quick    1,000 idle and 50 active connections, twice (10,000 and 200, five times; or as FLOWS, ACTIVE and REPEAT in the environment say)
   --hold     how long a fault stands, in ms (5000)
   --driver   of ${DRIVERS.map(({ name }) => name).join(', ')} (all)
   --only     faults with this in their name, such as "host node" or frozen (all)
   --json     all that was measured, of each repetition, into a file
+  --report   a file that --json wrote; the table of all that such files hold, nothing is measured
 `
 
 const whole = (what: string, text: string, least: number, most: number): number => {
@@ -39,6 +43,7 @@ export const readOptions = (argv: readonly string[], env: NodeJS.ProcessEnv): Op
       driver: { type: 'string', multiple: true, default: [] },
       only: { type: 'string', multiple: true, default: [] },
       json: { type: 'string' },
+      report: { type: 'string', multiple: true, default: [] },
     },
   })
   const usual = values.quick
@@ -57,5 +62,6 @@ export const readOptions = (argv: readonly string[], env: NodeJS.ProcessEnv): Op
     drivers: values.driver.length === 0 ? names : names.filter(name => values.driver.includes(name)),
     only: values.only,
     json: values.json,
+    reports: values.report,
   }
 }

@@ -16,7 +16,8 @@ import type {
   TokenRegistration,
 } from '../../control/cluster-types.ts'
 import { ShuntError } from '../../errors.ts'
-import type { PeerLinks, PeerState } from '../../gossip/links.ts'
+import type { PeerLinks } from '../../gossip/links-api.ts'
+import type { PeerState } from '../../gossip/peer.ts'
 import type { Managed } from './managed.ts'
 
 export interface Machine {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Ledger } from '../../cluster/ledger.ts'
 import { errorText } from '../../errors.ts'
-import type { PeerLinks } from '../../gossip/links.ts'
+import type { PeerLinks } from '../../gossip/links-api.ts'
 import type { DamSide } from '../dam/dam-side.ts'
 import type { EventLog } from '../events.ts'
 import type { HealthSide } from '../health/health-side.ts'

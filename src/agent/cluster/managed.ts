@@ -19,7 +19,7 @@ import {
   encodeLedgerWant,
   LENGTH_BYTES,
 } from '../../gossip/frames.ts'
-import type { PeerLinks } from '../../gossip/links.ts'
+import type { PeerLinks } from '../../gossip/links-api.ts'
 import type { EventLog } from '../events.ts'
 import { Refusals } from './refusals.ts'
 import { checkFile, memberOfFile, openSaved } from './saved.ts'

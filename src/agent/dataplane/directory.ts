@@ -116,6 +116,23 @@ export class DirectoryIndex {
     this.#fill()
   }
 
+  /** What is heard of hosts' agents, by index; those that the directory does not have are passed over. */
+  hostsAre(
+    states: readonly { readonly index: number; readonly live: boolean; readonly draining: boolean }[],
+  ): void {
+    for (const { index, live, draining } of states) {
+      const host = this.#hostByIndex[index]
+      if (host === undefined) continue
+      host.live = live
+      host.draining = draining || host.leaving
+    }
+  }
+
+  /** All others are not alive. */
+  classifiersAlive(names: readonly string[]): void {
+    for (const classifier of this.#directory.classifiers) classifier.live = names.includes(classifier.name)
+  }
+
   #fill(): void {
     const { hosts, forwarders, services } = this.#directory
     this.#hostByIndex = []

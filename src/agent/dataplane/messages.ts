@@ -169,6 +169,9 @@ export type FromWorker =
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'stopped' }
 
+/** Sends to the main thread; what is transferred is not this thread's any more. */
+export type PostToMain = (message: FromWorker, transfer?: Uint32Array<ArrayBuffer>[]) => void
+
 export interface FlowRow {
   readonly protocol: number
   readonly client: string

@@ -1,6 +1,6 @@
 /** The worker's end of what passes between the packet path and the main thread about sessions: routes as atoms, and whose unknown flows are. */
 import type { Engine } from './engine.ts'
-import { type FromWorker, RESOLVED_WORDS, type ToWorker } from './messages.ts'
+import { type PostToMain, RESOLVED_WORDS, type ToWorker } from './messages.ts'
 import type { RecordQueue } from './record-queue.ts'
 
 /** Messages 'atoms' that the main thread has not taken yet; beyond that they wait here, where their number is bounded. */
@@ -13,14 +13,11 @@ export type SessionOrder = Extract<
 
 export class SessionDesk {
   readonly #engine: () => Engine
-  readonly #post: (message: FromWorker, transfer?: Uint32Array<ArrayBuffer>[]) => void
+  readonly #post: PostToMain
   readonly #key = new Uint32Array(10)
   #underWay = 0
 
-  constructor(
-    engine: () => Engine,
-    post: (message: FromWorker, transfer?: Uint32Array<ArrayBuffer>[]) => void,
-  ) {
+  constructor(engine: () => Engine, post: PostToMain) {
     this.#engine = engine
     this.#post = post
   }

@@ -8,8 +8,8 @@ import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { EventFd } from '../../os/eventfd.ts'
 import { routeMtu } from '../../os/netlink/route.ts'
-import { Poller, sleepUs } from '../../os/poller.ts'
-import { eachRoute } from './batch.ts'
+import { sleepUs } from '../../os/poller.ts'
+import { AllotmentDesk } from './allotment-desk.ts'
 import { CaptureDesk } from './capture-desk.ts'
 import { Datagrams } from './datagrams.ts'
 import { Devices, type PreparedDevices } from './devices.ts'
@@ -19,26 +19,25 @@ import { formatAddress } from './flow-key.ts'
 import { Lasting } from './lasting.ts'
 import type { Adopted } from './lasting-plan.ts'
 import { mappedFlows } from './mapped.ts'
-import type { DataplanePlan, FromWorker, ToWorker, WorkerData, WorkerStatus } from './messages.ts'
+import type { DataplanePlan, PostToMain, ToWorker, WorkerData, WorkerStatus } from './messages.ts'
+import { PacketLoad } from './packet-load.ts'
 import { PathMtu } from './path-mtu.ts'
 import { Plumbing } from './plumbing.ts'
-import { Prober, type ProbeTarget } from './prober.ts'
+import { ProbeDesk } from './probe-desk.ts'
+import { RouteDesk } from './route-desk.ts'
 import { SessionDesk } from './session-desk.ts'
 import { PacketOutput } from './slow-path.ts'
 import { flowRows, workerStatus } from './snapshot.ts'
 import { traceFlow } from './trace.ts'
+import { Watch } from './watch.ts'
 
 /** Packets taken from one source before the others get their turn. */
 const BURST = 64
+const MOST_ROUNDS = 32
 const TICK_MS = 100
 const IMPATIENT_TICK_MS = 10
-/**
- * Under load, packets gather this long before a turn: one set of system calls, and one wake-up, then serves several. Load
- * is more packets in the last window than one connection alone sends; the packets of a lone one are not kept waiting.
- */
+/** Under load, packets gather this long before a turn: one set of system calls, and one wake-up, then serves several. */
 const COALESCE_US = 40
-const WINDOW_MS = 2
-const BUSY_PACKETS = 24
 /** Routes gather this long before they cross to the main thread. */
 const BATCH_MS = 5
 
@@ -54,16 +53,19 @@ class Worker {
   readonly #engine: Engine
   readonly #pathMtu = new PathMtu(host => routeMtu(formatAddress(host, 0)))
   readonly #captures: CaptureDesk
-  readonly #sessions = new SessionDesk(
-    () => this.#engine,
-    (message, transfer) => this.#post(message, transfer),
-  )
-  #prober: Prober | null = null
-  #poller = new Poller()
-  #watched = { mappings: 0, wake: 0, prober: -1 }
+  readonly #post: PostToMain = (message, transfer = []) =>
+    this.#port.postMessage(
+      message,
+      transfer.map(words => words.buffer),
+    )
+  readonly #sessions = new SessionDesk(() => this.#engine, this.#post)
+  readonly #routes = new RouteDesk(() => this.#engine, this.#post)
+  readonly #allotments = new AllotmentDesk(() => this.#engine, this.#post)
+  readonly #probes = new ProbeDesk(this.#post)
+  #watch: Watch
   readonly #drops = new DropCounters()
   readonly #standstill = new Standstill()
-  readonly #key = new Uint32Array(10)
+  readonly #load = new PacketLoad()
   #nowS = 0
   #running = true
   /** At the end: what the kernel does stays. */
@@ -71,8 +73,6 @@ class Worker {
   #tickAtMs = 0
   #batchAtMs = 0
   #ringDrops = 0
-  /** Allotments to be answered when they are in force. */
-  #allotted: number[] = []
 
   constructor({ plan, port, wakeFd }: WorkerData) {
     this.#port = port
@@ -116,13 +116,7 @@ class Worker {
     notes.push(...this.#plumbing.notes)
     this.#adopted = this.#lasting?.adopt(this.#engine, this.#plumbing, notes) ?? null
     this.#plumbing.first?.apply(plan)
-  }
-
-  #post(message: FromWorker, transfer: Uint32Array<ArrayBuffer>[] = []): void {
-    this.#port.postMessage(
-      message,
-      transfer.map(words => words.buffer),
-    )
+    this.#watch = this.#newWatch()
   }
 
   #answer(id: number, data: unknown): void {
@@ -133,22 +127,8 @@ class Worker {
     return { ...plan, mtuBytes: Math.min(plan.mtuBytes, this.#devices.frameSize) }
   }
 
-  /** A new poller for what there is to wait for now. */
-  #watch(): void {
-    const { rings, socket } = this.#devices
-    const { fds } = this.#captures
-    const poller = new Poller(rings.size + 5 + fds.length)
-    for (const fd of fds) poller.add(fd)
-    if (this.#plumbing.first !== null) poller.add(this.#plumbing.first.fd)
-    for (const ring of rings.values()) poller.add(ring.fd)
-    const { learning } = this.#plumbing.plumber
-    if (learning !== undefined) poller.add(learning.fd)
-    this.#poller = poller
-    this.#watched = {
-      mappings: poller.add(socket.fd),
-      wake: poller.add(this.#wake.fd),
-      prober: this.#prober === null ? -1 : poller.add(this.#prober.fd),
-    }
+  #newWatch(): Watch {
+    return new Watch(this.#devices, this.#plumbing, this.#captures, this.#probes, this.#wake)
   }
 
   /** Another plan, between two turns; answers null or why it is not in force. */
@@ -165,70 +145,57 @@ class Worker {
     this.#plumbing.apply(plan)
     this.#output.use(prepared.raw, prepared.tun)
     this.#devices.use(prepared)
-    this.#watch()
+    this.#watch = this.#newWatch()
     return null
   }
 
-  #probe(targets: readonly ProbeTarget[], nowMs: number): void {
-    if (this.#prober === null) {
-      if (targets.length === 0) return
-      this.#prober = Prober.open(this.#engine.plan.clusterAddress)
-      this.#watch()
-    }
-    this.#prober.setTargets(targets, nowMs)
-  }
-
   run(): void {
-    this.#watch()
     this.#plumbing.renew(readClocks())
     this.#post({
       ...{ type: 'ready', xdp: this.#plumbing.state, adopted: this.#adopted },
       epoch: this.#engine.forwarder?.epoch ?? null,
     })
-    let packets = 0
-    let windowMs = 0
-    let busyUntilMs = 0
     while (this.#running) {
-      if (this.#poller.wait(this.#patience()) > 0 && busyUntilMs > performance.now()) sleepUs(COALESCE_US)
+      if (this.#watch.wait(this.#patience()) && this.#load.isHeavy(performance.now())) sleepUs(COALESCE_US)
       const nowMs = performance.now()
-      if (nowMs - windowMs >= WINDOW_MS) {
-        // A wait longer than the window ends the load as well.
-        busyUntilMs = packets >= BUSY_PACKETS && nowMs - windowMs < 2 * WINDOW_MS ? nowMs + 2 * WINDOW_MS : 0
-        windowMs = nowMs
-        packets = 0
-      }
+      this.#load.turn(nowMs)
       this.#nowS = Math.floor(Date.now() / 1000)
       this.#engine.turn(nowMs)
       if (this.#standstill.passed(readClocks())) this.#engine.stoodStill()
-      // Before messages, which may put another poller in the place of this one.
-      const mappings = this.#poller.ready(this.#watched.mappings)
-      this.#turnProber(nowMs)
-      if (this.#poller.ready(this.#watched.wake)) this.#takeMessages(nowMs)
-      let busy = true
-      for (let round = 0; busy && round < 32; round++) {
-        // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
-        this.#plumbing.first?.drain()
-        let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
-        busy = taken === BURST
-        packets += taken
-        taken = this.#plumbing.plumber.learning?.receive(BURST) ?? 0
-        busy ||= taken === BURST
-        packets += taken
-        for (const ring of this.#devices.rings.values()) {
-          taken = ring.receive(BURST, this.#engine.ringPacket)
-          busy ||= taken === BURST
-          packets += taken
-        }
-        this.#send()
-      }
+      // Before messages, after which there may be another to ask.
+      const mappings = this.#watch.hasMappings
+      this.#probes.turn(nowMs, this.#watch.hasReplies)
+      if (this.#watch.hasMessages) this.#takeMessages(nowMs)
+      this.#receive(mappings)
       this.#timers(nowMs)
       this.#send()
-      this.#turnAllotments(nowMs)
-      if (this.#captures.turn(nowMs)) this.#watch()
+      this.#allotments.turn(nowMs)
+      if (this.#captures.turn(nowMs)) this.#watch = this.#newWatch()
       this.#plumbing.first?.turn(nowMs)
       this.#plumbing.first?.refill(nowMs)
     }
     this.#close()
+  }
+
+  /** What has come, from each source in its turn, until all are empty or have had many turns. @param mappings there are datagrams */
+  #receive(mappings: boolean): void {
+    let busy = true
+    for (let round = 0; busy && round < MOST_ROUNDS; round++) {
+      // Datagrams first: an acknowledgement lets the packets that came with it go in tunnelled form.
+      this.#plumbing.first?.drain()
+      let taken = round > 0 || mappings ? this.#datagrams.receive(BURST) : 0
+      busy = taken === BURST
+      this.#load.add(taken)
+      taken = this.#plumbing.plumber.learning?.receive(BURST) ?? 0
+      busy ||= taken === BURST
+      this.#load.add(taken)
+      for (const ring of this.#devices.rings.values()) {
+        taken = ring.receive(BURST, this.#engine.ringPacket)
+        busy ||= taken === BURST
+        this.#load.add(taken)
+      }
+      this.#send()
+    }
   }
 
   /** Packets leave before the routes that overtake them come into force. */
@@ -238,34 +205,12 @@ class Worker {
     this.#plumbing.plumber.flush()
   }
 
-  #turnProber(nowMs: number): void {
-    const prober = this.#prober
-    if (prober === null) return
-    const states = prober.turn(nowMs, this.#poller.ready(this.#watched.prober))
-    if (states !== null) this.#post({ type: 'nodes', states })
-  }
-
-  #turnAllotments(nowMs: number): void {
-    const services = this.#engine.allotment.takeWanted()
-    if (services.length > 0) this.#post({ type: 'allotments-wanted', services })
-    if (this.#engine.isWithdrawing) this.#engine.withdraw(nowMs)
-    if (this.#allotted.length === 0 || this.#engine.isWithdrawing) return
-    for (const id of this.#allotted) this.#answer(id, null)
-    this.#allotted = []
-  }
-
   #patience(): number {
     if (this.#engine.isWithdrawing) return 0
     const nowMs = performance.now()
-    const probeMs = Math.min(this.#prober?.waitMs(nowMs) ?? TICK_MS, this.#captures.waitMs(nowMs))
-    if (this.#engine.impatient) return Math.min(probeMs, IMPATIENT_TICK_MS)
-    return Math.min(probeMs, this.#hasBatch() ? BATCH_MS : TICK_MS)
-  }
-
-  #hasBatch(): boolean {
-    if (this.#engine.ended.size > 0 || this.#sessions.isWaiting) return true
-    for (const batch of this.#engine.plumbs.values()) if (batch.size > 0) return true
-    return false
+    const deskMs = Math.min(this.#probes.waitMs(nowMs), this.#captures.waitMs(nowMs))
+    if (this.#engine.impatient) return Math.min(deskMs, IMPATIENT_TICK_MS)
+    return Math.min(deskMs, this.#routes.isWaiting || this.#sessions.isWaiting ? BATCH_MS : TICK_MS)
   }
 
   #timers(nowMs: number): void {
@@ -280,14 +225,7 @@ class Worker {
     if (nowMs < this.#batchAtMs) return
     this.#batchAtMs = nowMs + BATCH_MS
     this.#sessions.turn()
-    for (const [forwarderIpv4, batch] of this.#engine.plumbs) {
-      if (batch.size === 0) continue
-      const words = batch.take()
-      this.#post({ type: 'plumb', forwarderIpv4, words }, [words])
-    }
-    if (this.#engine.ended.size === 0) return
-    const words = this.#engine.ended.take()
-    this.#post({ type: 'ended', words }, [words])
+    this.#routes.turn()
   }
 
   #takeMessages(nowMs: number): void {
@@ -300,35 +238,26 @@ class Worker {
   }
 
   #take(message: ToWorker, nowMs: number): void {
-    const { forwarder, classifier, directory } = this.#engine
     switch (message.type) {
       case 'hosts':
-        for (const state of message.states) {
-          const host = directory.host(state.index)
-          if (host === undefined) continue
-          host.live = state.live
-          host.draining = state.draining || host.leaving
-        }
-        return
+        return this.#engine.directory.hostsAre(message.states)
       case 'classifiers':
-        for (const entry of directory.directory.classifiers) entry.live = message.live.includes(entry.name)
-        return
+        return this.#engine.directory.classifiersAlive(message.live)
       case 'plumb':
-        return eachRoute(message.words, this.#key, hostIpv4 => forwarder?.plumbed(this.#key, hostIpv4, nowMs))
       case 'unplumb':
-        return eachRoute(message.words, this.#key, () => forwarder?.unplumbed(this.#key, nowMs))
       case 'ended':
-        return eachRoute(message.words, this.#key, () => classifier?.ended(this.#key))
+        return this.#routes.take(message, nowMs)
       case 'flows':
         return this.#answer(message.id, flowRows(this.#engine, message.query ?? { limit: 100 }, nowMs))
       case 'capture': {
         const data = this.#captures.begin(this.#engine.plan, message.order, nowMs)
-        this.#watch()
+        this.#watch = this.#newWatch()
         return this.#answer(message.id, data)
       }
       case 'capture-stop':
         this.#captures.stop()
-        return this.#watch()
+        this.#watch = this.#newWatch()
+        return
       case 'trace': {
         // What the kernel has chosen by itself meanwhile.
         this.#plumbing.first?.drain()
@@ -342,11 +271,8 @@ class Worker {
       case 'plan':
         return this.#answer(message.id, this.#reconfigure(message.plan, nowMs))
       case 'allotments':
-        this.#engine.allot(message.update, nowMs)
-        this.#allotted.push(message.id)
-        return
       case 'leases':
-        return this.#engine.allotment.renew(message.leases)
+        return this.#allotments.take(message, nowMs)
       case 'resolved':
       case 'claimed':
       case 'clients':
@@ -354,7 +280,9 @@ class Worker {
       case 'atoms-taken':
         return this.#sessions.take(message, nowMs)
       case 'probe':
-        return this.#probe(message.targets, nowMs)
+        if (this.#probes.take(message.targets, this.#engine.plan.clusterAddress, nowMs))
+          this.#watch = this.#newWatch()
+        return
       case 'stop':
         this.#keep = message.keep
         this.#running = false
@@ -374,7 +302,7 @@ class Worker {
   }
 
   #close(): void {
-    this.#prober?.close()
+    this.#probes.close()
     this.#captures.stop()
     // First: what XDP passes on would find nobody.
     this.#plumbing.close(this.#keep)

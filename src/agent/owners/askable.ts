@@ -1,7 +1,7 @@
 /** Which of the hosts that could have a connection can be asked, and how many others may have it all the same. Pure. */
 import type { MachineState } from '../../control/cluster-types.ts'
 import { OWNERS_VERSION } from '../../gossip/frames.ts'
-import type { PeerState } from '../../gossip/links.ts'
+import type { PeerState } from '../../gossip/peer.ts'
 
 /** A machine is waited for at least so long (ms): its cable may be out for a moment. */
 const LEAST_MS = 5_000

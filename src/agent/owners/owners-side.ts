@@ -2,7 +2,7 @@
 import type { NodeConfig } from '../../config/schema.ts'
 import type { MachineState } from '../../control/cluster-types.ts'
 import { type DecodedFrame, encodeOwned, encodeWhoOwns } from '../../gossip/frames.ts'
-import type { PeerLinks } from '../../gossip/links.ts'
+import type { PeerLinks } from '../../gossip/links-api.ts'
 import type { Directory } from '../dataplane/directory.ts'
 import { addressEquals, KEY_PORTS, KEY_PROTOCOL, KEY_VIP } from '../dataplane/flow-key.ts'
 import type { HealthSide } from '../health/health-side.ts'

@@ -2,11 +2,12 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { MAX_GENERATION } from '../../ownership/generation.ts'
 import type { Claim } from '../../ownership/types.ts'
 
 const claim = z.object({
   vip: z.string(),
-  generation: z.int().min(1),
+  generation: z.int().min(1).max(MAX_GENERATION),
   holder: z.string(),
   ordered: z.boolean(),
   death: z.boolean(),

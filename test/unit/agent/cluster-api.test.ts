@@ -8,7 +8,7 @@ import { Ledger } from '../../../src/cluster/ledger.ts'
 import type { Statement } from '../../../src/cluster/types.ts'
 import { clusterView } from '../../../src/cluster/view.ts'
 import { parseNodeFile } from '../../../src/config/load.ts'
-import type { PeerLinks } from '../../../src/gossip/links.ts'
+import type { PeerLinks } from '../../../src/gossip/links-api.ts'
 import { newPeer, stateOf } from '../../../src/gossip/peer.ts'
 import * as op from '../../support/sim/operator.ts'
 

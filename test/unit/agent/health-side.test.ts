@@ -13,7 +13,7 @@ import { EventLog } from '../../../src/agent/events.ts'
 import { HealthSide } from '../../../src/agent/health/health-side.ts'
 import type { DirectiveOrder } from '../../../src/cluster/types.ts'
 import { groups, overload } from '../../../src/config/health-fields.ts'
-import type { PeerLinks } from '../../../src/gossip/links.ts'
+import type { PeerLinks } from '../../../src/gossip/links-api.ts'
 
 const it = suite('health side')
 

@@ -126,7 +126,7 @@ it('a node without the roles holds none, and says so', async ctx => {
 it('looks a connection up, also with its protocol behind the port', async ctx => {
   ctx.view.data.atoms = { ...ATOMS, members: ATOMS.members.slice(1, 2), atom: ATOM }
   const { code, stdout, stderr } = await runCommandLine([
-    ...['atoms', '10.20.0.5:40000', '10.99.0.1:53/udp', '--socket', ctx.socket],
+    ...['atoms', '10.20.0.5:40000', '10.99.0.1:53/UDP', '--socket', ctx.socket],
   ])
   assert.is(code, 0, stderr)
   assert.equal(ctx.view.atomQueries.at(-1), {

@@ -11,7 +11,7 @@ import { statementHash, verifyStatement } from '../../../src/cluster/statement.t
 import { type ControlServer, startControlServer } from '../../../src/control/server.ts'
 import type { ConfigData, ConfigQuery, SubmitBody, SubmitData } from '../../../src/control/types.ts'
 import { ShuntError } from '../../../src/errors.ts'
-import { type CliResult, collect, ROOT, shunt } from '../../support/cli.ts'
+import { type CliResult, collect, SHUNT, shunt } from '../../support/cli.ts'
 import { CLUSTER, CONFIG, FakeView, NODES } from '../../support/fake-view.ts'
 
 const it = suite('cli/changes')
@@ -131,7 +131,7 @@ it('plan: what is wrong has its line, what is odd is a warning', async () => {
 
 /** With a text on standard input. */
 const fed = (args: string[], input: string | Buffer): Promise<CliResult> => {
-  const child = spawn(process.execPath, ['--no-warnings', join(ROOT, 'src', 'main.ts'), ...args], {
+  const child = spawn(SHUNT[0]!, [...SHUNT.slice(1), ...args], {
     env: { PATH: process.env.PATH, HOME: '/nonexistent', NO_COLOR: '1', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
@@ -294,14 +294,10 @@ it('a document reaches a program as it is, and what others wrote reaches a termi
   assert.equal(JSON.parse(json).data, view.data.config)
   // On a terminal, with util-linux script(1).
   const terminal = await collect(
-    spawn(
-      'script',
-      ['-qec', `${process.execPath} --no-warnings ${ROOT}/src/main.ts config show`, '/dev/null'],
-      {
-        env: { ...process.env, ...env },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    ),
+    spawn('script', ['-qec', `${SHUNT.join(' ')} config show`, '/dev/null'], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
   )
   assert.is(terminal.code, 0)
   assert.ok(terminal.stdout.startsWith(CONFIG.text.replaceAll('\n', '\r\n')), terminal.stdout)
@@ -359,8 +355,8 @@ it('apply says where the effect of other health checks shows', () => {
 it('Ctrl-C stops waiting, not the change', async () => {
   view.lag = Number.POSITIVE_INFINITY
   const child = spawn(
-    process.execPath,
-    ['--no-warnings', 'src/main.ts', 'apply', '-f', fileOf(MORE), '--yes', '--wait', '60000'],
+    SHUNT[0]!,
+    [...SHUNT.slice(1), 'apply', '-f', fileOf(MORE), '--yes', '--wait', '60000'],
     { env: { ...process.env, ...env, NO_COLOR: '1' }, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   const result = collect(child)

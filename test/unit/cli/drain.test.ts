@@ -1,6 +1,5 @@
 /** shunt drain and undrain as a user runs them, against the control API of a cluster without agents. */
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type {
@@ -12,7 +11,7 @@ import type {
   WaitingUnit,
 } from '../../../src/control/types.ts'
 import type { DirectiveState } from '../../../src/health/types.ts'
-import { collect, ROOT, shunt, startShunt } from '../../support/cli.ts'
+import { collect, SHUNT, shunt, startShunt } from '../../support/cli.ts'
 import { APPS, CLUSTER, CONFIG, FLOWS, HEALTH, HOSTS } from '../../support/fake-view.ts'
 import { admitHost, type Cluster, withCluster } from '../../support/operator-cluster.ts'
 
@@ -216,9 +215,7 @@ it('on a terminal it says who is waited for after a second, each time that this 
       row('web', 'draining'),
     ]
     view.healthOf.set('h1', () => table(said && looks.length > 1 ? looks.shift()! : looks[0]!))
-    const command = [process.execPath, '--no-warnings', join(ROOT, 'src/main.ts'), 'drain', 'h1', ...as].join(
-      ' ',
-    )
+    const command = [...SHUNT, 'drain', 'h1', ...as].join(' ')
     const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] })
     child.stdout.once('data', () => {
       said = true

@@ -7,7 +7,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadCluster, saveCluster } from '../../../src/cluster/store.ts'
 import { createIdentity } from '../../../src/gossip/identity.ts'
-import { type CliResult, collect, ROOT, shunt } from '../../support/cli.ts'
+import { type CliResult, collect, SHUNT, shunt } from '../../support/cli.ts'
 import { CONFIG } from '../../support/fake-view.ts'
 import { Issuer } from '../../support/issuer.ts'
 import { admitHost, withCluster } from '../../support/operator-cluster.ts'
@@ -474,14 +474,7 @@ it('a question is answered on a terminal', () =>
   withCluster(async ({ issuer, as }) => {
     admitHost(issuer, 'h1', '10.10.0.31')
     const answer = (word: string): Promise<CliResult> => {
-      const command = [
-        process.execPath,
-        '--no-warnings',
-        join(ROOT, 'src/main.ts'),
-        'evict',
-        'h1',
-        ...as,
-      ].join(' ')
+      const command = [...SHUNT, 'evict', 'h1', ...as].join(' ')
       const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] })
       let seen = ''
       child.stdout.on('data', (chunk: Buffer) => {

@@ -70,6 +70,28 @@ it('made-up names of earlier owners leave room for members that come', () => {
   assert.is(dam.local(atom.key)?.owner.incarnation, 2, "another member's")
 })
 
+it('made-up names of owners of what has ended, in answers, leave room for members that come', () => {
+  const world = new World()
+  let ghosts = 0
+  for (let turn = 0; turn < 9; turn++) {
+    const nowMs = turn * 500
+    world.dam.step(nowMs, 0)
+    for (const i of ids(4_000, turn * 4_000)) world.dam.query(keyOf(i), nowMs, () => {})
+    world.sent.length = 0
+    world.dam.flush(nowMs)
+    for (const { to, message } of [...world.sent]) {
+      if (to !== LIAR.member || message.type !== 'query') continue
+      const atoms = message.keys.map(key => {
+        const owner = { member: `ghost-${ghosts++}`, incarnation: 1 }
+        return { ...atomOf(0, owner, { zombie: true }), key }
+      })
+      world.says(LIAR, { type: 'return', id: message.id, atoms }, nowMs)
+    }
+  }
+  const names = [...world.dam.table.origins.known()].length
+  assert.ok(ghosts > 35_000 && names <= 0x8000, `${names} names of ${ghosts}`)
+})
+
 it('the same orphan over and over waits for one question', () => {
   const { dam } = new World()
   const owner = originOf(LIAR)

@@ -9,13 +9,10 @@ import type { PeerConfig, Role } from '../../../src/config/schema.ts'
 import type { DecodedFrame, FlowRecord } from '../../../src/gossip/frames.ts'
 import { createIdentity, loadIdentity } from '../../../src/gossip/identity.ts'
 import { networkKey } from '../../../src/gossip/keys.ts'
-import {
-  createPeerLinks,
-  type PeerLinks,
-  type PeerLinksOptions,
-  type PeerState,
-} from '../../../src/gossip/links.ts'
+import { createPeerLinks } from '../../../src/gossip/links.ts'
+import type { PeerLinks, PeerLinksOptions } from '../../../src/gossip/links-api.ts'
 import { createLinkNode, type LinkNode, type LinkNodeOptions } from '../../../src/gossip/node.ts'
+import type { PeerState } from '../../../src/gossip/peer.ts'
 import type { Keyring } from '../../../src/gossip/protector.ts'
 
 export const PORT = 6780

@@ -68,6 +68,8 @@ it('refuses what no forwarder says', () => {
   bad('02 0001 0931302e39392e302e31 0000000000000000 026631 00 0001', /generation 0/)
   bad('02 0001 0931302e39392e302e31 0000000000000001 024621 00 0001', /impossible holder/)
   bad('02 0001 0931302e39392e302e31 ffffffffffffffff 026631 00 0001', /above 2\^53/)
+  bad('02 0001 0931302e39392e302e31 0001000000000000 026631 00 0001', /generation of 2/)
+  bad('03 0931302e39392e302e31 0001000000000000 01', /generation of 2/)
 })
 
 it('has no encoding for more claims than fit', () => {

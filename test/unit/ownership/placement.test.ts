@@ -66,6 +66,20 @@ it('evening out moves as many as weights ask for and leaves nothing to move', ()
   assert.equal([...evenOut(two, three).values()], ['f2', 'f2'])
 })
 
+it('evening out as many VIPs as there can be looks at each forwarder some times for each that moves', () => {
+  let looks = 0
+  const places = Array.from({ length: 8 }, (_, i) => ({
+    name: `f${i}`,
+    get weight(): number {
+      looks++
+      return 50
+    },
+  }))
+  const moves = evenOut(new Map(vips(1_024).map(vip => [vip, 'f0'])), places)
+  assert.is(moves.size, 896)
+  assert.ok(looks < 50 * moves.size * places.length, `${looks} looks`)
+})
+
 it('of two different claims of a VIP one beats the other, whoever compares, and chains have no circles', () => {
   const random = seeded(5)
   const claims = Array.from(
