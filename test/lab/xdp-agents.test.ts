@@ -98,7 +98,11 @@ test('each interface has the program that it can have; a stopped agent leaves no
     assert.is(await forwarding(lab, 'f1'), '0')
   }))
 
-/** Connections that are asked on twice and then kept; `up` when all have been answered. */
+/** What has ended is forgotten after so long. */
+const quick = (config: { timeouts?: object }): void => {
+  config.timeouts = { linger: 1_000, routeLease: 2_000 }
+}
+/** Connections that carry some requests and are then kept; `up` when all have been answered. */
 const KEEP = (count: number): string => `
   const { connect } = require('node:net')
   let answered = 0
@@ -112,7 +116,7 @@ const KEEP = (count: number): string => `
   }`
 
 test('connections that ended while an agent was dead are over for the next one, and their atoms are', () =>
-  withLab({ forwarders: 2, hosts: 1, combine: 'fc', dataplane: 'xdp' }, async lab => {
+  withLab({ forwarders: 2, hosts: 1, combine: 'fc', dataplane: 'xdp', configure: quick }, async lab => {
     const kept = lab.spawn(lab.client(), [process.execPath, '-e', KEEP(60)])
     const [line] = (await once(kept.stdout!, 'data')) as [Buffer]
     assert.is(String(line).trim(), 'up')
@@ -135,7 +139,7 @@ test('connections that ended while an agent was dead are over for the next one, 
       await until(
         `${node} has none`,
         async () => ((await open(node)) + (await own(node)) === 0 ? true : undefined),
-        60_000,
+        30_000,
       )
   }))
 
