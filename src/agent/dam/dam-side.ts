@@ -132,6 +132,7 @@ export class DamSide {
     })
     this.#checks = new OwnerChecks({
       ...{ policy, put, end },
+      nowMs: () => performance.now(),
       owners: () => parts.owners,
       unsure: most => this.#dam?.unsure(most) ?? [],
       idle: most => this.#idle(most),
