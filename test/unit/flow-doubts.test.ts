@@ -50,19 +50,37 @@ const setUp = (room = 16) => {
 
 it('a kept flow that no host has any more closes as by a FIN, and its atom ends', () => {
   const t = setUp()
-  t.keep(1, 0)
+  t.keep(2, 0)
   while (t.core.atoms.isTelling) t.core.atoms.step()
-  assert.equal(t.atoms(), ['put 40000 h1'])
-  assert.equal(t.asks(100, FIRST_MS - 100), [], 'it may only be idle')
-  assert.equal(t.asks(FIRST_MS, FIRST_MS + PASS_MS).slice(0, 1), [40_000])
+  assert.equal(t.atoms(), ['put 40000 h1', 'put 40001 h1'])
+  assert.equal(t.asks(100, FIRST_MS - 100), [], 'they may only be idle')
+  assert.equal(new Set(t.asks(FIRST_MS, FIRST_MS + PASS_MS)), new Set([40_000, 40_001]))
   const now = FIRST_MS + PASS_MS
+  t.says(now, 'host', 40_001)
   t.says(now, 'nobody')
   assert.is(t.isOpen(), false)
-  assert.is(t.core.tally.hostFlows[1], 0)
+  assert.is(t.isOpen(40_001), true)
+  assert.is(t.core.tally.hostFlows[1], 1)
   t.core.tick(now + 12_100)
-  assert.is(t.flows.table.size, 0)
+  assert.is(t.flows.table.size, 1)
   assert.is(t.atoms().at(-1), 'end 40000 h1')
   assert.is(t.core.doubts.counters.doubtsEnded, 1)
+})
+
+it('what a host denies that has found nothing of the service yet may be of a kind that it cannot find: it stays', () => {
+  const t = setUp()
+  t.keep(2, 0)
+  t.asks(0, FIRST_MS)
+  t.says(FIRST_MS, 'nobody')
+  assert.is(t.isOpen(), true)
+  assert.is(t.core.doubts.counters.doubtsUnproven, 1)
+  const second = DOUBT_IDLE_MS[1]
+  assert.not.ok(t.asks(FIRST_MS + 100, second - 100).includes(40_000), 'not at once')
+  t.says(second - 100, 'host', 40_001)
+  assert.ok(t.asks(second, second + PASS_MS).includes(40_000))
+  t.says(second + PASS_MS, 'nobody')
+  assert.is(t.isOpen(), false)
+  assert.is(t.isOpen(40_001), true)
 })
 
 it('one that its host has is asked about again after TIME-WAIT, and then trusted', () => {

@@ -22,15 +22,18 @@ const BURST = 64
 /**
  * Flows of TCP whose end may have passed where this agent saw nothing of it: those that it goes on with from an agent before, that came in their
  * middle, or that another forwarder says have ended. Once such a flow is idle its hosts are asked whether one has the socket: what none
- * has closes as by a FIN, what nobody can tell stays (R-D5). Pure.
+ * has closes as by a FIN, what nobody can tell stays (R-D5). A host does not find every kind of socket, those of containers behind an address
+ * translation for one: its denial counts only once it has found some connection of the same service. Pure.
  */
 export class FlowDoubts {
-  readonly counters = { doubtsAsked: 0, doubtsConfirmed: 0, doubtsEnded: 0 }
+  readonly counters = { doubtsAsked: 0, doubtsConfirmed: 0, doubtsEnded: 0, doubtsUnproven: 0 }
   readonly queue = new RecordQueue(RESOLVE_WORDS, 4 * BURST)
   readonly #flows: FlowTable
   readonly #life: FlowLife
   readonly #directory: DirectoryIndex
   readonly #settings: ForwarderSettings
+  /** Hosts that have found a connection of a service, by both indexes. */
+  readonly #finders = new Set<string>()
   #cursor = 0
   #passMs = 0
   #left = BURST
@@ -98,13 +101,24 @@ export class FlowDoubts {
     const slot = flows.table.find(key)
     // A packet came meanwhile, perhaps of another connection.
     if (slot < 0 || flows.doubt[slot] === 0 || !this.#isIdle(slot, nowMs)) return
+    const finder = `${flows.host[slot]} ${flows.service[slot]}`
     if (how === RESOLVED.nobody) {
+      if (!this.#finders.has(finder)) {
+        this.counters.doubtsUnproven++
+        return this.#later(slot)
+      }
       flows.doubt[slot] = 0
       this.counters.doubtsEnded++
       this.#life.transition(slot, TCP_FIN | TCP_ACK, nowMs)
     } else if (this.#directory.hostAt(hostIpv4)?.index === flows.host[slot]) {
+      this.#finders.add(finder)
       this.counters.doubtsConfirmed++
-      flows.doubt[slot] = flows.doubt[slot] < DOUBT_IDLE_MS.length ? flows.doubt[slot] + 1 : 0
+      this.#later(slot)
     }
+  }
+
+  #later(slot: number): void {
+    const { doubt } = this.#flows
+    doubt[slot] = doubt[slot] < DOUBT_IDLE_MS.length ? doubt[slot] + 1 : 0
   }
 }
