@@ -35,6 +35,7 @@ export interface PacketSideEvents {
   atoms(words: Uint32Array): void
   atomsLost(): void
   resolve(words: Uint32Array): void
+  verify(words: Uint32Array): void
 }
 
 export class PacketSide {
@@ -129,6 +130,7 @@ export class PacketSide {
       atoms: words => this.#events.atoms(words),
       atomsLost: () => this.#events.atomsLost(),
       resolve: words => this.#events.resolve(words),
+      verify: words => this.#events.verify(words),
       nodes: states => this.#events.nodes(states),
       aloneChanged: () => this.#events.aloneChanged(),
       allotmentsWanted: services => {
