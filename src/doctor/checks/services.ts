@@ -109,8 +109,14 @@ const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
         const mine = new Set(all.find(host => host.name === status.node)?.services ?? [])
         const wanted = new Set(rows.filter(row => mine.has(row.service)).map(row => row.vip))
         const isHost = status.roles.includes('host')
+        const announced = new Set(
+          rows.filter(row => row.announce === 'arp' && row.holder === status.node).map(row => row.vip),
+        )
         const bad = [...new Set(rows.map(row => row.vip))].flatMap((vip): Finding[] => {
-          const place = held.find(entry => entry.address === vip)
+          // The holder's kernel answers ARP by an address on its uplinks; the data plane takes the packets.
+          const isLease = (entry: AddressFact): boolean =>
+            announced.has(vip) && entry.link !== 'lo' && !isOwn(entry)
+          const place = held.find(entry => entry.address === vip && !isLease(entry))
           if (wanted.has(vip) && place === undefined)
             return [
               fail(

@@ -540,6 +540,27 @@ it('a forwarder that is no host must not hold a virtual IP', () => {
   assert.match(finding?.text ?? '', /answers its clients itself/)
 })
 
+it('the holder of a virtual IP has its address on its uplinks; nobody else may, nor may it be an own one', () => {
+  const forwarder = (change: object): AgentFacts => ({
+    ...healthyAgent(),
+    status: { ...running, node: 'f1', roles: ['forwarder'] },
+    ...vip({ vip: '10.99.0.2', announce: 'arp', holder: 'f1', ...change }),
+  })
+  const of = (change: object, link = 'eth0', prefix = 32) =>
+    found({ ...withAddress(link, '10.99.0.2', prefix), agent: { value: forwarder(change) } }).filter(
+      ({ check }) => check === 'virtual-ips',
+    )
+  assert.equal(of({}), [])
+  for (const findings of [
+    of({ holder: 'f2' }),
+    of({ holder: null }),
+    of({ announce: 'routed' }),
+    of({}, 'lo'),
+    of({}, 'eth0', 24),
+  ])
+    assert.match(findings[0]?.text ?? '', /answers its clients itself/)
+})
+
 it('looks for the agent’s ports only while it does not run', () => {
   const taken = [
     { protocol: 'tcp', address: '0.0.0.0', port: 6780, listening: true },
