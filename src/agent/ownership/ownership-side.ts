@@ -137,6 +137,12 @@ export class OwnershipSide {
    */
   async failover({ vip, to }: FailoverBody): Promise<FailoverData> {
     const core = this.#core
+    const { services } = this.#config
+    if (services.some(service => service.vip === vip) && !arpVips(services).includes(vip))
+      throw new ShuntError(
+        'SHUNT_ERR_GUARD',
+        `${vip} is announced by routes (announce: routed): the router chooses its forwarder; there is nothing to fail over`,
+      )
     if (core === null)
       throw new ShuntError(
         'SHUNT_ERR_GUARD',

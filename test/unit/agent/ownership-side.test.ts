@@ -1,0 +1,115 @@
+/** VIP ownership as an agent has it, of forwarders in one process without an uplink: orders, and what is told of moves. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pino from 'pino'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { EventLog } from '../../../src/agent/events.ts'
+import { OwnershipSide } from '../../../src/agent/ownership/ownership-side.ts'
+import type { NodeConfig, Role } from '../../../src/config/schema.ts'
+import { FakeLinks } from '../../support/fake-links.ts'
+
+const VIP = '10.99.0.1'
+const ROUTED = '10.99.0.2'
+const SERVICES = [
+  { name: 'web', vip: VIP, port: 80, protocol: 'tcp', announce: 'arp', hosts: [] },
+  { name: 'dns', vip: ROUTED, port: 53, protocol: 'udp', hosts: [] },
+]
+
+class Forwarders {
+  readonly links = new FakeLinks()
+  readonly sides = new Map<string, OwnershipSide>()
+  readonly events = new Map<string, EventLog>()
+  readonly dir = mkdtempSync(join(tmpdir(), 'shunt-vips-'))
+  readonly machines = new Map<string, 'alive' | 'dead'>()
+
+  constructor(names: readonly string[], roles: readonly Role[] = ['forwarder'], services = SERVICES) {
+    for (const name of names) {
+      const events = new EventLog(100, Date.now)
+      const config = {
+        node: { name, stateDir: this.dir },
+        roles,
+        interfaces: { uplink: ['none0'], cluster: [] },
+        peers: names.filter(peer => peer !== name).map(peer => ({ name: peer, roles: ['forwarder'] })),
+        services,
+        timeouts: { unattended: 30_000, vipHold: 60_000 },
+      } as unknown as NodeConfig
+      const side = new OwnershipSide(config, {
+        links: this.links.of(name, ['forwarder']),
+        machine: peer => ({ state: this.machines.get(peer) ?? 'alive', rttMs: null }),
+        events,
+        log: pino({ level: 'silent' }),
+      })
+      this.sides.set(name, side)
+      this.events.set(name, events)
+    }
+    for (const side of this.sides.values()) side.start()
+    for (const name of names) this.links.up(name)
+  }
+
+  of(name: string): OwnershipSide {
+    return this.sides.get(name)!
+  }
+
+  texts(name: string): string[] {
+    return this.events
+      .get(name)!
+      .query({ after: 0, limit: 100 })
+      .events.map(({ severity, text }) => `${severity}: ${text}`)
+  }
+
+  async until(isSo: () => boolean): Promise<void> {
+    const endMs = performance.now() + 20_000
+    while (!isSo()) {
+      if (performance.now() > endMs) throw new Error('it did not come true')
+      await new Promise(resolve => setTimeout(resolve, 5))
+    }
+  }
+
+  end(): void {
+    for (const side of this.sides.values()) side.stop(true)
+    rmSync(this.dir, { recursive: true })
+  }
+}
+
+const it = suite<{
+  made: Forwarders[]
+  forwarders(...args: ConstructorParameters<typeof Forwarders>): Forwarders
+}>('agent/ownership-side')
+it.before.each(ctx => {
+  ctx.made = []
+  ctx.forwarders = (...args) => {
+    const made = new Forwarders(...args)
+    ctx.made.push(made)
+    return made
+  }
+})
+it.after.each(ctx => {
+  for (const made of ctx.made) made.end()
+})
+
+const why = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'done',
+    error => `${error.code} ${error.message}`,
+  )
+
+it('a virtual IP that is announced by routes is not failed over, wherever it is asked', async ctx => {
+  for (const [roles, services] of [
+    [['forwarder'], SERVICES],
+    [['forwarder'], SERVICES.slice(1)],
+    [['host'], SERVICES],
+  ] as const)
+    assert.is(
+      await why(
+        ctx
+          .forwarders(['f1'], roles, [...services])
+          .of('f1')
+          .failover({ vip: ROUTED }),
+      ),
+      `SHUNT_ERR_GUARD ${ROUTED} is announced by routes (announce: routed): the router chooses its forwarder; there is nothing to fail over`,
+    )
+})
+
+it.run()
