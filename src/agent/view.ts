@@ -314,8 +314,8 @@ export class View implements AgentView {
   failover(body: Parameters<AgentView['failover']>[0]): Promise<FailoverData> {
     return this.#vips.failover(body)
   }
-  remote(node: string, path: string): ReturnType<AgentView['remote']> {
-    return askRemote(this.#links, node, path)
+  remote(...given: Parameters<AgentView['remote']>): ReturnType<AgentView['remote']> {
+    return askRemote(this.#links, ...given)
   }
 }
 

@@ -10,6 +10,12 @@ export const rolesText = (
   name: (role: string) => string = role => role,
 ): string => [...roles.map(name), ...retiring.map(role => `${name(role)} (drains)`)].join(separator)
 
+type Held = Roles & Partial<Pick<NodeRow, 'vips'>>
+
+/** How many virtual IPs it holds; null: not known to the node that answers, or this one can hold none. */
+export const vipsHeld = ({ roles, retiring = [], vips = null }: Held): number | null =>
+  vips === null || (vips.length === 0 && ![...roles, ...retiring].includes('forwarder')) ? null : vips.length
+
 type Capacities = Pick<HostStatus, 'capacity'> & Partial<Pick<HostStatus, 'capacities'>>
 
 /** One number when it is the same in all its services, else `web 20, api 50`. */

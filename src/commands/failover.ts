@@ -4,6 +4,7 @@ import { BaseCommand } from '../cli/base-command.ts'
 import { duration } from '../cli/format.ts'
 import { socketFlag } from '../cli/operator.ts'
 import { json, print } from '../cli/output.ts'
+import { pathAt } from '../cli/path-at.ts'
 import type { FailoverData } from '../control/types.ts'
 import { ShuntError } from '../errors.ts'
 import { formatAddress, parseAddress } from '../os/inet.ts'
@@ -13,7 +14,7 @@ const NAME = /^[a-z0-9-]{1,63}$/
 export default class Failover extends BaseCommand {
   static override summary = 'Move a virtual IP that is announced by ARP to another forwarder.'
   static override description =
-    `Is asked of a forwarder, any of them. The new holder answers ARP (for IPv6 neighbour discovery) for the virtual IP and says so to the network and to the
+    `A forwarder carries it out, any of them: on another node name one with --node. The new holder answers ARP (for IPv6 neighbour discovery) for the virtual IP and says so to the network and to the
 other forwarders; the former one goes on until it has heard of that, so that at no time nobody answers. The command waits until then. What it tells is the time from
 the order until the new holder said that it answers; what clients notice depends on how soon the network believes it.
 
@@ -23,12 +24,17 @@ Exit code 5 when it cannot go there, 1 when it is not in force within 5 s.`
   static override examples = [
     '<%= config.bin %> failover 192.0.2.10',
     '<%= config.bin %> failover 192.0.2.10 --to f2',
+    '<%= config.bin %> failover 192.0.2.10 --node f1',
   ]
   static override args = {
     vip: Args.string({ description: 'The virtual IP.', required: true, name: 'VIP' }),
   }
   static override flags = {
     socket: socketFlag,
+    node: Flags.string({
+      description: 'Order it by way of this node, a forwarder.',
+      helpValue: 'NAME',
+    }),
     to: Flags.string({
       description: 'Forwarder that is to hold it; default: the one that would if its holder died.',
       helpValue: 'NODE',
@@ -51,7 +57,7 @@ Exit code 5 when it cannot go there, 1 when it is not in force within 5 s.`
     // As documents and agents write it.
     const vip = formatAddress(parseAddress(args.vip))
     const body = { vip, ...(flags.to !== undefined && { to: flags.to }) }
-    const envelope = await post(flags.socket, '/v1/failover', body).catch(error => {
+    const envelope = await post(flags.socket, pathAt('/v1/failover', flags.node), body).catch(error => {
       // The order is understood, and cannot be followed.
       if (error instanceof ShuntError && error.code === 'SHUNT_ERR_STATEMENT')
         throw new ShuntError('SHUNT_ERR_GUARD', error.message)

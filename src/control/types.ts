@@ -243,8 +243,8 @@ export interface AgentView {
    * @throws ShuntError SHUNT_ERR_USAGE, SHUNT_ERR_GUARD, SHUNT_ERR_PEER
    */
   failover(body: FailoverBody): Promise<FailoverData>
-  /** GET of a path such as `/v1/flows?limit=5` at another node's agent: the JSON text of its envelope. */
-  remote(node: string, path: string): Promise<{ status: number; body: string }>
+  /** GET of a path such as `/v1/flows?limit=5` at another node's agent, or POST of an order: the JSON text of its envelope. */
+  remote(node: string, path: string, order?: unknown): Promise<{ status: number; body: string }>
 }
 
 export const DEFAULT_FLOWS = 100

@@ -478,7 +478,7 @@ export class FakeView implements AgentView {
   readonly configQueries: ConfigQuery[] = []
   readonly submitted: SubmitBody[] = []
   readonly tokens: TokenRegistration[] = []
-  readonly remotes: { node: string; path: string }[] = []
+  readonly remotes: { node: string; path: string; order?: unknown }[] = []
   leaves = 0
   readonly log = eventLog()
   readonly data = {
@@ -580,8 +580,8 @@ export class FakeView implements AgentView {
     this.leaves++
     return this.#answer(undefined)
   }
-  remote(node: string, path: string): Promise<{ status: number; body: string }> {
-    this.remotes.push({ node, path })
+  remote(node: string, path: string, order?: unknown): Promise<{ status: number; body: string }> {
+    this.remotes.push({ node, path, ...(order !== undefined && { order }) })
     if (this.remoteAnswer !== undefined) return this.#answer(this.remoteAnswer)
     return Promise.reject(new ShuntError('SHUNT_ERR_PEER', `node ${node} did not answer`))
   }

@@ -146,7 +146,7 @@ export class OwnershipSide {
     if (core === null)
       throw new ShuntError(
         'SHUNT_ERR_GUARD',
-        'this node holds no virtual IPs: ask a forwarder, of services with announce: arp',
+        `this node holds no virtual IPs: ask a forwarder, of services with announce: arp${this.#forwardersText()}`,
       )
     if (!this.#vips.includes(vip))
       throw new ShuntError(
@@ -171,6 +171,13 @@ export class OwnershipSide {
         `${answer.to} did not take ${vip} within ${ORDER_MS / 1000} s; shunt vips tells who holds it, and shunt nodes how ${answer.to} is`,
       )
     return { vip, from, to: answer.to, changed: from !== answer.to, tookMs: performance.now() - startMs }
+  }
+
+  #forwardersText(): string {
+    const names = this.#config.peers
+      .filter(({ roles }) => roles.includes('forwarder'))
+      .map(({ name }) => name)
+    return names.length === 0 ? '' : ` (--node; there are: ${names.join(', ')})`
   }
 
   /** A clean end: others take what is held here, or time is up. */
