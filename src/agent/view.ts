@@ -213,6 +213,7 @@ export class View implements AgentView {
         protocol: service.protocol,
         announce: service.announce ?? 'routed',
         holder: service.announce === 'arp' ? this.#vips.holderOf(service.vip) : null,
+        ordered: service.announce === 'arp' && this.#vips.isOrdered(service.vip),
         hosts: service.hosts.length,
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
         ...readyOf(shares.get(service.name)),

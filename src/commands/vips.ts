@@ -1,6 +1,7 @@
 import { NounCommand } from '../cli/noun-command.ts'
 import { rateColumns } from '../cli/rate-columns.ts'
 import { allOverloadedText, failOpenText, hasNone, noneText } from '../cli/ready.ts'
+import { holderText } from '../cli/row-text.ts'
 import { table } from '../cli/table.ts'
 import type { VipsData } from '../control/types.ts'
 
@@ -8,6 +9,7 @@ export default class Vips extends NounCommand<VipsData> {
   static override summary = 'Show the virtual IPs and their services.'
   static override description =
     `HOLDER is the forwarder that answers for the virtual IP by ARP or neighbour discovery, as far as this node knows (forwarders do), or routed.
+(ordered): shunt failover put it there, and it stays until its holder dies or leaves, another order, or shunt failover --release.
 LIVE counts the hosts whose agents are alive, READY those that this node may give new connections now; a node that is no load balancing unit
 does not know the latter. CLIENTS are those that keep their host (affinity), as far as the node that is asked knows; - where every connection goes by itself. FLOWS, without those that are closing, and CONNECTIONS, since its agent started, are those through the node that is
 asked; a node that is no forwarder knows no CONNECTIONS. PKT/S, BYTE/S (of IP packets) and CONN/S (new connections) are what came to that node for the service over the last 5 seconds; with nftables, packets that the
@@ -39,7 +41,7 @@ table says so. The exit code is 3 when no host of a service is alive or ready, o
         { head: 'VIP', cell: v => v.vip },
         { head: 'PORT', cell: v => v.port, right: true },
         { head: 'PROTOCOL', cell: v => v.protocol },
-        { head: 'HOLDER', cell: v => (v.announce === 'arp' ? (v.holder ?? '-') : (v.announce ?? '-')) },
+        { head: 'HOLDER', cell: v => holderText(v) },
         { head: 'HOSTS', cell: v => v.hosts, right: true },
         { head: 'LIVE', cell: v => v.live, right: true },
         { head: 'READY', cell: v => v.ready, right: true },

@@ -128,6 +128,8 @@ export interface VipStatus {
   announce: 'arp' | 'routed'
   /** Forwarder that holds the VIP; `null`: none, not known to this node (it is no forwarder), or not announced by ARP. */
   holder: string | null
+  /** An operator wants the VIP there (`shunt failover`): it is not moved to even out shares. */
+  ordered: boolean
   /** Hosts of the service that are alive. */
   live: number
   /** Those that this node may give new connections now; `null` where it is no load balancing unit. */
@@ -150,6 +152,8 @@ export interface FailoverBody {
   vip: string
   /** Name of a forwarder; left out: the one that would take it if its holder died. */
   to?: string | undefined
+  /** It stays where it is and no order keeps it there any more; not with `to`. */
+  release?: boolean | undefined
 }
 export interface FailoverData {
   vip: string
@@ -158,6 +162,8 @@ export interface FailoverData {
   to: string
   /** Whether it moved. */
   changed: boolean
+  /** Whether it is kept there now. */
+  ordered: boolean
   /** From the order until the new holder said that it answers for the VIP. */
   tookMs: number
 }

@@ -98,6 +98,7 @@ export const VIPS: VipsData = {
       protocol: 'tcp',
       announce: 'routed',
       holder: null,
+      ordered: false,
       hosts: 2,
       live: 1,
       ready: 1,
@@ -573,7 +574,7 @@ export class FakeView implements AgentView {
   failovers: FailoverBody[] = []
   async failover(body: FailoverBody): Promise<FailoverData> {
     this.failovers.push(body)
-    return { vip: body.vip, from: 'f1', to: body.to ?? 'f2', changed: true, tookMs: 4 }
+    return { vip: body.vip, from: 'f1', to: body.to ?? 'f2', changed: true, ordered: !body.release, tookMs: 4 }
   }
 
   leave(): Promise<void> {

@@ -27,6 +27,9 @@ const LOOK_MS = 20
 /** An order that is not in force after so long is told to have failed. */
 const ORDER_MS = 5_000
 
+/** Nobody needs more, and a number is then as it was meant. */
+const tenths = (ms: number): number => Math.round(ms * 10) / 10
+
 export interface OwnershipSideParts {
   links: PeerLinks
   machine(name: string): Machine
@@ -115,6 +118,11 @@ export class OwnershipSide {
     return this.#core?.claimOf(vip)?.holder || null
   }
 
+  /** Whether an operator wants it there. */
+  isOrdered(vip: string): boolean {
+    return this.#core?.claimOf(vip)?.ordered ?? false
+  }
+
   /** How many VIPs each forwarder holds; null where this node does not know. */
   heldBy(name: string): string[] | null {
     const core = this.#core
@@ -135,7 +143,7 @@ export class OwnershipSide {
    * Moves a VIP and waits until its new holder has said that it has it.
    * @throws ShuntError SHUNT_ERR_USAGE (no such VIP), SHUNT_ERR_GUARD (it cannot go there), SHUNT_ERR_PEER (not in force in time)
    */
-  async failover({ vip, to }: FailoverBody): Promise<FailoverData> {
+  async failover({ vip, to, release = false }: FailoverBody): Promise<FailoverData> {
     const core = this.#core
     const { services } = this.#config
     if (services.some(service => service.vip === vip) && !arpVips(services).includes(vip))
@@ -157,20 +165,21 @@ export class OwnershipSide {
     const startMs = performance.now()
     const claim = core.claimOf(vip)
     if (to !== undefined && claim?.holder === to && claim.ordered)
-      return { vip, from, to, changed: false, tookMs: 0 }
-    const answer = core.order(vip, to ?? null, startMs)
+      return { vip, from, to, changed: false, ordered: true, tookMs: 0 }
+    const answer = release ? core.endOrder(vip, startMs) : core.order(vip, to ?? null, startMs)
     this.#wake()
     if ('refused' in answer) throw new ShuntError('SHUNT_ERR_GUARD', answer.refused)
     const isThere = (): boolean => {
       const now = core.claimOf(vip)
-      return now?.holder === answer.to && now.ordered
+      return now?.holder === answer.to && now.ordered === !release
     }
     if (!(await this.#until(isThere, ORDER_MS)))
       throw new ShuntError(
         'SHUNT_ERR_PEER',
-        `${answer.to} did not take ${vip} within ${ORDER_MS / 1000} s; shunt vips tells who holds it, and shunt nodes how ${answer.to} is`,
+        `${answer.to} did not ${release ? 'give up the order of' : 'take'} ${vip} within ${ORDER_MS / 1000} s; shunt vips tells who holds it, and shunt nodes how ${answer.to} is`,
       )
-    return { vip, from, to: answer.to, changed: from !== answer.to, tookMs: performance.now() - startMs }
+    const tookMs = tenths(performance.now() - startMs)
+    return { vip, from, to: answer.to, changed: from !== answer.to, ordered: !release, tookMs }
   }
 
   #forwardersText(): string {

@@ -28,7 +28,7 @@ class Forwarders {
     for (const name of names) {
       const events = new EventLog(100, Date.now)
       const config = {
-        node: { name, stateDir: this.dir },
+        node: { name, stateDir: mkdtempSync(join(this.dir, name)) },
         roles,
         interfaces: { uplink: ['none0'], cluster: [] },
         peers: names.filter(peer => peer !== name).map(peer => ({ name: peer, roles: ['forwarder'] })),
@@ -110,6 +110,27 @@ it('a virtual IP that is announced by routes is not failed over, wherever it is 
       ),
       `SHUNT_ERR_GUARD ${ROUTED} is announced by routes (announce: routed): the router chooses its forwarder; there is nothing to fail over`,
     )
+})
+
+it('an order lasts until it is ended, by whatever forwarder that is asked; then nothing moves at once', async ctx => {
+  const made = ctx.forwarders(['f1', 'f2'])
+  const [f1, f2] = [made.of('f1'), made.of('f2')]
+  await made.until(() => f1.holderOf(VIP) !== null && f1.holderOf(VIP) === f2.holderOf(VIP))
+  assert.not(f1.isOrdered(VIP))
+  const holder = f1.holderOf(VIP)!
+  const other = holder === 'f1' ? 'f2' : 'f1'
+  const moved = await f1.failover({ vip: VIP, to: other })
+  assert.equal([moved.from, moved.to, moved.changed, moved.ordered], [holder, other, true, true])
+  await made.until(() => f1.isOrdered(VIP) && f2.isOrdered(VIP))
+  for (const side of [f1, f2]) {
+    await f1.failover({ vip: VIP, to: other })
+    const ended = await side.failover({ vip: VIP, release: true })
+    assert.equal([ended.from, ended.to, ended.changed, ended.ordered], [other, other, false, false])
+    await made.until(() => !f1.isOrdered(VIP) && !f2.isOrdered(VIP))
+    assert.equal([f1.holderOf(VIP), f2.holderOf(VIP)], [other, other])
+  }
+  // Over already.
+  assert.not((await f2.failover({ vip: VIP, release: true })).ordered)
 })
 
 it.run()

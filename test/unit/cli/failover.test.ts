@@ -1,6 +1,7 @@
 /** `shunt failover`: what it takes for a virtual IP and a forwarder. */
 import * as assert from 'uvu/assert'
 import { answerFailover } from '../../../src/control/answer.ts'
+import { parseOrder } from '../../../src/control/orders.ts'
 import { shunt } from '../../support/cli.ts'
 import { controlSuite } from '../../support/control-suite.ts'
 
@@ -23,6 +24,18 @@ it('another node may be told to carry it out', async ctx => {
   assert.equal(ctx.view.remotes, [
     { node: 'f2', path: '/v1/failover', order: { vip: '10.99.0.1', to: 'f3' } },
   ])
+})
+
+it('an order is ended by --release, without --to', async ctx => {
+  const release = ['failover', '10.99.0.1', '--release', '--socket', ctx.socket]
+  const { code, stdout } = await shunt(release)
+  assert.is(code, 0)
+  assert.match(stdout, /^f2 holds 10\.99\.0\.1, and no order keeps it there any more/)
+  assert.equal(ctx.view.failovers, [{ vip: '10.99.0.1', release: true }])
+  assert.is((await shunt([...release, '--to', 'f1'])).code, 2)
+  const both = { vip: '10.99.0.1', to: 'f1', release: true }
+  assert.throws(() => parseOrder('failover', both), /exclude each other/)
+  assert.is(ctx.view.failovers.length, 1)
 })
 
 it('what is no address, and no name, is told as such and asked of nobody', async ctx => {

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { capacityText, rolesText, vipsHeld } from '../../../src/cli/row-text.ts'
+import { capacityText, holderText, rolesText, vipsHeld } from '../../../src/cli/row-text.ts'
 
 const it = suite('cli/row-text')
 
@@ -21,6 +21,13 @@ it('virtual IPs are counted of what can hold them, by a node that knows', () => 
   assert.is(vipsHeld({ roles: ['host'], vips: [] }), null)
   assert.is(vipsHeld({ roles: ['host'], retiring: ['forwarder'], vips: [] }), 0)
   assert.is(vipsHeld({ roles: ['host'] }), null)
+})
+
+it('the holder of a virtual IP, and that it was ordered there', () => {
+  assert.is(holderText({ announce: 'arp', holder: 'f2', ordered: true }), 'f2 (ordered)')
+  assert.is(holderText({ announce: 'arp', holder: 'f2', ordered: false }), 'f2')
+  assert.is(holderText({ announce: 'arp', holder: null, ordered: true }), null)
+  assert.is(holderText({ announce: 'routed', holder: null, ordered: false }), 'routed')
 })
 
 it('one capacity when all are equal, else each by its service', () => {
