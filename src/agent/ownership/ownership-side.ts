@@ -16,6 +16,7 @@ import { leaseMs, OWNERSHIP_TIMES, type OwnershipTimes } from '../../ownership/s
 import type { Claim, OwnershipMessage } from '../../ownership/types.ts'
 import type { Machine } from '../cluster/api.ts'
 import type { EventLog } from '../events.ts'
+import { type HolderState, Moves } from './moves.ts'
 import { readClaims, writeClaims } from './saved-claims.ts'
 import { VipAddresses } from './vip-addresses.ts'
 
@@ -42,6 +43,7 @@ export class OwnershipSide {
   readonly #self: string
   readonly #stateDir: string
   readonly #addresses: VipAddresses
+  readonly #moves: Moves
   readonly #standstill = new Standstill()
   readonly #watchers = new Set<() => void>()
   #config: NodeConfig
@@ -51,6 +53,7 @@ export class OwnershipSide {
   #timer: NodeJS.Timeout | null = null
   #isSaving = false
   #stopped = false
+  #leaving = false
   /** Messages that no peer should send. */
   #bad = 0
 
@@ -59,6 +62,7 @@ export class OwnershipSide {
     this.#parts = parts
     this.#self = config.node.name
     this.#stateDir = config.node.stateDir
+    this.#moves = new Moves(this.#self, name => this.#stateOf(name))
     this.#addresses = new VipAddresses(config.interfaces.uplink, parts.log)
   }
 
@@ -78,6 +82,7 @@ export class OwnershipSide {
     const vips = config.roles.includes('forwarder') ? arpVips(config.services) : []
     const before = this.#vips
     this.#vips = vips
+    this.#moves.keep(vips)
     if (vips.length === 0) return this.#end(before)
     const core = this.#core ?? this.#begin()
     for (const vip of before) if (!vips.includes(vip)) this.#addresses.release(vip)
@@ -193,6 +198,7 @@ export class OwnershipSide {
   async leave(): Promise<void> {
     const core = this.#core
     if (core === null) return
+    this.#leaving = true
     core.leave(performance.now())
     this.#wake()
     await this.#until(() => core.hasLeft(performance.now()), LEAVE_MS)
@@ -240,21 +246,32 @@ export class OwnershipSide {
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 
-  #hold({ vip, death, ordered }: Claim): void {
-    this.#addresses.hold(vip, leaseMs(this.#times()))
-    const why = death ? ': the machine that held it is dead' : ordered ? ', by order' : ''
-    this.#tell('vip.held', vip, `${this.#self} holds ${vip}${why}`)
+  #hold(claim: Claim): void {
+    this.#addresses.hold(claim.vip, leaseMs(this.#times()))
+    this.#tell(claim)
   }
 
-  #release(vip: string, { holder }: Claim): void {
+  #release(vip: string, claim: Claim): void {
     this.#addresses.release(vip)
-    const who = holder === '' ? 'nobody knows yet who does' : `${holder} does`
-    this.#tell('vip.released', vip, `${this.#self} no longer holds ${vip}; ${who}`)
+    // Else it is a VIP no longer.
+    if (claim.holder !== this.#self) this.#tell(claim)
   }
 
-  #tell(code: 'vip.held' | 'vip.released', vip: string, text: string): void {
-    this.#parts.log.info({ vip }, text)
-    this.#parts.events.add(code, 'info', this.#self, text)
+  #tell(claim: Claim): void {
+    const move = this.#moves.see(claim)
+    if (move === null) return
+    const { kind, severity, subject, text } = move
+    this.#parts.log[severity === 'info' ? 'info' : 'warn']({ vip: claim.vip }, text)
+    this.#parts.events.add(kind, severity, subject, text)
+  }
+
+  #stateOf(name: string): HolderState {
+    if (name === this.#self) return this.#leaving ? 'leaving' : 'alive'
+    const peer = this.#parts.links.states().find(state => state.name === name)
+    if (peer?.draining) return 'leaving'
+    const { peers } = this.#config
+    if (!peers.some(each => each.name === name && each.roles.includes('forwarder'))) return 'none'
+    return peer?.state === 'alive' ? 'alive' : 'silent'
   }
 
   #changed(): void {
@@ -264,7 +281,10 @@ export class OwnershipSide {
     // Traffic does not wait for the disk.
     setImmediate(() => {
       this.#isSaving = false
-      if (this.#core !== null && !this.#stopped) this.#save(this.#core)
+      if (this.#core === null || this.#stopped) return
+      // What this node neither took nor lost itself.
+      for (const claim of this.#core.claims()) this.#tell(claim)
+      this.#save(this.#core)
     })
   }
 

@@ -133,4 +133,18 @@ it('an order lasts until it is ended, by whatever forwarder that is asked; then 
   assert.not((await f2.failover({ vip: VIP, release: true })).ordered)
 })
 
+it('every forwarder tells of a move, whoever holds the virtual IP', async ctx => {
+  const made = ctx.forwarders(['f1', 'f2', 'f3'])
+  const sides = [...made.sides.values()]
+  const holds = (name: string): boolean => sides.every(side => side.holderOf(VIP) === name)
+  await made.until(() => ['f1', 'f2', 'f3'].some(holds))
+  const [from, to, third] = ['f1', 'f2', 'f3'].sort((a, b) => Number(holds(b)) - Number(holds(a)))
+  await made.of(third!).failover({ vip: VIP, to: to! })
+  const text = (name: string): string => made.texts(name).at(-1) ?? ''
+  await made.until(() => made.texts(third!).length > 0 && text(from!).includes('no longer'))
+  assert.is(text(from!), `info: ${from} no longer holds ${VIP}; ${to} does: by order`)
+  for (const name of [to!, third!])
+    assert.is(text(name), `info: ${to} holds ${VIP}, ${from} did before: by order`)
+})
+
 it.run()
