@@ -44,6 +44,10 @@ export const vips = describes<VipsData>()(
         ordered: z
           .boolean()
           .describe('An operator wants it there (failover): it is not moved to even out shares.'),
+        unattended: z.boolean().describe("The holder's agent is not heard: new connections may wait."),
+        classifiers: count.describe(
+          'Nodes that choose hosts for new connections, with an agent that is not known to be away.',
+        ),
         live: count.describe('Hosts of the service whose agents are alive.'),
         ready: count
           .nullable()

@@ -130,6 +130,10 @@ export interface VipStatus {
   holder: string | null
   /** An operator wants the VIP there (`shunt failover`): it is not moved to even out shares. */
   ordered: boolean
+  /** The holder's agent is not heard: new connections may wait, unless its kernel takes them by itself. */
+  unattended: boolean
+  /** Nodes that choose hosts for new connections, with an agent that is not known to be away. */
+  classifiers: number
   /** Hosts of the service that are alive. */
   live: number
   /** Those that this node may give new connections now; `null` where it is no load balancing unit. */

@@ -99,6 +99,8 @@ export const VIPS: VipsData = {
       announce: 'routed',
       holder: null,
       ordered: false,
+      unattended: false,
+      classifiers: 1,
       hosts: 2,
       live: 1,
       ready: 1,

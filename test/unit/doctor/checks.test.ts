@@ -390,6 +390,20 @@ const CASES: [what: string, found: () => Diagnosis[], check: string, status: str
     /^Only overloaded hosts are left of web; /,
   ],
   ['a service with fewer hosts', () => foundOfAgent(vip({ live: 1 })), 'services', 'warn', /1 of 2/],
+  [
+    'the holder of a virtual IP has no agent',
+    () => foundOfAgent(vip({ announce: 'arp', holder: 'f2', unattended: true })),
+    'services',
+    'fail',
+    /^The agent of f2, which holds 10\.99\.0\.1, is not heard: new connections may wait\.$/,
+  ],
+  [
+    'no classifier',
+    () => foundOfAgent(vip({ classifiers: 0 })),
+    'services',
+    'fail',
+    /^No classifier is alive: no new connections\.$/,
+  ],
   ['a virtual IP that is missing', () => found(missingVip()), 'virtual-ips', 'fail', /not on lo/],
   [
     'an IPv6 address that a node of an IPv6 service lacks',
