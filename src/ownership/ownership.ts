@@ -202,7 +202,10 @@ export class Ownership {
       if (!this.#own.held.has(vip) || claim?.ordered !== true) this.#own.claim(vip, nowMs, { ordered: true })
     } else {
       const member = this.#members.get(target)
-      if (member === undefined) return { refused: `${target} is no forwarder` }
+      if (member === undefined) {
+        const names = [this.#self, ...this.#members.all().map(({ name }) => name)].sort()
+        return { refused: `${target} is no forwarder; there are: ${names.join(', ')}` }
+      }
       if (!this.#members.canTake(member))
         return { refused: `${target} cannot be reached, or takes no VIPs now` }
       this.#port.send(target, { type: 'take', vip, generation, ordered: true })

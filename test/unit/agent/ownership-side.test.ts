@@ -133,6 +133,13 @@ it('an order lasts until it is ended, by whatever forwarder that is asked; then 
   assert.not((await f2.failover({ vip: VIP, release: true })).ordered)
 })
 
+it('a forwarder that there is not is told with those that there are', async ctx => {
+  assert.is(
+    await why(ctx.forwarders(['f1', 'f2']).of('f2').failover({ vip: VIP, to: 'nosuch' })),
+    'SHUNT_ERR_GUARD nosuch is no forwarder; there are: f1, f2',
+  )
+})
+
 it('every forwarder tells of a move, whoever holds the virtual IP', async ctx => {
   const made = ctx.forwarders(['f1', 'f2', 'f3'])
   const sides = [...made.sides.values()]
