@@ -33,7 +33,7 @@ it('shunt vips warns, with exit code 3; shunt top in its banner', async ctx => {
   const { code, stderr } = await shunt(['vips', '--socket', ctx.socket])
   assert.is(code, 3)
   assert.is(stderr, `warning: ${NONE}\nwarning: ${MOVE}\n`)
-  const banner = troubles({ ...lookAt(0, { vips: ctx.view.data.vips }), lastEvent: 0 })
+  const banner = troubles({ ...lookAt(0, { vips: ctx.view.data.vips }), events: [], lastEvent: 0 })
   assert.ok(banner.includes(NONE) && banner.includes(MOVE))
 })
 
