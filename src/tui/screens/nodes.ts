@@ -84,7 +84,8 @@ export const nodes: Screen = {
     { id: 'machine', head: 'MACHINE' },
     { id: 'agent', head: 'AGENT' },
     { id: 'rtt', head: 'RTT', right: true },
-    { id: 'vips', head: 'VIPS', right: true, drop: 5 },
+    // Often left out, and nobody sees then what the order is by.
+    { id: 'vips', head: 'VIPS', right: true, drop: 5, sorts: false },
     { id: 'config', head: 'CONFIG', right: true, drop: 1 },
     { id: 'sync', head: 'SYNC', drop: 2 },
     { id: 'trend', head: 'RTT, LAST 60', grow: 60, min: 12, drop: 4, sorts: false },
