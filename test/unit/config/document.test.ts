@@ -321,6 +321,26 @@ it('warnings: hosts that cannot take connections, and pools of no use', () => {
   ])
 })
 
+it('warns of more copies than other forwarders and classifiers', () => {
+  const copies = (wanted: number | string, members: DocumentMember[]): string[] =>
+    documentWarnings(
+      parseDocument(changed('pool: web }', `pool: web, sessions: { copies: ${wanted} } }`), 'c.yaml'),
+      members,
+    )
+  const three = [
+    ...MEMBERS,
+    member('f2', '10.10.0.12', ['forwarder'], '10.10.1.12'),
+    member('c1', '10.10.0.21', ['classifier']),
+  ]
+  assert.equal(copies(5, three), [
+    'http asks for 5 copies (sessions.copies); with 3 forwarders and classifiers there can be 2',
+  ])
+  assert.equal(copies(1, MEMBERS), [
+    'http asks for 1 copy (sessions.copies); with 1 forwarder or classifier there can be 0',
+  ])
+  for (const fits of [0, 2, 'full', 'none']) assert.equal(copies(fits, three), [], `${fits}`)
+})
+
 it('a text with thousands of faults costs little and is answered with a few of them', () => {
   const pool = (i: number) =>
     `  - { name: p${i}, hosts: [${Array.from({ length: 255 }, (_, j) => `{name: name-of-a-host-${j}}`).join()}] }\n`
