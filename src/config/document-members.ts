@@ -63,7 +63,6 @@ export const documentWarnings = (doc: ClusterDocument, members: readonly Documen
   const byName = new Map(members.map(m => [m.name, m]))
   const [hostRole, forwarder, classifier]: Role[] = ['host', 'forwarder', 'classifier']
   const hosts = new Set(members.filter(m => m.roles.includes(hostRole)).map(m => m.name))
-  const names = [...hosts]
   const warnings: string[] = []
   let more = 0
   const add = (warning: () => string): void => {
@@ -78,10 +77,12 @@ export const documentWarnings = (doc: ClusterDocument, members: readonly Documen
   }
   const used = new Set(doc.services.map(s => s.pool))
   for (const pool of doc.pools) {
+    const there = new Set(pool.hosts.map(({ name }) => name))
+    const others = [...hosts].filter(name => !there.has(name))
     for (const { name } of pool.hosts) {
       const member = byName.get(name)
       if (member === undefined)
-        add(() => `host ${name} of pool ${pool.name} is no member of the cluster${didYouMean(name, names)}`)
+        add(() => `host ${name} of pool ${pool.name} is no member of the cluster${didYouMean(name, others)}`)
       else if (!hosts.has(name))
         add(
           () =>

@@ -300,6 +300,11 @@ it('warnings: hosts that cannot take connections, and pools of no use', () => {
   assert.equal(warningsOf(changed('name: h2', 'name: hh2')), [
     'host hh2 of pool web is no member of the cluster (did you mean "h2"?)',
   ])
+  assert.equal(
+    warningsOf(changed('{ name: h2 }', '{ name: h2 }, { name: h3 }')),
+    ['host h3 of pool web is no member of the cluster'],
+    'those that are in the pool are not what was meant',
+  )
   assert.equal(warningsOf(changed('name: h2', 'name: f1')), [
     'f1 of pool web does not have the role host; shunt roles f1 +host gives it',
   ])
