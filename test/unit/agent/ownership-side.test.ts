@@ -39,7 +39,8 @@ class Forwarders {
         links: this.links.of(name, ['forwarder']),
         machine: peer => ({ state: this.machines.get(peer) ?? 'alive', rttMs: null }),
         events,
-        alone: () => null, log: pino({ level: 'silent' }),
+        alone: () => null,
+        log: pino({ level: 'silent' }),
       })
       this.sides.set(name, side)
       this.events.set(name, events)
