@@ -20,8 +20,12 @@ const world = (disk: Claim[] = [], inKernel = new Map<string, number>()) => {
       if (message.type === 'claims') told.claim = message.claims[0]!
       if (message.type === 'standing') told.standing = message
     },
-    hold: (_: Claim, ms: number): void => void (told.lease = ms),
-    renew: (_: readonly string[], ms: number): void => void (told.lease = ms),
+    hold: (_: Claim, ms: number): void => {
+      told.lease = ms
+    },
+    renew: (_: readonly string[], ms: number): void => {
+      told.lease = ms
+    },
     release: (): void => {},
     changed: (): void => {},
   }
@@ -68,7 +72,12 @@ it('a lease is long only once the others know that they are to wait; short befor
 
   let leaseWhenTold = 0
   const claim = told.claim!
-  Object.defineProperty(told, 'claim', { set: () => void (leaseWhenTold = told.lease), get: () => claim })
+  Object.defineProperty(told, 'claim', {
+    set: () => {
+      leaseWhenTold = told.lease
+    },
+    get: () => claim,
+  })
   core.goesOnAlone(new Set(), 5_300)
   assert.equal([leaseWhenTold, core.claimOf(VIP)?.brief], [SHORT, true])
   core.tick(5_300 + SHORT)

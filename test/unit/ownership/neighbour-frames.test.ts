@@ -29,7 +29,7 @@ it('IPv6: an unsolicited advertisement to all nodes that overrides (RFC 4861, se
   const allNodes = 'ff020000000000000000000000000001'
   assert.is(
     frame.subarray(0, 54).toString('hex'),
-    '333300000001' + '020000000001' + '86dd' + '60000000' + '0020' + '3a' + 'ff' + vip + allNodes,
+    `33330000000102000000000186dd6000000000203aff${vip}${allNodes}`,
   )
   const message = frame.subarray(54)
   assert.is(message.subarray(0, 2).toString('hex'), '8800')
