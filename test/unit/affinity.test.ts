@@ -19,6 +19,7 @@ class Turns implements AffinityChoice {
   readonly bad = new Set<number>()
   readonly full = new Set<number>()
   readonly inactive = new Set<number>()
+  readonly unheard = new Set<number>()
   choose(_service: ServiceEntry, _key: Uint32Array, _at: number, opens: boolean): number {
     this.asked++
     if (!opens) return 3
@@ -37,6 +38,9 @@ class Turns implements AffinityChoice {
   }
   isInactive(_service: number, host: number): boolean {
     return this.inactive.has(host)
+  }
+  isHeard(_service: number, host: number): boolean {
+    return !this.unheard.has(host)
   }
   isFull(_service: number, host: number): boolean {
     return this.full.has(host)

@@ -244,6 +244,12 @@ export class HealthAllotment implements Allotment, Readiness {
     return this.#inactive > 0 && this.#services.get(service)?.states[host] === STATE.inactive
   }
 
+  /** It is alive, and its row and lease have come. */
+  isHeard(service: number, host: number): boolean {
+    if (this.#directory.host(host)?.live !== true) return false
+    return this.#leases[host] !== 0 && (this.#services.get(service)?.states[host] ?? 0) !== 0
+  }
+
   /** The host's load is at the threshold that the service set for its clients (R-C7). */
   isFull(service: number, host: number): boolean {
     return this.#services.get(service)?.full[host] === 1
