@@ -97,8 +97,8 @@ class World {
   /** When something last became of a host. */
   changedMs = 0
   asked = 0
-  /** The last connection went where its unit had to guess. */
-  guessed = false
+  /** By client: when a unit last had to guess. */
+  readonly #guessedMs = new Map<string, number>()
 
   constructor(seed: number) {
     this.random = seeded(seed)
@@ -156,8 +156,8 @@ class World {
     affinity.goesOn(key, certain, () => {
       host = affinity.choose(service, flow, 0, true)
     })
-    // As it was not answered, it may be another one; but nobody else follows it.
-    this.guessed = !certain
+    // It may be another one. Nobody else follows it, and its unit not for long.
+    if (!certain) this.#guessedMs.set(key.join(), this.nowMs)
     return host
   }
 
@@ -218,6 +218,12 @@ class World {
     return this.units[0]!.index.hostAt(atom.host)!.index
   }
 
+  hasGuessed(client: number): boolean {
+    const key = this.flow(client)
+    writeClientKey(key, 0, { prefix: 32, prefix6: 64 }, key)
+    return this.nowMs - (this.#guessedMs.get(key.join()) ?? Number.NEGATIVE_INFINITY) <= LATEST_MS
+  }
+
   change(): void {
     this.changedMs = this.nowMs
     const host = 1 + this.below(3)
@@ -242,11 +248,10 @@ const run = (seed: number): number => {
     else {
       const client = world.below(CLIENTS)
       const expected = world.settled(client)
-      world.guessed = false
       const host = world.connect(world.below(UNITS), client)
       assert.ok(host !== 0 && !down.has(host), `seed ${seed}, step ${step}: nothing new goes to host ${host}`)
       // What all units have had the time to hear of, or to ask for, binds them.
-      if (expected === 0 || world.guessed) continue
+      if (expected === 0 || world.hasGuessed(client)) continue
       bound++
       assert.is(host, expected, `seed ${seed}, step ${step}: client ${client} left a host for no reason`)
     }
