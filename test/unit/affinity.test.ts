@@ -426,6 +426,10 @@ it('what it begins without an answer, and what is of before its beginning, is to
   unit.told()
   unit.affinity.nobodys(unit.clientKey('203.0.113.3'))
   assert.is(unit.first('203.0.113.3'), 2)
+  unit.use('203.0.113.4', 2)
+  unit.affinity.goesOn(unit.clientKey('203.0.113.4'), false, () => assert.is(unit.first('203.0.113.4'), 2))
+  assert.is(unit.first('203.0.113.4'), 2, 'nor does its client wait again')
+  unit.told()
   // A move has a reason, whatever the session rested on.
   unit.choice.bad.add(1)
   unit.choice.next = 3
