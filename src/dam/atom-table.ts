@@ -5,7 +5,7 @@
 import { SlotTable } from '../agent/dataplane/slot-table.ts'
 import { atomHash } from './digest.ts'
 import { BUCKETS, type Location } from './location.ts'
-import { sameOrigin } from './order.ts'
+import { type Rank, sameOrigin } from './order.ts'
 import { Origins } from './origins.ts'
 import { type Atom, KEY_WORDS, type Origin } from './types.ts'
 
@@ -150,9 +150,17 @@ export class AtomTable {
     )
   }
 
+  key(slot: number): Uint32Array {
+    return this.#slots.keys.slice(slot * KEY_WORDS, (slot + 1) * KEY_WORDS)
+  }
+
+  rank(slot: number): Rank {
+    return { generation: this.#generations[slot], zombie: this.isZombie(slot), owner: this.owner(slot) }
+  }
+
   atom(slot: number): Atom {
     return {
-      key: this.#slots.keys.slice(slot * KEY_WORDS, (slot + 1) * KEY_WORDS),
+      key: this.key(slot),
       host: this.#hosts[slot],
       generation: this.#generations[slot],
       zombie: this.isZombie(slot),
@@ -199,6 +207,11 @@ export class AtomTable {
   /** It was asked for: it gives way later than others. */
   touch(slot: number, nowMs: number): void {
     if (!this.isZombie(slot)) this.#slots.touch(slot, nowMs)
+  }
+
+  /** Whether a bucket has no atoms, of whatever place. */
+  isEmpty(bucket: number): boolean {
+    return this.#first[bucket] === 0
   }
 
   /** Slots of a bucket. The table may change between two, but for the slot given last. */

@@ -70,11 +70,11 @@ export class Copies {
     const slot = table.find(atom.key)
     let taken = false
     if (slot >= 0) {
-      const here = table.atom(slot)
+      const here = table.rank(slot)
       const order = compareAtoms(atom, here)
       if (order < 0) {
         counters.outdated++
-        if (this.#own.isOwn(slot)) outboxes.get(from)?.push({ op: 'tell', atom: here })
+        if (this.#own.isOwn(slot)) outboxes.get(from)?.push({ op: 'tell', atom: table.atom(slot) })
         else if (place === PLACE.copy)
           outboxes.get(from)?.send({ type: 'outdated', owner: here.owner, keys: [atom.key] })
         return

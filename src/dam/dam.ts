@@ -168,7 +168,7 @@ export class Dam {
 
   /** Own atoms that nobody asked for since then (R-C6): ask their hosts too. @param most as many at once */
   idle(beforeMs: number, most: number): Uint32Array[] {
-    return this.table.oldest(PLACE.own, beforeMs, most).map(slot => this.table.atom(slot).key)
+    return this.table.oldest(PLACE.own, beforeMs, most).map(slot => this.table.key(slot))
   }
 
   /** It is in use: packets come, or its host says so. */

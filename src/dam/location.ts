@@ -13,8 +13,9 @@ export class Location {
   readonly #k0: number
   readonly #k1: number
   #members: readonly Member[] = []
+  #staying: readonly Member[] = []
   #byName = new Map<string, Member>()
-  readonly #orders: (readonly Member[] | undefined)[] = []
+  readonly #orders = new Array<readonly Member[] | undefined>(BUCKETS).fill(undefined)
   readonly #words = new Uint32Array(2)
 
   /** `k0`, `k1`: halves of a hash key that all members share, and nobody else knows. */
@@ -34,7 +35,8 @@ export class Location {
   replace(members: readonly Member[]): void {
     this.#members = [...members]
     this.#byName = new Map(members.map(member => [member.member, member]))
-    this.#orders.length = 0
+    this.#staying = members.filter(({ leaving }) => leaving !== true)
+    this.#orders.fill(undefined)
   }
 
   bucketOf(key: Uint32Array, at = 0): number {
@@ -45,25 +47,27 @@ export class Location {
   order(bucket: number): readonly Member[] {
     let order = this.#orders[bucket]
     if (order === undefined) {
-      const scored = this.#members
-        .filter(({ leaving }) => leaving !== true)
-        .map(member => ({ member, score: this.#score(member, bucket) }))
-      scored.sort((a, b) => b.score - a.score || (a.member.member < b.member.member ? -1 : 1))
-      order = scored.map(({ member }) => member)
+      order = this.#sorted(bucket)
       this.#orders[bucket] = order
     }
     return order
   }
 
-  /** Where the copies of an owner's atoms go, the first `level` of the order but for the owner. */
-  targets(bucket: number, level: number, owner: string): readonly Member[] {
-    const order = this.order(bucket)
-    const found: Member[] = []
-    for (const member of order) {
-      if (found.length >= level && level < 15) break
-      if (member.member !== owner) found.push(member)
+  /** By insertion: the members are few, and a change of them sorts as often as there are buckets with atoms. */
+  #sorted(bucket: number): readonly Member[] {
+    const order: Member[] = []
+    const scores: number[] = []
+    for (const member of this.#staying) {
+      const score = this.#score(member, bucket)
+      let at = order.length
+      for (; at > 0 && isNearer(member, score, order[at - 1], scores[at - 1]); at--) {
+        order[at] = order[at - 1]
+        scores[at] = scores[at - 1]
+      }
+      order[at] = member
+      scores[at] = score
     }
-    return found
+    return order
   }
 
   #score(member: Member, bucket: number): number {
@@ -72,3 +76,6 @@ export class Location {
     return halfSipHash13(this.#k0, this.#k1, this.#words, 0, 2)
   }
 }
+
+const isNearer = (a: Member, scoreOfA: number, b: Member, scoreOfB: number): boolean =>
+  scoreOfA > scoreOfB || (scoreOfA === scoreOfB && a.member < b.member)

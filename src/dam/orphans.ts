@@ -73,6 +73,7 @@ export class Orphans {
 
   #lookAt(bucket: number, nowMs: number): void {
     const { table, location, settings } = this.#shared
+    if (table.isEmpty(bucket)) return
     const adopter = location.order(bucket)[0]
     for (const slot of table.inBucket(bucket)) {
       const place = table.place(slot)
@@ -184,7 +185,7 @@ export class Orphans {
       }
       clock.saw(atom.generation)
       const slot = table.find(atom.key)
-      if (slot >= 0 && compareAtoms(atom, table.atom(slot)) < 0) {
+      if (slot >= 0 && compareAtoms(atom, table.rank(slot)) < 0) {
         counters.outdated++
         continue
       }

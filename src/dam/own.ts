@@ -7,7 +7,7 @@ import { Digests, sameDigest } from './digest.ts'
 import { BUCKETS } from './location.ts'
 import { isUnheard, nextGeneration, sameOrigin } from './order.ts'
 import type { Shared } from './settings.ts'
-import type { Atom, BucketDigest, Level, Member } from './types.ts'
+import type { Atom, BucketDigest, Level, Origin } from './types.ts'
 import { FULL, MOST_ATOMS } from './types.ts'
 
 /** Buckets sent again after one comparison; the next one finds the rest. */
@@ -19,6 +19,8 @@ const MOST_COMPARISONS = 2
 /** In the place of a member that went. */
 const GONE = -1
 
+const NOWHERE: readonly Origin[] = []
+
 /** What has to be followed, and by whom. */
 export type Waits = readonly (readonly [member: string, sequence: number])[]
 
@@ -27,7 +29,7 @@ export class OwnAtoms {
   /** By member: what it should hold of this member's atoms. */
   readonly #expected = new Map<string, Digests>()
   /** By bucket: the order by which its copies were placed, and the number of the view that it is of. */
-  readonly #placed: (readonly Member[])[] = Array.from({ length: BUCKETS }, () => [])
+  readonly #placed: (readonly Origin[])[] = Array.from({ length: BUCKETS }, () => NOWHERE)
   readonly #planned = new Uint32Array(BUCKETS)
   #view = 1
   #cursor = BUCKETS
@@ -62,12 +64,13 @@ export class OwnAtoms {
     }
     for (const name of come) this.#expected.set(name, new Digests())
     // One that is back before a bucket was placed without it has to be counted, and told, anew: it keeps its place there, as another one.
-    const away = new Set(gone)
+    const { table } = this.#shared
+    const away = new Map(gone.map(member => [member, { member, incarnation: GONE }]))
     if (away.size > 0)
       for (let bucket = 0; bucket < BUCKETS; bucket++)
-        this.#placed[bucket] = this.#placed[bucket].map(member =>
-          away.has(member.member) ? { ...member, incarnation: GONE } : member,
-        )
+        this.#placed[bucket] = table.isEmpty(bucket)
+          ? NOWHERE
+          : this.#placed[bucket].map(member => away.get(member.member) ?? member)
     this.#view++
     this.#cursor = 0
   }
@@ -112,7 +115,7 @@ export class OwnAtoms {
     const bucket = location.bucketOf(atom.key)
     this.#place(bucket)
     const found = table.find(atom.key)
-    let earlier: readonly Member[] = []
+    let earlier: readonly Origin[] = []
     let told: string | undefined
     if (found >= 0) {
       if (table.place(found) === PLACE.own) {
@@ -155,13 +158,18 @@ export class OwnAtoms {
     this.#place(bucket)
     const targets = this.#targets(bucket, table.level(slot))
     this.#count(slot, targets, false)
-    const { key, generation } = table.atom(slot)
-    for (const { member } of targets) outboxes.get(member)?.push({ op: 'forget', key, generation })
+    const op = { op: 'forget', key: table.key(slot), generation: table.generation(slot) } as const
+    for (const { member } of targets) outboxes.get(member)?.push(op)
   }
 
   /** Moves copies to where the members of now want them: so many buckets at a time. */
   replan(buckets: number): void {
-    for (let left = buckets; left > 0 && this.#cursor < BUCKETS; left--) this.#place(this.#cursor++)
+    const { table } = this.#shared
+    for (let left = buckets; left > 0 && this.#cursor < BUCKETS; left--) {
+      const bucket = this.#cursor++
+      // Before an atom comes to an empty one, it is placed there.
+      if (!table.isEmpty(bucket)) this.#place(bucket)
+    }
     for (const [member, waiting] of this.#releasing) {
       for (const [bucket, waits] of waiting)
         if (this.hasFollowed(waits)) {
@@ -266,13 +274,13 @@ export class OwnAtoms {
     this.#releasing.set(member, buckets)
   }
 
-  #targets(bucket: number, level: Level): readonly Member[] {
+  #targets(bucket: number, level: Level): readonly Origin[] {
     return this.#among(this.#placed[bucket], level)
   }
 
-  #among(order: readonly Member[], level: Level): readonly Member[] {
+  #among(order: readonly Origin[], level: Level): readonly Origin[] {
     const { self } = this.#shared.settings
-    const found: Member[] = []
+    const found: Origin[] = []
     for (const member of order) {
       if (level < FULL && found.length >= level) break
       if (member.member !== self.member) found.push(member)
@@ -280,7 +288,7 @@ export class OwnAtoms {
     return found
   }
 
-  #count(slot: number, targets: readonly Member[], counts: boolean): void {
+  #count(slot: number, targets: readonly Origin[], counts: boolean): void {
     const { table } = this.#shared
     const bucket = table.bucket(slot)
     const hash = targets.length === 0 ? 0 : table.hash(slot)
@@ -299,5 +307,5 @@ export function* parts(atoms: readonly Atom[]): Generator<readonly [part: readon
 }
 
 /** The same life of the same member. */
-const isAmong = (members: readonly Member[], { member, incarnation }: Member): boolean =>
+const isAmong = (members: readonly Origin[], { member, incarnation }: Origin): boolean =>
   members.some(other => other.member === member && other.incarnation === incarnation)

@@ -211,11 +211,5 @@ export class Queries {
   }
 }
 
-const nameOf = (key: Uint32Array): string => String.fromCharCode(...halves(key))
-
-function* halves(key: Uint32Array): Generator<number> {
-  for (let i = 0; i < KEY_WORDS; i++) {
-    yield key[i] >>> 16
-    yield key[i] & 0xffff
-  }
-}
+const nameOf = (key: Uint32Array): string =>
+  String.fromCharCode(...new Uint16Array(key.buffer, key.byteOffset, 2 * KEY_WORDS))

@@ -62,7 +62,7 @@ export class TakenOver {
     for (const slot of this.#unsure) {
       if (found.length >= most) break
       this.#unsure.delete(slot)
-      found.push(table.atom(slot).key)
+      found.push(table.key(slot))
     }
     return found
   }

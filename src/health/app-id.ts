@@ -1,4 +1,5 @@
 /** Application identifiers (figure 13A, column 1302A): as text, and the compact numbers that stand for them on the wire (R-B5). */
+import { isIPv4 } from 'node:net'
 import { formatAddress, parseAddress } from '../os/inet.ts'
 import { freeNumber } from './hash.ts'
 import type { AppId } from './types.ts'
@@ -22,7 +23,9 @@ export const appType = (app: Pick<AppId, 'vip' | 'port' | 'protocol' | 'specific
 export const compactId = (app: AppId, taken: (id: number) => boolean): number =>
   freeNumber(appKey(app), taken)
 
-const canonical = (address: string): string => formatAddress(parseAddress(address))
+// What Node takes for an IPv4 address is canonical text already.
+const canonical = (address: string): string =>
+  isIPv4(address) ? address : formatAddress(parseAddress(address))
 const socket = (address: string, port: number): string => {
   const text = canonical(address)
   return text.includes(':') ? `[${text}]:${port}` : `${text}:${port}`

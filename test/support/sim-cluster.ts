@@ -6,6 +6,7 @@ import type { DataplanePlan } from '../../src/agent/dataplane/messages.ts'
 import { buildMappingKeys } from '../../src/agent/plan.ts'
 import { choiceKey } from '../../src/gossip/keys.ts'
 import { buildTcp4, checksumFaults, dissect, FLAG } from './packets.ts'
+import { Agenda } from './sim/agenda.ts'
 import { SimNode } from './sim-node.ts'
 
 export interface SimFaults {
@@ -103,10 +104,9 @@ export class SimCluster {
   capacities: ReadonlyMap<string, number> = new Map()
   #gone: ReadonlySet<number> = new Set()
   readonly #directories = new Map<number, Directory>()
-  readonly #queue: { atMs: number; order: number; run: () => void }[] = []
+  readonly #agenda = new Agenda()
   readonly #epochs = new Map<number, number>()
   readonly #isolated = new Set<number>()
-  #order = 0
 
   constructor(options: SimOptions) {
     this.#options = options
@@ -284,20 +284,16 @@ export class SimCluster {
   }
 
   at(delayMs: number, run: () => void): void {
-    this.#queue.push({ atMs: this.nowMs + delayMs, order: this.#order++, run })
+    this.#agenda.plan(this.nowMs + delayMs, run)
   }
 
   /** Runs events and a tick each 10 ms until `untilMs`. */
   run(untilMs: number): void {
     while (this.nowMs < untilMs) {
       const tickAt = Math.floor(this.nowMs / 10) * 10 + 10
-      this.#queue.sort((a, b) => a.atMs - b.atMs || a.order - b.order)
-      while (this.#queue.length > 0 && this.#queue[0].atMs <= tickAt) {
-        const event = this.#queue.shift()!
-        this.nowMs = Math.max(this.nowMs, event.atMs)
-        const before = this.#queue.length
-        event.run()
-        if (this.#queue.length !== before) this.#queue.sort((a, b) => a.atMs - b.atMs || a.order - b.order)
+      for (let next = this.#agenda.take(tickAt); next !== undefined; next = this.#agenda.take(tickAt)) {
+        this.nowMs = Math.max(this.nowMs, next.atMs)
+        next.run()
       }
       this.nowMs = tickAt
       for (const node of this.nodes.values()) node.tick(tickAt)

@@ -17,6 +17,7 @@ import { decodeDam, encodeDam } from '../../src/dam/codec.ts'
 import { Dam } from '../../src/dam/dam.ts'
 import type { Waits } from '../../src/dam/own.ts'
 import { ATOM_KIND, type Member } from '../../src/dam/types.ts'
+import { nameHash } from './sim/name-hash.ts'
 import { dotted, type Flow, type SimCluster } from './sim-cluster.ts'
 import type { SimNode } from './sim-node.ts'
 
@@ -53,10 +54,8 @@ interface Unit {
   readonly desk: SessionDesk
   readonly member: string
   readonly incarnation: number
+  readonly hash: number
 }
-
-const hashOf = (name: string): number =>
-  [...name].reduce((hash, c) => Math.imul(hash ^ c.charCodeAt(0), 0x01000193) >>> 0, 0x811c9dc5)
 
 export class SimSessions {
   readonly counts = { puts: 0, ends: 0, byAtom: 0, byHost: 0, nobody: 0, claimed: 0, checked: 0 }
@@ -106,7 +105,7 @@ export class SimSessions {
     const incarnation = ++this.#incarnation
     const member = dotted(address)
     const unit: Unit = {
-      ...{ node, member, incarnation },
+      ...{ node, member, incarnation, hash: nameHash(member) },
       desk: new SessionDesk(
         () => node.engine,
         message => this.#take(unit, message),
@@ -171,8 +170,8 @@ export class SimSessions {
   }
 
   #view(unit: Unit): void {
-    const members: Member[] = [...this.units.values()].map(({ member, incarnation }) => ({
-      ...{ member, incarnation, hash: hashOf(member) },
+    const members: Member[] = [...this.units.values()].map(({ member, incarnation, hash }) => ({
+      ...{ member, incarnation, hash },
     }))
     // Who died is not known at once.
     for (const [address, atMs] of this.#diedMs) {

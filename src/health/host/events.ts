@@ -23,6 +23,8 @@ export interface HostSettings {
    * directive protocol first. Left out: no.
    */
   isRestart?: boolean
+  /** Beats that one chain of tokens lasts (chain.ts), 1 to 4096; a change of the table begins another, and costs as many hashes. Left out: 512. */
+  chainLinks?: number
 }
 
 /** What the cluster document may change while the host runs. */

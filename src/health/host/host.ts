@@ -75,7 +75,7 @@ export class HealthHost {
     this.#nowMs = nowMs
     this.#changes = { tokens: CHANGES.burst, atMs: nowMs }
     this.#leaders = { tokens: LEADERS.burst, atMs: nowMs }
-    this.#table = new HostTable(settings.host, instance, seed)
+    this.#table = new HostTable(settings.host, instance, seed, settings.chainLinks)
     const restartUntilMs = settings.isRestart === true ? hold.untilMs(nowMs) : Number.NEGATIVE_INFINITY
     this.#rows = new HostRows(this.#settings, this.#table, hold, restartUntilMs)
     this.#units = new Units(settings.name, hold, restartUntilMs)

@@ -11,6 +11,7 @@ export class HostTable {
   readonly #host: number
   #instance: number
   readonly #seed: () => Uint8Array
+  readonly #chainLinks: number | undefined
   readonly #rows = new Map<number, Row>()
   readonly #ids = new Map<string, number>()
   #generation = 1
@@ -20,11 +21,12 @@ export class HostTable {
   #digests: number[] | null = null
   #lastChange: RowChange | null = null
 
-  constructor(host: number, instance: number, seed: () => Uint8Array) {
+  constructor(host: number, instance: number, seed: () => Uint8Array, chainLinks?: number) {
     this.#host = host
     this.#instance = instance
     this.#seed = seed
-    this.#chain = new TokenChain(seed())
+    this.#chainLinks = chainLinks
+    this.#chain = new TokenChain(seed(), chainLinks)
   }
 
   get version(): TableVersion {
@@ -54,7 +56,7 @@ export class HostTable {
   commit(operations: readonly RowOperation[], beat: number): RowChange {
     for (const operation of operations) this.#apply(operation)
     this.#generation++
-    this.#chain = new TokenChain(this.#seed())
+    this.#chain = new TokenChain(this.#seed(), this.#chainLinks)
     this.#anchorBeat = beat
     if (operations.length > 0) this.#digests = null
     this.#lastChange = { type: 'row-change', host: this.#host, ...this.#state(), operations }

@@ -6,6 +6,7 @@ import { Dam } from '../../../src/dam/dam.ts'
 import type { Waits } from '../../../src/dam/own.ts'
 import { ATOM_KIND, type Atom, type Member } from '../../../src/dam/types.ts'
 import { Links } from './links.ts'
+import { nameHash } from './name-hash.ts'
 import { Network } from './network.ts'
 import { World } from './world.ts'
 
@@ -28,11 +29,11 @@ export interface Session {
   endAcknowledged: boolean
   /** Where its packets go. */
   at: string
-  waits: Waits | undefined
 }
 
 export interface DamNode {
   readonly name: string
+  readonly hash: number
   readonly dam: Dam
   readonly incarnation: number
   /** Of its wall clock. */
@@ -47,10 +48,11 @@ export interface DamOptions {
   readonly levels: readonly number[]
   /** How long an ended atom is kept. */
   readonly deadMs?: number
+  /** How often what gathered leaves. */
+  readonly flushMs?: number
+  /** How often members compare what they hold. */
+  readonly syncMs?: number
 }
-
-const hashOf = (name: string): number =>
-  [...name].reduce((hash, c) => Math.imul(hash ^ c.charCodeAt(0), 0x01000193) >>> 0, 0x811c9dc5)
 
 export class DamRun {
   readonly world: World
@@ -70,6 +72,8 @@ export class DamRun {
     adopted: 0,
   }
   readonly #incarnations = new Map<string, number>()
+  /** What of a session has yet to be stored where its level asks for it. */
+  readonly #waiting = new Map<Session, Waits>()
 
   constructor(seed: number, options: DamOptions) {
     this.world = new World(seed)
@@ -91,7 +95,7 @@ export class DamRun {
         tableKey: [this.world.integer(2 ** 32), this.world.integer(2 ** 32)],
         deadMs: this.options.deadMs ?? DEAD_MS,
         cacheMs: DEAD_MS,
-        syncMs: 500,
+        syncMs: this.options.syncMs ?? 500,
         queryMs: 60,
         aheadMs: 5_000,
       },
@@ -103,6 +107,7 @@ export class DamRun {
     )
     const node: DamNode = {
       name,
+      hash: nameHash(name),
       dam,
       incarnation,
       skewMs: this.world.integer(200) - 100,
@@ -129,7 +134,7 @@ export class DamRun {
     const flush = (): void => {
       if (!alive()) return
       node.dam.flush(this.world.nowMs)
-      this.world.after(FLUSH_MS, flush)
+      this.world.after(this.options.flushMs ?? FLUSH_MS, flush)
     }
     const step = (): void => {
       if (!alive()) return
@@ -156,7 +161,7 @@ export class DamRun {
       if (session.at !== name) continue
       // Its packets come to another one from now on; what was not stored anywhere else is lost, and that was said.
       session.at = this.world.pick([...this.nodes.keys()])
-      session.waits = undefined
+      this.#wait(session, undefined)
       this.world.after(this.world.integer(2_000), () => this.#arrive(session, session.at))
     }
   }
@@ -182,7 +187,7 @@ export class DamRun {
     const host = this.world.integer(2 ** 32)
     const level = this.world.pick(this.options.levels)
     const waits = node.dam.put(key, host, level, this.wallMs(node), this.world.nowMs)
-    this.sessions.push({
+    const session: Session = {
       key,
       host,
       level,
@@ -190,8 +195,9 @@ export class DamRun {
       acknowledged: false,
       endAcknowledged: false,
       at: node.name,
-      waits,
-    })
+    }
+    this.sessions.push(session)
+    this.#wait(session, waits)
     this.counts.opened++
   }
 
@@ -200,7 +206,7 @@ export class DamRun {
     const waits = node?.dam.end(session.key, this.wallMs(node), this.world.nowMs)
     if (waits === undefined) return
     session.open = false
-    session.waits = waits
+    this.#wait(session, waits)
     this.counts.ended++
   }
 
@@ -215,7 +221,8 @@ export class DamRun {
     node?.dam.query(session.key, this.world.nowMs, atom => {
       if (atom === null || atom.zombie || !session.open || this.nodes.get(name) !== node) return
       assert.is(atom.host, session.host, 'the host of another session')
-      session.waits = node.dam.put(session.key, atom.host, session.level, this.wallMs(node), this.world.nowMs)
+      const waits = node.dam.put(session.key, atom.host, session.level, this.wallMs(node), this.world.nowMs)
+      this.#wait(session, waits)
       session.acknowledged = false
       session.at = node.name
       this.counts.moved++
@@ -226,17 +233,21 @@ export class DamRun {
   run(ms: number): void {
     for (let left = ms; left > 0; left -= 20) {
       this.world.run(Math.min(20, left))
-      for (const session of this.sessions) {
-        if (session.waits === undefined) continue
+      for (const [session, waits] of this.#waiting) {
         const node = this.nodes.get(session.at)
-        if (node === undefined || !node.dam.isReplicated(session.waits)) continue
+        if (node === undefined || !node.dam.isReplicated(waits)) continue
         // With fewer members than its level asks for there is no more to be had: then nothing was promised.
         const promised = node.dam.location.members.length > Math.min(session.level, this.nodes.size - 1)
         if (session.open) session.acknowledged = promised
         else session.endAcknowledged = promised
-        session.waits = undefined
+        this.#waiting.delete(session)
       }
     }
+  }
+
+  #wait(session: Session, waits: Waits | undefined): void {
+    if (waits === undefined) this.#waiting.delete(session)
+    else this.#waiting.set(session, waits)
   }
 
   settle(): void {
@@ -283,10 +294,10 @@ export class DamRun {
   }
 
   #checkEnded(session: Session): void {
-    for (const node of this.nodes.values()) {
-      const atom = node.dam.local(session.key)
-      const name = `session ${session.key[3] - FIRST_KEY} (level ${session.level})`
-      assert.ok(atom === null || atom.zombie, `${name}, which has ended, lives at ${node.name}`)
+    const name = `session ${session.key[3] - FIRST_KEY} (level ${session.level})`
+    for (const { name: holder, dam } of this.nodes.values()) {
+      const slot = dam.table.find(session.key)
+      assert.ok(slot < 0 || dam.table.isZombie(slot), `${name}, which has ended, lives at ${holder}`)
     }
   }
 
@@ -299,7 +310,7 @@ export class DamRun {
         members.push({
           member: name,
           incarnation: this.#known(node, name, other, up),
-          hash: hashOf(name),
+          hash: other.hash,
           leaving: other.leaving,
         })
     }
@@ -323,8 +334,9 @@ export class DamRun {
   /** The hosts know. */
   #ask(node: DamNode, key: Uint32Array): void {
     const session = this.sessions[key[3] - FIRST_KEY]
-    const here = node.dam.local(key)
-    if (session === undefined || here === null || here.zombie) return
+    const { table } = node.dam
+    const slot = table.find(key)
+    if (session === undefined || slot < 0 || table.isZombie(slot)) return
     if (session.open) node.dam.touch(key, this.world.nowMs)
     else node.dam.end(key, this.wallMs(node), this.world.nowMs)
   }

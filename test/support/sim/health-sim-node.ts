@@ -17,6 +17,8 @@ import type { HealthMember, HealthOptions, Place } from './health-place.ts'
 import { HealthPlane } from './health-plane.ts'
 import { type HealthPolicy, LeaseLog, toldAs } from './health-policy.ts'
 
+/** Longer than a run takes, as the true ones last longer than trouble does. */
+const CHAIN_LINKS = 64
 /** Wake-ups in a row without time passing; more is a core that spins. */
 const MAX_SPINS = 50
 
@@ -118,6 +120,7 @@ export class SimHealthNode {
           load: { everyMs: 15_000, step: 5, jump: 25 },
           // With the time that a clock may gain in so long.
           isRestart,
+          chainLinks: CHAIN_LINKS,
         },
         group: { beatMs, ...group },
         unit: {

@@ -22,13 +22,13 @@ interface Link {
   arrivals: Map<string, number>
 }
 
-const keyOf = (a: string, b: string): string => (a < b ? `${a} ${b}` : `${b} ${a}`)
-
 export class Links<Message> {
   readonly #network: Carrier
   readonly #reconnectMs: number
   readonly #ends = new Map<string, LinkEnd<Message>>()
-  readonly #links = new Map<string, Link>()
+  readonly #links = new Set<Link>()
+  /** By the one end, then by the other. */
+  readonly #byEnds = new Map<string, Map<string, Link>>()
   #checking = false
 
   constructor(network: Carrier, reconnectMs = 100) {
@@ -49,34 +49,34 @@ export class Links<Message> {
   }
 
   peers(name: string): string[] {
-    return [...this.#links.values()].flatMap(({ a, b }) => (a === name ? [b] : b === name ? [a] : []))
+    return [...(this.#byEnds.get(name)?.keys() ?? [])]
   }
 
   isUp(a: string, b: string): boolean {
-    return this.#links.has(keyOf(a, b))
+    return this.#between(a, b) !== undefined
   }
 
   send(from: string, to: string, message: Message): void {
-    const link = this.#links.get(keyOf(from, to))
+    const link = this.#between(from, to)
     if (link === undefined) return
     const { world } = this.#network
     const atMs = Math.max(world.nowMs + this.#network.delayMs(), link.arrivals.get(to) ?? 0)
     link.arrivals.set(to, atMs)
     world.after(atMs - world.nowMs, () => {
-      if (this.#links.get(keyOf(from, to)) === link) this.#ends.get(to)?.receive(from, message)
+      if (this.#links.has(link)) this.#ends.get(to)?.receive(from, message)
     })
   }
 
   /** Breaks a link once; it comes up again if both still want it. */
   cut(a: string, b: string): void {
-    const link = this.#links.get(keyOf(a, b))
+    const link = this.#between(a, b)
     if (link !== undefined) this.#close(link)
     this.#later()
   }
 
   /** Closes what is no longer wanted or possible, at once; opens what is wanted, a little later. */
   check(): void {
-    for (const link of [...this.#links.values()]) if (!this.#possible(link.a, link.b)) this.#close(link)
+    for (const link of [...this.#links]) if (!this.#possible(link.a, link.b)) this.#close(link)
     this.#later()
   }
 
@@ -88,8 +88,20 @@ export class Links<Message> {
     )
   }
 
+  #between(a: string, b: string): Link | undefined {
+    return this.#byEnds.get(a)?.get(b)
+  }
+
+  #endsOf(name: string): Map<string, Link> {
+    const ends = this.#byEnds.get(name) ?? new Map<string, Link>()
+    this.#byEnds.set(name, ends)
+    return ends
+  }
+
   #close(link: Link): void {
-    if (!this.#links.delete(keyOf(link.a, link.b))) return
+    if (!this.#links.delete(link)) return
+    this.#byEnds.get(link.a)?.delete(link.b)
+    this.#byEnds.get(link.b)?.delete(link.a)
     this.#ends.get(link.a)?.down(link.b)
     this.#ends.get(link.b)?.down(link.a)
   }
@@ -108,7 +120,10 @@ export class Links<Message> {
     for (const [i, a] of names.entries())
       for (const b of names.slice(i + 1)) {
         if (this.isUp(a, b) || !this.#possible(a, b)) continue
-        this.#links.set(keyOf(a, b), { a, b, arrivals: new Map() })
+        const link = { a, b, arrivals: new Map() }
+        this.#links.add(link)
+        this.#endsOf(a).set(b, link)
+        this.#endsOf(b).set(a, link)
         this.#ends.get(a)?.up(b)
         this.#ends.get(b)?.up(a)
       }

@@ -3,53 +3,9 @@
  * from its seed. Hooks look at the whole world after each event and throw when an invariant is broken.
  */
 import { seeded } from '../random.ts'
+import { Agenda } from './agenda.ts'
 
-interface Planned {
-  atMs: number
-  /** Ties are settled by order of planning, so that a run replays. */
-  order: number
-  run: () => void
-}
-
-const before = (a: Planned, b: Planned): boolean =>
-  a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order)
-
-/** A binary heap: events of a long run are many. */
-class Agenda {
-  readonly #heap: Planned[] = []
-
-  push(item: Planned): void {
-    const heap = this.#heap
-    let at = heap.push(item) - 1
-    for (let up = (at - 1) >> 1; at > 0 && before(item, heap[up]!); up = (at - 1) >> 1) {
-      heap[at] = heap[up]!
-      at = up
-    }
-    heap[at] = item
-  }
-
-  peek(): Planned | undefined {
-    return this.#heap[0]
-  }
-
-  pop(): Planned | undefined {
-    const heap = this.#heap
-    const top = heap[0]
-    const last = heap.pop()
-    if (heap.length === 0 || last === undefined) return top
-    let at = 0
-    for (;;) {
-      let down = 2 * at + 1
-      if (down >= heap.length) break
-      if (down + 1 < heap.length && before(heap[down + 1]!, heap[down]!)) down++
-      if (!before(heap[down]!, last)) break
-      heap[at] = heap[down]!
-      at = down
-    }
-    heap[at] = last
-    return top
-  }
-}
+const nothing = (): void => {}
 
 export class World {
   readonly seed: number
@@ -58,7 +14,6 @@ export class World {
   readonly #agenda = new Agenda()
   readonly #hooks: (() => void)[] = []
   #nowMs: number
-  #planned = 0
 
   constructor(seed: number, startMs = 1_700_000_000_000) {
     this.seed = seed
@@ -100,11 +55,9 @@ export class World {
 
   /** Runs something in so many milliseconds (whole ones, like all clocks here); the returned function cancels it. */
   after(delayMs: number, run: () => void): () => void {
-    let live = true
-    const atMs = this.#nowMs + Math.max(0, Math.ceil(delayMs))
-    this.#agenda.push({ atMs, order: this.#planned++, run: () => live && run() })
+    const planned = this.#agenda.plan(this.#nowMs + Math.max(0, Math.ceil(delayMs)), run)
     return () => {
-      live = false
+      planned.run = nothing
     }
   }
 
@@ -117,12 +70,7 @@ export class World {
   run(durationMs: number): void {
     const endMs = this.#nowMs + durationMs
     const startMs = this.#nowMs
-    for (
-      let next = this.#agenda.peek();
-      next !== undefined && next.atMs <= endMs;
-      next = this.#agenda.peek()
-    ) {
-      this.#agenda.pop()
+    for (let next = this.#agenda.take(endMs); next !== undefined; next = this.#agenda.take(endMs)) {
       this.#nowMs = next.atMs
       try {
         next.run()

@@ -1,7 +1,7 @@
 /** A real host and a real unit talk to each other: the directive protocol from end to end (R-B5, R-B6). */
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { HealthHost } from '../../../src/health/host/host.ts'
+import { HealthHost, type HostSettings } from '../../../src/health/host/host.ts'
 import type { TableVersion } from '../../../src/health/types.ts'
 import { UNIT_DEFAULTS } from '../../../src/health/unit/types.ts'
 import { HealthUnit } from '../../../src/health/unit/unit.ts'
@@ -31,11 +31,11 @@ const SETTINGS = {
 }
 
 /** Both in one time, with links that take `delayMs`; `applyMs`: how long the data plane takes. */
-const pair = () => {
+const pair = (settings: Partial<HostSettings> = {}) => {
   let nowMs = 1000
   let seeds = 0
   const seed = () => new Uint8Array(32).fill(++seeds)
-  const host = new HealthHost(SETTINGS, 1, nowMs, seed)
+  const host = new HealthHost({ ...SETTINGS, ...settings }, 1, nowMs, seed)
   const unit = new HealthUnit({ ...UNIT_DEFAULTS, name: 'u1' }, nowMs)
   const queue: { atMs: number; run: () => void }[] = []
   const settled: string[] = []
@@ -110,6 +110,18 @@ it('longer than a chain of tokens lasts: no lease is lost', () => {
     run(1000)
     assert.ok(cached().leaseUntilMs > now())
   }
+  assert.is(unit.counters.leases_over, undefined)
+  assert.is(unit.counters.beats_wrong, undefined)
+})
+
+it('a chain lasts as many beats as it has links, and the next one begins in time', () => {
+  const { host, unit, run, cached, now } = pair({ chainLinks: 4 })
+  const { generation } = host.version
+  for (let i = 0; i < 40; i++) {
+    run(1000)
+    assert.ok(cached().leaseUntilMs > now())
+  }
+  assert.is(host.version.generation, generation + 10)
   assert.is(unit.counters.leases_over, undefined)
   assert.is(unit.counters.beats_wrong, undefined)
 })
