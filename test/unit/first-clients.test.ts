@@ -16,7 +16,7 @@ const it = suite('first packets of clients')
 /** A question is asked three times in this time, then given up. */
 const PATIENCE_MS = 2_000
 
-const setUp = (places = 4) => {
+const setUp = (places = 4, startedMs = 10_000) => {
   const index = directory()
   const { directory: value } = index
   const service = { ...value.services[0]!, affinity: { prefix: 32, prefix6: 64, timeoutMs: 600_000 } }
@@ -33,6 +33,7 @@ const setUp = (places = 4) => {
   const affinity = new Affinity({ directory: index, choice, capacity: 16, k0: 1, k1: 2 })
   affinity.turn(0)
   affinity.begin()
+  affinity.turn(startedMs)
   const drops = new DropCounters()
   const out: string[] = []
   const flow = new Uint32Array(10)
@@ -107,6 +108,16 @@ it('nobody answers: asked again, and after two seconds chosen without', () => {
   t.clients.tick(PATIENCE_MS)
   assert.equal([questions, t.out(), t.clients.size], [3, ['1 to h1'], 0])
   assert.ok(t.drops.counts.every(count => count === 0))
+})
+
+it('while the unit starts it waits on: nobody may have been reached yet', () => {
+  const t = setUp(4, 0)
+  t.syn(1)
+  for (let nowMs = 0; nowMs <= 2 * PATIENCE_MS; nowMs += 10) t.clients.tick(nowMs)
+  assert.equal(t.out(), [])
+  t.affinity.turn(5_000)
+  for (let nowMs = 2 * PATIENCE_MS; nowMs <= 3 * PATIENCE_MS; nowMs += 10) t.clients.tick(nowMs)
+  assert.equal(t.out(), ['1 to h1'])
 })
 
 it('a host that has not been heard of is waited for, as long', () => {

@@ -16,6 +16,8 @@ const TELL_MOST_MS = 60_000
 const QUEUE = 16_384
 /** So long after it has begun a unit asks about clients that it does not know: longer than members need to tell it all they have, and to compare twice. */
 const ASKS_MS = 30_000
+/** Its links to the others and to the hosts stand after so long, or not all of them are there. */
+const STARTS_MS = 5_000
 /** What a session rests on: on what the others have (or it was told to them); on nothing, for nobody was asked; or not all have answered. */
 const RESTS = { HEARD: 0, UNASKED: 1, UNSURE: 2 } as const
 const SLOTS_A_TICK = 4_096
@@ -116,7 +118,9 @@ export class Affinity implements Allotment {
       return this.#kept(slot)
     if (chosen !== 0) {
       this.#move(slot, chosen)
-      this.#rests[slot] = RESTS.HEARD
+      // Of a host that was not heard of nobody knows that it has failed.
+      const guesses = this.#answer === 'not all' && !this.#choice.isHeard(service.index, host)
+      this.#rests[slot] = guesses ? RESTS.UNSURE : RESTS.HEARD
     }
     return chosen
   }
@@ -248,6 +252,11 @@ export class Affinity implements Allotment {
         this.#end(this.#cursor, service)
     }
     if (this.#cursor >= this.capacity) this.#cursor = 0
+  }
+
+  /** Whoever has not answered yet may not have been reached. */
+  get isStarting(): boolean {
+    return this.#nowMs < this.#asksUntilMs - (ASKS_MS - STARTS_MS)
   }
 
   get #asks(): boolean {

@@ -51,8 +51,10 @@ export class FirstClients {
         },
         drop: reason => drops.add(reason),
         unanswered: key => {
+          if (affinity.isStarting) return true
           this.counters.affinity_unanswered++
           this.#goOn(key, false)
+          return false
         },
       })
   }
