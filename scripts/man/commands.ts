@@ -64,10 +64,13 @@ const examplesOf = (command: Command.Loadable): string[] =>
 const commandPage = (command: Command.Loadable, id: string, version: string): string => {
   const flags = Object.values(command.flags as unknown as Record<string, Flag>).filter(f => !f.hidden)
   const args = Object.values(command.args as unknown as Record<string, Arg>)
-  const argText = args.map(a =>
-    a.required ? italic(a.name.toUpperCase()) : `[${italic(a.name.toUpperCase())}]`,
-  )
-  const more = command.strict === false ? [`[${italic('ARGUMENT')}...]`] : []
+  // As --help has it: what may come again is the one argument.
+  const again = command.strict === false && args.length === 1 && command.usage === undefined ? '...' : ''
+  const argText = args.map(a => {
+    const name = `${italic(a.name.toUpperCase())}${again}`
+    return a.required ? name : `[${name}]`
+  })
+  const more = command.strict === false && again === '' ? [`[${italic('ARGUMENT')}...]`] : []
   const parts = [
     header(pageName(id), 1, version),
     section('NAME'),

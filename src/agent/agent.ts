@@ -124,6 +124,7 @@ class Agent {
       atoms: words => this.#dam?.atoms(words),
       atomsLost: () => this.#dam?.atomsLost(),
       resolve: words => this.#dam?.resolve(words),
+      verify: words => this.#dam?.verify(words),
       failed: message =>
         this.onFailure(new ShuntError('SHUNT_ERR_DATAPLANE', `the data plane worker failed: ${message}`)),
     })

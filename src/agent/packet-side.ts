@@ -33,6 +33,7 @@ export interface PacketSideEvents {
   atoms(words: Uint32Array): void
   atomsLost(): void
   resolve(words: Uint32Array): void
+  verify(words: Uint32Array): void
 }
 
 export class PacketSide {
@@ -127,6 +128,7 @@ export class PacketSide {
       atoms: words => this.#events.atoms(words),
       atomsLost: () => this.#events.atomsLost(),
       resolve: words => this.#events.resolve(words),
+      verify: words => this.#events.verify(words),
       nodes: states => this.#events.nodes(states),
       allotmentsWanted: services => {
         for (const service of this.#directory.services)

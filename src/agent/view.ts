@@ -48,6 +48,7 @@ import { traceHere } from './trace-here.ts'
 import type { TrafficMeter } from './traffic-meter.ts'
 import { scalingAdvice } from './usage.ts'
 import { UseMeter } from './use-meter.ts'
+import { classifiersThere, holding } from './vip-facts.ts'
 
 /** Drops that nftables counts by itself, by our reason. */
 const KERNEL_DROPS: Record<string, number> = {
@@ -204,6 +205,8 @@ export class View implements AgentView {
   async vips(): Promise<VipsData> {
     const worker = await this.#dataplane.status()
     const forwards = this.#config.roles.includes('forwarder')
+    const stateOf = (name: string): NodeState => this.#stateOf(name)
+    const classifiers = classifiersThere(this.#config, stateOf)
     const shares = new Map(this.#health.shares()?.map(share => [share.service, share]))
     return {
       vips: this.#config.services.map((service, i) => ({
@@ -212,7 +215,8 @@ export class View implements AgentView {
         port: service.port,
         protocol: service.protocol,
         announce: service.announce ?? 'routed',
-        holder: service.announce === 'arp' ? this.#vips.holderOf(service.vip) : null,
+        ...holding(service, this.#vips, stateOf),
+        classifiers,
         hosts: service.hosts.length,
         live: service.hosts.filter(host => this.#stateOf(host.name) === 'alive').length,
         ...readyOf(shares.get(service.name)),
@@ -314,8 +318,8 @@ export class View implements AgentView {
   failover(body: Parameters<AgentView['failover']>[0]): Promise<FailoverData> {
     return this.#vips.failover(body)
   }
-  remote(node: string, path: string): ReturnType<AgentView['remote']> {
-    return askRemote(this.#links, node, path)
+  remote(...given: Parameters<AgentView['remote']>): ReturnType<AgentView['remote']> {
+    return askRemote(this.#links, ...given)
   }
 }
 

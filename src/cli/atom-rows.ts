@@ -1,5 +1,5 @@
 /** What members have of one connection, put together: which version is in force, and whether they agree. */
-import type { AtomData, AtomsData, Envelope } from '../control/types.ts'
+import type { AtomData, AtomsData, Envelope, NodesData } from '../control/types.ts'
 import { errorText } from '../errors.ts'
 import { isUnreachable } from './noun-command.ts'
 
@@ -23,10 +23,18 @@ export interface FoundAtom {
   troubles: string[]
 }
 
+/** @param node that was asked; undefined: the one of the socket @param nodes of the cluster, where they are known */
+export const noMember = (node: string | undefined, nodes?: NodesData): string => {
+  const one = nodes?.nodes.find(
+    ({ roles, agent }) => agent === 'alive' && (roles.includes('forwarder') || roles.includes('classifier')),
+  )
+  return `${node ?? 'this node'} holds no atoms: it is neither forwarder nor classifier; ask one: --node ${one?.name ?? 'NAME (shunt nodes shows them)'}`
+}
+
 /** Asks the members that the first one knows of, itself among them. */
 export const lookUp = async (
   first: string,
-  { members, atom, incarnation }: AtomsData,
+  { members, atom }: AtomsData,
   ask: (node: string) => Promise<Envelope<AtomsData>>,
 ): Promise<FoundAtom> => {
   const others = members.filter(({ name }) => name !== first)
@@ -40,7 +48,7 @@ export const lookUp = async (
       }
     }),
   )
-  const own: MemberAtom = { member: first, atom, error: incarnation === null ? 'it is no member' : null }
+  const own: MemberAtom = { member: first, atom, error: null }
   return putTogether([own, ...answers])
 }
 

@@ -68,6 +68,15 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
     return undefined
   }
 
+  /** Why the node that was asked has nothing to show: told in place of the text, with exit code 3. */
+  protected async nothing(
+    _data: T,
+    _flags: F,
+    _ask: (path: string) => Promise<unknown>,
+  ): Promise<string | undefined> {
+    return undefined
+  }
+
   /** What is as it is meant to be, but not as one expects: warnings that leave the exit code as it is. */
   protected warnings(_data: T): string[] {
     return []
@@ -90,11 +99,19 @@ export abstract class NounCommand<T, F extends NounFlags = NounFlags> extends Ba
   }
 
   async #show(envelope: Envelope<T>, flags: F): Promise<void> {
+    const ask = async (path: string): Promise<unknown> => (await this.#get(path, flags)).data
+    const nothing = await this.nothing(envelope.data, flags, ask)
+    if (nothing !== undefined) {
+      if (flags.json) print(json(envelope, true))
+      warn(nothing)
+      process.exitCode = EXIT.DEGRADED
+      return
+    }
     print(flags.json ? json(envelope, true) : this.render(envelope.data, flags))
     const remark = flags.json ? undefined : this.remark(envelope.data)
     if (remark !== undefined) note(remark)
     if (!flags.json) {
-      const elsewhere = await this.lookElsewhere(async path => (await this.#get(path, flags)).data)
+      const elsewhere = await this.lookElsewhere(ask)
       if (elsewhere !== undefined) note(elsewhere)
       for (const warning of this.warnings(envelope.data)) warn(warning)
     }

@@ -1,5 +1,5 @@
 /** Fields of nodes and hosts in a few words, for tables. An agent of an earlier version does not say all of it. Pure. */
-import type { HostStatus, NodeRow } from '../control/types.ts'
+import type { HostStatus, NodeRow, VipStatus } from '../control/types.ts'
 
 type Roles = Pick<NodeRow, 'roles'> & Partial<Pick<NodeRow, 'retiring'>>
 
@@ -9,6 +9,20 @@ export const rolesText = (
   separator = ',',
   name: (role: string) => string = role => role,
 ): string => [...roles.map(name), ...retiring.map(role => `${name(role)} (drains)`)].join(separator)
+
+type Held = Roles & Partial<Pick<NodeRow, 'vips'>>
+
+/** How many virtual IPs it holds; null: not known to the node that answers, or this one can hold none. */
+export const vipsHeld = ({ roles, retiring = [], vips = null }: Held): number | null =>
+  vips === null || (vips.length === 0 && ![...roles, ...retiring].includes('forwarder')) ? null : vips.length
+
+type Holder = Pick<VipStatus, 'holder' | 'ordered'> & Partial<Pick<VipStatus, 'announce'>>
+
+/** Who answers for a virtual IP, `routed`, or null: not known, or nobody. */
+export const holderText = ({ announce, holder, ordered }: Holder): string | null => {
+  if (announce !== 'arp') return announce ?? null
+  return holder !== null && ordered ? `${holder} (ordered)` : holder
+}
 
 type Capacities = Pick<HostStatus, 'capacity'> & Partial<Pick<HostStatus, 'capacities'>>
 

@@ -124,6 +124,16 @@ export interface Setup {
   facts: Omit<NodeFacts, 'id' | 'roles'>
   uplink: string[]
   clusterInterfaces: string[]
+  /** Of a node of a lab (`shunt lab exec`). */
+  cgroup?: string
+  dataplane?: string
+}
+
+/** What a lab says of a node that is made in it: its load is that of its own control group, not the whole machine's. Pure. */
+export const labParts = (env: NodeJS.ProcessEnv): Pick<Setup, 'cgroup' | 'dataplane'> => {
+  const { SHUNT_LAB_NODE: node, SHUNT_LAB_DATAPLANE: dataplane } = env
+  if (!node) return {}
+  return { cgroup: 'own', ...(dataplane && { dataplane }) }
 }
 
 export const placesOf = (flags: SetupFlags): NodePlaces => ({
@@ -158,6 +168,7 @@ export const setupOf = async (flags: SetupFlags): Promise<Setup> => {
   }
   return {
     places: placesOf(flags),
+    ...labParts(process.env),
     facts: {
       name: need(flags.name ?? machine.name, '--name', 'the host name of this machine is no name for a node'),
       address,

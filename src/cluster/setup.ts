@@ -59,11 +59,15 @@ export interface NodeFileParts {
   tunnel6?: string
   controlPort: number
   mappingPort: number
+  /** Left out: as the node file has it. */
+  cgroup?: string
+  dataplane?: string
 }
 
 /** The node file of a managed node. */
 export const nodeFileText = (parts: NodeFileParts): string => {
-  const { name, places, uplink, clusterInterfaces, address, controlPort, mappingPort } = parts
+  const { name, places, uplink, clusterInterfaces, address, controlPort, mappingPort, cgroup, dataplane } =
+    parts
   const { tunnel, address6, tunnel6 } = moreAddresses(parts)
   const file = {
     version: 1,
@@ -73,6 +77,7 @@ export const nodeFileText = (parts: NodeFileParts): string => {
       stateDir: places.stateDir,
       controlSocket: places.controlSocket,
       appSocket: places.appSocket,
+      ...(cgroup !== undefined && { cgroup }),
     },
     interfaces: { ...(uplink.length > 0 && { uplink }), cluster: clusterInterfaces },
     addresses: {
@@ -82,6 +87,7 @@ export const nodeFileText = (parts: NodeFileParts): string => {
       ...(tunnel6 !== undefined && { tunnel6 }),
     },
     cluster: { controlPort, mappingPort },
+    ...(dataplane !== undefined && { dataplane }),
   }
   const head =
     '# This node of a managed shunt cluster; see shunt-node.yaml(5). Members, roles, services and secrets are\n# not here: the cluster agrees on them (shunt nodes, shunt roles, shunt apply).\n'

@@ -1,5 +1,5 @@
 import { Args } from '@oclif/core'
-import { atomRows, lookUp } from '../cli/atom-rows.ts'
+import { atomRows, lookUp, noMember, putTogether } from '../cli/atom-rows.ts'
 import { EXIT } from '../cli/exit-codes.ts'
 import { FLOW_FORMS, parseFlowTuple } from '../cli/flow-tuple.ts'
 import { bytes, count, duration, percent } from '../cli/format.ts'
@@ -9,7 +9,7 @@ import { json, localEnvelope, note, print, warn } from '../cli/output.ts'
 import { pathAt } from '../cli/path-at.ts'
 import { pairs, table } from '../cli/table.ts'
 import { settledText } from '../control/atom-copies.ts'
-import type { AtomsData, Envelope, VipsData } from '../control/types.ts'
+import type { AtomsData, Envelope, NodesData, VipsData } from '../control/types.ts'
 
 export default class Atoms extends NounCommand<AtomsData> {
   static override summary =
@@ -26,7 +26,8 @@ MEMBER is a forwarder or classifier. STATE is this node, linked (it can be asked
 owner's (a number, full for all members, none for no atoms), POSSIBLE how many the other members can keep, OWN the atoms of it that this node answers for, COPIES those of others kept here. COUNTER and VALUE are what has happened since the agent started, where it is not 0.
 
 With a connection, each member is asked what it has of it, a row each: HAS is own, copy, cached, ended, nothing, or no answer; HOST is the connection's host, OWNER the member that answers for it, GENERATION its version (the highest is in force), AGE how old that version is, and IDLE how
-long ago it was last in use there, or came there. The exit code is 3 when none has anything, or when what they have does not agree.`
+long ago it was last in use there, or came there. A connection has its atom, and copies, only some moments after its begin: until then others know nothing of it.
+The exit code is 3 when none has anything, when what they have does not agree, and when a node is asked that is neither forwarder nor classifier.`
   static override examples = [
     '<%= config.bin %> atoms',
     '<%= config.bin %> atoms 203.0.113.5:40000 198.51.100.10:80',
@@ -48,10 +49,12 @@ long ago it was last in use there, or came there. The exit code is 3 when none h
     return '/v1/atoms'
   }
 
-  protected override remark(data: AtomsData): string | undefined {
-    return data.incarnation === null
-      ? 'forwarders and classifiers hold atoms: ask one with --node (shunt nodes shows them)'
-      : undefined
+  protected override async nothing(
+    { incarnation }: AtomsData,
+    { node }: NounFlags,
+    ask: (path: string) => Promise<unknown>,
+  ): Promise<string | undefined> {
+    return incarnation === null ? noMember(node, (await ask('/v1/nodes')) as NodesData) : undefined
   }
 
   protected override warnings(data: AtomsData): string[] {
@@ -60,8 +63,7 @@ long ago it was last in use there, or came there. The exit code is 3 when none h
   }
 
   protected override render(data: AtomsData, { node }: NounFlags): string {
-    if (data.incarnation === null)
-      return `${node ?? 'this node'} holds no atoms: it has neither the role forwarder nor the role classifier\n`
+    if (data.incarnation === null) return `${noMember(node)}\n`
     const { places, used, capacity, services, members } = data
     const facts = pairs([
       ['settled', settledText(data)],
@@ -116,6 +118,17 @@ long ago it was last in use there, or came there. The exit code is 3 when none h
     const ask = async (node: string | undefined): Promise<Envelope<AtomsData>> =>
       (await get(flags.socket, pathAt(path, node))) as Envelope<AtomsData>
     const first = await ask(flags.node)
+    if (first.data.incarnation === null) {
+      const nodes = (await get(flags.socket, pathAt('/v1/nodes', flags.node))).data as NodesData
+      const why = noMember(flags.node, nodes)
+      if (flags.json) {
+        const nobody = { ...putTogether([]), troubles: [why] }
+        print(json(localEnvelope('shunt.atom/1', { ...tuple, ...nobody }, first.node), true))
+      }
+      warn(why)
+      process.exitCode = EXIT.DEGRADED
+      return
+    }
     const found = await lookUp(first.node, first.data, ask)
     if (found.members.every(({ atom }) => atom === null)) {
       const vips = (await get(flags.socket, pathAt('/v1/vips', flags.node))).data as VipsData

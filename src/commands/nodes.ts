@@ -1,6 +1,6 @@
 import { duration } from '../cli/format.ts'
 import { NounCommand } from '../cli/noun-command.ts'
-import { rolesText } from '../cli/row-text.ts'
+import { rolesText, vipsHeld } from '../cli/row-text.ts'
 import { paintState } from '../cli/state.ts'
 import { table } from '../cli/table.ts'
 import type { NodesData } from '../control/types.ts'
@@ -47,7 +47,7 @@ when a node or an agent is dead.`
         { head: 'NODE', cell: n => n.node, paint: paintState },
         { head: 'AGENT', cell: n => (n.draining ? 'draining' : n.agent), paint: paintState },
         { head: 'RTT', cell: n => duration(n.probeRttMs ?? n.agentRttMs), right: true },
-        { head: 'VIPS', cell: n => n.vips?.length ?? null, right: true },
+        { head: 'VIPS', cell: n => vipsHeld(n), right: true },
         { head: 'CONFIG', cell: n => n.revision, right: true },
         { head: 'SYNC', cell: n => n.synced },
       ],

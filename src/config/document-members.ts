@@ -52,27 +52,37 @@ const lackText = (vip: string, lacks: readonly Ipv6Lack[]): string => {
   return `${vip} is of IPv6, but ${missing.join('; ')}: let them leave and join again with one, or take hosts out of the pool`
 }
 
+const tooManyCopies = (service: string, copies: number, units: number): string =>
+  `${service} asks for ${copies} ${copies === 1 ? 'copy' : 'copies'} (sessions.copies); with ${units} ${units === 1 ? 'forwarder or classifier' : 'forwarders and classifiers'} there can be ${units - 1}`
+
 /** More than these are only counted: a document can have thousands. */
 const MAX_WARNINGS = 50
 
 /** Sentences about what is not wrong but worth knowing: the rest works, and a host may join or get its role later. */
 export const documentWarnings = (doc: ClusterDocument, members: readonly DocumentMember[]): string[] => {
   const byName = new Map(members.map(m => [m.name, m]))
-  const hostRole: Role = 'host'
+  const [hostRole, forwarder, classifier]: Role[] = ['host', 'forwarder', 'classifier']
   const hosts = new Set(members.filter(m => m.roles.includes(hostRole)).map(m => m.name))
-  const names = [...hosts]
   const warnings: string[] = []
   let more = 0
   const add = (warning: () => string): void => {
     if (warnings.length < MAX_WARNINGS) warnings.push(warning())
     else more++
   }
+  const units = members.filter(m => m.roles.includes(forwarder) || m.roles.includes(classifier)).length
+  for (const { name, sessions } of doc.services) {
+    const copies = sessions?.copies
+    if (typeof copies === 'number' && copies > 0 && units > 0 && copies > units - 1)
+      add(() => tooManyCopies(name, copies, units))
+  }
   const used = new Set(doc.services.map(s => s.pool))
   for (const pool of doc.pools) {
+    const there = new Set(pool.hosts.map(({ name }) => name))
+    const others = [...hosts].filter(name => !there.has(name))
     for (const { name } of pool.hosts) {
       const member = byName.get(name)
       if (member === undefined)
-        add(() => `host ${name} of pool ${pool.name} is no member of the cluster${didYouMean(name, names)}`)
+        add(() => `host ${name} of pool ${pool.name} is no member of the cluster${didYouMean(name, others)}`)
       else if (!hosts.has(name))
         add(
           () =>

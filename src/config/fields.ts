@@ -68,11 +68,16 @@ export const delivery = z
 export const MAX_COPIES = 14
 /** Of what a service leaves out. A flow of UDP has no beginning that tells it from one that came by another way: asking would hold up each first packet. */
 export const DEFAULT_COPIES = { tcp: 1, udp: 'none' } as const
-const COPIES_ERROR = `must be a whole number from 0 to ${MAX_COPIES}, full or none`
+const copiesError = ({ input }: { input?: unknown }): string => {
+  const text = `must be a whole number from 0 to ${MAX_COPIES}, full or none`
+  return typeof input === 'string' && /^\d{1,2}$/.test(input)
+    ? `${text}, not the string "${input}": write ${Number(input)} without quotes`
+    : text
+}
 export const sessions = z
   .strictObject({
     copies: z
-      .union([z.int().min(0).max(MAX_COPIES), z.literal('full'), z.literal('none')], { error: COPIES_ERROR })
+      .union([z.int().min(0).max(MAX_COPIES), z.literal('full'), z.literal('none')], { error: copiesError })
       .meta({ default: DEFAULT_COPIES.tcp })
       .optional()
       .describe(

@@ -45,6 +45,7 @@ export const events = describes<EventsData>()(
             'state.saved',
             'vip.held',
             'vip.released',
+            'vip.moved',
           ])
           .describe('More kinds may come.'),
         severity: z.enum(['info', 'warning', 'error']),

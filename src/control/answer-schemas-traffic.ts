@@ -41,6 +41,13 @@ export const vips = describes<VipsData>()(
           .describe(
             'Forwarder that holds the virtual IP; null: none, not known to this node (it is no forwarder), or not announced by ARP.',
           ),
+        ordered: z
+          .boolean()
+          .describe('An operator wants it there (failover): it is not moved to even out shares.'),
+        unattended: z.boolean().describe("The holder's agent is not heard: new connections may wait."),
+        classifiers: count.describe(
+          'Nodes that choose hosts for new connections, with an agent that is not known to be away.',
+        ),
         live: count.describe('Hosts of the service whose agents are alive.'),
         ready: count
           .nullable()
@@ -76,6 +83,7 @@ export const failover = describes<FailoverData>()(
     from: text.nullable().describe('Who held it before; null: nobody.'),
     to: text,
     changed: z.boolean(),
+    ordered: z.boolean().describe('Whether it is kept there now.'),
     tookMs: z.number().min(0).describe('From the order until the new holder said that it answers for it.'),
   }),
 )

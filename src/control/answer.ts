@@ -80,8 +80,8 @@ const openapi = async (): Promise<string> => {
   return openapiText()
 }
 
-const askRemote = async (view: AgentView, node: string, path: string): Promise<Answer> => {
-  const { status, body } = await view.remote(node, path)
+const askRemote = async (view: AgentView, node: string, path: string, order?: unknown): Promise<Answer> => {
+  const { status, body } = await view.remote(node, path, order)
   if (!Number.isInteger(status) || status < 200 || status > 599)
     throw new ShuntError(
       'SHUNT_ERR_PEER',
@@ -128,6 +128,8 @@ export const answerRequest = async (
   try {
     if (request.ask === 'remote' && request.node === node) return await answerGet(answerer, request.path)
     if (request.ask === 'remote') return await withTimeout(askRemote(view, request.node, request.path))
+    if (request.ask === 'order' && request.node !== undefined && request.node !== node)
+      return await withTimeout(askRemote(view, request.node, `/v1/${request.order}`, body))
     if (request.ask !== 'order') return await withTimeout(answerAsked(answerer, request))
     const data = await withTimeout(giveOrder(view, request.order, body))
     return { status: 200, body: envelope(node, ORDER_SCHEMAS[request.order], data) }
@@ -152,3 +154,7 @@ export const answerGet = async (answerer: Answerer, path: string): Promise<Answe
     return refusal(400, 'bad_query', 'another node is asked only for what it knows of itself')
   return answerRequest(answerer, request, path)
 }
+
+/** The one order that a member may give on behalf of its operator: it moves a VIP between forwarders, and changes nothing that is agreed on. Never rejects. */
+export const answerFailover = (answerer: Answerer, body: unknown): Promise<Answer> =>
+  answerRequest(answerer, { ask: 'order', order: 'failover' }, '/v1/failover', body)

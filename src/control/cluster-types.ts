@@ -126,6 +126,7 @@ export type EventKind =
   | 'state.saved'
   | 'vip.held'
   | 'vip.released'
+  | 'vip.moved'
 
 export interface EventRow {
   /** Counts from 1 since the agent started. */

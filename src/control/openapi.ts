@@ -194,9 +194,10 @@ const captureItem = (): Json => ({
   },
 })
 
-const orderItem = (order: Order): Json => ({
+const orderItem = (order: Order, parameters?: Json[]): Json => ({
   post: {
     summary: ORDERS[order],
+    ...(parameters && { parameters }),
     requestBody: { required: true, content: content(`${order}-body`) },
     responses: answers(ORDER_SCHEMAS[order]),
   },
@@ -217,6 +218,7 @@ const paths = (): Json => {
   for (const look of [...LOOKS, EVENTS])
     entries.push([`/v1/nodes/{node}/${look.path}`, lookItem(look, [NODE_PARAMETER])])
   for (const order of Object.keys(ORDERS) as Order[]) entries.push([`/v1/${order}`, orderItem(order)])
+  entries.push(['/v1/nodes/{node}/failover', orderItem('failover', [NODE_PARAMETER])])
   entries.push([
     '/v1/openapi.json',
     {

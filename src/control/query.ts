@@ -40,7 +40,8 @@ export type Request =
   | { ask: 'capture'; query: CaptureQuery }
   /** A GET that another node answers; `path` has its query and was found acceptable here. */
   | { ask: 'remote'; node: string; path: string }
-  | { ask: 'order'; order: Order }
+  /** `node`: another one, which it is passed on to. */
+  | { ask: 'order'; order: Order; node?: string }
 
 export type Refused = {
   status: 400 | 404 | 405
@@ -202,6 +203,8 @@ const remoteRequest = (method: string, node: string, rest: string): Request | Re
   if (inner.ask === 'remote') return bad('a node is asked about itself; give one node')
   if (inner.ask === 'capture') return bad('a capture runs on the node that sees the packets: ask there')
   if (inner.ask === 'follow') return bad('events of another node cannot be followed; ask for them with after')
+  // What is agreed on is changed by statements, which all nodes get; a node takes only itself out.
+  if (inner.ask === 'order' && inner.order === 'failover') return { ...inner, node }
   if (inner.ask === 'order') return bad('another node takes no orders this way; give the order to this node')
   return { ask: 'remote', node, path }
 }

@@ -33,7 +33,12 @@ export const failoverBody = z
       .regex(/^[a-z0-9-]{1,63}$/)
       .optional()
       .describe('Name of a forwarder; left out: the one that would take it if its holder died.'),
+    release: z
+      .boolean()
+      .optional()
+      .describe('The virtual IP stays where it is, and no order keeps it there any more; without to.'),
   })
+  .refine(({ to, release }) => to === undefined || !release, { message: 'to and release exclude each other' })
   .describe('A virtual IP and where it is wanted.') satisfies z.ZodType<FailoverBody>
 
 export const ORDER_BODIES = {

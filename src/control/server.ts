@@ -1,7 +1,7 @@
 /**
  * The operator's socket: HTTP over a Unix socket that only its owner and group may use. Whoever may use it may look at
  * everything; to change the cluster takes the operator's signature besides. Exceptions are POST /v1/failover, by which a VIP
- * moves between forwarders, which changes nothing that is agreed on, and POST /v1/leave, by which a
+ * moves between forwarders, here or by way of another node, which changes nothing that is agreed on, and POST /v1/leave, by which a
  * node takes itself out of the cluster: the node's own signature is enough for that, so whoever may use the socket (root and
  * the group of the socket) may end this node's membership, for ever.
  */

@@ -128,6 +128,12 @@ export interface VipStatus {
   announce: 'arp' | 'routed'
   /** Forwarder that holds the VIP; `null`: none, not known to this node (it is no forwarder), or not announced by ARP. */
   holder: string | null
+  /** An operator wants the VIP there (`shunt failover`): it is not moved to even out shares. */
+  ordered: boolean
+  /** The holder's agent is not heard: new connections may wait, unless its kernel takes them by itself. */
+  unattended: boolean
+  /** Nodes that choose hosts for new connections, with an agent that is not known to be away. */
+  classifiers: number
   /** Hosts of the service that are alive. */
   live: number
   /** Those that this node may give new connections now; `null` where it is no load balancing unit. */
@@ -150,6 +156,8 @@ export interface FailoverBody {
   vip: string
   /** Name of a forwarder; left out: the one that would take it if its holder died. */
   to?: string | undefined
+  /** It stays where it is and no order keeps it there any more; not with `to`. */
+  release?: boolean | undefined
 }
 export interface FailoverData {
   vip: string
@@ -158,6 +166,8 @@ export interface FailoverData {
   to: string
   /** Whether it moved. */
   changed: boolean
+  /** Whether it is kept there now. */
+  ordered: boolean
   /** From the order until the new holder said that it answers for the VIP. */
   tookMs: number
 }
@@ -243,8 +253,8 @@ export interface AgentView {
    * @throws ShuntError SHUNT_ERR_USAGE, SHUNT_ERR_GUARD, SHUNT_ERR_PEER
    */
   failover(body: FailoverBody): Promise<FailoverData>
-  /** GET of a path such as `/v1/flows?limit=5` at another node's agent: the JSON text of its envelope. */
-  remote(node: string, path: string): Promise<{ status: number; body: string }>
+  /** GET of a path such as `/v1/flows?limit=5` at another node's agent, or POST of an order: the JSON text of its envelope. */
+  remote(node: string, path: string, order?: unknown): Promise<{ status: number; body: string }>
 }
 
 export const DEFAULT_FLOWS = 100

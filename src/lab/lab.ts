@@ -234,6 +234,19 @@ export class Lab {
     await mustRun(['ip', '-n', bridge.netns, 'link', 'set', `to-${place.name}`, state])
   }
 
+  /**
+   * Plugs cables of several places in or out, or none. @returns their names, each once
+   * @throws ShuntError SHUNT_ERR_LAB for a place that has no cable to unplug
+   */
+  async setLinks(names: readonly string[], state: 'up' | 'down'): Promise<string[]> {
+    const places = [...new Set(names)].map(name => this.place(name))
+    for (const { name, kind } of places)
+      if (kind !== 'node' && kind !== 'client')
+        throw new ShuntError('SHUNT_ERR_LAB', `${name} is what the cables lead to: name nodes or clients`)
+    for (const { name } of places) await this.setLink(name, state)
+    return places.map(({ name }) => name)
+  }
+
   /** Changes a node's file; its agent reads it at its next start. */
   configure(name: string, mutate: (config: NodeConfigInput) => void): void {
     const place = this.place(name)

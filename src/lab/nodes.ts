@@ -68,6 +68,8 @@ export const insideEnv = (state: LabState, place: PlacePlan): NodeJS.ProcessEnv 
     SHUNT_OPERATOR_KEY: operatorKeyFile(labDir(state.name)),
     SHUNT_LAB: state.name,
     SHUNT_LAB_NODE: place.name,
+    // Undefined: not that of whoever runs this, which is for labs to come.
+    SHUNT_LAB_DATAPLANE: state.dataplane,
   }
 }
 

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { ShuntError } from '../errors.ts'
-import { checkLabName } from './options.ts'
+import { checkLabName, type LabDataplane } from './options.ts'
 import type { ProcessId } from './processes.ts'
 import type { LabPlan } from './topology.ts'
 
@@ -45,6 +45,8 @@ export interface LabState {
   processes: LabProcess[]
   /** How an agent is started, without `agent --config FILE`; null: this lab has no agents. */
   agentCommand: string[] | null
+  /** Of a bare lab: what nodes that are made in it get. */
+  dataplane?: LabDataplane
   files: LabFile[]
 }
 

@@ -60,8 +60,8 @@ const build = async (state: LabState, options: LabOptions): Promise<void> => {
   state.files = writeFiles(state)
   say(`applications: nginx on ${count(hostsOf(plan).length, 'host')}`)
   for (const host of hostsOf(plan)) state.processes.push(startWeb(state, host))
+  if (state.agentCommand !== null) preparePins(say)
   if (state.agentCommand !== null && mode !== 'bare') {
-    preparePins(say)
     say(`agents: ${nodesOf(plan).length}, waiting until all are in touch`)
     for (const node of nodesOf(plan)) state.processes.push(startAgent(state, node))
   }
@@ -78,9 +78,15 @@ const preparePins = (say: (text: string) => void): void => {
   }
 }
 
+const wantedDataplane = ({
+  dataplane = dataplaneOf(process.env.SHUNT_LAB_DATAPLANE),
+}: LabOptions): LabOptions['dataplane'] => dataplane
+
 const configured =
-  ({ configure, dataplane = dataplaneOf(process.env.SHUNT_LAB_DATAPLANE) }: LabOptions): Configure =>
+  (options: LabOptions): Configure =>
   (config, node) => {
+    const { configure } = options
+    const dataplane = wantedDataplane(options)
     const wanted = typeof dataplane === 'function' ? dataplane(node) : dataplane
     if (wanted !== undefined) config.dataplane = wanted
     configure?.(config, node)
@@ -107,6 +113,8 @@ export const buildLab = async (options: LabOptions): Promise<LabState> => {
       )
     checkNamesFree(plan)
     const state = newState(plan, self, command)
+    const dataplane = wantedDataplane(options)
+    if (options.mode === 'bare' && typeof dataplane === 'string') state.dataplane = dataplane
     state.cgroups = cgroupDirs(
       plan.name,
       plan.places.map(p => p.name),

@@ -202,13 +202,32 @@ export class Ownership {
       if (!this.#own.held.has(vip) || claim?.ordered !== true) this.#own.claim(vip, nowMs, { ordered: true })
     } else {
       const member = this.#members.get(target)
-      if (member === undefined) return { refused: `${target} is no forwarder` }
+      if (member === undefined) {
+        const names = [this.#self, ...this.#members.all().map(({ name }) => name)].sort()
+        return { refused: `${target} is no forwarder; there are: ${names.join(', ')}` }
+      }
       if (!this.#members.canTake(member))
         return { refused: `${target} cannot be reached, or takes no VIPs now` }
       this.#port.send(target, { type: 'take', vip, generation, ordered: true })
     }
     this.#evaluate(nowMs)
     return { to: target }
+  }
+
+  /** An order is over: the VIP stays where it is, until shares are evened out. Answers as `order` does. */
+  endOrder(vip: string, nowMs: number): { to: string } | { refused: string } {
+    const claim = this.#claims.of(vip)
+    const holder = claim?.holder || null
+    if (holder === null) return { refused: `nobody holds ${vip} now` }
+    const member = this.#members.get(holder)
+    if (claim?.ordered === true && this.#own.held.has(vip)) this.#own.claim(vip, nowMs, {})
+    else if (claim?.ordered === true && holder !== this.#self) {
+      if (member === undefined || !this.#members.canTake(member))
+        return { refused: `${holder}, which holds ${vip}, cannot be reached, or leaves` }
+      this.#port.send(holder, { type: 'take', vip, generation: claim.generation, ordered: false })
+    }
+    this.#evaluate(nowMs)
+    return { to: holder }
   }
 
   /** This node is about to end: others take what it holds. It answers for them until they do. */

@@ -1,5 +1,6 @@
 /** What is not well, in sentences, the worst first. */
 import { missedOf, missedText } from '../cli/absent.ts'
+import { newConnectionTroubles } from '../cli/new-connections.ts'
 import { allOverloadedText, failOpenText, hasNone, noneText } from '../cli/ready.ts'
 import type { Snapshot } from './model.ts'
 import { newestRevision } from './screens/nodes.ts'
@@ -26,6 +27,7 @@ export const troubles = ({ nodes, vips, status, health }: Snapshot): string[] =>
   const full = status.limits.filter(limit => limit.used > NEARLY_FULL * limit.capacity)
   return [
     ...dead.map(node => `node ${node.name} is dead`),
+    ...newConnectionTroubles(vips),
     ...vips.vips.filter(vip => vip.live === 0).map(vip => `service ${vip.service} has no live host`),
     ...vips.vips.filter(vip => vip.live > 0 && hasNone(vip)).map(vip => noneText(vip.service)),
     ...vips.vips.filter(vip => vip.fallback === 'failing').map(vip => failOpenText(vip.service)),

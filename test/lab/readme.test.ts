@@ -106,7 +106,7 @@ testIf(
   'every line of the five-minute tour does what it says',
   async () => {
     const tour = blocks('A five-minute tour')
-    assert.is(tour.length, 3)
+    assert.is(tour.length, 4)
     const dir = mkdtempSync(join(tmpdir(), 'shunt-readme-'))
     const lab = labName()
     const terminal = new Terminal(dir, lab)
@@ -125,7 +125,9 @@ testIf(
       assert.match(outputs[0], /[1-9]\d* packets?, \d+ lost/, 'the capture saw the connections beside it')
       assert.match(outputs[1], /capacity/)
       assert.match(outputs[1], /h3 is evicted/)
-      assert.match(outputs[2], /^h[12]\r?$/m)
+      assert.match(outputs[2], /^f2 holds 10\.99\.0\.1/m)
+      assert.match(outputs[2], /^the download got 10485760 bytes\r?$/m)
+      assert.match(outputs[3], /^h[12]\r?$/m)
     } finally {
       terminal.close()
       spawnSync(join(ROOT, 'dist', 'shunt'), ['lab', 'down', '--name', lab])

@@ -1,16 +1,27 @@
 /** Agents whose packets go by XDP, and those whose packets go by nftables, in one cluster; how an agent comes to the one or the other. */
 // test-beside-others
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { DropsData, StatusData } from '../../src/control/types.ts'
+import type { AtomsData, DropsData, StatusData } from '../../src/control/types.ts'
 import type { Lab } from '../../src/lab/lab.ts'
 import { attachXdp } from '../../src/os/bpf/link.ts'
 import { link } from '../../src/os/netlink/route.ts'
 import { loadProbe } from '../support/bpf.ts'
 import { inNetns } from '../support/netns.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
-import { assertWhole, counters, grown, load, until, webFile, withLab } from '../support/traffic.ts'
+import {
+  assertWhole,
+  counters,
+  flowsOf,
+  grown,
+  load,
+  until,
+  VIP,
+  webFile,
+  withLab,
+} from '../support/traffic.ts'
 
 const it = suite('xdp-agents')
 const test = (name: string, body: () => Promise<void>): void => testIf(missingRoot(), it, name, body)
@@ -85,6 +96,51 @@ test('each interface has the program that it can have; a stopped agent leaves no
       assert.is(await program(lab, node), 'none')
     }
     assert.is(await forwarding(lab, 'f1'), '0')
+  }))
+
+/** What has ended is forgotten after so long. */
+const quick = (config: { timeouts?: object }): void => {
+  config.timeouts = { linger: 1_000, routeLease: 2_000 }
+}
+/** Connections that carry some requests and are then kept; `up` when all have been answered. */
+const KEEP = (count: number): string => `
+  const { connect } = require('node:net')
+  let answered = 0
+  for (let i = 0; i < ${count}; i++) {
+    const socket = connect(80, '${VIP}')
+    const ask = () => socket.write('GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+    ask()
+    let left = 6
+    socket.on('data', () => (--left > 0 ? ask() : ++answered === ${count} && console.log('up')))
+    socket.on('error', error => (console.error(error), process.exit(1)))
+  }`
+
+test('connections that ended while an agent was dead are over for the next one, and their atoms are', () =>
+  withLab({ forwarders: 2, hosts: 1, combine: 'fc', dataplane: 'xdp', configure: quick }, async lab => {
+    const kept = lab.spawn(lab.client(), [process.execPath, '-e', KEEP(60)])
+    const [line] = (await once(kept.stdout!, 'data')) as [Buffer]
+    assert.is(String(line).trim(), 'up')
+    const open = async (node: string): Promise<number> =>
+      (await flowsOf(lab, node)).filter(({ state }) => state === 'established').length
+    const own = async (node: string): Promise<number> =>
+      (await lab.api<AtomsData>(node, '/v1/atoms')).places.own
+    await until('atoms', async () => ((await own('f1')) + (await own('f2')) >= 60 ? true : undefined))
+    assert.ok((await open('f2')) > 5)
+
+    assert.ok(lab.kill('f2', 'SIGKILL'))
+    await until('its end', async () => ((await lab.agentState('f2')) === 'stopped' ? true : undefined))
+    kept.kill('SIGKILL')
+    await until('no connection', async () => {
+      const { stdout } = await lab.exec('h1', ['ss', '-tnH', 'state', 'established', 'sport', '=', ':80'])
+      return stdout.trim() === '' ? true : undefined
+    })
+    await lab.startAgent('f2')
+    for (const node of ['f1', 'f2'])
+      await until(
+        `${node} has none`,
+        async () => ((await open(node)) + (await own(node)) === 0 ? true : undefined),
+        30_000,
+      )
   }))
 
 test('auto leaves a veth to nftables and says why; what is asked for by name and cannot be ends the start', () =>

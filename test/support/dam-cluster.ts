@@ -85,6 +85,7 @@ export class DamCluster {
                 how: words[at + 11],
               })
           },
+          verified: () => {},
           clients: words => {
             for (let at = 0; at < words.length; at += RESOLVED_WORDS)
               unit.clients.push({ key: words.slice(at, at + 10).join(), host: words[at + 10]! })

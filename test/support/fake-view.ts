@@ -98,6 +98,9 @@ export const VIPS: VipsData = {
       protocol: 'tcp',
       announce: 'routed',
       holder: null,
+      ordered: false,
+      unattended: false,
+      classifiers: 1,
       hosts: 2,
       live: 1,
       ready: 1,
@@ -478,7 +481,7 @@ export class FakeView implements AgentView {
   readonly configQueries: ConfigQuery[] = []
   readonly submitted: SubmitBody[] = []
   readonly tokens: TokenRegistration[] = []
-  readonly remotes: { node: string; path: string }[] = []
+  readonly remotes: { node: string; path: string; order?: unknown }[] = []
   leaves = 0
   readonly log = eventLog()
   readonly data = {
@@ -573,15 +576,15 @@ export class FakeView implements AgentView {
   failovers: FailoverBody[] = []
   async failover(body: FailoverBody): Promise<FailoverData> {
     this.failovers.push(body)
-    return { vip: body.vip, from: 'f1', to: body.to ?? 'f2', changed: true, tookMs: 4 }
+    return { vip: body.vip, from: 'f1', to: body.to ?? 'f2', changed: true, ordered: !body.release, tookMs: 4 }
   }
 
   leave(): Promise<void> {
     this.leaves++
     return this.#answer(undefined)
   }
-  remote(node: string, path: string): Promise<{ status: number; body: string }> {
-    this.remotes.push({ node, path })
+  remote(node: string, path: string, order?: unknown): Promise<{ status: number; body: string }> {
+    this.remotes.push({ node, path, ...(order !== undefined && { order }) })
     if (this.remoteAnswer !== undefined) return this.#answer(this.remoteAnswer)
     return Promise.reject(new ShuntError('SHUNT_ERR_PEER', `node ${node} did not answer`))
   }

@@ -9,12 +9,15 @@ import {
 } from '../../src/agent/dataplane/adopt.ts'
 import { within } from '../../src/agent/dataplane/columns.ts'
 import { DirectoryIndex } from '../../src/agent/dataplane/directory.ts'
+import { FlowAtoms } from '../../src/agent/dataplane/flow-atoms.ts'
 import { FLOW_FLAG, FlowTable, LIST } from '../../src/agent/dataplane/flows.ts'
+import type { ForwarderSettings } from '../../src/agent/dataplane/forwarder-ports.ts'
 import { HeldPackets } from '../../src/agent/dataplane/held.ts'
 import { HostCore } from '../../src/agent/dataplane/host-core.ts'
 import { IdentifierAllocator } from '../../src/agent/dataplane/identifiers.ts'
 import { createMappingHeader, KIND } from '../../src/agent/dataplane/mapping-header.ts'
 import { MAPPING_LIST, MappingTable } from '../../src/agent/dataplane/mappings.ts'
+import { ATOM_OP, ATOM_WORDS } from '../../src/agent/dataplane/messages.ts'
 import { Tally } from '../../src/agent/dataplane/tally.ts'
 import { keptColumns } from '../support/columns.ts'
 import { directory, FORWARDER, HOSTS, ip, TUNNEL, tcp, VIP, words } from '../support/cores.ts'
@@ -143,6 +146,31 @@ it('a route in the kernel is its flow; one that no flow has becomes a flow', () 
   assert.is(tables.flows.table.listOf(made), LIST.TCP)
   assert.ok(adoptRoute(tables, route(2, 0x02000124, { closing: true }), true, 8))
   assert.is(tables.flows.table.listOf(tables.flows.table.find(keyOf(2))), LIST.CLOSING_PLUMBED)
+})
+
+it('a flow whose end only the kernel has seen is closing, and ends for others when it goes', () => {
+  const next = makeAgents()
+  const before = next()
+  for (const n of [0, 1]) addFlow(before, n, 1, LIST.TCP)
+  const identifiers = [0, 1].map(n => before.flows.identifier[n]!)
+  const tables = next()
+  adoptFlows(tables, 0, 10)
+  assert.ok(adoptRoute(tables, route(0, identifiers[0]!, { closing: true }), true, 8))
+  assert.ok(adoptRoute(tables, route(1, identifiers[1]!), true, 8))
+  const listOf = (n: number): number => tables.flows.table.listOf(tables.flows.table.find(keyOf(n)))
+  assert.equal([listOf(0), listOf(1)], [LIST.CLOSING_PLUMBED, LIST.TCP])
+  assert.is(tables.tally.hostFlows[1], 1)
+  const index = tables.directory
+  index.replace({
+    ...index.directory,
+    services: index.directory.services.map(service => ({ ...service, copies: 1 })),
+  })
+  const settings = { resolves: true } as unknown as ForwarderSettings
+  const atoms = new FlowAtoms({ flows: tables.flows, directory: index, settings })
+  for (const n of [0, 1]) atoms.kept(tables.flows.table.find(keyOf(n)))
+  for (const n of [0, 1]) atoms.removed(tables.flows.table.find(keyOf(n)), true)
+  const told = atoms.queue.take()
+  assert.equal([told.length, told[11], told[8]], [ATOM_WORDS, ATOM_OP.end, keyOf(0)[8]])
 })
 
 it('a route that the kernel made by itself is an unproven flow, with the identifier that was put ready for it', () => {

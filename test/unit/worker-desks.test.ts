@@ -3,9 +3,17 @@ import * as assert from 'uvu/assert'
 import { AllotmentDesk } from '../../src/agent/dataplane/allotment-desk.ts'
 import { RouteBatch } from '../../src/agent/dataplane/batch.ts'
 import type { Engine } from '../../src/agent/dataplane/engine.ts'
-import { BATCH_WORDS, type FromWorker } from '../../src/agent/dataplane/messages.ts'
+import {
+  BATCH_WORDS,
+  type FromWorker,
+  RESOLVE_WORDS,
+  RESOLVED,
+  RESOLVED_WORDS,
+} from '../../src/agent/dataplane/messages.ts'
 import { PacketLoad } from '../../src/agent/dataplane/packet-load.ts'
+import { RecordQueue } from '../../src/agent/dataplane/record-queue.ts'
 import { RouteDesk } from '../../src/agent/dataplane/route-desk.ts'
+import { SessionDesk } from '../../src/agent/dataplane/session-desk.ts'
 
 const it = suite('what the packet path and the main thread tell each other')
 
@@ -49,6 +57,38 @@ it('routes leave by forwarder, what has ended after them, and nothing is said tw
   )
   ended.add(keyOf(83), 0, null)
   assert.ok(desk.isWaiting, 'an end alone is told as well')
+})
+
+it('idle flows in doubt are asked about, and what hosts say of them comes back', () => {
+  const queue = new RecordQueue(RESOLVE_WORDS, 4)
+  const none = new RecordQueue(RESOLVE_WORDS, 4)
+  const answered: unknown[] = []
+  const forwarder = {
+    atoms: { queue: none, isTelling: false, takeLost: () => false },
+    doubts: {
+      queue,
+      answered: (key: Uint32Array, host: number, how: number, nowMs: number) =>
+        answered.push([key[8], host, how, nowMs]),
+    },
+  }
+  const { posted, transferred, post } = posts()
+  const engine = { forwarder, resolving: null, affinity: { queue: none } } as unknown as Engine
+  const desk = new SessionDesk(() => engine, post)
+  assert.not(desk.isWaiting)
+  queue.add(keyOf(80), 0, 1, 0, 0)
+  assert.ok(desk.isWaiting)
+  desk.turn()
+  assert.not(desk.isWaiting)
+  assert.equal(
+    posted.map(({ type }) => type),
+    ['verify'],
+  )
+  assert.is(transferred[0]![8], 80)
+  const words = new Uint32Array(RESOLVED_WORDS)
+  words.set(keyOf(80))
+  words.set([9, RESOLVED.host], 10)
+  desk.take({ type: 'verified', words }, 5)
+  assert.equal(answered, [[80, 9, RESOLVED.host, 5]])
 })
 
 it('routes from elsewhere reach the forwarder, ends the classifier, in order; without the role they are passed over', () => {

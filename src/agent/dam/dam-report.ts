@@ -22,7 +22,7 @@ export interface DamReportParts {
   unsure(): number
   readonly links: Pick<DamLinks, 'linked' | 'counted'>
   readonly resolver: Pick<Resolver, 'open' | 'counters'>
-  readonly counters: { readonly own: Counters; clients: Counters; checks: Counters }
+  readonly counters: { readonly own: Counters; clients: Counters; checks: Counters; flowChecks: Counters }
 }
 
 export class DamReport {
@@ -58,6 +58,7 @@ export class DamReport {
       ...named('atoms', all),
       ...named('atoms_resolve', resolver.counters),
       ...named('atoms_check', counters.checks),
+      ...named('flows_check', counters.flowChecks),
     ])
   }
 

@@ -15,6 +15,7 @@ import { ClientSessions } from './client-sessions.ts'
 import { DamLinks, hasAtomRole } from './dam-links.ts'
 import { DamReport } from './dam-report.ts'
 import { Due } from './due.ts'
+import { FlowChecks } from './flow-checks.ts'
 import { memberHash } from './member-book.ts'
 import { OwnSessions } from './own-sessions.ts'
 import { OwnerChecks } from './owner-checks.ts'
@@ -52,6 +53,7 @@ const LEAVE_AGAIN_MS = 1_000
 /** What the packet worker is told (Dataplane). */
 export interface DamWorker {
   resolved(words: Uint32Array<ArrayBuffer>): void
+  verified(words: Uint32Array<ArrayBuffer>): void
   claimed(words: Uint32Array<ArrayBuffer>): void
   clients(words: Uint32Array<ArrayBuffer>): void
   /** @param begins nothing has been heard of the others yet */
@@ -74,6 +76,7 @@ export class DamSide {
   readonly #links: DamLinks
   readonly #resolver: Resolver
   readonly #checks: OwnerChecks
+  readonly #flowChecks: FlowChecks
   readonly #relevel: Relevel
   readonly #report: DamReport
   readonly #sessions: OwnSessions
@@ -138,12 +141,18 @@ export class DamSide {
     })
     this.#checks = new OwnerChecks({
       ...{ policy, put, end },
+      nowMs: () => performance.now(),
       owners: () => parts.owners,
       unsure: most => this.#dam?.unsure(most) ?? [],
       idle: most => this.#idle(most),
       own: key => this.#sessions.own(key),
       touch: key => this.#dam?.touch(key, performance.now()),
       keep: key => this.#dam?.keep(key, performance.now()),
+    })
+    this.#flowChecks = new FlowChecks({
+      policy,
+      owners: () => parts.owners,
+      answer: records => parts.worker.verified(resolvedWords(records)),
     })
     this.#relevel = new Relevel({ ...{ table, put, end }, levelOf: key => this.#sessions.levelOf(key) })
     this.#report = new DamReport({
@@ -156,6 +165,7 @@ export class DamSide {
         own: this.counters,
         clients: this.#clients.counters,
         checks: this.#checks.counters,
+        flowChecks: this.#flowChecks.counters,
       },
     })
   }
@@ -200,6 +210,11 @@ export class DamSide {
   resolve(words: Uint32Array): void {
     this.#resolver.resolve(words)
     this.#hasten()
+  }
+
+  /** @param words records of RESOLVE_WORDS */
+  verify(words: Uint32Array): void {
+    void this.#flowChecks.verify(words)
   }
 
   /** Hands everything over to other members (R-D6), for so long at most. */

@@ -11,8 +11,11 @@ import { type DamPolicy, flowOf, kindOf } from './policy.ts'
 const MOST_KEYS = 512
 /** Taken-over atoms whose hosts were silent wait here for another turn; the idle check finds those that do not fit. */
 const MOST_AGAIN = 65_536
+/** A host answers for a connection that is over while it is in TIME-WAIT (60 s): what it confirms first is asked about once more after that. */
+export const CONFIRM_AGAIN_MS = 90_000
 
 export interface OwnerCheckPorts {
+  nowMs(): number
   policy(): DamPolicy
   owners(): OwnerAsker | null
   /** Keys of atoms that were taken over, each given once. */
@@ -37,6 +40,8 @@ export class OwnerChecks {
   }
   readonly #ports: OwnerCheckPorts
   #again: Uint32Array[] = []
+  /** Confirmed once; in the order of their time. */
+  #confirmed: { readonly key: Uint32Array; readonly atMs: number }[] = []
   #isAsking = false
 
   constructor(ports: OwnerCheckPorts) {
@@ -56,10 +61,11 @@ export class OwnerChecks {
     try {
       const fresh = this.#ports.unsure(MOST_KEYS)
       const unsure = [...fresh, ...this.#again.splice(0, MOST_KEYS - fresh.length)]
-      const idle = this.#ports.idle(MOST_KEYS - unsure.length)
+      const due = this.#due(MOST_KEYS - unsure.length)
+      const idle = this.#ports.idle(MOST_KEYS - unsure.length - due.length)
       const known = new Set(unsure)
       await Promise.all(
-        [...this.#byService([...unsure, ...idle], known)].map(async ([service, keys]) => {
+        [...this.#byService([...unsure, ...due, ...idle], known)].map(async ([service, keys]) => {
           const answers = await owners.ask(service, keys.map(flowOf)).catch(() => [])
           keys.forEach((key, i) => {
             this.#answered(key, known.has(key), answers[i] ?? { host: null, certain: false })
@@ -69,6 +75,13 @@ export class OwnerChecks {
     } finally {
       this.#isAsking = false
     }
+  }
+
+  #due(most: number): Uint32Array[] {
+    const nowMs = this.#ports.nowMs()
+    const later = this.#confirmed.findIndex(({ atMs }) => atMs > nowMs)
+    const count = Math.min(most, later < 0 ? this.#confirmed.length : later)
+    return this.#confirmed.splice(0, count).map(({ key }) => key)
   }
 
   #byService(keys: readonly Uint32Array[], unsure: ReadonlySet<Uint32Array>): Map<string, Uint32Array[]> {
@@ -101,8 +114,10 @@ export class OwnerChecks {
     const address = host === null ? undefined : this.#ports.policy().hostAddress(host)
     if (address !== undefined && address === atom.host) {
       counters.confirmed++
-      if (isUnsure) this.#ports.put(key, address)
-      else this.#ports.touch(key)
+      if (!isUnsure) return this.#ports.touch(key)
+      this.#ports.put(key, address)
+      if (this.#confirmed.length >= MOST_AGAIN) counters.left_to_idle++
+      else this.#confirmed.push({ key, atMs: this.#ports.nowMs() + CONFIRM_AGAIN_MS })
     } else if (address !== undefined) {
       counters.moved++
       this.#ports.put(key, address)

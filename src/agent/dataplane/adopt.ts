@@ -106,9 +106,19 @@ export const adoptRoute = (
     if (slot < 0) return false
     flows.kernelPackets[slot] = route.young ? 0 : provenPackets
   } else if (flows.host[slot] !== host.index || flows.identifier[slot] !== identifier) return false
-  else if (usedMs > flows.table.lastUse[slot]) flows.table.touch(slot, usedMs)
+  else {
+    if (usedMs > flows.table.lastUse[slot]) flows.table.touch(slot, usedMs)
+    if (route.closing && isOpen(flows.table.listOf(slot))) close(tables, slot)
+  }
   if (inForce) flows.plumbedUntilMs[slot] = Number.POSITIVE_INFINITY
   return inForce
+}
+
+/** The end passed while no agent was there to be told of it. Nothing is said of how: data after it open the flow again. */
+const close = ({ flows, tally }: ForwarderTables, slot: number): void => {
+  const { table } = flows
+  tally.open(flows.host[slot], flows.service[slot], -1)
+  table.move(slot, LIST.CLOSING_PLUMBED, table.lastUse[slot])
 }
 
 const rebuild = (

@@ -31,6 +31,8 @@ export interface DataplaneEvents {
   atomsLost?(): void
   /** Flows from their middle that the packet path does not know, to be answered by `resolved`: records of RESOLVE_WORDS. */
   resolve?(words: Uint32Array): void
+  /** Idle flows that hosts are to be asked about, to be answered by `verified`: records of RESOLVE_WORDS. */
+  verify?(words: Uint32Array): void
   epoch(epoch: number): void
   /** Machines whose state changed, by probes. */
   nodes(states: readonly NodeState[]): void
@@ -151,6 +153,11 @@ export class Dataplane {
     this.send({ type: 'leases', leases })
   }
 
+  /** Answers to `verify`: records of RESOLVED_WORDS, which are given away. */
+  verified(words: Uint32Array<ArrayBuffer>): void {
+    this.send({ type: 'verified', words }, [words.buffer])
+  }
+
   /** Answers to `resolve`: records of RESOLVED_WORDS, which are given away. */
   resolved(words: Uint32Array<ArrayBuffer>): void {
     this.send({ type: 'resolved', words }, [words.buffer])
@@ -235,6 +242,8 @@ export class Dataplane {
         return this.#events.atomsLost?.()
       case 'resolve':
         return this.#events.resolve?.(message.words)
+      case 'verify':
+        return this.#events.verify?.(message.words)
       case 'epoch':
         return this.#events.epoch(message.epoch)
       case 'nodes':

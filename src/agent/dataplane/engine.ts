@@ -293,6 +293,7 @@ export class Engine {
 
   stoodStill(): void {
     this.allotment.stoodStill()
+    this.forwarder?.doubts.doubtAll()
   }
 
   /** What the health and load handler allots. In force as soon as `isWithdrawing` is false. */

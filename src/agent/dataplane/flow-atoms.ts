@@ -57,6 +57,13 @@ export class FlowAtoms {
     this.#put(slot)
   }
 
+  /** Taken over from the agent before, which told of it: one that is closing ends for all. */
+  kept(slot: number): void {
+    const list = this.#flows.table.listOf(slot)
+    if ((list === LIST.CLOSING || list === LIST.CLOSING_PLUMBED) && this.#hasAtoms(slot))
+      this.#told[slot] = this.#flows.host[slot]
+  }
+
   /** Tells of it against what another forwarder says: once a connection, so that two that both do so come to an end. False: not again. */
   repeat(slot: number): boolean {
     if (this.#repeated[slot] !== 0 || !this.#isAtom(slot)) return false

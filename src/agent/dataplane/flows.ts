@@ -75,6 +75,8 @@ export class FlowTable {
   readonly firstSequence: Uint32Array
   /** ORIGIN, as far as this agent knows. */
   readonly origin: Uint8Array
+  /** Whether its end may have passed unseen (FlowDoubts): 0 no, else 1 and how often its host has confirmed it. */
+  readonly doubt: Uint8Array
 
   constructor(
     routeCapacity: number,
@@ -96,6 +98,7 @@ export class FlowTable {
     this.plumbedUntilMs = columns.f64('plumbed-until-ms', capacity)
     this.firstSequence = columns.u32('first-sequence', capacity)
     this.origin = new Uint8Array(capacity)
+    this.doubt = new Uint8Array(capacity)
   }
 
   get embryonic(): number {
@@ -118,6 +121,7 @@ export class FlowTable {
     this.plumbedUntilMs[slot] = 0
     this.firstSequence[slot] = 0
     this.origin[slot] = ORIGIN.CHOSEN
+    this.doubt[slot] = 0
     return slot
   }
 

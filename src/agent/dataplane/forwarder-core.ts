@@ -4,6 +4,7 @@ import { DROP } from './drops.ts'
 import { ErrorRoutes } from './error-routes.ts'
 import type { FirstClients } from './first-clients.ts'
 import type { FlowAtoms } from './flow-atoms.ts'
+import { FlowDoubts } from './flow-doubts.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
 import { FlowLife, type FlowLifeParts } from './flow-life.ts'
 import { FlowMapping, headerKey, type SequenceCounter } from './flow-mapping.ts'
@@ -34,6 +35,8 @@ export class ForwarderCore {
   readonly #mapping: FlowMapping
   /** Packets of flows that began elsewhere. */
   readonly midFlow: MidFlow
+  /** Flows whose end may have passed unseen. */
+  readonly doubts: FlowDoubts
   /** Where ICMP errors about flows go. */
   readonly errors: ErrorRoutes
   readonly #identifiers: IdentifierAllocator
@@ -66,8 +69,9 @@ export class ForwarderCore {
     this.#clients = parts.clients
     this.#ports = parts.ports
     this.#settings = parts.settings
+    this.doubts = new FlowDoubts({ ...parts, life: this.#life })
     this.midFlow = new MidFlow({
-      ...{ ...parts, life: this.#life, mapping: this.#mapping },
+      ...{ ...parts, life: this.#life, mapping: this.#mapping, doubts: this.doubts },
       known: (key, nowMs) => this.#known(key, nowMs),
       open: (key, tcpFlags, nowMs) => this.#open(key, tcpFlags, nowMs),
       forward: (slot, packet, nowMs) => this.#forward(slot, packet, nowMs),
@@ -232,7 +236,11 @@ export class ForwarderCore {
 
   /** Flows were taken over from the agent before: others are told of them, as of all. */
   adopted(): void {
-    for (const slot of this.flows.table.select(() => true)) this.flows.origin[slot] = ORIGIN.KEPT
+    for (const slot of this.flows.table.select(() => true)) {
+      this.flows.origin[slot] = ORIGIN.KEPT
+      this.atoms.kept(slot)
+    }
+    this.doubts.doubtAll()
     this.atoms.tellAll()
   }
 
@@ -329,6 +337,7 @@ export class ForwarderCore {
     this.#identifiers.expire(nowMs, this.#life.tick(nowMs, maxWork))
     this.#sender.tick(nowMs)
     this.midFlow.tick(nowMs)
+    this.doubts.tick(nowMs)
     this.atoms.tick(nowMs)
     this.#life.clients?.tick(nowMs)
   }

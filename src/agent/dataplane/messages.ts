@@ -138,6 +138,8 @@ export type ToWorker =
    * ended it. A connection that has just begun here, on ports that were used before by way of the other, is told of again.
    */
   | { readonly type: 'claimed'; readonly words: Uint32Array }
+  /** Answers to 'verify', of which there need be none: records of RESOLVED_WORDS, with `nobody` or `host`. */
+  | { readonly type: 'verified'; readonly words: Uint32Array }
   /** Sessions of clients that other load balancing units have: records of RESOLVED_WORDS, with keys of the kind clientAddress. */
   | { readonly type: 'clients'; readonly words: Uint32Array }
   /** Tell of all routes again, some at a time: whoever keeps them begins anew, or has missed some. */
@@ -168,6 +170,8 @@ export type FromWorker =
   | { readonly type: 'atoms-lost' }
   /** Whose are they? Records of RESOLVE_WORDS. Asked again, by and by, while packets wait. */
   | { readonly type: 'resolve'; readonly words: Uint32Array }
+  /** Idle flows whose end may have passed unseen: do hosts still have them? Records of RESOLVE_WORDS, answered by 'verified'. */
+  | { readonly type: 'verify'; readonly words: Uint32Array }
   | { readonly type: 'epoch'; readonly epoch: number }
   | { readonly type: 'nodes'; readonly states: readonly NodeState[] }
   /** Indexes of services whose allotments are used up, or nearly. */

@@ -1,5 +1,6 @@
 import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
+import type { FlowDoubts } from './flow-doubts.ts'
 import type { FlowLife } from './flow-life.ts'
 import type { FlowMapping } from './flow-mapping.ts'
 import { type FlowTable, LIST, ORIGIN } from './flows.ts'
@@ -41,6 +42,7 @@ export class MidFlow {
   readonly #flows: FlowTable
   readonly #directory: DirectoryIndex
   readonly #life: FlowLife
+  readonly #doubts: FlowDoubts
   readonly #mapping: FlowMapping
   readonly #settings: ForwarderSettings
   readonly #ports: ForwarderPorts
@@ -55,6 +57,7 @@ export class MidFlow {
     readonly flows: FlowTable
     readonly directory: DirectoryIndex
     readonly life: FlowLife
+    readonly doubts: FlowDoubts
     readonly mapping: FlowMapping
     readonly settings: ForwarderSettings
     readonly ports: ForwarderPorts
@@ -66,6 +69,7 @@ export class MidFlow {
     this.#flows = parts.flows
     this.#directory = parts.directory
     this.#life = parts.life
+    this.#doubts = parts.doubts
     this.#mapping = parts.mapping
     this.#settings = parts.settings
     this.#ports = parts.ports
@@ -160,6 +164,8 @@ export class MidFlow {
     // A flow that somebody has is established, and needs no second packet to prove it.
     const at = slot >= 0 ? slot : this.#open(key, goes ? TCP_SYN : 0, nowMs)
     if (at < 0) return -1
+    // A late packet of one that is closing, or has closed, looks like any other.
+    this.#doubts.doubt(at)
     flows.origin[at] = origin === undefined || !goes ? (isTcp ? ORIGIN.NOBODY : ORIGIN.CHOSEN) : origin
     if (!goes) return at
     if (!this.#life.assign(at, host.index, this.#mapping.nextSequence, nowMs)) {
@@ -183,9 +189,10 @@ export class MidFlow {
       how === RESOLVED.nobody || this.#directory.hostAt(hostIpv4)?.index !== this.#flows.host[slot]
     if (hostIpv4 !== 0 && isOther && this.#hasBegun(slot, nowMs) && this.#life.atoms.repeat(slot)) {
       this.counters.claimsRefuted++
+      this.#doubts.doubt(slot)
       return
     }
-    if (how === RESOLVED.nobody) return
+    if (how === RESOLVED.nobody) return this.#doubts.doubt(slot)
     this.counters.claimedFlows++
     this.#life.purge(slot, nowMs, 'elsewhere')
   }

@@ -10,7 +10,7 @@ const MOST_UNDER_WAY = 8
 
 export type SessionOrder = Extract<
   ToWorker,
-  { readonly type: 'resolved' | 'claimed' | 'clients' | 'flows-all' | 'atoms-taken' }
+  { readonly type: 'resolved' | 'claimed' | 'verified' | 'clients' | 'flows-all' | 'atoms-taken' }
 >
 
 export class SessionDesk {
@@ -31,6 +31,7 @@ export class SessionDesk {
     if (this.#underWay < MOST_UNDER_WAY && affinity.queue.size > 0) return true
     if (forwarder === null) return false
     if (resolving !== null && resolving.questions.size > 0) return true
+    if (forwarder.doubts.queue.size > 0) return true
     const { queue, isTelling } = forwarder.atoms
     return this.#underWay < MOST_UNDER_WAY && (queue.size > 0 || isTelling)
   }
@@ -42,7 +43,11 @@ export class SessionDesk {
     this.#ask(clients.questions)
     if (forwarder === null) return
     if (resolving !== null) this.#ask(resolving.questions)
-    const { atoms } = forwarder
+    const { atoms, doubts } = forwarder
+    if (doubts.queue.size > 0) {
+      const words = doubts.queue.take()
+      this.#post({ type: 'verify', words }, [words])
+    }
     if (this.#underWay < MOST_UNDER_WAY) {
       if (atoms.isTelling) atoms.step()
       this.#send(atoms.queue)
@@ -74,6 +79,10 @@ export class SessionDesk {
       case 'claimed':
         return this.#each(message.words, (key, host, how) =>
           forwarder?.midFlow.claimed(key, host, how, nowMs),
+        )
+      case 'verified':
+        return this.#each(message.words, (key, host, how) =>
+          forwarder?.doubts.answered(key, host, how, nowMs),
         )
       case 'clients':
         return this.#each(message.words, (key, host) => affinity.learnt(key, host))

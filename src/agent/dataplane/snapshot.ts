@@ -102,6 +102,7 @@ export const workerStatus = (
   add('forwarder', forwarder?.counters)
   add('forwarder', forwarder?.midFlow.counters)
   add('forwarder', forwarder?.atoms.counters)
+  add('forwarder', forwarder?.doubts.counters)
   add('forwarder', resolving?.resolution.counters)
   Object.assign(counters, forwarder?.kernel.counters)
   add('classifier', classifier?.counters)

@@ -275,6 +275,7 @@ class Worker {
         return this.#allotments.take(message, nowMs)
       case 'resolved':
       case 'claimed':
+      case 'verified':
       case 'clients':
       case 'flows-all':
       case 'atoms-taken':

@@ -16,6 +16,7 @@ import { leaseMs, OWNERSHIP_TIMES, type OwnershipTimes } from '../../ownership/s
 import type { Claim, OwnershipMessage } from '../../ownership/types.ts'
 import type { Machine } from '../cluster/api.ts'
 import type { EventLog } from '../events.ts'
+import { type HolderState, Moves } from './moves.ts'
 import { readClaims, writeClaims } from './saved-claims.ts'
 import { VipAddresses } from './vip-addresses.ts'
 
@@ -26,6 +27,9 @@ const LEAVE_MS = 3_000
 const LOOK_MS = 20
 /** An order that is not in force after so long is told to have failed. */
 const ORDER_MS = 5_000
+
+/** Nobody needs more, and a number is then as it was meant. */
+const tenths = (ms: number): number => Math.round(ms * 10) / 10
 
 export interface OwnershipSideParts {
   links: PeerLinks
@@ -39,6 +43,7 @@ export class OwnershipSide {
   readonly #self: string
   readonly #stateDir: string
   readonly #addresses: VipAddresses
+  readonly #moves: Moves
   readonly #standstill = new Standstill()
   readonly #watchers = new Set<() => void>()
   #config: NodeConfig
@@ -48,6 +53,7 @@ export class OwnershipSide {
   #timer: NodeJS.Timeout | null = null
   #isSaving = false
   #stopped = false
+  #leaving = false
   /** Messages that no peer should send. */
   #bad = 0
 
@@ -56,6 +62,7 @@ export class OwnershipSide {
     this.#parts = parts
     this.#self = config.node.name
     this.#stateDir = config.node.stateDir
+    this.#moves = new Moves(this.#self, name => this.#stateOf(name))
     this.#addresses = new VipAddresses(config.interfaces.uplink, parts.log)
   }
 
@@ -75,6 +82,7 @@ export class OwnershipSide {
     const vips = config.roles.includes('forwarder') ? arpVips(config.services) : []
     const before = this.#vips
     this.#vips = vips
+    this.#moves.keep(vips)
     if (vips.length === 0) return this.#end(before)
     const core = this.#core ?? this.#begin()
     for (const vip of before) if (!vips.includes(vip)) this.#addresses.release(vip)
@@ -115,6 +123,11 @@ export class OwnershipSide {
     return this.#core?.claimOf(vip)?.holder || null
   }
 
+  /** Whether an operator wants it there. */
+  isOrdered(vip: string): boolean {
+    return this.#core?.claimOf(vip)?.ordered ?? false
+  }
+
   /** How many VIPs each forwarder holds; null where this node does not know. */
   heldBy(name: string): string[] | null {
     const core = this.#core
@@ -135,12 +148,18 @@ export class OwnershipSide {
    * Moves a VIP and waits until its new holder has said that it has it.
    * @throws ShuntError SHUNT_ERR_USAGE (no such VIP), SHUNT_ERR_GUARD (it cannot go there), SHUNT_ERR_PEER (not in force in time)
    */
-  async failover({ vip, to }: FailoverBody): Promise<FailoverData> {
+  async failover({ vip, to, release = false }: FailoverBody): Promise<FailoverData> {
     const core = this.#core
+    const { services } = this.#config
+    if (services.some(service => service.vip === vip) && !arpVips(services).includes(vip))
+      throw new ShuntError(
+        'SHUNT_ERR_GUARD',
+        `${vip} is announced by routes (announce: routed): the router chooses its forwarder; there is nothing to fail over`,
+      )
     if (core === null)
       throw new ShuntError(
         'SHUNT_ERR_GUARD',
-        'this node holds no virtual IPs: ask a forwarder, of services with announce: arp',
+        `this node holds no virtual IPs: ask a forwarder, of services with announce: arp${this.#forwardersText()}`,
       )
     if (!this.#vips.includes(vip))
       throw new ShuntError(
@@ -151,26 +170,35 @@ export class OwnershipSide {
     const startMs = performance.now()
     const claim = core.claimOf(vip)
     if (to !== undefined && claim?.holder === to && claim.ordered)
-      return { vip, from, to, changed: false, tookMs: 0 }
-    const answer = core.order(vip, to ?? null, startMs)
+      return { vip, from, to, changed: false, ordered: true, tookMs: 0 }
+    const answer = release ? core.endOrder(vip, startMs) : core.order(vip, to ?? null, startMs)
     this.#wake()
     if ('refused' in answer) throw new ShuntError('SHUNT_ERR_GUARD', answer.refused)
     const isThere = (): boolean => {
       const now = core.claimOf(vip)
-      return now?.holder === answer.to && now.ordered
+      return now?.holder === answer.to && now.ordered === !release
     }
     if (!(await this.#until(isThere, ORDER_MS)))
       throw new ShuntError(
         'SHUNT_ERR_PEER',
-        `${answer.to} did not take ${vip} within ${ORDER_MS / 1000} s; shunt vips tells who holds it, and shunt nodes how ${answer.to} is`,
+        `${answer.to} did not ${release ? 'give up the order of' : 'take'} ${vip} within ${ORDER_MS / 1000} s; shunt vips tells who holds it, and shunt nodes how ${answer.to} is`,
       )
-    return { vip, from, to: answer.to, changed: from !== answer.to, tookMs: performance.now() - startMs }
+    const tookMs = tenths(performance.now() - startMs)
+    return { vip, from, to: answer.to, changed: from !== answer.to, ordered: !release, tookMs }
+  }
+
+  #forwardersText(): string {
+    const names = this.#config.peers
+      .filter(({ roles }) => roles.includes('forwarder'))
+      .map(({ name }) => name)
+    return names.length === 0 ? '' : ` (--node; there are: ${names.join(', ')})`
   }
 
   /** A clean end: others take what is held here, or time is up. */
   async leave(): Promise<void> {
     const core = this.#core
     if (core === null) return
+    this.#leaving = true
     core.leave(performance.now())
     this.#wake()
     await this.#until(() => core.hasLeft(performance.now()), LEAVE_MS)
@@ -218,21 +246,32 @@ export class OwnershipSide {
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 
-  #hold({ vip, death, ordered }: Claim): void {
-    this.#addresses.hold(vip, leaseMs(this.#times()))
-    const why = death ? ': the machine that held it is dead' : ordered ? ', by order' : ''
-    this.#tell('vip.held', vip, `${this.#self} holds ${vip}${why}`)
+  #hold(claim: Claim): void {
+    this.#addresses.hold(claim.vip, leaseMs(this.#times()))
+    this.#tell(claim)
   }
 
-  #release(vip: string, { holder }: Claim): void {
+  #release(vip: string, claim: Claim): void {
     this.#addresses.release(vip)
-    const who = holder === '' ? 'nobody knows yet who does' : `${holder} does`
-    this.#tell('vip.released', vip, `${this.#self} no longer holds ${vip}; ${who}`)
+    // Else it is a VIP no longer.
+    if (claim.holder !== this.#self) this.#tell(claim)
   }
 
-  #tell(code: 'vip.held' | 'vip.released', vip: string, text: string): void {
-    this.#parts.log.info({ vip }, text)
-    this.#parts.events.add(code, 'info', this.#self, text)
+  #tell(claim: Claim): void {
+    const move = this.#moves.see(claim)
+    if (move === null) return
+    const { kind, severity, subject, text } = move
+    this.#parts.log[severity === 'info' ? 'info' : 'warn']({ vip: claim.vip }, text)
+    this.#parts.events.add(kind, severity, subject, text)
+  }
+
+  #stateOf(name: string): HolderState {
+    if (name === this.#self) return this.#leaving ? 'leaving' : 'alive'
+    const peer = this.#parts.links.states().find(state => state.name === name)
+    if (peer?.draining) return 'leaving'
+    const { peers } = this.#config
+    if (!peers.some(each => each.name === name && each.roles.includes('forwarder'))) return 'none'
+    return peer?.state === 'alive' ? 'alive' : 'silent'
   }
 
   #changed(): void {
@@ -242,7 +281,10 @@ export class OwnershipSide {
     // Traffic does not wait for the disk.
     setImmediate(() => {
       this.#isSaving = false
-      if (this.#core !== null && !this.#stopped) this.#save(this.#core)
+      if (this.#core === null || this.#stopped) return
+      // What this node neither took nor lost itself.
+      for (const claim of this.#core.claims()) this.#tell(claim)
+      this.#save(this.#core)
     })
   }
 

@@ -9,7 +9,7 @@ export default class LabExec extends BaseCommand {
   static override summary = "Run a program in a node's (or client's, or the router's) namespace."
   static override description =
     `In a node SHUNT_SOCKET, SHUNT_APP_SOCKET, SHUNT_CONFIG, SHUNT_STATE_DIR, SHUNT_OPERATOR_KEY, SHUNT_LAB and SHUNT_LAB_NODE
-are set, so that shunt in there asks that node's agent and works on its files. The exit code is the program's.`
+are set (and SHUNT_LAB_DATAPLANE in a bare lab that was given one), so that shunt in there asks that node's agent and works on its files. The exit code is the program's.`
   static override examples = [
     '<%= config.bin %> lab exec client1 -- curl -s http://10.99.0.1/',
     '<%= config.bin %> lab exec f1 -- shunt status',

@@ -58,7 +58,7 @@ The lab stays until "shunt lab down"; when starting it fails or is interrupted, 
     }),
     dataplane: Flags.option({
       description:
-        'What carries packets on all nodes (dataplane of the node file); auto, the default, is nftables here, because interfaces of a lab are veths.',
+        'What carries packets on all nodes (dataplane of the node file; in a bare lab what shunt init and join write); auto, the default, is nftables here, because interfaces of a lab are veths.',
       options: DATAPLANES,
       env: 'SHUNT_LAB_DATAPLANE',
     })(),

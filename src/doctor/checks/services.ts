@@ -1,6 +1,7 @@
 /** Checks of services and their virtual IPs, by what the agent says. */
 import { missedOf, missedRemedy, missedText, orderedAbsentOf, orderedAbsentText } from '../../cli/absent.ts'
 import { count } from '../../cli/format.ts'
+import { hasNoClassifier, NO_CLASSIFIER, unattended, unattendedText } from '../../cli/new-connections.ts'
 import { allOverloadedText, failOpenText, hasNone, noneText } from '../../cli/ready.ts'
 import { addressFault } from '../../config/address-fault.ts'
 import { parseDocument, servicesOf } from '../../config/document.ts'
@@ -37,6 +38,11 @@ const services: WithAgent = ({ vips, config }) =>
   from(vips, ({ vips: rows }) => {
     const named = namedHosts(config)
     if (rows.length === 0) return [skip('There are no services yet (shunt apply brings them).')]
+    const away = unattended(rows).map(row =>
+      fail(`${capital(unattendedText(row))}.`, `start it, or shunt failover ${row.vip}`),
+    )
+    if (hasNoClassifier(rows))
+      away.push(fail(`${capital(NO_CLASSIFIER)}.`, 'shunt nodes; start one, or give the role (shunt roles)'))
     const bad = rows.flatMap((row): Finding[] => {
       if (row.live === 0) return [fail(`Service ${row.service} has no live host.`, 'shunt hosts; start one')]
       if (hasNone(row))
@@ -55,7 +61,8 @@ const services: WithAgent = ({ vips, config }) =>
         return [warn(`Service ${row.service} has ${row.live} of ${row.hosts} hosts.`, 'shunt hosts')]
       return []
     })
-    return bad.length > 0 ? bad : [pass(`${count(rows.length, 'service')}, all with all their hosts.`)]
+    const all = [...away, ...bad]
+    return all.length > 0 ? all : [pass(`${count(rows.length, 'service')}, all with all their hosts.`)]
   })
 
 /** Planned, and so nothing to warn of. */
@@ -109,8 +116,14 @@ const vipAddresses: WithAgent = ({ status, hosts, vips }, { addresses }) =>
         const mine = new Set(all.find(host => host.name === status.node)?.services ?? [])
         const wanted = new Set(rows.filter(row => mine.has(row.service)).map(row => row.vip))
         const isHost = status.roles.includes('host')
+        const announced = new Set(
+          rows.filter(row => row.announce === 'arp' && row.holder === status.node).map(row => row.vip),
+        )
         const bad = [...new Set(rows.map(row => row.vip))].flatMap((vip): Finding[] => {
-          const place = held.find(entry => entry.address === vip)
+          // The holder's kernel answers ARP by an address on its uplinks; the data plane takes the packets.
+          const isLease = (entry: AddressFact): boolean =>
+            announced.has(vip) && entry.link !== 'lo' && !isOwn(entry)
+          const place = held.find(entry => entry.address === vip && !isLease(entry))
           if (wanted.has(vip) && place === undefined)
             return [
               fail(

@@ -1,5 +1,5 @@
 import { duration } from '../../cli/format.ts'
-import { capacityText, rolesText } from '../../cli/row-text.ts'
+import { capacityText, rolesText, vipsHeld } from '../../cli/row-text.ts'
 import type { NodeRow } from '../../control/types.ts'
 import type { Snapshot } from '../model.ts'
 import { absentFrom, endpointFacts, endpointsOf } from './endpoints.ts'
@@ -33,6 +33,7 @@ const details = (name: string, { nodes, status, hosts, health }: Snapshot): Deta
     // Lines are few, and most nodes have none.
     ...(node.address6 ? [['address6', node.address6] satisfies [string, string]] : []),
     ...(node.tunnel6 ? [['tunnel6', node.tunnel6] satisfies [string, string]] : []),
+    ...(node.vips?.length ? [['holds', node.vips.join(', ')] satisfies [string, string]] : []),
     ['revision', node.revision === null ? null : `${node.revision} (newest ${newestRevision(nodes.nodes)})`],
     ['in sync', node.synced ? 'yes' : 'no'],
     ['joined', node.joinedAt],
@@ -83,6 +84,8 @@ export const nodes: Screen = {
     { id: 'machine', head: 'MACHINE' },
     { id: 'agent', head: 'AGENT' },
     { id: 'rtt', head: 'RTT', right: true },
+    // Often left out, and nobody sees then what the order is by.
+    { id: 'vips', head: 'VIPS', right: true, drop: 5, sorts: false },
     { id: 'config', head: 'CONFIG', right: true, drop: 1 },
     { id: 'sync', head: 'SYNC', drop: 2 },
     { id: 'trend', head: 'RTT, LAST 60', grow: 60, min: 12, drop: 4, sorts: false },
@@ -99,6 +102,7 @@ export const nodes: Screen = {
         stateCell(node.node),
         stateCell(agentOf(node)),
         cell(duration(rttOf(node)), { sort: rttOf(node) ?? -1 }),
+        cell(vipsHeld(node)),
         node.revision !== null && node.revision < newest
           ? cell(`${node.revision}<${newest}`, { sort: node.revision, style: 'odd' })
           : cell(node.revision),

@@ -1,4 +1,5 @@
 import { addressPort } from '../../address-port.ts'
+import { holderText } from '../../cli/row-text.ts'
 import { latest } from '../history.ts'
 import { short } from '../text.ts'
 import { cell, rateCells, type Screen } from './screen.ts'
@@ -32,7 +33,7 @@ export const services: Screen = {
           cell(row.service),
           cell(addressPort(row.vip, row.port)),
           cell(row.protocol),
-          cell(row.announce === 'arp' ? row.holder : (row.announce ?? null)),
+          cell(holderText(row), row.ordered ? { short: `${row.holder}*` } : {}),
           cell(`${ready ?? '-'}/${row.hosts}`, { sort: ready ?? -1, style }),
           cell(row.flows),
           cell(row.connections === null ? null : short(row.connections), { sort: row.connections ?? -1 }),

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { OwnerChecks } from '../../../src/agent/dam/owner-checks.ts'
+import { CONFIRM_AGAIN_MS, OwnerChecks } from '../../../src/agent/dam/owner-checks.ts'
 import type { DamPolicy } from '../../../src/agent/dam/policy.ts'
 import { ATOM_KIND, type Atom } from '../../../src/dam/types.ts'
 
@@ -12,6 +12,7 @@ const HOST = 7
 /** Hosts that say of connection `i` what `says` does; null: they are silent. */
 const setUp = (says: (i: number) => boolean | null) => {
   const log: string[] = []
+  const clock = { ms: 0 }
   const fresh: Uint32Array[] = []
   const policy = { serviceOf: () => ({ name: 'web' }), hostAddress: () => HOST } as unknown as DamPolicy
   const note =
@@ -20,6 +21,7 @@ const setUp = (says: (i: number) => boolean | null) => {
       void log.push(`${what} ${key[3]}`)
   const checks = new OwnerChecks({
     policy: () => policy,
+    nowMs: () => clock.ms,
     owners: () => ({
       ask: async (_service, keys) =>
         keys.map(key => {
@@ -35,7 +37,7 @@ const setUp = (says: (i: number) => boolean | null) => {
     keep: note('keep'),
     end: note('end'),
   })
-  return { checks, log, fresh }
+  return { checks, log, fresh, clock }
 }
 
 it('what a host has is vouched for, what none has ends, and of what nobody knows nobody has vouched', async () => {
@@ -44,6 +46,22 @@ it('what a host has is vouched for, what none has ends, and of what nobody knows
   await t.checks.round()
   assert.equal(t.log, ['put 0', 'end 1', 'keep 2'])
   assert.is(t.checks.waiting, 1)
+})
+
+it('what a host confirmed, perhaps in TIME-WAIT, is asked about once more after that', async () => {
+  const open = new Set([0, 1])
+  const t = setUp(i => open.has(i))
+  t.fresh.push(keyOf(0), keyOf(1))
+  await t.checks.round()
+  t.clock.ms = CONFIRM_AGAIN_MS - 1
+  await t.checks.round()
+  assert.equal(t.log.splice(0), ['put 0', 'put 1'])
+  open.delete(0)
+  t.clock.ms = CONFIRM_AGAIN_MS
+  await t.checks.round()
+  t.clock.ms = 3 * CONFIRM_AGAIN_MS
+  await t.checks.round()
+  assert.equal(t.log, ['end 0', 'touch 1'])
 })
 
 it('while hosts are silent so many wait for another question at most; the rest are found idle, and counted', async () => {

@@ -1,12 +1,12 @@
 /** `shunt atoms`: what members have of one connection, put together; the command against an agent that answers. */
 import * as assert from 'uvu/assert'
-import { atomRows, lookUp, type MemberAtom, putTogether } from '../../../src/cli/atom-rows.ts'
+import { atomRows, lookUp, type MemberAtom, noMember, putTogether } from '../../../src/cli/atom-rows.ts'
 import { serviceSettledText, settledText } from '../../../src/control/atom-copies.ts'
 import type { AtomData, AtomsData, Envelope, ServiceAtomsRow } from '../../../src/control/types.ts'
 import { ShuntError } from '../../../src/errors.ts'
 import { shunt as runCommandLine } from '../../support/cli.ts'
 import { controlSuite } from '../../support/control-suite.ts'
-import { ATOM, ATOMS } from '../../support/fake-view.ts'
+import { ATOM, ATOMS, NODES } from '../../support/fake-view.ts'
 
 const it = controlSuite('cli/atoms')
 
@@ -115,12 +115,26 @@ it('fewer members than copies: what is missing, and of what', () => {
   assert.match(settledText({ ...old, settled: false }), /^no, copies are on their way/)
 })
 
-it('a node without the roles holds none, and says so', async ctx => {
+it('a node without the roles holds none, and says so at once, with or without a connection', async ctx => {
   ctx.view.data.atoms = { ...ATOMS, incarnation: null, settled: null, members: [] }
-  const { code, stdout, stderr } = await runCommandLine(['atoms', '--socket', ctx.socket])
-  assert.is(code, 0)
-  assert.is(stdout, 'this node holds no atoms: it has neither the role forwarder nor the role classifier\n')
-  assert.match(stderr, /ask one with --node/)
+  const why =
+    'warning: this node holds no atoms: it is neither forwarder nor classifier; ask one: --node f1\n'
+  for (const connection of [[], ['10.20.0.5:40000', '10.99.0.1:80']])
+    for (const json of [[], ['--json']]) {
+      const args = ['atoms', ...connection, ...json, '--socket', ctx.socket]
+      const { code, stdout, stderr } = await runCommandLine(args)
+      assert.is(code, 3)
+      assert.is(stderr, why)
+      if (json.length === 0) assert.is(stdout, '')
+      else assert.match(stdout, connection.length === 0 ? /"incarnation": null/ : /neither forwarder nor/)
+    }
+})
+
+it('of those that hold atoms one is named that can be asked', () => {
+  const named = (...rows: object[]): string =>
+    noMember('h1', { mode: 'managed', nodes: rows.map(row => ({ ...NODES.nodes[0]!, ...row })) })
+  assert.match(named({ agent: 'dead' }, { name: 'c2', roles: ['classifier'] }), /^h1 holds .* --node c2$/)
+  assert.match(named({ roles: ['host'] }), /--node NAME \(shunt nodes shows them\)$/)
 })
 
 it('looks a connection up, also with its protocol behind the port', async ctx => {

@@ -1,5 +1,7 @@
 /** `shunt failover`: what it takes for a virtual IP and a forwarder. */
 import * as assert from 'uvu/assert'
+import { answerFailover } from '../../../src/control/answer.ts'
+import { parseOrder } from '../../../src/control/orders.ts'
 import { shunt } from '../../support/cli.ts'
 import { controlSuite } from '../../support/control-suite.ts'
 
@@ -10,6 +12,30 @@ it('an address is written as agents have it, whatever form it was given in', asy
   assert.is(code, 0)
   assert.match(stdout, /^f2 holds 2001:db8::10, /)
   assert.equal(ctx.view.failovers, [{ vip: '2001:db8::10', to: 'f2' }])
+})
+
+it('another node may be told to carry it out', async ctx => {
+  const answerer = { view: ctx.view, node: 'f2', log: { error: () => {} } }
+  ctx.view.remoteAnswer = await answerFailover(answerer, { vip: '10.99.0.1' })
+  const args = ['failover', '10.99.0.1', '--to', 'f3', '--node', 'f2', '--json', '--socket', ctx.socket]
+  const { code, stdout } = await shunt(args)
+  assert.is(code, 0)
+  assert.is(JSON.parse(stdout).node, 'f2')
+  assert.equal(ctx.view.remotes, [
+    { node: 'f2', path: '/v1/failover', order: { vip: '10.99.0.1', to: 'f3' } },
+  ])
+})
+
+it('an order is ended by --release, without --to', async ctx => {
+  const release = ['failover', '10.99.0.1', '--release', '--socket', ctx.socket]
+  const { code, stdout } = await shunt(release)
+  assert.is(code, 0)
+  assert.match(stdout, /^f2 holds 10\.99\.0\.1, and no order keeps it there any more/)
+  assert.equal(ctx.view.failovers, [{ vip: '10.99.0.1', release: true }])
+  assert.is((await shunt([...release, '--to', 'f1'])).code, 2)
+  const both = { vip: '10.99.0.1', to: 'f1', release: true }
+  assert.throws(() => parseOrder('failover', both), /exclude each other/)
+  assert.is(ctx.view.failovers.length, 1)
 })
 
 it('what is no address, and no name, is told as such and asked of nobody', async ctx => {

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import { contradictions } from '../../../src/cli/former-node.ts'
 import { lossesOf, lossText } from '../../../src/cli/losses.ts'
 import { absence, inFlags } from '../../../src/cli/setup-check.ts'
-import type { Setup, SetupFlags } from '../../../src/cli/setup-flags.ts'
+import { labParts, type Setup, type SetupFlags } from '../../../src/cli/setup-flags.ts'
 import { startHint } from '../../../src/cli/start-hint.ts'
 import { nodeFileText } from '../../../src/cluster/setup.ts'
 import { parseNodeFile } from '../../../src/config/load.ts'
@@ -59,6 +59,17 @@ it('says what a machine does not have', () => {
   assert.is(absence({ ...six, facts: { ...six.facts, address6: 'fd00::1' } }, dual), undefined)
   assert.match(absence({ ...SETUP, clusterInterfaces: ['x'] }, machine) ?? '', /^--cluster-interface x: /)
   assert.match(absence(SETUP, { interfaces: ['eth0', 'eth1'], addresses: [] }) ?? '', /it has none$/)
+})
+
+it('a node that is made in a lab has its own control group, and the data plane of the lab', () => {
+  assert.equal(labParts({ SHUNT_LAB_DATAPLANE: 'xdp' }), {}, 'that is for a lab to come')
+  assert.equal(labParts({ SHUNT_LAB_NODE: 'f1' }), { cgroup: 'own' })
+  const parts = labParts({ SHUNT_LAB_NODE: 'f1', SHUNT_LAB_DATAPLANE: 'xdp' })
+  const ports = { controlPort: 6780, mappingPort: 6781 }
+  const file = parseNodeFile(nodeFileText({ ...SETUP, ...SETUP.facts, ...parts, ...ports }), 'node.yaml')
+  assert.equal([file.node.cgroup, file.dataplane], ['own', 'xdp'])
+  const plain = parseNodeFile(nodeFileText({ ...SETUP, ...SETUP.facts, ...ports }), 'node.yaml')
+  assert.equal([plain.node.cgroup, plain.dataplane], [undefined, 'auto'])
 })
 
 it('only flags that were given contradict a node file', () => {

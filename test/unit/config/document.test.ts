@@ -300,6 +300,11 @@ it('warnings: hosts that cannot take connections, and pools of no use', () => {
   assert.equal(warningsOf(changed('name: h2', 'name: hh2')), [
     'host hh2 of pool web is no member of the cluster (did you mean "h2"?)',
   ])
+  assert.equal(
+    warningsOf(changed('{ name: h2 }', '{ name: h2 }, { name: h3 }')),
+    ['host h3 of pool web is no member of the cluster'],
+    'those that are in the pool are not what was meant',
+  )
   assert.equal(warningsOf(changed('name: h2', 'name: f1')), [
     'f1 of pool web does not have the role host; shunt roles f1 +host gives it',
   ])
@@ -314,6 +319,26 @@ it('warnings: hosts that cannot take connections, and pools of no use', () => {
   assert.equal(warningsOf(changed('capacity: 60 }, { name: h2 }', 'capacity: 0 }')), [
     'every host of the pool web has capacity 0: it takes no new connections',
   ])
+})
+
+it('warns of more copies than other forwarders and classifiers', () => {
+  const copies = (wanted: number | string, members: DocumentMember[]): string[] =>
+    documentWarnings(
+      parseDocument(changed('pool: web }', `pool: web, sessions: { copies: ${wanted} } }`), 'c.yaml'),
+      members,
+    )
+  const three = [
+    ...MEMBERS,
+    member('f2', '10.10.0.12', ['forwarder'], '10.10.1.12'),
+    member('c1', '10.10.0.21', ['classifier']),
+  ]
+  assert.equal(copies(5, three), [
+    'http asks for 5 copies (sessions.copies); with 3 forwarders and classifiers there can be 2',
+  ])
+  assert.equal(copies(1, MEMBERS), [
+    'http asks for 1 copy (sessions.copies); with 1 forwarder or classifier there can be 0',
+  ])
+  for (const fits of [0, 2, 'full', 'none']) assert.equal(copies(fits, three), [], `${fits}`)
 })
 
 it('a text with thousands of faults costs little and is answered with a few of them', () => {

@@ -45,6 +45,13 @@ it('what is no number of copies is refused with its place', () => {
   assert.throws(() => copies({ sessions: { copy: 1 } }), /copy/)
 })
 
+it('a number in quotes is told to be one', () => {
+  assert.throws(
+    () => copies({ sessions: { copies: '2' } }),
+    /: must be a whole number from 0 to 14, full or none, not the string "2": write 2 without quotes$/,
+  )
+})
+
 it('a change of it is shown; what means the same is none', () => {
   const change = (before: object, after: object): string =>
     renderChanges(diffDocuments(parseDocument(text(before), 'a'), parseDocument(text(after), 'b')))

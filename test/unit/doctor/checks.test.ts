@@ -390,6 +390,20 @@ const CASES: [what: string, found: () => Diagnosis[], check: string, status: str
     /^Only overloaded hosts are left of web; /,
   ],
   ['a service with fewer hosts', () => foundOfAgent(vip({ live: 1 })), 'services', 'warn', /1 of 2/],
+  [
+    'the holder of a virtual IP has no agent',
+    () => foundOfAgent(vip({ announce: 'arp', holder: 'f2', unattended: true })),
+    'services',
+    'fail',
+    /^The agent of f2, which holds 10\.99\.0\.1, is not heard: new connections may wait\.$/,
+  ],
+  [
+    'no classifier',
+    () => foundOfAgent(vip({ classifiers: 0 })),
+    'services',
+    'fail',
+    /^No classifier is alive: no new connections\.$/,
+  ],
   ['a virtual IP that is missing', () => found(missingVip()), 'virtual-ips', 'fail', /not on lo/],
   [
     'an IPv6 address that a node of an IPv6 service lacks',
@@ -538,6 +552,27 @@ it('a forwarder that is no host must not hold a virtual IP', () => {
   const [finding] = found({ agent: { value: agent } })
   assert.is(finding?.check, 'virtual-ips')
   assert.match(finding?.text ?? '', /answers its clients itself/)
+})
+
+it('the holder of a virtual IP has its address on its uplinks; nobody else may, nor may it be an own one', () => {
+  const forwarder = (change: object): AgentFacts => ({
+    ...healthyAgent(),
+    status: { ...running, node: 'f1', roles: ['forwarder'] },
+    ...vip({ vip: '10.99.0.2', announce: 'arp', holder: 'f1', ...change }),
+  })
+  const of = (change: object, link = 'eth0', prefix = 32) =>
+    found({ ...withAddress(link, '10.99.0.2', prefix), agent: { value: forwarder(change) } }).filter(
+      ({ check }) => check === 'virtual-ips',
+    )
+  assert.equal(of({}), [])
+  for (const findings of [
+    of({ holder: 'f2' }),
+    of({ holder: null }),
+    of({ announce: 'routed' }),
+    of({}, 'lo'),
+    of({}, 'eth0', 24),
+  ])
+    assert.match(findings[0]?.text ?? '', /answers its clients itself/)
 })
 
 it('looks for the agent’s ports only while it does not run', () => {

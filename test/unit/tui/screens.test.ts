@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert'
 import type { EndpointRow, ServiceAtomsRow } from '../../../src/control/types.ts'
 import { Screen } from '../../../src/tui/app.ts'
 import { ATOMS, HEALTH, HOSTS, NODES, VIPS } from '../../support/fake-view.ts'
-import { Tui } from '../../support/tui.ts'
+import { lookAt, Tui } from '../../support/tui.ts'
 
 const it = suite('tui/screens')
 
@@ -139,6 +139,17 @@ it('services whose hosts take nothing new, or are used though they are not well'
   assert.match(services({ ready: 2, fallback: 'failing' }), /; only failing hosts are left of web; /)
   assert.match(services({ ready: 2, fallback: 'overload' }), /; only overloaded hosts are left of web; /)
   assert.match(services({ ready: null }), /web .* -\/2 /)
+})
+
+it('who holds virtual IPs, how many, and by whose order', () => {
+  const vips = VIPS.vips.map(row => ({ ...row, announce: 'arp' as const, holder: 'f2', ordered: true }))
+  const services = new Tui({}, 12, 140).keys('2').send({ on: 'look', look: lookAt(0, { vips: { vips } }) })
+  assert.match(services.text(), /web .* f2 \(ordered\) /)
+  const nodes = { ...NODES, nodes: NODES.nodes.map(node => ({ ...node, vips: [] as string[] })) }
+  nodes.nodes[0]!.vips.push('10.99.0.1', '10.99.0.3')
+  const rows = new Tui({}, 12, 140).send({ on: 'look', look: lookAt(0, { nodes }) })
+  assert.match(rows.text(), /f1 .* alive +- +2 +2 +yes/)
+  assert.match(rows.text(), /h1 .* 0\.2ms +- +2 +yes/)
 })
 
 it.run()
