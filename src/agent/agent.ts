@@ -120,6 +120,7 @@ class Agent {
         this.#machines?.update(states)
         this.#vips?.machinesChanged()
       },
+      aloneChanged: () => this.#vips?.aloneChanged(),
       wanted: service => this.#health?.wanted(service),
       atoms: words => this.#dam?.atoms(words),
       atomsLost: () => this.#dam?.atomsLost(),
@@ -158,6 +159,7 @@ class Agent {
       machine: name => this.#machines!.of(name),
       events: this.#events,
       log: this.#log.child({ role: 'vips' }),
+      alone: () => packets.dataplane.alone,
     })
     this.#vips = vips
     const owners = new OwnersSide({

@@ -28,6 +28,8 @@ export interface PacketSideEvents {
   nodes(states: readonly NodeState[]): void
   /** The classifier has used up what it had of this service. */
   wanted(service: string): void
+  /** `Dataplane.alone` has changed. */
+  aloneChanged(): void
   failed(message: string): void
   /** Of routes, and of flows that no route is known of (messages.ts): words for the atom manager. */
   atoms(words: Uint32Array): void
@@ -130,6 +132,7 @@ export class PacketSide {
       resolve: words => this.#events.resolve(words),
       verify: words => this.#events.verify(words),
       nodes: states => this.#events.nodes(states),
+      aloneChanged: () => this.#events.aloneChanged(),
       allotmentsWanted: services => {
         for (const service of this.#directory.services)
           if (services.includes(service.index)) this.#events.wanted(service.name)

@@ -204,7 +204,7 @@ export const timeoutFields = {
   unattended: whole(
     0,
     DAY_MS,
-    'How long the kernel goes on by itself while no agent is there: with XDP in choosing hosts for new connections and taking them in, with announce arp in holding virtual IPs. A dead host is waited for as long (5 s at least) before a packet that no live host knows is answered by a reset.',
+    'How long the kernel goes on by itself while no agent is there: with XDP in choosing hosts for new connections and taking them in, with announce arp in holding virtual IPs whose new connections it takes alone (XDP, forwarder and classifier on one node, no affinity; others have such a virtual IP 2 to 6 s later, or a fiftieth where that is more, and any other one some 5 s after its agent fell silent). A dead host is waited for as long (5 s at least) before a packet that no live host knows is answered by a reset.',
   ).default(30_000),
   vipHold: whole(
     0,

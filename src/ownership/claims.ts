@@ -15,15 +15,17 @@ export const beats = (a: Claim, b: Claim): boolean => {
 }
 
 /**
- * Of one holder in one generation the claim of less support is the later one: its holder saw more nodes vanish. Else there are two only if it
- * forgot its own; still everybody must choose the same.
+ * Of one holder in one generation the claim of less support is the later one: its holder saw more nodes vanish; and the brief one: its kernel no
+ * longer goes on alone, or an older peer that does not know the word has passed the claim on. Else there are two only if it forgot its own; still
+ * everybody must choose the same.
  */
-const rest = ({ ordered, death, support }: Claim): number =>
-  (ordered ? 2 ** 33 : 0) + (death ? 2 ** 32 : 0) - support
+const rest = ({ ordered, death, support, brief }: Claim): number =>
+  (ordered ? 2 ** 34 : 0) + (death ? 2 ** 33 : 0) + (brief === true ? 2 ** 32 : 0) - support
 
 export class Claims {
   readonly #claims = new Map<string, Claim>()
   #digest: string | null = null
+  #plainDigest: string | null = null
 
   of(vip: string): Claim | null {
     return this.#claims.get(vip) ?? null
@@ -42,25 +44,35 @@ export class Claims {
     const known = this.of(claim.vip)
     if (known !== null && !beats(claim, known)) return false
     this.#claims.set(claim.vip, claim)
-    this.#digest = null
+    this.#changed()
     return true
   }
 
   /** Forgets all other VIPs. */
   keep(vips: ReadonlySet<string>): void {
     for (const vip of this.#claims.keys()) if (!vips.has(vip)) this.#claims.delete(vip)
-    this.#digest = null
+    this.#changed()
+  }
+
+  #changed(): void {
+    this.#digest = this.#plainDigest = null
   }
 
   /** The same for the same claims. */
   get digest(): string {
-    this.#digest ??= hash('sha256', JSON.stringify(this.all().map(fields).sort()), 'hex').slice(
-      0,
-      DIGEST_LENGTH,
-    )
+    this.#digest ??= digestOf(this.all().map(claim => fields(claim) + (claim.brief === true ? ',brief' : '')))
     return this.#digest
   }
+
+  /** The same for what an older peer knows of the same claims. */
+  get plainDigest(): string {
+    this.#plainDigest ??= digestOf(this.all().map(fields))
+    return this.#plainDigest
+  }
 }
+
+const digestOf = (lines: string[]): string =>
+  hash('sha256', JSON.stringify(lines.sort()), 'hex').slice(0, DIGEST_LENGTH)
 
 const fields = ({ vip, generation, holder, ordered, death, support }: Claim): string =>
   [vip, generation, holder, ordered, death, support].join()

@@ -1,8 +1,8 @@
 /**
  * Messages about VIPs as bytes, big-endian: a number for the type, then its fields.
  *
- *   standing  weight u8 | flags u8 (0 ready, 1 leaving) | digest 8 bytes | count u16, then so many names (length u8, text)
- *   claims    count u16, then for each:  vip (length u8, text) | generation u64 | holder (length u8, text) | flags u8 (0 ordered, 1 death) | support u16
+ *   standing  weight u8 | flags u8 (0 ready, 1 leaving, 2 reads brief) | digest 8 bytes | count u16, then so many names (length u8, text)
+ *   claims    count u16, then for each:  vip (length u8, text) | generation u64 | holder (length u8, text) | flags u8 (0 ordered, 1 death, 2 brief) | support u16
  *   take      vip | generation u64 | flags u8 (0 ordered)
  *
  * Unknown flags are a newer peer's and are ignored. VIPs are written as RFC 5952 has them, which is how documents have them.
@@ -26,8 +26,10 @@ const MAX_VIP = 45
 const NAME = /^[a-z0-9-]{1,63}$/
 const FLAG_READY = 1
 const FLAG_LEAVING = 2
+const FLAG_READS_BRIEF = 4
 const FLAG_ORDERED = 1
 const FLAG_DEATH = 2
+const FLAG_BRIEF = 4
 const MAX_SUPPORT = 65_535
 
 /** Throws RangeError for what has no encoding. */
@@ -36,7 +38,8 @@ export const encodeOwnership = (message: OwnershipMessage): Uint8Array => {
   out.u8(TYPES.indexOf(message.type) + 1, 'a type')
   if (message.type === 'standing') {
     out.u8(message.weight, 'a weight')
-    out.u8((message.ready ? FLAG_READY : 0) | (message.leaving ? FLAG_LEAVING : 0), 'flags')
+    const { ready, leaving, readsBrief } = message
+    out.u8(bits([ready, FLAG_READY], [leaving, FLAG_LEAVING], [readsBrief, FLAG_READS_BRIEF]), 'flags')
     out.bytes(Buffer.from(message.digest, 'hex'))
     const sees = message.sees.slice(0, MOST_SEEN)
     out.u16(sees.length, 'a count')
@@ -54,11 +57,15 @@ export const encodeOwnership = (message: OwnershipMessage): Uint8Array => {
   return out.take()
 }
 
+const bits = (...flags: [is: boolean | undefined, flag: number][]): number =>
+  flags.reduce((sum, [is, flag]) => (is === true ? sum | flag : sum), 0)
+
 const writeClaim = (out: ByteWriter, claim: Claim): void => {
   out.text(claim.vip, MAX_VIP, 'a VIP')
   out.u64(claim.generation, 'a generation')
   out.text(claim.holder, MAX_NAME, 'a holder')
-  out.u8((claim.ordered ? FLAG_ORDERED : 0) | (claim.death ? FLAG_DEATH : 0), 'flags')
+  const { ordered, death, brief } = claim
+  out.u8(bits([ordered, FLAG_ORDERED], [death, FLAG_DEATH], [brief, FLAG_BRIEF]), 'flags')
   out.u16(Math.min(claim.support, MAX_SUPPORT), 'a support')
 }
 
@@ -79,11 +86,11 @@ const READERS: Record<OwnershipMessage['type'], (input: ByteReader) => Ownership
     const flags = input.u8()
     const digest = input.hex(DIGEST_LENGTH / 2)
     const sees = list(input, MOST_SEEN, readName)
-    const [ready, leaving] = [FLAG_READY, FLAG_LEAVING].map(flag => (flags & flag) !== 0) as [
-      boolean,
-      boolean,
-    ]
-    return { type: 'standing', weight, ready, leaving, sees, digest }
+    return {
+      ...{ type: 'standing', weight, sees, digest },
+      ...{ ready: (flags & FLAG_READY) !== 0, leaving: (flags & FLAG_LEAVING) !== 0 },
+      ...((flags & FLAG_READS_BRIEF) !== 0 && { readsBrief: true }),
+    }
   },
   claims: input => ({ type: 'claims', claims: list(input, MOST_CLAIMS, readClaim) }),
   take: input => {
@@ -124,5 +131,6 @@ const readClaim = (input: ByteReader): Claim => {
   return {
     ...{ vip, generation, holder, ordered: (flags & FLAG_ORDERED) !== 0 },
     ...{ death: (flags & FLAG_DEATH) !== 0, support: input.u16() },
+    ...((flags & FLAG_BRIEF) !== 0 && { brief: true }),
   }
 }

@@ -1,19 +1,21 @@
 /** What one forwarder holds: its claims, told to the kernel and to the others. Pure, but for its port. */
 import { Claims } from './claims.ts'
 import { nextGeneration } from './generation.ts'
+import { Leases } from './leases.ts'
 import type { Member, Members } from './members.ts'
+import { type Grace, NO_GRACE } from './settings.ts'
 import type { Support } from './support.ts'
 import { type Claim, MOST_CLAIMS, type OwnershipMessage } from './types.ts'
 
 export interface OwnershipPort {
   /** To a linked forwarder; may be lost with the link. */
   send(to: string, message: OwnershipMessage): void
-  /** This node holds the VIP from now on. */
-  hold(claim: Claim): void
+  /** This node holds the VIP from now on; its kernel for so long, if it hears no more of this agent. */
+  hold(claim: Claim, leaseMs: number): void
   /** And no longer. `claim`: who has it now. */
   release(vip: string, claim: Claim): void
-  /** The kernel's lease on all held VIPs begins anew. */
-  renew(vips: readonly string[]): void
+  /** The kernel's lease on these begins anew, and lasts so long. */
+  renew(vips: readonly string[], leaseMs: number): void
   /** Some claim has changed: for the disk. */
   changed(): void
 }
@@ -41,6 +43,9 @@ export const newCounters = (): OwnershipCounters => ({
 export class Holdings {
   readonly claims = new Claims()
   readonly held = new Set<string>()
+  readonly leases = new Leases()
+  /** VIPs that this node's kernel goes on with alone; null: not known yet, and what an agent before has said goes on. */
+  alone: ReadonlySet<string> | null = null
   readonly #self: string
   readonly #members: Members
   readonly #support: Support
@@ -72,11 +77,12 @@ export class Holdings {
     const claim: Claim = {
       ...{ vip, generation, holder: this.#self, support: this.#support.now() },
       ...{ ordered: parts.ordered ?? false, death: parts.death ?? false },
+      ...(this.alone?.has(vip) !== true && { brief: true }),
     }
     this.#counters.claims++
     this.claims.take(claim)
     this.changed()
-    this.hold(claim)
+    this.hold(claim, nowMs)
     if (claim.death) this.#fresh.set(vip, nowMs)
     this.tell(this.#members.all(), [claim])
   }
@@ -105,15 +111,55 @@ export class Holdings {
     this.release(vip, claim)
   }
 
-  /** By a claim of its own that is in force. */
-  hold(claim: Claim): void {
+  /** By a claim of its own that is in force; for a short time until all know for how long it is held. */
+  hold(claim: Claim, nowMs: number, times: Grace = NO_GRACE): void {
     this.held.add(claim.vip)
-    this.#port.hold(claim)
+    this.#port.hold(claim, this.leases.renew([claim.vip], times, nowMs))
   }
 
   /** `claim`: the one that is in force now. */
   release(vip: string, claim: Claim): void {
+    this.leases.end(vip)
     if (this.held.delete(vip)) this.#port.release(vip, claim)
+  }
+
+  /** What held VIPs are, whose claims do not say what `alone` says. A new claim, not a new holder. */
+  followAlone(nowMs: number): void {
+    if (this.alone === null) return
+    const told: Claim[] = []
+    const cut: string[] = []
+    for (const vip of this.held) {
+      const { brief, ...claim } = this.claims.of(vip)!
+      if ((brief === true) === !this.alone.has(vip)) continue
+      if (brief === true) told.push({ ...claim, generation: nextGeneration(claim.generation) })
+      else {
+        told.push({ ...claim, brief: true })
+        if (this.leases.isLong(vip)) cut.push(vip)
+      }
+    }
+    if (told.length === 0) return
+    // First: whoever hears of it no longer waits for the grace.
+    if (cut.length > 0) this.renew(cut, NO_GRACE, nowMs)
+    for (const claim of told) this.claims.take(claim)
+    this.changed()
+    this.tell(this.#members.all(), told)
+  }
+
+  /** @param allKnow all others know by now how long they are to wait */
+  keep(times: Grace, allKnow: boolean, nowMs: number): void {
+    const { leases } = this
+    const longer = [...this.held].filter(
+      vip => allKnow && times.graceMs > 0 && this.claims.of(vip)!.brief !== true && !leases.isLong(vip),
+    )
+    if (longer.length > 0) this.renew(longer, times, nowMs)
+    for (const isLong of [false, true]) {
+      const vips = leases.due(isLong, nowMs)
+      if (vips.length > 0) this.renew(vips, isLong ? times : NO_GRACE, nowMs)
+    }
+  }
+
+  renew(vips: readonly string[], times: Grace, nowMs: number): void {
+    this.#port.renew(vips, this.leases.renew(vips, times, nowMs))
   }
 
   changed(): void {

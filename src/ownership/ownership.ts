@@ -12,29 +12,20 @@
  *  4. An order lasts until the holder dies or leaves, or another order.
  *  5. A holder keeps its VIPs while it renews its kernel's lease in time. One that could not (it was stopped) holds nothing any more.
  */
-import { RateByKey } from '../gossip/rate-by-key.ts'
 import { Asked } from './asked.ts'
 import type { Claims } from './claims.ts'
 import { Hearing } from './hearing.ts'
 import { Holdings, newCounters, type OwnershipPort } from './holdings.ts'
+import { knownAtMs } from './leases.ts'
 import { type Machine, type Member, Members } from './members.ts'
+import { Orphans } from './orphans.ts'
 import { countOf, evenOut, inOrder, type Place, takers } from './placement.ts'
 import { Quiet } from './quiet.ts'
-import { leaseMs, type OwnershipTimes, renewMs, silentMs } from './settings.ts'
+import { ADOPT_MS, leaseMs, NO_GRACE, type OwnershipTimes, silentMs } from './settings.ts'
 import { Support } from './support.ts'
 import { Teller } from './teller.ts'
 import type { Claim, OwnershipMessage, Standing } from './types.ts'
-
-/** All claims are much to say. Who has missed some hears of them at once, and then with each standing; one that makes it up must not get more. */
-const ALL_CLAIMS_RATE = { ratePerS: 4, burst: 16 }
-/**
- * What one forwarder's messages may cost: a price for each, 1 for each claim, and a price for each VIP that is taken, given up or claimed again, since the
- * kernel, the network and all others hear of that. At once some more than a healed partition needs with as many VIPs as there can be. The next standing
- * makes up for what is refused.
- */
-const WORK_RATE = { ratePerS: 8_192, burst: 131_072 }
-const MESSAGE_PRICE = 32
-const MOVE_PRICE = 32
+import { allClaimsRates, MOVE_PRICE, messagePrice, workRates } from './work.ts'
 
 export class Ownership {
   readonly #self: string
@@ -43,7 +34,7 @@ export class Ownership {
   readonly #support: Support
   /** What this node holds itself. */
   readonly #own: Holdings
-  readonly #orphanedMs = new Map<string, number>()
+  readonly #orphans: Orphans
   readonly #hearing: Hearing
   /** While it leaves. */
   readonly #asked: Asked
@@ -53,10 +44,11 @@ export class Ownership {
   #ready = false
   #leaving = false
   #startedMs: number
-  #renewedMs: number
+  /** When it last looked: it stood still since, if that is long ago. */
+  #awakeMs: number
   readonly #teller: Teller
-  readonly #allClaimsRates = new RateByKey(ALL_CLAIMS_RATE)
-  readonly #workRates = new RateByKey(WORK_RATE)
+  readonly #allClaimsRates = allClaimsRates()
+  readonly #workRates = workRates()
   /** Since when all have been there that are. */
   readonly #quiet = new Quiet()
   #wakeAtMs = Number.POSITIVE_INFINITY
@@ -76,10 +68,11 @@ export class Ownership {
       ...{ self, own: this.#own, members: this.#members, support, counters },
       mayMove: (member, nowMs) => this.#mayCost(member, MOVE_PRICE, nowMs),
     })
+    this.#orphans = new Orphans(self, this.#own, this.#members, vip => this.patienceMs(vip))
     this.#asked = new Asked(times.leaveMs)
     this.#teller = new Teller(times.tellMs)
     this.#startedMs = nowMs
-    this.#renewedMs = nowMs
+    this.#awakeMs = nowMs
   }
 
   get #claims(): Claims {
@@ -102,16 +95,34 @@ export class Ownership {
     return this.#claims.all()
   }
 
+  /** For how long (ms) others leave a VIP with its holder, from when they no longer hear its agent. */
+  patienceMs(vip: string): number {
+    return silentMs(this.#claims.of(vip)?.brief === true ? NO_GRACE : this.#times)
+  }
+
+  /** The VIPs that this machine's kernel goes on taking new connections for while it has no agent. */
+  goesOnAlone(vips: ReadonlySet<string>, nowMs: number): void {
+    this.#own.alone = vips
+    this.#evaluate(nowMs)
+  }
+
   /**
    * What an agent before knew here. Comes after `configure`.
-   * @param inKernel VIPs that this machine still answers for: they are held on
+   * @param inKernel VIPs that this machine still answers for, and for how long (ms): they are held on, if that is long enough
    */
-  adopt(claims: readonly Claim[], inKernel: ReadonlySet<string>, nowMs: number): void {
-    for (const claim of claims) if (this.#vips.includes(claim.vip)) this.#claims.take(claim)
+  adopt(claims: readonly Claim[], inKernel: ReadonlyMap<string, number>, nowMs: number): void {
+    for (const { brief, ...claim } of claims) {
+      if (!this.#vips.includes(claim.vip)) continue
+      // For how long the kernels of others go on may have changed; others say so.
+      const isOwn = claim.holder === this.#self
+      this.#claims.take({ ...claim, ...(isOwn && brief === true && { brief }) })
+    }
     for (const claim of this.#claims.all()) {
       if (claim.holder !== this.#self) continue
-      if (inKernel.has(claim.vip)) this.#own.hold(claim)
-      else this.#own.disclaim(claim.vip)
+      const leftMs = inKernel.get(claim.vip) ?? 0
+      if (leftMs < ADOPT_MS) this.#own.disclaim(claim.vip)
+      // A long lease was made when all knew: so it stays.
+      else this.#own.hold(claim, nowMs, leftMs > leaseMs(NO_GRACE) ? this.#times : NO_GRACE)
     }
     this.#evaluate(nowMs)
   }
@@ -130,7 +141,7 @@ export class Ownership {
     this.#vips = inOrder(parts.vips)
     const wanted = new Set(this.#vips)
     for (const vip of [...this.#own.held]) if (!wanted.has(vip)) this.#own.release(vip, this.#claims.of(vip)!)
-    for (const vip of this.#orphanedMs.keys()) if (!wanted.has(vip)) this.#orphanedMs.delete(vip)
+    this.#orphans.keep(wanted)
     this.#claims.keep(wanted)
     this.#evaluate(nowMs)
   }
@@ -151,7 +162,7 @@ export class Ownership {
     member.linked = up
     member.standing = null
     member.proven = false
-    if (up) this.#port.send(name, this.#standing())
+    if (up) this.#port.send(name, this.#standing(member))
     else member.silentSinceMs = nowMs
     this.#evaluate(nowMs)
   }
@@ -171,13 +182,15 @@ export class Ownership {
     const member = this.#members.get(from)
     if (member === undefined) return void this.counters.refused++
     const claims = message.type === 'claims' ? message.claims.length : 0
-    if (!this.#mayCost(member, MESSAGE_PRICE + claims, nowMs)) return
-    if (this.#lapsed(nowMs)) this.#lapse(nowMs)
+    if (!this.#mayCost(member, messagePrice(claims), nowMs)) return
+    this.#lapse(nowMs)
     // Not by a standing: that may have been on its way since before its death.
     if (member.linked && member.machine === 'dead' && message.type === 'claims') member.proven = true
+    const { digest } = this.#claims
     if (message.type === 'standing') this.#heard(member, message, nowMs)
     else if (message.type === 'claims') this.#hearing.merge(member, message.claims, this.#vips, nowMs)
     else this.#hearing.asksToTake(member, message, this.#vips, this.#ready && !this.#leaving, nowMs)
+    if (this.#claims.digest !== digest) this.#teller.soon(nowMs)
     this.#evaluate(nowMs)
   }
 
@@ -252,15 +265,21 @@ export class Ownership {
     }
   }
 
-  #standing(): Standing {
+  /** @param to whom it is told; an older peer knows claims by fewer words */
+  #standing(to: Member): Standing {
     return {
       type: 'standing',
+      readsBrief: true,
       weight: this.#weight,
       ready: this.#ready,
       leaving: this.#leaving,
       sees: this.#members.seen(),
-      digest: this.#claims.digest,
+      digest: this.#digestFor(to),
     }
+  }
+
+  #digestFor({ standing }: Member): string {
+    return standing === null || standing.readsBrief === true ? this.#claims.digest : this.#claims.plainDigest
   }
 
   #mayCost({ name }: Member, price: number, nowMs: number): boolean {
@@ -271,20 +290,19 @@ export class Ownership {
 
   #heard(member: Member, standing: Standing, nowMs: number): void {
     member.standing = standing
-    if (standing.digest === this.#claims.digest) return
+    if (standing.digest === this.#digestFor(member)) return
     if (this.#allClaimsRates.take(member.name, nowMs)) this.#own.tell([member], this.#claims.all())
     else this.counters.unanswered++
   }
 
-  #lapsed(nowMs: number): boolean {
-    return nowMs - this.#renewedMs >= leaseMs(this.#times)
-  }
-
   /** This agent stood still for longer than its leases: what it held may be another's. It begins anew. */
   #lapse(nowMs: number): void {
-    for (const vip of [...this.#own.held]) this.#own.disclaim(vip)
+    const lapsed = this.#own.leases.lapsed(nowMs)
+    const isAnew = lapsed.length > 0 || nowMs - this.#awakeMs >= leaseMs(this.#times)
+    this.#awakeMs = nowMs
+    if (!isAnew) return
+    for (const vip of lapsed) this.#own.disclaim(vip)
     this.#support.reset(nowMs)
-    this.#renewedMs = nowMs
     this.#startedMs = nowMs
     this.#ready = false
   }
@@ -303,22 +321,15 @@ export class Ownership {
 
   /** Holders of VIPs that have a living one and no order. */
   #movable(): Map<string, string> {
-    const held = this.#claims.all().filter(({ ordered, vip }) => !ordered && !this.#orphanedMs.has(vip))
+    const held = this.#claims.all().filter(({ ordered, vip }) => !ordered && !this.#orphans.has(vip))
     return new Map(held.map(({ vip, holder }) => [vip, holder]))
-  }
-
-  /** Why nobody holds it, or when to ask again. */
-  #orphan(vip: string, nowMs: number): 'nobody' | 'dead' | 'silent' | number {
-    const holder = this.#claims.of(vip)?.holder ?? ''
-    if (holder === this.#self) return this.#own.held.has(vip) ? Number.POSITIVE_INFINITY : 'nobody'
-    const member = this.#members.get(holder)
-    return member === undefined ? 'nobody' : this.#members.gone(member, silentMs(this.#times), nowMs)
   }
 
   #evaluate(nowMs: number): void {
     this.#wakeAtMs = Number.POSITIVE_INFINITY
     if (this.#vips.length === 0) return
-    if (this.#lapsed(nowMs)) this.#lapse(nowMs)
+    this.#lapse(nowMs)
+    this.#own.followAlone(nowMs)
     this.#renew(nowMs)
     this.#getReady(nowMs)
     this.#takeOrphans(nowMs)
@@ -332,35 +343,25 @@ export class Ownership {
   }
 
   #renew(nowMs: number): void {
-    if (nowMs - this.#renewedMs >= renewMs(this.#times)) {
-      this.#renewedMs = nowMs
-      if (this.#own.held.size > 0) this.#port.renew([...this.#own.held])
-    }
-    this.#wake(this.#renewedMs + renewMs(this.#times))
+    const knownMs = knownAtMs(this.#members, this.#claims.digest)
+    this.#own.keep(this.#times, nowMs >= knownMs, nowMs)
+    if (nowMs < knownMs) this.#wake(knownMs)
+    this.#wake(this.#own.leases.nextMs())
   }
 
   #getReady(nowMs: number): void {
     if (this.#ready) return
     const atMs = this.#startedMs + this.#times.startMs
     const isHeard = (member: Member): boolean =>
-      member.linked && member.standing?.digest === this.#claims.digest
+      member.linked && member.standing?.digest === this.#digestFor(member)
     const all = this.#members.all()
     this.#ready = nowMs >= atMs || (all.length > 0 && all.every(isHeard))
     if (!this.#ready) this.#wake(atMs)
   }
 
   #takeOrphans(nowMs: number): void {
-    const why = new Map<string, 'nobody' | 'dead' | 'silent'>()
-    for (const vip of this.#vips) {
-      const orphan = this.#orphan(vip, nowMs)
-      if (typeof orphan === 'number') {
-        this.#orphanedMs.delete(vip)
-        this.#wake(orphan)
-      } else {
-        why.set(vip, orphan)
-        if (!this.#orphanedMs.has(vip)) this.#orphanedMs.set(vip, nowMs)
-      }
-    }
+    const { why, nextMs } = this.#orphans.look(this.#vips, nowMs)
+    this.#wake(nextMs)
     // Those that are about to be ready are left their share: at a common start each would take all else.
     const places = this.#places(this.#members.all().filter(member => this.#members.willTake(member)))
     if (why.size === 0 || places.length === 0) return
@@ -370,7 +371,7 @@ export class Ownership {
       held.set(order[0]!, (held.get(order[0]!) ?? 0) + 1)
       const rank = order.indexOf(this.#self)
       if (rank === -1) continue
-      const atMs = this.#orphanedMs.get(vip)! + rank * this.#times.nextMs
+      const atMs = this.#orphans.sinceMs(vip) + rank * this.#times.nextMs
       if (nowMs < atMs) {
         this.#wake(atMs)
         continue
@@ -400,7 +401,7 @@ export class Ownership {
   #evenOut(nowMs: number): void {
     const places = this.#places()
     const quiet = this.#quiet.since(JSON.stringify([this.#vips, places]), nowMs)
-    if (!this.#ready || this.#orphanedMs.size > 0) return
+    if (!this.#ready || this.#orphans.size > 0) return
     const atMs = quiet + this.#times.holdMs
     if (nowMs < atMs) return this.#wake(atMs)
     if (!this.#quiet.isNew(this.#claims.digest)) return
@@ -416,9 +417,10 @@ export class Ownership {
   }
 
   #tell(nowMs: number): void {
-    const standing = this.#standing()
-    if (this.#teller.isDue(standing, nowMs))
-      for (const { name, linked } of this.#members.all()) if (linked) this.#port.send(name, standing)
+    const told = [this.#weight, this.#ready, this.#leaving, this.#members.seen()]
+    if (this.#teller.isDue(JSON.stringify(told), nowMs))
+      for (const member of this.#members.all())
+        if (member.linked) this.#port.send(member.name, this.#standing(member))
     this.#wake(this.#teller.nextMs)
   }
 }

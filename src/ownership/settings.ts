@@ -25,17 +25,31 @@ export const OWNERSHIP_TIMES = {
   leaveMs: 1_000,
 } as const satisfies Partial<OwnershipTimes>
 
+export type Grace = Pick<OwnershipTimes, 'graceMs'>
+
+/** Where the kernel takes no new connections without the agent: nobody gains by waiting for that one. */
+export const NO_GRACE: Grace = { graceMs: 0 }
+
+const clamp = (least: number, value: number, most: number): number => Math.min(most, Math.max(least, value))
+
 /** Between two renewals of the kernel's lease on an address. */
-export const renewMs = ({ graceMs }: Pick<OwnershipTimes, 'graceMs'>): number =>
-  Math.min(5_000, Math.max(1_000, graceMs / 4))
+export const renewMs = ({ graceMs }: Grace): number => clamp(1_000, graceMs / 15, 5_000)
 
 /**
- * How long the kernel keeps an address that is not renewed: the grace after any end of the agent. An agent that was late by as much has lost
- * its VIPs.
+ * How long the kernel keeps an address that is not renewed, in whole seconds, as it counts: the grace after any end of the agent, and two
+ * renewals that are late at least. An agent that was late by as much has lost its VIPs.
  */
-export const leaseMs = (times: Pick<OwnershipTimes, 'graceMs'>): number =>
-  Math.max(times.graceMs, 3 * renewMs(times)) + renewMs(times)
+export const leaseMs = (times: Grace): number =>
+  Math.ceil((Math.max(times.graceMs, 2 * renewMs(times)) + renewMs(times)) / 1000) * 1000
 
-/** When others take what a silent agent held: the kernel, which counts in seconds, and by another clock, has let go of it by then. */
-export const silentMs = (times: Pick<OwnershipTimes, 'graceMs'>): number =>
-  leaseMs(times) + Math.max(3_000, leaseMs(times) / 20)
+/**
+ * When others take what a silent agent held: its kernel has let go by then. That looks up to a second late (Linux: ADDRCONF_TIMER_FUZZ_MAX), not
+ * at once under load, and counts by another clock.
+ */
+export const silentMs = (times: Grace): number => leaseMs(times) * 1.02 + 1_440
+
+/**
+ * Of an address that an agent before left: when there is less, its new agent leaves it to the others, which may take it before they can hear
+ * that there is one again (links need up to 2 s).
+ */
+export const ADOPT_MS = 1_000

@@ -19,6 +19,11 @@ export interface Claim {
   readonly death: boolean
   /** How many nodes of any role the claimant saw alive then, itself among them. */
   readonly support: number
+  /**
+   * While the holder's agent is silent its kernel takes no new connections for this VIP: others take it as soon as that kernel has let go of the
+   * address. Left out: it goes on, and the VIP stays for the grace.
+   */
+  readonly brief?: true
 }
 
 /** Of a forwarder, at least once a second, and at once when it changes. */
@@ -30,6 +35,8 @@ export interface Standing {
   readonly ready: boolean
   /** It hands over what it holds. */
   readonly leaving: boolean
+  /** It reads `brief` in claims. Left out: an older peer, which waits for the grace in any case. */
+  readonly readsBrief?: true
   /** Forwarders whose machines it sees alive. */
   readonly sees: readonly string[]
   /** Of all claims that it knows: who knows others sends them. */

@@ -7,6 +7,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { FailoverData, NodesData, StatusData, VipsData } from '../../src/control/types.ts'
 import { Lab } from '../../src/lab/lab.ts'
+import type { LabOptions } from '../../src/lab/up.ts'
 import { partition } from '../support/cluster-orders.ts'
 import { labName, leftovers } from '../support/lab.ts'
 import { missingRoot, testIf } from '../support/skip.ts'
@@ -25,11 +26,10 @@ const UNATTENDED_MS = 60_000
 
 let lab: Lab
 
-it.before(async () => {
-  if (missingRoot() !== undefined) return
+/** @param parts which nodes there are */
+const up = async (parts: Pick<LabOptions, 'combine' | 'classifiers'>): Promise<void> => {
   lab = await Lab.up({
     name: labName(),
-    combine: 'fc',
     forwarders: 2,
     hosts: 2,
     announce: 'arp',
@@ -41,16 +41,23 @@ it.before(async () => {
     configure: config => {
       config.timeouts = { unattended: UNATTENDED_MS, vipHold: 2_000, drain: 1_000 }
     },
+    ...parts,
   })
   // A switch that has lost a port sends what was for it to all others for a while, and an interface of a lab takes all that it gets: then
   // nobody would notice a death.
   for (const { name } of lab.nodes)
     await lab.exec('switch', ['bridge', 'link', 'set', 'dev', `to-${name}`, 'flood', 'off'])
-})
-it.after(async () => {
+}
+
+const down = async (): Promise<void> => {
   await lab?.down(0)
   if (lab !== undefined) assert.equal(leftovers(lab.name), [])
+}
+
+it.before(async () => {
+  if (missingRoot() === undefined) await up({ combine: 'fc' })
 })
+it.after(down)
 
 const holderAt = async (node: string, vip: string): Promise<string | null> =>
   (await lab.api<VipsData>(node, '/v1/vips')).vips.find(row => row.vip === vip)!.holder
@@ -302,5 +309,37 @@ when('a holder that is stopped hands over first; nobody notices', async () => {
   )
   for (const vip of VIPS) assert.equal(await whoAnswers(lab, vip), [other(holder)], vip)
 })
+
+when(
+  'with a classifier of its own the kernel cannot go on alone: the VIPs of a dead agent are taken long before the grace is over; connections go on',
+  async () => {
+    await down()
+    await up({ combine: 'none', classifiers: 1 })
+    await even()
+    const holder = await settled(VIP)
+    const kept = teller([...program('held-client.ts'), VIP, '80', '40001'])
+    const [host] = await kept.ask<string[]>('5')
+    const gap = await gapOf(VIP, async () => {
+      await reach(VIP)
+      lab.kill(holder, 'SIGKILL')
+      // Half of the grace.
+      await until(
+        'the other to hold all, alone',
+        async () => {
+          for (const vip of VIPS) if ((await whoAnswers(lab, vip)).join() !== other(holder)) return
+          return true
+        },
+        UNATTENDED_MS / 2,
+      )
+      for (const vip of VIPS) await reach(vip)
+      assert.equal(await kept.ask('5'), [host], 'the connection goes on, at its host')
+    })
+    say(`  gap at the client after the death of the holder's agent: ${gap} ms`)
+    assert.equal(await kept.ask('5'), [host])
+    await kept.end()
+    await lab.startAgent(holder)
+    for (const vip of VIPS) await settled(vip)
+  },
+)
 
 it.run()

@@ -409,6 +409,23 @@ test('an empty pool, a lease that is over, no agent for too long: the packet pas
   assert.is(lab.send(someone, portTo('local')).counted, 'GRACE_OVER')
 })
 
+test('the kernel goes on alone with a VIP of which it opens all flows, and with none where classifiers are other nodes', () => {
+  const both = lab.first.alone
+  assert.is(both.length, 2)
+  const service = lab.directory.directory.services[0] as { delivery?: string }
+  service.delivery = 'encapsulate'
+  lab.first.apply(lab.plan)
+  assert.equal(lab.first.alone, both.slice(1))
+  delete service.delivery
+  const forwarder = lab.plan.forwarder as { hasClassifier: boolean }
+  forwarder.hasClassifier = false
+  lab.first.apply(lab.plan)
+  assert.equal(lab.first.alone, [])
+  forwarder.hasClassifier = true
+  lab.first.apply(lab.plan)
+  assert.equal(lab.first.alone, both)
+})
+
 test('a host that drains, dies, or has no share gets nothing new; half-open flows of a dead one are chosen for anew', () => {
   const port = portTo('redirected')
   const host = lab.directory.host(HOSTS.redirected.index)!

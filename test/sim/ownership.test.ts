@@ -4,7 +4,7 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { MAX_GENERATION } from '../../src/ownership/generation.ts'
 import { evenOut } from '../../src/ownership/placement.ts'
-import { silentMs } from '../../src/ownership/settings.ts'
+import { NO_GRACE, silentMs } from '../../src/ownership/settings.ts'
 import type { Claim } from '../../src/ownership/types.ts'
 import { BUGS, type Bug, OwnershipRun, SIM_TIMES } from '../support/sim/ownership-run.ts'
 import { firstFailure, forSeeds } from '../support/sim/seeds.ts'
@@ -18,6 +18,12 @@ const TAKE_OVER_MS = 600
 /** From healing to one holder: links, then what they told each other. */
 const HEAL_MS = 4_000
 const SILENT_MS = silentMs(SIM_TIMES) + 3_000
+/** From an agent's end to another holder of what its kernel does not go on with: its links are missed, clocks differ, the first to take is one of several. */
+const BRIEF_MS = silentMs(NO_GRACE) * 1.02 + 1_500
+/** So soon another agent goes on with all that the one before held: two renewals of the lease less the links. */
+const AT_ONCE_MS = 900
+/** Until all know for how long they are to wait, and kernels keep what they hold as long. */
+const KNOWN_MS = 4_000
 
 const vipsOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `10.99.0.${i + 1}`)
 
@@ -88,29 +94,59 @@ const death = (run: OwnershipRun): void => {
   even(run)
 }
 
-/** An agent ends or stands still, and its machine goes on: nothing moves within the grace. After it one takes over, and never do two answer. */
+/**
+ * An agent ends or stands still, and its machine goes on. What its kernel goes on with alone does not move within the grace; the rest is taken at
+ * once, or stays if the agent is back at once. After the grace one takes over, and never do two answer.
+ */
 const agentAlone = (run: OwnershipRun): void => {
-  const name = run.world.pick([...run.nodes.keys()])
-  const before = place(run)
+  const { world } = run
+  const name = world.pick([...run.nodes.keys()])
   run.longestBothMs = 0
-  const freezes = run.world.chance(0.5)
-  const away = run.world.chance(0.5)
-    ? run.world.integer(SIM_TIMES.graceMs)
-    : SILENT_MS + run.world.integer(5_000)
+  const isKnown = !world.chance(0.3)
+  if (world.chance(0.5)) {
+    run.changeAlone(name, new Set(run.options.vips.filter(() => world.chance(0.5))))
+    world.run(isKnown ? KNOWN_MS : world.integer(2_000))
+  }
+  const stays = (vip: string): boolean =>
+    isKnown && (run.holders(vip)[0] !== name || run.node(name).alone.has(vip))
+  const kept = new Map(run.options.vips.filter(stays).map(vip => [vip, run.holders(vip)[0]!]))
+  const brief = run.options.vips.filter(vip => isKnown && !kept.has(vip))
+  const unmoved = (when: string): void => {
+    for (const [vip, holder] of kept) assert.equal(run.holders(vip), [holder], `${vip} moved ${when}`)
+  }
+  const before = place(run)
+  const freezes = world.chance(0.5)
+  const away = world.pick([
+    world.integer(AT_ONCE_MS),
+    world.integer(SIM_TIMES.graceMs),
+    ...[SILENT_MS, SILENT_MS].map(ms => ms + world.integer(5_000)),
+  ])
   if (freezes) run.freeze(name)
   else run.killAgent(name)
-  run.world.run(Math.min(away, SIM_TIMES.graceMs - 100))
-  assert.is(place(run), before, `moved within the grace of ${name}`)
-  if (away > SIM_TIMES.graceMs) run.world.run(away - SIM_TIMES.graceMs)
+  let passedMs = 0
+  const until = (atMs: number): boolean => {
+    world.run(Math.max(0, Math.min(away, atMs) - passedMs))
+    passedMs = Math.max(passedMs, Math.min(away, atMs))
+    return away >= atMs
+  }
+  if (until(BRIEF_MS))
+    for (const vip of brief)
+      assert.ok(
+        run.holders(vip).some(each => each !== name),
+        `${vip} was not taken though ${name} is silent`,
+      )
+  until(SIM_TIMES.graceMs - 100)
+  unmoved(`within the grace of ${name}`)
+  until(away)
   if (freezes) run.thaw(name)
   else run.startAgent(name)
-  run.world.run(HEAL_MS)
+  world.run(HEAL_MS)
   settled(run)
-  if (away < SIM_TIMES.graceMs)
-    assert.is(place(run), before, `moved after ${name} came back within its grace`)
+  if (away < SIM_TIMES.graceMs) unmoved(`after ${name} came back within its grace`)
+  if (isKnown && away < AT_ONCE_MS) assert.is(place(run), before, `moved though ${name} was back at once`)
   // Who evens out takes first, and the other lets go when it hears of it.
   assert.ok(run.longestBothMs <= 100, `two answered for ${run.longestBothMs} ms`)
-  run.world.run(SIM_TIMES.holdMs + 3_000)
+  world.run(SIM_TIMES.holdMs + 3_000)
   even(run)
 }
 
@@ -268,6 +304,26 @@ it('comes to one holder of each VIP whatever has happened, also where messages a
     run.options.loss = 0
     run.world.run(SIM_TIMES.holdMs + 4_000)
     settled(run)
+  })
+})
+
+it('a kernel keeps a VIP no longer than others know, also where they did not hear that it goes on alone now', () => {
+  forSeeds(Math.ceil(SEEDS / 5), FILE, seed => {
+    const run = new OwnershipRun(seed, { weights: [50, 50, 50], vips: vipsOf(3), alone: 0 })
+    for (const name of run.nodes.keys()) run.boot(name)
+    run.world.run(HEAL_MS + SIM_TIMES.holdMs)
+    settled(run)
+    const name = run.holders(run.options.vips[0]!)[0]!
+    run.longestBothMs = 0
+    run.options.loss = 1
+    run.changeAlone(name, new Set(run.options.vips))
+    run.world.run(run.world.integer(3_000))
+    run.killAgent(name)
+    run.options.loss = 0
+    run.world.run(BRIEF_MS)
+    assert.not(run.holders(run.options.vips[0]!).includes(name))
+    run.world.run(SILENT_MS)
+    assert.is(run.longestBothMs, 0, `two answered for ${run.longestBothMs} ms`)
   })
 })
 

@@ -576,7 +576,14 @@ export class FakeView implements AgentView {
   failovers: FailoverBody[] = []
   async failover(body: FailoverBody): Promise<FailoverData> {
     this.failovers.push(body)
-    return { vip: body.vip, from: 'f1', to: body.to ?? 'f2', changed: true, ordered: !body.release, tookMs: 4 }
+    return {
+      vip: body.vip,
+      from: 'f1',
+      to: body.to ?? 'f2',
+      changed: true,
+      ordered: !body.release,
+      tookMs: 4,
+    }
   }
 
   leave(): Promise<void> {

@@ -36,6 +36,8 @@ export interface DataplaneEvents {
   epoch(epoch: number): void
   /** Machines whose state changed, by probes. */
   nodes(states: readonly NodeState[]): void
+  /** `Dataplane.alone` has changed. */
+  aloneChanged?(): void
   /** The classifier has used up what it was allotted of these services (by index), or nearly, or its time is nearly over. */
   allotmentsWanted(services: readonly number[]): void
   /** The worker died: packets that the kernel does not forward go nowhere until the agent restarts. */
@@ -50,6 +52,8 @@ export class Dataplane {
   adopted: Adopted | null = null
   /** Of the forwarder role at the start: that of the agent before, when it went on. */
   epoch: number | null = null
+  /** VIPs for all services of which the kernel opens flows, with or without an agent; null: it has not said yet. */
+  alone: ReadonlySet<string> | null = null
   /** Takes what the capture that runs has caught. */
   captured: ((batch: CaptureBatch) => void) | null = null
   readonly #wake = EventFd.open()
@@ -248,6 +252,9 @@ export class Dataplane {
         return this.#events.epoch(message.epoch)
       case 'nodes':
         return this.#events.nodes(message.states)
+      case 'alone':
+        this.alone = new Set(message.vips)
+        return this.#events.aloneChanged?.()
       case 'allotments-wanted':
         return this.#events.allotmentsWanted(message.services)
       case 'captured':

@@ -174,6 +174,8 @@ export type FromWorker =
   | { readonly type: 'verify'; readonly words: Uint32Array }
   | { readonly type: 'epoch'; readonly epoch: number }
   | { readonly type: 'nodes'; readonly states: readonly NodeState[] }
+  /** VIPs for all services of which the kernel opens flows, with or without an agent (decision 35). */
+  | { readonly type: 'alone'; readonly vips: readonly string[] }
   /** Indexes of services whose allotments are used up, or nearly. */
   | { readonly type: 'allotments-wanted'; readonly services: readonly number[] }
   | { readonly type: 'captured'; readonly batch: CaptureBatch }

@@ -40,6 +40,7 @@ const IMPATIENT_TICK_MS = 10
 const COALESCE_US = 40
 /** Routes gather this long before they cross to the main thread. */
 const BATCH_MS = 5
+const NO_VIPS: readonly string[] = []
 
 class Worker {
   readonly #port: MessagePort
@@ -64,6 +65,8 @@ class Worker {
   readonly #probes = new ProbeDesk(this.#post)
   #watch: Watch
   readonly #drops = new DropCounters()
+  /** As the main thread was told. */
+  #alone: readonly string[] | null = null
   readonly #standstill = new Standstill()
   readonly #load = new PacketLoad()
   #nowS = 0
@@ -173,8 +176,16 @@ class Worker {
       if (this.#captures.turn(nowMs)) this.#watch = this.#newWatch()
       this.#plumbing.first?.turn(nowMs)
       this.#plumbing.first?.refill(nowMs)
+      this.#tellAlone()
     }
     this.#close()
+  }
+
+  #tellAlone(): void {
+    const vips = this.#plumbing.first?.alone ?? NO_VIPS
+    if (vips === this.#alone) return
+    this.#alone = vips
+    this.#post({ type: 'alone', vips })
   }
 
   /** What has come, from each source in its turn, until all are empty or have had many turns. @param mappings there are datagrams */

@@ -12,7 +12,7 @@ import { Standstill } from '../../health/unit/standstill.ts'
 import { readClocks } from '../../os/clock.ts'
 import { decodeOwnership, encodeOwnership } from '../../ownership/codec.ts'
 import { Ownership } from '../../ownership/ownership.ts'
-import { leaseMs, OWNERSHIP_TIMES, type OwnershipTimes } from '../../ownership/settings.ts'
+import { OWNERSHIP_TIMES, type OwnershipTimes } from '../../ownership/settings.ts'
 import type { Claim, OwnershipMessage } from '../../ownership/types.ts'
 import type { Machine } from '../cluster/api.ts'
 import type { EventLog } from '../events.ts'
@@ -36,6 +36,8 @@ export interface OwnershipSideParts {
   machine(name: string): Machine
   events: EventLog
   log: Logger
+  /** VIPs that this machine's kernel goes on taking new connections for while it has no agent; null: not known yet. */
+  alone(): ReadonlySet<string> | null
 }
 
 export class OwnershipSide {
@@ -92,10 +94,19 @@ export class OwnershipSide {
       const present = this.#addresses.present(vips)
       core.adopt(readClaims(this.#stateDir), present, performance.now())
       // Left behind by an agent that could not say so.
-      for (const vip of present) if (!core.held.has(vip)) this.#addresses.release(vip)
+      for (const vip of present.keys()) if (!core.held.has(vip)) this.#addresses.release(vip)
       for (const peer of this.#parts.links.states()) this.#link(peer)
     }
+    this.aloneChanged()
     this.machinesChanged()
+  }
+
+  /** What the packet path says of what the kernel does alone has changed. */
+  aloneChanged(): void {
+    const alone = this.#parts.alone()
+    if (alone === null) return
+    this.#core?.goesOnAlone(alone, performance.now())
+    this.#wake()
   }
 
   /** What the probes say has changed. */
@@ -121,6 +132,11 @@ export class OwnershipSide {
   /** By VIP that is announced by ARP, who holds it as far as is known here; null: nobody. Null: this node does not know. */
   holderOf(vip: string): string | null {
     return this.#core?.claimOf(vip)?.holder || null
+  }
+
+  /** For how long (ms) others leave it with its holder from when they no longer hear its agent; null: this node does not know. */
+  patienceMs(vip: string): number | null {
+    return this.#core?.patienceMs(vip) ?? null
   }
 
   /** Whether an operator wants it there. */
@@ -230,9 +246,9 @@ export class OwnershipSide {
     const port = {
       send: (to: string, message: OwnershipMessage): void =>
         void this.#parts.links.send(to, encodeVipsFrame(encodeOwnership(message))),
-      hold: (claim: Claim): void => this.#hold(claim),
+      hold: (claim: Claim, leaseMs: number): void => this.#hold(claim, leaseMs),
       release: (vip: string, claim: Claim): void => this.#release(vip, claim),
-      renew: (vips: readonly string[]): void => this.#addresses.renew(vips, leaseMs(this.#times())),
+      renew: (vips: readonly string[], leaseMs: number): void => this.#addresses.renew(vips, leaseMs),
       changed: (): void => this.#changed(),
     }
     return new Ownership(this.#self, this.#times(), port, performance.now())
@@ -246,8 +262,8 @@ export class OwnershipSide {
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 
-  #hold(claim: Claim): void {
-    this.#addresses.hold(claim.vip, leaseMs(this.#times()))
+  #hold(claim: Claim, leaseMs: number): void {
+    this.#addresses.hold(claim.vip, leaseMs)
     this.#tell(claim)
   }
 

@@ -12,6 +12,7 @@ const claim = z.object({
   ordered: z.boolean(),
   death: z.boolean(),
   support: z.int().min(0),
+  brief: z.literal(true).exactOptional(),
 })
 const shape = z.object({ version: z.literal(1), claims: z.array(claim) })
 

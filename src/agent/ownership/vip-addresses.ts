@@ -30,12 +30,15 @@ export class VipAddresses {
     this.#uplinks = uplinks
   }
 
-  /** Those of them that an uplink has. */
-  present(vips: readonly string[]): Set<string> {
+  /** Those of them that an uplink has, and for how long (ms) at least. */
+  present(vips: readonly string[]): Map<string, number> {
     const indexes = new Set(this.#links().map(({ index }) => index))
-    const there = addresses().filter(({ interfaceIndex }) => indexes.has(interfaceIndex))
-    const known = new Set(there.map(({ address }) => address))
-    return new Set(vips.filter(vip => known.has(vip)))
+    const present = new Map<string, number>()
+    // The kernel rounds up.
+    for (const { interfaceIndex, address, validS } of addresses())
+      if (indexes.has(interfaceIndex) && vips.includes(address))
+        present.set(address, Math.min((validS - 1) * 1000, present.get(address) ?? Number.POSITIVE_INFINITY))
+    return present
   }
 
   hold(vip: string, leaseMs: number): void {

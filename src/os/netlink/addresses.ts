@@ -14,6 +14,7 @@ const IFA_LOCAL = 2
 const IFA_CACHEINFO = 6
 // struct ifa_cacheinfo { u32 preferred, valid (s); u32 created, updated; }
 const CACHEINFO_BYTES = 16
+const FOR_EVER_S = 0xffffffff
 /** IPv6: in force at once, without asking whether somebody else has it (RFC 4862, section 5.4). */
 const IFA_F_NODAD = 2
 
@@ -21,6 +22,8 @@ export interface InterfaceAddress {
   interfaceIndex: number
   address: string
   prefixLength: number
+  /** Whole seconds, rounded up, until the kernel takes it away; infinite where nothing ends it. */
+  validS: number
 }
 
 /** All addresses of the calling thread's network namespace, IPv4 and IPv6. */
@@ -100,5 +103,9 @@ const readAddress = ({ payload }: NetlinkMessage): InterfaceAddress => {
   const attributes = readAttributes(payload, HEADER_BYTES)
   // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has only IFA_ADDRESS otherwise.
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(4)
-  return { interfaceIndex: payload.readUInt32LE(4), address: formatAddress(bytes), prefixLength: payload[1] }
+  const validS = attributes.get(IFA_CACHEINFO)?.readUInt32LE(4) ?? FOR_EVER_S
+  return {
+    ...{ interfaceIndex: payload.readUInt32LE(4), address: formatAddress(bytes), prefixLength: payload[1] },
+    validS: validS === FOR_EVER_S ? Number.POSITIVE_INFINITY : validS,
+  }
 }

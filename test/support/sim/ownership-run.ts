@@ -6,7 +6,11 @@
 import { decodeOwnership, encodeOwnership } from '../../../src/ownership/codec.ts'
 import type { Machine } from '../../../src/ownership/members.ts'
 import { Ownership } from '../../../src/ownership/ownership.ts'
-import { leaseMs, OWNERSHIP_TIMES, type OwnershipTimes } from '../../../src/ownership/settings.ts'
+import {
+  leaseMs as longLeaseMs,
+  OWNERSHIP_TIMES,
+  type OwnershipTimes,
+} from '../../../src/ownership/settings.ts'
 import type { Claim, OwnershipMessage } from '../../../src/ownership/types.ts'
 import { Links } from './links.ts'
 import { Network } from './network.ts'
@@ -15,6 +19,7 @@ import { World } from './world.ts'
 /** Silence after which an agent's links are given up (src/gossip/liveness.ts). */
 const LINK_SILENT_MS = 900
 const STEP_MS = 20
+const LATE_MS = 1_000
 
 /** What goes wrong in a run on purpose: each must be found. */
 export const BUGS = [
@@ -24,6 +29,8 @@ export const BUGS = [
   'never-repairs',
   /** The kernel's leases have no end. */
   'kernel-keeps',
+  /** They are as long for VIPs that the kernel does not go on with alone. */
+  'kernel-keeps-brief',
   /** An agent's silence is taken for its machine's death. */
   'takes-at-silence',
   /** Forwarders read different generations out of one claim. */
@@ -55,6 +62,10 @@ export interface SimForwarder {
   readonly waiting: (() => void)[]
   /** VIPs that its kernel answers for, and until when (world time). */
   readonly kernel: Map<string, number>
+  /** How much later than it should it will let go of what was leased last. */
+  lateMs: number
+  /** VIPs that its kernel takes new connections for without an agent. */
+  alone: ReadonlySet<string>
   disk: Claim[]
   readonly machines: Map<string, Machine>
 }
@@ -63,6 +74,8 @@ export interface OwnershipOptions {
   readonly weights: readonly number[]
   readonly vips: readonly string[]
   readonly times?: Partial<OwnershipTimes>
+  /** How likely a kernel goes on with a VIP by itself; half of them do. */
+  readonly alone?: number
   /** Of messages: a full queue. */
   loss?: number
   readonly bug?: Bug
@@ -106,8 +119,9 @@ export class OwnershipRun {
       const node: SimForwarder = {
         ...{ name, weight, up: false, core: null, frozen: false, disk: [] },
         rate: 0.99 + world.random() * 0.02,
-        ...{ offsetMs: world.integer(1e6), frozenAtMs: 0 },
+        ...{ offsetMs: world.integer(1e6), frozenAtMs: 0, lateMs: 0 },
         ...{ waiting: [], kernel: new Map(), machines: new Map() },
+        alone: new Set(options.vips.filter(() => world.chance(options.alone ?? 0.5))),
       }
       this.nodes.set(name, node)
     })
@@ -149,9 +163,10 @@ export class OwnershipRun {
     )
     core.adopt(
       node.disk,
-      new Set(this.options.vips.filter(vip => this.holders(vip).includes(name))),
+      new Map([...node.kernel.keys()].map((vip): [string, number] => [vip, this.#lastsMs(node, vip)])),
       this.clock(node),
     )
+    for (const vip of [...node.kernel.keys()]) if (!core.held.has(vip)) node.kernel.delete(vip)
     core.seen(names.length, this.clock(node))
     for (const [peer, state] of node.machines) core.machine(peer, state, this.clock(node))
     this.#support(node)
@@ -162,6 +177,8 @@ export class OwnershipRun {
       if (node.frozen) node.waiting.push(run)
       else run()
     }
+    // The packet path says so a little later.
+    this.world.after(this.world.integer(200), () => hear(c => c.goesOnAlone(node.alone, this.clock(node))))
     this.links.attach(name, {
       wants: () => node.core === core && !node.frozen,
       up: peer => hear(c => c.link(peer, true, this.clock(node))),
@@ -169,6 +186,13 @@ export class OwnershipRun {
       receive: (peer, bytes) =>
         hear(c => c.receive(peer, this.#tamper(decodeOwnership(bytes)), this.clock(node))),
     })
+  }
+
+  /** Another data plane, other roles, other services. */
+  changeAlone(name: string, vips: ReadonlySet<string>): void {
+    const node = this.node(name)
+    node.alone = vips
+    if (node.core !== null && !node.frozen) node.core.goesOnAlone(vips, this.clock(node))
   }
 
   /** kill -9: its kernel goes on. */
@@ -201,7 +225,7 @@ export class OwnershipRun {
     // Timers before what waits in sockets, as in an event loop.
     if (this.options.bug === 'sleeping-clock') {
       node.offsetMs -= this.clock(node) - node.frozenAtMs
-      this.#lease(node, [...(node.core?.held ?? [])])
+      this.#lease(node, [...(node.core?.held ?? [])], longLeaseMs(this.times))
     }
     node.core?.tick(this.clock(node))
     for (const run of node.waiting.splice(0)) run()
@@ -264,25 +288,32 @@ export class OwnershipRun {
         if (options.bug === 'never-repairs' && message.type === 'claims' && message.claims.length > 1) return
         links.send(node.name, to, encodeOwnership(message))
       },
-      hold: ({ vip }: Claim): void => {
+      hold: ({ vip }: Claim, leaseMs: number): void => {
         if (!node.kernel.has(vip)) this.moves++
-        this.#lease(node, [vip])
+        this.#lease(node, [vip], leaseMs)
       },
       release: (vip: string): void => {
         if (options.bug === 'holds-on') return
         if (node.kernel.delete(vip)) this.moves++
       },
-      renew: (vips: readonly string[]): void => this.#lease(node, vips),
+      renew: (vips: readonly string[], leaseMs: number): void => this.#lease(node, vips, leaseMs),
       changed: (): void => {
         node.disk = node.core?.claims() ?? node.disk
       },
     }
   }
 
-  #lease(node: SimForwarder, vips: readonly string[]): void {
+  /** As the kernel tells it. */
+  #lastsMs({ kernel, rate, lateMs }: SimForwarder, vip: string): number {
+    return ((kernel.get(vip) ?? 0) - this.world.nowMs) * rate - lateMs
+  }
+
+  #lease(node: SimForwarder, vips: readonly string[], leaseMs: number): void {
     const { world, options } = this
     // Whole seconds, and the kernel looks when it likes.
-    const ms = (Math.ceil(leaseMs(this.times) / 1000) * 1000 + world.integer(1000)) / node.rate
+    const told = options.bug === 'kernel-keeps-brief' ? longLeaseMs(this.times) : leaseMs
+    node.lateMs = world.integer(LATE_MS)
+    const ms = (Math.ceil(told / 1000) * 1000 + node.lateMs) / node.rate
     for (const vip of vips)
       node.kernel.set(vip, options.bug === 'kernel-keeps' ? Number.POSITIVE_INFINITY : world.nowMs + ms)
   }

@@ -39,6 +39,7 @@ class Forwarders {
         links: this.links.of(name, ['forwarder']),
         machine: peer => ({ state: this.machines.get(peer) ?? 'alive', rttMs: null }),
         events,
+        alone: () => null,
         log: pino({ level: 'silent' }),
       })
       this.sides.set(name, side)

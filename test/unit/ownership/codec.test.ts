@@ -19,6 +19,17 @@ const MESSAGES: [OwnershipMessage, string][] = [
   ],
   [
     {
+      ...{ type: 'standing', weight: 50, ready: false, leaving: true, readsBrief: true },
+      ...{ sees: [], digest: '00112233aabbccdd' },
+    },
+    '01' + '32' + '06' + '00112233aabbccdd' + '0000',
+  ],
+  [
+    { type: 'claims', claims: [{ ...claim, brief: true }] },
+    '02' + '0001' + '0931302e39392e302e31' + '0000000000000007' + '026631' + '05' + '0003',
+  ],
+  [
+    {
       type: 'claims',
       claims: [claim, { ...claim, vip: 'fd00::1', holder: '', ordered: false, death: true }],
     },

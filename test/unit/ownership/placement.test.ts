@@ -88,6 +88,7 @@ it('of two different claims of a VIP one beats the other, whoever compares, and 
       ...{ vip: '10.99.0.1', generation: 1 + Math.floor(random() * 3) },
       holder: ['', 'f1', 'f2', 'f3'][Math.floor(random() * 4)]!,
       ...{ ordered: random() < 0.3, death: random() < 0.3, support: Math.floor(random() * 4) },
+      ...(random() < 0.3 && { brief: true }),
     }),
   )
   const same = (a: Claim, b: Claim): boolean => JSON.stringify(a) === JSON.stringify(b)
@@ -105,6 +106,7 @@ it('the kernel lets go of an address before others take the VIP, and not before 
     assert.ok(leaseMs({ graceMs }) - renewMs({ graceMs }) >= graceMs)
     // Whole seconds, and up to one more until the kernel looks.
     assert.ok(silentMs({ graceMs }) >= Math.ceil(leaseMs({ graceMs }) / 1000) * 1000 + 1000)
+    assert.is(leaseMs({ graceMs }) % 1000, 0, 'the kernel counts in seconds')
     assert.ok(leaseMs({ graceMs }) >= 3 * renewMs({ graceMs }), 'one renewal that is late takes nothing away')
   }
 })

@@ -2,7 +2,7 @@
 import type { BpfMap } from '../../../os/bpf/map.ts'
 import type { HealthAllotment } from '../../classify/health-allotment.ts'
 import type { DirectoryIndex, ServiceEntry } from '../directory.ts'
-import { addressEquals } from '../flow-key.ts'
+import { addressEquals, formatAddress } from '../flow-key.ts'
 import type { ForwarderCore } from '../forwarder-core.ts'
 import type { IdentifierAllocator } from '../identifiers.ts'
 import type { KernelFlow } from '../kernel-flows.ts'
@@ -71,6 +71,7 @@ export class FirstPackets implements KernelTable {
   #isDirty = true
   #renewedMs = Number.NEGATIVE_INFINITY
   #epoch = 0
+  #alone: readonly string[] = []
   /** Mapping messages that this tick may still send again. */
   #reminders = 0
 
@@ -114,6 +115,11 @@ export class FirstPackets implements KernelTable {
     return this.#events.ring.fd
   }
 
+  /** VIPs for all services of which flows are opened here; another array when it changes. */
+  get alone(): readonly string[] {
+    return this.#alone
+  }
+
   /** Before the cores follow another plan: nothing is decided here until `apply`. */
   withdraw(plan: DataplanePlan): void {
     this.sequence.off()
@@ -133,7 +139,7 @@ export class FirstPackets implements KernelTable {
 
   /** After they did. */
   apply(plan: DataplanePlan): void {
-    if (plan.forwarder === null) return
+    if (plan.forwarder === null) return this.#goesOnWith([])
     for (const { index, ipv4, self } of plan.directory.hosts) {
       const key = plan.keys.find(
         ({ tunnelIpv4, recipientIpv4 }) =>
@@ -239,6 +245,8 @@ export class FirstPackets implements KernelTable {
     const { directory, allotment, plan } = this.#cores()
     const untilNs = this.#ns(nowMs + plan.timeouts.unattended)
     const hashes = new Set<number>()
+    /** By VIP. */
+    const opened = new Map<string, boolean>()
     const decides = plan.forwarder?.hasClassifier === true
     for (const service of directory.directory.services) {
       // Behind a mapping header they would not be what the path between the nodes wants to see (R-A4).
@@ -252,9 +260,18 @@ export class FirstPackets implements KernelTable {
       if (hosts === null) this.#tables.delete(number)
       else this.#tables.set(number, hosts, untilNs)
       for (const { hash } of hosts ?? []) hashes.add(hash)
+      const vip = formatAddress(service.vip, 0)
+      // Without any host there is nothing to open.
+      const isOpened = hosts?.length === 0 || this.#tables.has(number)
+      opened.set(vip, isOpened && opened.get(vip) !== false)
     }
     this.#tables.keep(hashes)
+    this.#goesOnWith([...opened].filter(([, all]) => all).map(([vip]) => vip))
     this.refill(nowMs)
+  }
+
+  #goesOnWith(alone: readonly string[]): void {
+    if (alone.join() !== this.#alone.join()) this.#alone = alone
   }
 
   #ns(ms: number): bigint {
