@@ -199,7 +199,7 @@ export interface PlanInputs {
   readonly choiceKey: readonly [number, number]
   readonly xdp?: XdpPlan | null
   readonly lasting?: LastingPlan | null
-  /** See DataplanePlan.forwarder. */
+  /** See DataplanePlan.forwarder, and asksClients there. */
   readonly resolves?: boolean
 }
 
@@ -238,6 +238,7 @@ export const buildPlan = ({
         }
       : null,
     classifier: config.roles.includes('classifier'),
+    asksClients: resolves && (isForwarder || config.roles.includes('classifier')),
     host: config.roles.includes('host') ? { tun: TUN_NAME } : null,
     keys: buildMappingKeys(directory, secrets, ipv4Of(config.addresses.cluster)),
     choiceKey,

@@ -30,7 +30,7 @@ export const affinity = z
   })
   .optional()
   .describe(
-    'All connections of a client go to the host that has its first one, whatever the shares, as long as that host takes new connections. First packets of such a service are classified by the agent, not in the kernel. Default: every connection goes by itself.',
+    'All connections of a client go to the host that has its first one, whatever the shares, as long as that host takes new connections. First packets of such a service are classified by the agent, not in the kernel: while the agent is away, new connections of it wait, and established ones go on. Default: every connection goes by itself.',
   )
 
 export type AffinityConfig = NonNullable<z.output<typeof affinity>>

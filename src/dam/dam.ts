@@ -120,9 +120,19 @@ export class Dam {
     return this.#clock.at(wallMs, nowMs)
   }
 
-  /** AddAtom: this member owns it from now on, whoever did. Undefined: the table is full. */
-  put(key: Uint32Array, host: number, level: Level, wallMs: number, nowMs: number): Waits | undefined {
-    return this.#own.put(key, host, level, wallMs, nowMs)
+  /**
+   * AddAtom: this member owns it from now on, whoever did. Undefined: the table is full.
+   * @param heard false: it was made without knowing what the others have, and gives way to any atom that was
+   */
+  put(
+    key: Uint32Array,
+    host: number,
+    level: Level,
+    wallMs: number,
+    nowMs: number,
+    heard = true,
+  ): Waits | undefined {
+    return this.#own.put(key, host, level, wallMs, nowMs, heard)
   }
 
   /** DeleteAtom. Undefined: there is none here. */

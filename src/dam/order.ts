@@ -17,6 +17,10 @@ const PER_MS = 1024
 export const nextGeneration = (replaced: number, atMs: number): number =>
   Math.max(replaced + 1, Math.floor(atMs) * PER_MS)
 
+/** What a member puts before it has heard of the others' atoms is numbered from 0, and not by time: everything else is above it. */
+const FIRST_HEARD = 2 ** 32
+export const isUnheard = (generation: number): boolean => generation < FIRST_HEARD
+
 /** Unix time (ms) by the clock of the member that gave it; later where it replaced one of a clock ahead. */
 export const timeOf = (generation: number): number => Math.floor(generation / PER_MS)
 

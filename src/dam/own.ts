@@ -5,7 +5,7 @@
 import { PLACE } from './atom-table.ts'
 import { Digests, sameDigest } from './digest.ts'
 import { BUCKETS } from './location.ts'
-import { nextGeneration, sameOrigin } from './order.ts'
+import { isUnheard, nextGeneration, sameOrigin } from './order.ts'
 import type { Shared } from './settings.ts'
 import type { Atom, BucketDigest, Level, Origin } from './types.ts'
 import { FULL, MOST_ATOMS } from './types.ts'
@@ -80,11 +80,19 @@ export class OwnAtoms {
     return this.#cursor >= BUCKETS && this.#releasing.size === 0
   }
 
-  /** AddAtom, in the place of whatever is there. Undefined: there is no room. */
-  put(key: Uint32Array, host: number, level: Level, wallMs: number, nowMs: number): Waits | undefined {
+  /** AddAtom, in the place of whatever is there. Undefined: there is no room. @param heard false: any other member's is above it */
+  put(
+    key: Uint32Array,
+    host: number,
+    level: Level,
+    wallMs: number,
+    nowMs: number,
+    heard = true,
+  ): Waits | undefined {
     const { table, settings, clock } = this.#shared
     const slot = table.find(key)
-    const generation = nextGeneration(slot < 0 ? 0 : table.generation(slot), clock.at(wallMs, nowMs))
+    const atMs = clock.at(wallMs, nowMs)
+    const generation = nextGeneration(slot < 0 ? 0 : table.generation(slot), heard ? atMs : 0)
     const { self } = settings
     return this.store({ key, host, generation, zombie: false, level, owner: self, home: self }, nowMs)
   }
@@ -95,7 +103,9 @@ export class OwnAtoms {
     const slot = table.find(key)
     if (slot < 0 || table.isZombie(slot)) return undefined
     const atom = table.atom(slot)
-    const generation = nextGeneration(atom.generation, clock.at(wallMs, nowMs))
+    // Nor does its end end others'.
+    const atMs = clock.at(wallMs, nowMs)
+    const generation = nextGeneration(atom.generation, isUnheard(atom.generation) ? 0 : atMs)
     return this.store({ ...atom, generation, zombie: true, owner: settings.self, home: settings.self }, nowMs)
   }
 

@@ -1,9 +1,12 @@
 /**
  * Clients keep their hosts (R-C2, R-C7): many clients, two forwarders that the router spreads their connections over, hosts that fail, come
- * back and drain, and a forwarder whose agent starts anew.
+ * back and drain, and a forwarder whose agent starts anew, also while connections are opened by way of it.
  */
 // test-beside-others
-// test-timeout-ms: 120000
+// test-timeout-ms: 240000
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { StatusData, TraceData, VipsData } from '../../src/control/types.ts'
@@ -18,15 +21,16 @@ const CLIENTS = 8
 const PATIENCE_MS = 30_000
 const UNITS = ['f1', 'f2']
 
-/** Without sessions hosts take turns. */
-const document = documentText({ web: { h1: 50, h2: 50, h3: 50 } }, [
-  {
-    ...{ name: 'web', port: 80, pool: 'web', slowStart: 0 },
-    choice: { scheme: 'percentages' },
-    affinity: { by: 'client-address' },
-    health: { type: 'http', interval: 300 },
-  },
-])
+/** With percentages hosts take turns where there are no sessions; with hash a client without one has the same host everywhere. */
+const documentOf = (scheme: 'percentages' | 'hash'): string =>
+  documentText({ web: { h1: 50, h2: 50, h3: 50 } }, [
+    {
+      ...{ name: 'web', port: 80, pool: 'web', slowStart: 0 },
+      choice: { scheme },
+      affinity: { by: 'client-address' },
+      health: { type: 'http', interval: 300 },
+    },
+  ])
 
 /** Addresses of one machine. */
 const addresses = async (lab: Lab): Promise<string[]> => {
@@ -61,15 +65,19 @@ const oneEach = async (lab: Lab, clients: readonly string[]): Promise<Map<string
 
 const vipOf = async (lab: Lab, node: string): Promise<VipsData['vips'][number]> =>
   (await lab.api<VipsData>(node, '/v1/vips')).vips[0]!
-const ready = (lab: Lab, count: number): Promise<unknown> =>
+const ready = (lab: Lab, count: number, units = UNITS): Promise<unknown> =>
   until(
     `${count} hosts are ready`,
     async () => {
-      const vips = await Promise.all(UNITS.map(unit => vipOf(lab, unit)))
+      const vips = await Promise.all(units.map(unit => vipOf(lab, unit)))
       return vips.every(vip => vip.ready === count) ? true : undefined
     },
     PATIENCE_MS,
   )
+const ordered = async (lab: Lab, command: 'drain' | 'undrain', host: string): Promise<void> => {
+  const { code, stderr } = await lab.shunt('f1', [command, host, '--yes'], { timeoutMs: 60_000 })
+  assert.is(code, 0, stderr)
+}
 const chosen = async (lab: Lab, node: string, client: string): Promise<TraceData['choice']> =>
   (await lab.api<TraceData>(node, `/v1/trace?protocol=tcp&client=${client}:1&vip=${VIP}:80`)).choice
 
@@ -95,7 +103,7 @@ const keeps = async (lab: Lab, hosts: ReadonlyMap<string, string>, connections: 
 
 testIf(missingRoot(), it, 'by whatever forwarder they come, until their host fails or drains', () =>
   withLab({ mode: 'managed', combine: 'fc', forwarders: 2, hosts: 3 }, async lab => {
-    await agreed(lab, await applyAt(lab, 'f1', document))
+    await agreed(lab, await applyAt(lab, 'f1', documentOf('percentages')))
     await ready(lab, 3)
     const clients = await addresses(lab)
     const hosts = await oneEach(lab, clients)
@@ -145,6 +153,68 @@ testIf(missingRoot(), it, 'by whatever forwarder they come, until their host fai
       if (host !== drained) assert.is(now.get(client), host, client)
     await known(lab, now)
     await keeps(lab, now, 3)
+  }),
+)
+
+/** Connections of client1, one after 50 ms whatever becomes of those before: which hosts answered them. */
+const opening = (lab: Lab, name: string): { stop(): Promise<string[]> } => {
+  const end = join(lab.files('client1').dir, name)
+  const one = `curl -s -m 20 -H 'Connection: close' http://${VIP}/`
+  const child = lab.spawn('client1', ['sh', '-c', `until [ -e ${end} ]; do ${one} & sleep 0.05; done; wait`])
+  const output = text(child.stdout!)
+  return {
+    stop: async () => {
+      writeFileSync(end, '')
+      return (await output).trim().split('\n')
+    },
+  }
+}
+
+/** The address of client1 is a client that has been moved: its session is not where a choice for it would send it. */
+const moved = async (lab: Lab): Promise<string> => {
+  const one = async (): Promise<string> =>
+    (await lab.exec('client1', ['curl', '-s', '-m', '10', `http://${VIP}/`])).stdout.trim()
+  const first = await one()
+  await ordered(lab, 'drain', first)
+  await ready(lab, 2, FORWARDERS)
+  const host = await one()
+  assert.not(host === first)
+  await ordered(lab, 'undrain', first)
+  await ready(lab, 3, FORWARDERS)
+  assert.is(await one(), host)
+  return host
+}
+const FORWARDERS = ['f1', 'f2', 'f3']
+
+testIf(missingRoot(), it, 'while the agent by which they come is killed or upgraded, and starts anew', () =>
+  withLab({ mode: 'managed', combine: 'fc', forwarders: 3, hosts: 3, dataplane: 'xdp' }, async lab => {
+    await agreed(lab, await applyAt(lab, 'f1', documentOf('hash')))
+    await ready(lab, 3, FORWARDERS)
+    await lab.setForwarders(VIP, [lab.place('f1').address!])
+    const host = await moved(lab)
+    const client = lab.place('client1').address!
+    const known = (): Promise<unknown> =>
+      until(
+        'all forwarders know a session',
+        async () => {
+          const choices = await Promise.all(FORWARDERS.map(unit => chosen(lab, unit, client)))
+          return choices.every(choice => choice?.by === 'affinity') ? choices : undefined
+        },
+        PATIENCE_MS,
+      )
+    await known()
+    for (const signal of ['SIGKILL', 'SIGUSR2', 'SIGKILL', 'SIGUSR2'] as const) {
+      const load = opening(lab, `${signal} ${Date.now()}`.replace(' ', '-'))
+      lab.kill('f1', signal)
+      await until('its end', async () => ((await lab.agentState('f1')) === 'stopped' ? true : undefined))
+      await lab.startAgent('f1')
+      await ready(lab, 3, FORWARDERS)
+      await known()
+      const answers = await load.stop()
+      assert.ok(answers.length > 10, `${answers.length} connections`)
+      assert.equal([...new Set(answers)], [host], `${signal}: the client stays`)
+      for (const unit of FORWARDERS) assert.is((await chosen(lab, unit, client))?.host, host, unit)
+    }
   }),
 )
 

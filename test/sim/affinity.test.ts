@@ -5,6 +5,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Affinity, type AffinityChoice } from '../../src/agent/classify/affinity.ts'
+import { WAITS } from '../../src/agent/classify/allotment.ts'
 import { writeClientKey } from '../../src/agent/classify/client-key.ts'
 import { HealthAllotment } from '../../src/agent/classify/health-allotment.ts'
 import type { DirectoryIndex, ServiceEntry } from '../../src/agent/dataplane/directory.ts'
@@ -18,6 +19,8 @@ const CLIENTS = 12
 const UNITS = 3
 const TIMEOUT_MS = 40_000
 const LATEST_MS = 60
+/** A unit that begins has heard of all after so long. */
+const HEARS_MS = 1_000
 
 interface Word {
   readonly atMs: number
@@ -26,7 +29,7 @@ interface Word {
   readonly host: number
 }
 
-/** What is true of the hosts, and is known to all units. */
+/** What is true of the hosts. */
 class Hosts {
   readonly down = new Set<number>()
   readonly full = new Set<number>()
@@ -54,6 +57,7 @@ class Unit {
     const choice: AffinityChoice = this.allotment
     this.affinity = new Affinity({ directory: this.index, choice, capacity: 64, k0: 3, k1: 4 })
     this.affinity.turn(nowMs)
+    if (nowMs > 0) this.affinity.begin()
   }
 
   allot(nowMs: number): void {
@@ -92,6 +96,9 @@ class World {
   readonly #atoms = new Map<string, { key: Uint32Array; host: number; atMs: number }>()
   /** When something last became of a host. */
   changedMs = 0
+  asked = 0
+  /** By client: when a unit last had to guess. */
+  readonly #guessedMs = new Map<string, number>()
 
   constructor(seed: number) {
     this.random = seeded(seed)
@@ -124,12 +131,33 @@ class World {
   connect(at: number, client: number, stands = true): number {
     const { affinity, service } = this.units[at]!
     const key = this.flow(client)
-    const host = affinity.choose(service, key, 0, true)
+    let host = affinity.choose(service, key, 0, true)
+    if (host === WAITS) host = this.#ask(at, key)
     if (host !== 0 && stands) {
       affinity.inUse(service, key, 0, host)
       this.#open.push({ at, key, host })
     }
     this.#carry(at)
+    return host
+  }
+
+  /** The others are asked about the client of a unit that has begun: one question in eight is not answered, and the packet waits for nothing more. */
+  #ask(at: number, flow: Uint32Array): number {
+    const { affinity, service } = this.units[at]!
+    const key = flow.slice()
+    writeClientKey(flow, 0, service.affinity!, key)
+    this.pass(this.below(5))
+    this.asked++
+    const certain = this.random() > 0.125
+    const atom = this.#atoms.get(key.join())
+    if (certain && atom !== undefined) affinity.learnt(key, atom.host)
+    else if (certain) affinity.nobodys(key)
+    let host = 0
+    affinity.goesOn(key, certain, () => {
+      host = affinity.choose(service, flow, 0, true)
+    })
+    // It may be another one. Nobody else follows it, and its unit not for long.
+    if (!certain) this.#guessedMs.set(key.join(), this.nowMs)
     return host
   }
 
@@ -141,6 +169,12 @@ class World {
       const client = key.join()
       const host = words[i + 10]!
       if (words[i + 11] === ATOM_OP.end) continue
+      // It gives way to what there is, and its unit is told.
+      const there = this.#atoms.get(client)
+      if (words[i + 11] === ATOM_OP.unheard && there !== undefined) {
+        this.#words.push({ atMs: this.nowMs + this.below(LATEST_MS), to: at, key, host: there.host })
+        continue
+      }
       this.#atoms.set(client, { key, host, atMs: this.nowMs })
       for (let to = 0; to < UNITS; to++)
         if (to !== at) this.#words.push({ atMs: this.nowMs + this.below(LATEST_MS), to, key, host })
@@ -168,12 +202,11 @@ class World {
     }
   }
 
-  /** The unit begins anew, and gets all atoms from the others. */
+  /** The unit begins anew, and gets all atoms from the others, by and by. */
   restart(at: number): void {
     this.units[at]!.restart(this.nowMs)
     for (const { key, host } of this.#atoms.values())
-      this.#words.push({ atMs: this.nowMs, to: at, key, host })
-    this.pass(0)
+      this.#words.push({ atMs: this.nowMs + this.below(HEARS_MS), to: at, key, host })
   }
 
   /** Index of the host that all units know for the client's; 0: they may not. */
@@ -183,6 +216,12 @@ class World {
     const atom = this.#atoms.get(key.join())
     if (atom === undefined || atom.atMs <= this.changedMs || this.nowMs - atom.atMs <= LATEST_MS) return 0
     return this.units[0]!.index.hostAt(atom.host)!.index
+  }
+
+  hasGuessed(client: number): boolean {
+    const key = this.flow(client)
+    writeClientKey(key, 0, { prefix: 32, prefix6: 64 }, key)
+    return this.nowMs - (this.#guessedMs.get(key.join()) ?? Number.NEGATIVE_INFINITY) <= LATEST_MS
   }
 
   change(): void {
@@ -211,8 +250,8 @@ const run = (seed: number): number => {
       const expected = world.settled(client)
       const host = world.connect(world.below(UNITS), client)
       assert.ok(host !== 0 && !down.has(host), `seed ${seed}, step ${step}: nothing new goes to host ${host}`)
-      // What all units have had the time to hear of binds them.
-      if (expected === 0) continue
+      // What all units have had the time to hear of, or to ask for, binds them.
+      if (expected === 0 || world.hasGuessed(client)) continue
       bound++
       assert.is(host, expected, `seed ${seed}, step ${step}: client ${client} left a host for no reason`)
     }

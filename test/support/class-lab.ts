@@ -218,6 +218,7 @@ export class ClassLab {
     )
     const { core, identifiers } = makeForwarder(this.#parts(), this.plan, this.plan.forwarder!, {
       ...{ directory: this.directory, affinity: this.affinity, held: new HeldPackets(16) },
+      clients: { hold: () => {} },
       ...{ identifiers: null, epoch: EPOCH, now: () => 0, ended: { add: () => {} } as never },
     })
     this.core = core

@@ -84,6 +84,7 @@ export class MidFlowFlood {
         }) as unknown as DamPolicy,
       query: () => {},
       isOwn: () => false,
+      hasHeard: () => true,
       owners: () => this.questions,
       answer: records =>
         void this.after(0, () => {

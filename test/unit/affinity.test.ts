@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Affinity, type AffinityChoice } from '../../src/agent/classify/affinity.ts'
+import { WAITS } from '../../src/agent/classify/allotment.ts'
 import { writeClientKey } from '../../src/agent/classify/client-key.ts'
 import type { DirectoryIndex, ServiceEntry } from '../../src/agent/dataplane/directory.ts'
 import { formatAddress, parseAddress } from '../../src/agent/dataplane/flow-key.ts'
@@ -19,6 +20,7 @@ class Turns implements AffinityChoice {
   readonly bad = new Set<number>()
   readonly full = new Set<number>()
   readonly inactive = new Set<number>()
+  readonly unheard = new Set<number>()
   choose(_service: ServiceEntry, _key: Uint32Array, _at: number, opens: boolean): number {
     this.asked++
     if (!opens) return 3
@@ -37,6 +39,9 @@ class Turns implements AffinityChoice {
   }
   isInactive(_service: number, host: number): boolean {
     return this.inactive.has(host)
+  }
+  isHeard(_service: number, host: number): boolean {
+    return !this.unheard.has(host)
   }
   isFull(_service: number, host: number): boolean {
     return this.full.has(host)
@@ -63,6 +68,11 @@ class Unit {
     key.set(this.service.vip, 4)
     key[8] = (port << 16) | this.service.port
     key[9] = this.service.protocol
+    return key
+  }
+  clientKey(client: string): Uint32Array {
+    const key = new Uint32Array(10)
+    writeClientKey(this.flow(client), 0, this.service.affinity!, key)
     return key
   }
   later(ms: number): void {
@@ -363,6 +373,84 @@ it('after a beginning anew all is told again, as it is used', () => {
   unit.affinity.tellAll()
   unit.connect('203.0.113.1')
   assert.is(unit.told().length, 1)
+})
+
+it('a unit that begins chooses for nobody before it has heard whether the client has a session', () => {
+  const unit = new Unit()
+  unit.affinity.begin(Number.POSITIVE_INFINITY)
+  const key = unit.clientKey('203.0.113.1')
+  for (let port = 1; port < 4; port++) assert.is(unit.first('203.0.113.1', port), WAITS)
+  assert.is(unit.choice.asked, 0)
+  assert.is(unit.middle('203.0.113.1'), 3, 'what is under way waits for nothing')
+  // Somebody has one.
+  unit.affinity.learnt(key, ip(HOSTS[2]!))
+  assert.is(unit.connect('203.0.113.1'), 3)
+  assert.equal(unit.told(), [], 'the others know')
+  // Nobody has one: it is this unit's to choose, and as good as any.
+  const other = unit.clientKey('203.0.113.2')
+  assert.is(unit.affinity.waits(other), true)
+  unit.affinity.goesOn(other, true, () => assert.is(unit.connect('203.0.113.2'), 1))
+  assert.equal(
+    unit.told().map(({ host, op }) => [host, op]),
+    [[1, ATOM_OP.put]],
+  )
+  assert.is(unit.connect('203.0.113.2'), 1)
+})
+
+it('it asks for a while; of what it knows it asks nobody, and begins anew when it is told to', () => {
+  const unit = new Unit()
+  unit.affinity.begin()
+  assert.is(unit.first('203.0.113.1'), WAITS)
+  unit.later(30_000)
+  assert.is(unit.connect('203.0.113.1'), 1)
+  unit.affinity.begin()
+  assert.is(unit.connect('203.0.113.1'), 1)
+  assert.is(unit.first('203.0.113.2'), WAITS)
+})
+
+it('what it begins without an answer, and what is of before its beginning, is told as such', () => {
+  const unit = new Unit()
+  const ops = (): number[][] => unit.told().map(({ host, op }) => [host, op])
+  unit.affinity.begin()
+  const key = unit.clientKey('203.0.113.1')
+  unit.affinity.goesOn(key, false, () => unit.connect('203.0.113.1'))
+  assert.equal(ops(), [[1, ATOM_OP.unheard]])
+  assert.is(unit.first('203.0.113.1'), 1, 'it waits once')
+  // A connection that was there before the unit: its client may have moved since.
+  unit.use('203.0.113.2', 2)
+  assert.equal(ops(), [[2, ATOM_OP.unheard]])
+  assert.is(unit.first('203.0.113.2'), WAITS)
+  unit.affinity.learnt(unit.clientKey('203.0.113.2'), ip(HOSTS[2]!))
+  assert.is(unit.connect('203.0.113.2'), 3)
+  unit.use('203.0.113.3', 2)
+  unit.told()
+  unit.affinity.nobodys(unit.clientKey('203.0.113.3'))
+  assert.is(unit.first('203.0.113.3'), 2)
+  unit.use('203.0.113.4', 2)
+  unit.affinity.goesOn(unit.clientKey('203.0.113.4'), false, () => assert.is(unit.first('203.0.113.4'), 2))
+  assert.is(unit.first('203.0.113.4'), 2, 'nor does its client wait again')
+  unit.told()
+  // A move has a reason, whatever the session rested on.
+  unit.choice.bad.add(1)
+  unit.choice.next = 3
+  assert.is(unit.connect('203.0.113.1'), 3)
+  assert.equal(ops(), [[3, ATOM_OP.put]])
+})
+
+it('a session whose host has not been heard of yet waits, and does not move', () => {
+  const unit = new Unit()
+  unit.affinity.begin()
+  unit.affinity.learnt(unit.clientKey('203.0.113.1'), ip(HOSTS[0]!))
+  unit.choice.bad.add(1)
+  unit.choice.unheard.add(1)
+  assert.is(unit.first('203.0.113.1'), WAITS)
+  assert.is(unit.affinity.waits(unit.clientKey('203.0.113.1')), true)
+  unit.choice.unheard.clear()
+  assert.is(unit.connect('203.0.113.1'), 2, 'it is known to be bad')
+  unit.choice.unheard.add(2)
+  unit.choice.bad.add(2)
+  unit.affinity.goesOn(unit.clientKey('203.0.113.1'), false, () => unit.connect('203.0.113.1'))
+  assert.is(unit.affinity.counters.affinity_moved, 2, 'nor does it wait for ever')
 })
 
 it.run()

@@ -1,6 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { CapacityAllotment } from '../../src/agent/classify/allotment.ts'
+import { CapacityAllotment, WAITS } from '../../src/agent/classify/allotment.ts'
 import { ClassifierCore } from '../../src/agent/classify/classifier-core.ts'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
 import { ipv4Word } from '../../src/agent/dataplane/flow-key.ts'
@@ -103,6 +103,32 @@ it('what is under way on an inactive host waits for it; what begins goes elsewhe
   // The test's allotment knows nothing of health: the point is that the old host does not stay by itself.
   index.host(1)!.draining = true
   assert.is.not(classify(there[0]!, tcp(FLAG.SYN)), ip(HOSTS[0]!))
+})
+
+it('a client that is asked about is sent nowhere, with nothing kept of it: it is asked about, and its packet dropped', () => {
+  const { index } = start()
+  const asked: string[] = []
+  const dropped: number[] = []
+  const core = new ClassifierCore({
+    directory: index,
+    allotment: { choose: () => WAITS },
+    clients: { hold: (_service, key, at, packet) => asked.push(`${key[at + 8]! >>> 16} ${packet}`) },
+    ports: {
+      datagram: () => assert.unreachable(),
+      plumb: () => assert.unreachable(),
+      drop: reason => dropped.push(reason),
+    },
+    ...{ capacity: 64, idleMs: 1000, k0: 3, k1: 4 },
+  })
+  const header = createMappingHeader()
+  header.kind = KIND.CLASSIFY
+  header.node.set(words(TUNNEL))
+  header.client.set(words('10.20.0.1'))
+  header.vip.set(words(VIP))
+  header.ports = ((40_000 << 16) | 80) >>> 0
+  header.protocol = 6
+  core.classify(header, null, ip(FORWARDER), 0)
+  assert.equal([asked, dropped, core.inventory.size], [['40000 null'], [DROP.UNRESOLVED], 0])
 })
 
 it.run()

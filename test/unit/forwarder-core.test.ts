@@ -1,5 +1,6 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
+import { WAITS } from '../../src/agent/classify/allotment.ts'
 import { DROP } from '../../src/agent/dataplane/drops.ts'
 import { FlowTable, LIST } from '../../src/agent/dataplane/flows.ts'
 import { ForwarderCore } from '../../src/agent/dataplane/forwarder-core.ts'
@@ -32,6 +33,8 @@ const setUp = (
     embryonic?: number
     allocator?: IdentifierAllocator
     chosen?: (opens: boolean) => void
+    /** Its client is asked about. */
+    waits?: string[]
     encapsulates?: boolean
   } = {},
 ) => {
@@ -48,10 +51,12 @@ const setUp = (
     identifiers,
     held: new HeldPackets(8),
     resolution: noResolution(),
+    clients: { hold: (_service, _key, _at, packet) => options.waits?.push(`waits ${packet?.view.tcpFlags}`) },
     directory: index,
     allotment: {
       choose: (_service, _key, _at, opens) => {
         options.chosen?.(opens)
+        if (options.waits !== undefined) return WAITS
         return index.host(choice.host)?.live ? choice.host : 0
       },
     },
@@ -103,6 +108,14 @@ it('sends the mapping with each packet until the host has acknowledged it, then 
   t.acknowledge(2)
   t.core.packet(tcp(ACK, size(9)), 3)
   assert.equal(t.take(), ['tunnel 9 to 1'])
+})
+
+it('a packet whose client is asked about waits, and goes nowhere', () => {
+  const waits: string[] = []
+  const t = setUp({ waits })
+  for (let n = 0; n < 2; n++) t.core.packet(tcp(FLAG.SYN), n)
+  assert.equal([waits, t.take(), t.drops], [[`waits ${FLAG.SYN}`, `waits ${FLAG.SYN}`], [], []])
+  assert.is(t.identifiers.inUse, 0)
 })
 
 it('keeps a half-open flow to the self-describing form, even when its mapping is acknowledged', () => {

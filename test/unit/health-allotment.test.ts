@@ -326,4 +326,23 @@ it('performance.now() is one clock in all threads: leases cross from one to the 
   assert.ok(before <= there && there <= performance.now(), `${before} ${there} ${performance.now()}`)
 })
 
+it('a host was heard of once it was alive with row and lease, also when its application is gone later', () => {
+  const { index, allotment } = start()
+  const [host] = [index.host(2)!]
+  assert.not(allotment.isHeard(0, 2))
+  host.live = false
+  allotment.take(
+    update({ shares: { 1: 50, 2: 50 }, states: { 1: 'active', 2: 'active' }, leases: { 1: 9000 } }),
+  )
+  assert.equal([allotment.isHeard(0, 1), allotment.isHeard(0, 2)], [true, false], 'no lease yet')
+  allotment.renew([{ host: 2, untilMs: 9000 }])
+  assert.not(allotment.isHeard(0, 2), 'no answer of its machine yet')
+  host.live = true
+  allotment.renew([{ host: 2, untilMs: 9500 }])
+  allotment.take(update({ shares: { 1: 50 }, states: { 1: 'active' } }, true))
+  host.live = false
+  assert.ok(allotment.isHeard(0, 2))
+  assert.not(allotment.isHeard(0, 3))
+})
+
 it.run()

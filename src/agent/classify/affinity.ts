@@ -3,7 +3,7 @@ import { KEY_PROTOCOL } from '../dataplane/flow-key.ts'
 import { ATOM_OP, ATOM_WORDS } from '../dataplane/messages.ts'
 import { RecordQueue } from '../dataplane/record-queue.ts'
 import { SlotTable } from '../dataplane/slot-table.ts'
-import type { Allotment } from './allotment.ts'
+import { type Allotment, WAITS } from './allotment.ts'
 import { writeClientKey } from './client-key.ts'
 import type { Explanation } from './explain.ts'
 
@@ -14,6 +14,12 @@ const LIST = { UNPROVEN: 0, PROVEN: 1 } as const
 const TELLS_A_TIMEOUT = 4
 const TELL_MOST_MS = 60_000
 const QUEUE = 16_384
+/** So long after it has begun a unit asks about clients that it does not know: longer than members need to tell it all they have, and to compare twice. */
+const ASKS_MS = 30_000
+/** Its links to the others and to the hosts stand after so long, or not all of them are there. */
+const STARTS_MS = 5_000
+/** What a session rests on: on what the others have (or it was told to them); on nothing, for nobody was asked; or not all have answered. */
+const RESTS = { HEARD: 0, UNASKED: 1, UNSURE: 2 } as const
 const SLOTS_A_TICK = 4_096
 
 /** The choice that is made where a client has no session, or its host cannot take it. */
@@ -23,6 +29,8 @@ export interface AffinityChoice extends Allotment {
   isInactive(service: number, host: number): boolean
   /** The host's load is at the threshold that the service set for its clients (R-C7). */
   isFull(service: number, host: number): boolean
+  /** Something was heard of the host since this unit began: that it takes nothing new is known, not just how it began. */
+  isHeard(service: number, host: number): boolean
 }
 
 /**
@@ -30,7 +38,8 @@ export interface AffinityChoice extends Allotment {
  * counts (R-C7), unless that host has failed, drains, is inactive or full; then the client moves. A session ends when its time-out has passed since a
  * connection of the client was last in use. Every load balancing unit has a table; what one's connections establish is told to the others as
  * atoms. Where none is known the choice goes by the client's key, so that units which have not heard of each other agree as far as the scheme
- * is by hash. Half-open connections are told to nobody, and give way first. Pure.
+ * is by hash. Half-open connections are told to nobody, and give way first. A unit that begins asks the others about a client before it chooses
+ * for it; a session that it began without their answer gives way to theirs. Pure.
  */
 export class Affinity implements Allotment {
   readonly counters = {
@@ -57,6 +66,12 @@ export class Affinity implements Allotment {
   readonly #sessions: number[] = []
   /** By slot: when others were last told of this host, by whomever; -Infinity: never. */
   #toldMs = new Float64Array(0)
+  /** By slot: RESTS. */
+  #rests = new Uint8Array(0)
+  /** Until when clients are asked about. */
+  #asksUntilMs = Number.NEGATIVE_INFINITY
+  /** What the packets that go on now have waited for; null: nothing yet. */
+  #answer: 'all' | 'not all' | null = null
   readonly #key = new Uint32Array(KEY_WORDS)
   #cursor = 0
   #nowMs = 0
@@ -89,17 +104,24 @@ export class Affinity implements Allotment {
     writeClientKey(key, at, affinity, this.#key)
     const slot = this.#find(affinity.timeoutMs)
     if (!opens) return this.#whereItMayBe(slot, service)
+    if (this.#waits(service, slot)) return WAITS
     if (slot >= 0 && this.#keeps(service, this.#host[slot]!)) return this.#kept(slot)
     const chosen = this.#choice.choose(service, this.#key, 0, true)
     if (slot < 0) {
-      if (chosen !== 0 && this.#insert(service.index, chosen, LIST.UNPROVEN) >= 0)
+      const rests = this.#answer === 'not all' ? RESTS.UNSURE : RESTS.HEARD
+      if (chosen !== 0 && this.#insert(service.index, chosen, LIST.UNPROVEN, rests) >= 0)
         this.counters.affinity_begun++
       return chosen
     }
     const host = this.#host[slot]!
     if (this.#about(service, host).takesNew && this.#isNoBetter(service, host, chosen))
       return this.#kept(slot)
-    if (chosen !== 0) this.#move(slot, chosen)
+    if (chosen !== 0) {
+      this.#move(slot, chosen)
+      // Of a host that was not heard of nobody knows that it has failed.
+      const guesses = this.#answer === 'not all' && !this.#choice.isHeard(service.index, host)
+      this.#rests[slot] = guesses ? RESTS.UNSURE : RESTS.HEARD
+    }
     return chosen
   }
 
@@ -133,7 +155,9 @@ export class Affinity implements Allotment {
     if (affinity === undefined || this.#directory.host(host) === undefined) return
     writeClientKey(key, at, affinity, this.#key)
     let slot = this.#find(affinity.timeoutMs)
-    if (slot < 0) slot = this.#insert(service.index, host, LIST.PROVEN)
+    // One from before this unit began may be at a host that its client has left since.
+    if (slot < 0)
+      slot = this.#insert(service.index, host, LIST.PROVEN, this.#asks ? RESTS.UNASKED : RESTS.HEARD)
     else if (this.#host[slot] !== host) {
       // The client has moved, and this connection is from before; else a classifier elsewhere has moved it, and this one is new.
       if (this.#table!.listOf(slot) === LIST.PROVEN && this.#keeps(service, this.#host[slot]!)) return
@@ -155,15 +179,48 @@ export class Affinity implements Allotment {
       // It has not heard yet of what is wrong there, and will hear of this one's choice at its next use.
       if (!this.#keeps(service, host.index) && this.#keeps(service, this.#host[slot]!)) {
         this.#toldMs[slot] = Number.NEGATIVE_INFINITY
+        this.#rests[slot] = RESTS.HEARD
         return
       }
       this.#host[slot] = host.index
     }
-    if (slot < 0) slot = this.#insert(service.index, host.index, LIST.PROVEN)
+    if (slot < 0) slot = this.#insert(service.index, host.index, LIST.PROVEN, RESTS.HEARD)
     if (slot < 0) return
     this.counters.affinity_learnt++
+    this.#rests[slot] = RESTS.HEARD
     this.#table!.move(slot, LIST.PROVEN, this.#nowMs)
     this.#toldMs[slot] = this.#nowMs
+  }
+
+  /** Nothing is known of the others' sessions yet. @param untilMs Infinity: until it is said again, when they can be asked */
+  begin(untilMs = this.#nowMs + ASKS_MS): void {
+    this.#asksUntilMs = untilMs
+  }
+
+  /** Whether a first packet of the client (its session's key) would have to wait now. */
+  waits(key: Uint32Array): boolean {
+    const service = this.#serviceOf(key)
+    if (service?.affinity === undefined) return false
+    this.#key.set(key)
+    return this.#waits(service, this.#find(service.affinity.timeoutMs))
+  }
+
+  /** No other unit has a session of the client. */
+  nobodys(key: Uint32Array): void {
+    const slot = this.#table?.find(key) ?? -1
+    if (slot >= 0 && this.#rests[slot] === RESTS.UNASKED) this.#rests[slot] = RESTS.HEARD
+  }
+
+  /** What waited for the client goes on, in `run`. @param certain false: not all others have answered in time */
+  goesOn(key: Uint32Array, certain: boolean, run: () => void): void {
+    const slot = certain ? -1 : (this.#table?.find(key) ?? -1)
+    if (slot >= 0 && this.#rests[slot] === RESTS.UNASKED) this.#rests[slot] = RESTS.UNSURE
+    this.#answer = certain ? 'all' : 'not all'
+    try {
+      run()
+    } finally {
+      this.#answer = null
+    }
   }
 
   /** Everything again: whoever kept it begins anew. */
@@ -195,6 +252,22 @@ export class Affinity implements Allotment {
         this.#end(this.#cursor, service)
     }
     if (this.#cursor >= this.capacity) this.#cursor = 0
+  }
+
+  /** Whoever has not answered yet may not have been reached. */
+  get isStarting(): boolean {
+    return this.#nowMs < this.#asksUntilMs - (ASKS_MS - STARTS_MS)
+  }
+
+  get #asks(): boolean {
+    return this.#nowMs < this.#asksUntilMs
+  }
+
+  /** It is not known yet whether another unit has a session of the client, or whether the host that it names takes it. */
+  #waits(service: ServiceEntry, slot: number): boolean {
+    if (!this.#asks || this.#answer !== null) return false
+    if (slot < 0 || this.#rests[slot] === RESTS.UNASKED) return true
+    return !this.#choice.isHeard(service.index, this.#host[slot]!)
   }
 
   /** Slot of the session in #key, or -1. */
@@ -244,7 +317,7 @@ export class Affinity implements Allotment {
     return this.#choice.choose(service, this.#key, 0, false)
   }
 
-  #insert(service: number, host: number, list: number): number {
+  #insert(service: number, host: number, list: number, rests: number): number {
     this.#table ??= this.#make()
     const table = this.#table
     if (table.size >= table.capacity) {
@@ -259,6 +332,7 @@ export class Affinity implements Allotment {
     this.#service[slot] = service
     this.#sessions[service] = (this.#sessions[service] ?? 0) + 1
     this.#toldMs[slot] = Number.NEGATIVE_INFINITY
+    this.#rests[slot] = rests
     return slot
   }
 
@@ -274,6 +348,7 @@ export class Affinity implements Allotment {
     this.#host = new Uint8Array(capacity)
     this.#service = new Uint16Array(capacity)
     this.#toldMs = new Float64Array(capacity)
+    this.#rests = new Uint8Array(capacity)
     return new SlotTable({ capacity, keyWords: KEY_WORDS, lists: 2, k0, k1 })
   }
 
@@ -293,7 +368,9 @@ export class Affinity implements Allotment {
       if (!this.#keeps(service, this.#host[slot]!)) return
     }
     const { ipv4 } = this.#directory.host(this.#host[slot]!) ?? { ipv4: 0 }
-    if (this.queue.add(this.#table!.keys, slot * KEY_WORDS, ipv4, op, service.index))
+    const isUnheard = op === ATOM_OP.put && this.#rests[slot] !== RESTS.HEARD
+    const said = isUnheard ? ATOM_OP.unheard : op
+    if (this.queue.add(this.#table!.keys, slot * KEY_WORDS, ipv4, said, service.index))
       this.#toldMs[slot] = this.#nowMs
     else this.counters.affinity_untold++
   }

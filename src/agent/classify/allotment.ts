@@ -2,10 +2,13 @@ import type { DirectoryIndex, ServiceEntry } from '../dataplane/directory.ts'
 import type { ChoiceHost } from './choice-table.ts'
 import { Rendezvous } from './rendezvous.ts'
 
+/** In the place of a host: it is being found out whether the client has a session, and its packet waits for that. */
+export const WAITS = -1
+
 /** What a classifier asks for a host (R-B10). */
 export interface Allotment {
   /**
-   * Host index for a flow key (ten words at `at`), or 0 when no host may take it.
+   * Host index for a flow key (ten words at `at`), or 0 when no host may take it; of a service with sessions also WAITS.
    * @param opens false: a packet from the middle of a flow whose host is not known
    */
   choose(service: ServiceEntry, key: Uint32Array, at: number, opens: boolean): number

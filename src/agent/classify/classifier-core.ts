@@ -1,10 +1,11 @@
 import type { DirectoryIndex } from '../dataplane/directory.ts'
 import { DROP } from '../dataplane/drops.ts'
+import type { FirstClients } from '../dataplane/first-clients.ts'
 import { ipv4Word } from '../dataplane/flow-key.ts'
 import { KIND, type MappingHeader } from '../dataplane/mapping-header.ts'
 import { isSyn, type PacketRef } from '../dataplane/packet-ref.ts'
 import { SlotTable } from '../dataplane/slot-table.ts'
-import type { Allotment } from './allotment.ts'
+import { type Allotment, WAITS } from './allotment.ts'
 
 const TCP = 6
 
@@ -29,6 +30,7 @@ export class ClassifierCore {
   readonly #directory: DirectoryIndex
   readonly #allotment: Allotment
   readonly #ports: ClassifierPorts
+  readonly #clients: Pick<FirstClients, 'hold'> | undefined
   /** Milliseconds after which a session that nobody mentioned leaves the inventory. */
   idleMs: number
   readonly #key = new Uint32Array(10)
@@ -37,6 +39,8 @@ export class ClassifierCore {
     directory: DirectoryIndex
     allotment: Allotment
     ports: ClassifierPorts
+    /** Left out: nobody is asked about clients. */
+    clients?: Pick<FirstClients, 'hold'>
     capacity: number
     idleMs: number
     k0: number
@@ -45,6 +49,7 @@ export class ClassifierCore {
     this.#directory = parts.directory
     this.#allotment = parts.allotment
     this.#ports = parts.ports
+    this.#clients = parts.clients
     this.idleMs = parts.idleMs
     this.inventory = new SlotTable({
       capacity: parts.capacity,
@@ -78,6 +83,11 @@ export class ClassifierCore {
     const chosen = stays
       ? before.index
       : this.#allotment.choose(service, key, 0, opens || header.protocol !== TCP)
+    if (chosen === WAITS) {
+      // The answer is here before the client sends it again.
+      this.#clients?.hold(service, key, 0, null, nowMs)
+      return this.#ports.drop(DROP.UNRESOLVED)
+    }
     const host = this.#directory.host(chosen)
     if (host === undefined) {
       this.counters.noHost++

@@ -43,6 +43,8 @@ export class HealthAllotment implements Allotment, Readiness {
   readonly #services = new Map<number, Held>()
   /** By host index, monotonic ms. */
   readonly #leases = new Float64Array(HOST_INDEXES)
+  /** By service and host: it was alive once, with row and lease. */
+  readonly #heard = new Set<number>()
   #wanted = new Set<number>()
   #isComplete = false
   /** Pairs of service and host. */
@@ -69,6 +71,7 @@ export class HealthAllotment implements Allotment, Readiness {
       for (const index of this.#services.keys()) if (!listed.has(index)) this.#services.delete(index)
     }
     for (const service of services) this.#take(service)
+    for (const { index, states } of services) for (const { host } of states) this.#hear(index, host)
     this.#countInactive()
   }
 
@@ -100,6 +103,7 @@ export class HealthAllotment implements Allotment, Readiness {
 
   renew(leases: readonly HostLease[]): void {
     for (const { host, untilMs } of leases) this.#leases[host] = untilMs
+    for (const { host } of leases) for (const index of this.#services.keys()) this.#hear(index, host)
   }
 
   /**
@@ -120,6 +124,7 @@ export class HealthAllotment implements Allotment, Readiness {
       if (this.#directory.host(host) !== undefined) continue
       this.#leases[host] = 0
       // Its index may come to mean another host.
+      for (const index of this.#services.keys()) this.#heard.delete(index * HOST_INDEXES + host)
       for (const { states, weights, full } of this.#services.values()) {
         states[host] = 0
         full[host] = 0
@@ -242,6 +247,22 @@ export class HealthAllotment implements Allotment, Readiness {
 
   isInactive(service: number, host: number): boolean {
     return this.#inactive > 0 && this.#services.get(service)?.states[host] === STATE.inactive
+  }
+
+  /** Since this agent began it was alive once, with row and lease: what it is now is not how it began. */
+  isHeard(service: number, host: number): boolean {
+    return this.#hear(service, host)
+  }
+
+  #hear(service: number, host: number): boolean {
+    const key = service * HOST_INDEXES + host
+    if (this.#heard.has(key)) return true
+    const isThere =
+      this.#directory.host(host)?.live === true &&
+      this.#leases[host] !== 0 &&
+      (this.#services.get(service)?.states[host] ?? 0) !== 0
+    if (isThere) this.#heard.add(key)
+    return isThere
   }
 
   /** The host's load is at the threshold that the service set for its clients (R-C7). */

@@ -47,6 +47,7 @@ export class DamLinks {
   #self: Member | null = null
   /** Members that can be asked, and peers whose links are up. */
   #linked: ReadonlySet<string> = new Set()
+  #awaited: readonly string[] = []
   readonly #up = new Set<string>()
   #strangers = 0
   /** Words of members of themselves that were believed later, with what they said then. */
@@ -72,6 +73,11 @@ export class DamLinks {
       } else if (frame.type === 'atoms') this.#receive(peer, frame.body)
     })
     links.onChange(peer => this.#changed(peer))
+  }
+
+  /** Load balancing units that are to be members, and cannot be asked yet; those that are dead, or too old, are none. */
+  get awaited(): readonly string[] {
+    return this.#awaited
   }
 
   /** Members that can be asked now. */
@@ -102,7 +108,8 @@ export class DamLinks {
   /** Something may have changed: who is linked, roles, machines. */
   look(): void {
     const nowMs = performance.now()
-    const peers = this.#links.states().map(peer => ({
+    const states = this.#links.states()
+    const peers = states.map(peer => ({
       name: peer.name,
       hasRole: hasAtomRole(peer.roles),
       linked: speaks(peer),
@@ -110,6 +117,9 @@ export class DamLinks {
     }))
     const { members, linked, wakeAtMs } = this.#book.look(peers, this.#self, nowMs)
     this.#linked = linked
+    this.#awaited = states
+      .filter(peer => hasAtomRole(peer.roles) && (peer.state !== 'alive' || speaks(peer)))
+      .flatMap(({ name }) => (linked.has(name) || this.#ports.isDead(name) ? [] : [name]))
     if (Number.isFinite(wakeAtMs)) this.#look.within(Math.max(1, wakeAtMs - nowMs))
     if (this.#self !== null) this.#ports.members(members)
   }

@@ -45,6 +45,8 @@ const STEP_COST_MS = 5
 const MOST_WAITING_BYTES = 1024 * 1024
 const CHECK_MS = 1_000
 const LEAVE_POLL_MS = 50
+/** A unit that begins waits so long for its links to the others, before it asks those that are there about clients. */
+const HEAR_MS = 1_500
 /** What a leaving member was not answered is told again so often. */
 const LEAVE_AGAIN_MS = 1_000
 
@@ -54,7 +56,8 @@ export interface DamWorker {
   verified(words: Uint32Array<ArrayBuffer>): void
   claimed(words: Uint32Array<ArrayBuffer>): void
   clients(words: Uint32Array<ArrayBuffer>): void
-  tellAllFlows(): void
+  /** @param begins nothing has been heard of the others yet */
+  tellAllFlows(begins: boolean): void
 }
 
 export interface DamSideParts {
@@ -80,6 +83,7 @@ export class DamSide {
   readonly #flushDue = new Due(() => this.#flush())
   readonly #stepDue = new Due(() => this.#step())
   readonly #checkDue = new Due(() => this.#checkOwners())
+  readonly #hearDue = new Due(() => this.#hear(true))
   readonly #claimed: Uint32Array[] = []
   readonly #clients: ClientSessions
   #config: NodeConfig
@@ -88,6 +92,8 @@ export class DamSide {
   #dam: Dam | null = null
   #self: Member | null = null
   #leaving = false
+  /** The others can be asked, or it is no use to wait for them any longer. */
+  #hasHeard = false
   /** Buckets that a step of STEP_COST_MS goes through. */
   #buckets = BUCKETS_A_STEP
   #stopped = false
@@ -102,6 +108,7 @@ export class DamSide {
     this.#links = new DamLinks(parts.links, parts.log, {
       members: members => {
         this.#dam?.members(members)
+        this.#hear()
         this.#stepSoon()
       },
       linked: member => {
@@ -116,6 +123,7 @@ export class DamSide {
     const table = () => this.#dam?.table ?? null
     this.#sessions = new OwnSessions({
       ...{ dam: () => this.#dam, self: () => this.#self, policy, counters: this.counters },
+      outdated: atom => this.#learnt(atom),
       written: () => this.#flushDue.within(FLUSH_MS),
     })
     const put = (key: Uint32Array, host: number): void => this.#sessions.put(key, host)
@@ -127,6 +135,7 @@ export class DamSide {
         else this.#dam.query(key, performance.now(), tell, again)
       },
       isOwn: atom => this.#sessions.isOwn(atom),
+      hasHeard: () => this.#hasHeard,
       owners: () => parts.owners,
       answer: records => parts.worker.resolved(resolvedWords(records)),
     })
@@ -176,7 +185,7 @@ export class DamSide {
     else if (this.#dam === null) this.#begin()
     else {
       if (this.#policy.differsFrom(before)) this.#relevel.begin()
-      if (this.#policy.wantsMoreThan(before)) this.#parts.worker.tellAllFlows()
+      if (this.#policy.wantsMoreThan(before)) this.#parts.worker.tellAllFlows(false)
     }
     this.#links.look()
     this.#stepSoon()
@@ -272,15 +281,15 @@ export class DamSide {
         send: (member, message) => this.#links.send(member, message),
         reaches: member => this.#links.linked.has(member),
         claimed: atom => this.#claim(atom),
-        learnt: atom => {
-          if (this.#clients.learnt(atom)) this.#flushDue.within(FLUSH_MS)
-        },
+        learnt: atom => this.#learnt(atom),
       },
     )
     this.#leaving = false
     this.#parts.log.debug({ incarnation }, 'atom manager begins')
     this.#links.be(this.#self)
-    this.#parts.worker.tellAllFlows()
+    this.#hasHeard = false
+    this.#hearDue.within(HEAR_MS)
+    this.#parts.worker.tellAllFlows(true)
     this.#stepDue.within(STEP_MS)
     this.#checkDue.within(CHECK_MS)
   }
@@ -290,7 +299,18 @@ export class DamSide {
     this.#self = null
     this.#links.be(null)
     this.#relevel.stop()
-    for (const due of [this.#flushDue, this.#stepDue, this.#checkDue]) due.stop()
+    for (const due of [this.#flushDue, this.#stepDue, this.#checkDue, this.#hearDue]) due.stop()
+  }
+
+  #learnt(atom: Atom): void {
+    if (this.#clients.learnt(atom)) this.#flushDue.within(FLUSH_MS)
+  }
+
+  #hear(isLate = false): void {
+    if (this.#hasHeard || this.#dam === null || (!isLate && this.#links.awaited.length > 0)) return
+    this.#hasHeard = true
+    this.#resolver.heard()
+    this.#hasten()
   }
 
   #receive(member: string, message: DamMessage): void {

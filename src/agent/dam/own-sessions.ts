@@ -1,6 +1,6 @@
 /** What packets and hosts say of connections and clients becomes atoms of this member's own (R-C5): put, touched and ended. */
 import type { Dam } from '../../dam/dam.ts'
-import { sameOrigin } from '../../dam/order.ts'
+import { isUnheard, sameOrigin } from '../../dam/order.ts'
 import { ATOM_KIND, type Atom, FULL, type Member } from '../../dam/types.ts'
 import { FLOW_KEY_WORDS } from '../dataplane/flow-key.ts'
 import { ATOM_OP, ATOM_WORDS } from '../dataplane/messages.ts'
@@ -12,6 +12,8 @@ export interface OwnSessionsParts {
   self(): Member | null
   policy(): DamPolicy
   readonly counters: { puts: number; ends: number; full: number }
+  /** The worker chose for a client without knowing of this atom. */
+  outdated(atom: Atom): void
   /** Something is to be sent. */
   written(): void
 }
@@ -43,12 +45,12 @@ export class OwnSessions {
     }
   }
 
-  put(key: Uint32Array, host: number): void {
+  put(key: Uint32Array, host: number, heard = true): void {
     const { counters, written } = this.#parts
     const dam = this.#parts.dam()
     const level = this.levelOf(key)
     if (level === null || dam === null) return
-    if (dam.put(key, host, level, Date.now(), performance.now()) === undefined) counters.full++
+    if (dam.put(key, host, level, Date.now(), performance.now(), heard) === undefined) counters.full++
     else counters.puts++
     written()
   }
@@ -80,9 +82,14 @@ export class OwnSessions {
 
   /** The worker says so only now and then, so that all hear that the session goes on; another member's is this one's by that. */
   #client(key: Uint32Array, host: number, op: number): void {
-    if (op !== ATOM_OP.end) this.put(key, host)
     // Another member may have seen more of the client.
-    else if (this.own(key) !== null) this.end(key)
+    if (op === ATOM_OP.end) return this.own(key) === null ? undefined : this.end(key)
+    const here = op === ATOM_OP.unheard ? (this.#parts.dam()?.local(key) ?? null) : null
+    if (here === null || here.zombie || (this.isOwn(here) && isUnheard(here.generation)))
+      return this.put(key, host, op !== ATOM_OP.unheard)
+    // What the worker has not heard of yet stands; it agrees, or is told.
+    if (here.host === host) this.put(key, host)
+    else this.#parts.outdated(here)
   }
 
   #inUse(key: Uint32Array, host: number, isNew: boolean): void {

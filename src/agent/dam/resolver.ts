@@ -14,6 +14,11 @@ import type { Resolved } from './words.ts'
 export const MOST_OPEN = 65_536
 const MOST_OPEN_ONCE = MOST_OPEN / 2
 
+interface Early {
+  readonly sought: Sought
+  readonly index: number
+}
+
 interface Sought {
   readonly flow: Uint32Array
   /** Packets of it have come again: a client's rather than a flood's. */
@@ -25,6 +30,8 @@ export interface ResolverPorts {
   /** QueryAtom; may answer at once. */
   query(key: Uint32Array, again: boolean, tell: (atom: Atom | null, certain: boolean) => void): void
   isOwn(atom: Atom): boolean
+  /** The other members can be asked: before that nobody can say that a client has no session. */
+  hasHeard(): boolean
   /** Null: hosts cannot be asked. */
   owners(): OwnerAsker | null
   /** At the end of this turn, with all that came in it. */
@@ -45,6 +52,8 @@ export class Resolver {
   readonly #ports: ResolverPorts
   #open = 0
   #answers: Resolved[] = []
+  /** Clients that nobody could be asked about yet. */
+  #early: Early[] = []
   /** By service. */
   #forHosts = new Map<string, Sought[]>()
   #isDue = false
@@ -72,22 +81,37 @@ export class Resolver {
     }
   }
 
+  /** `hasHeard` has become true. */
+  heard(): void {
+    const early = this.#early
+    this.#early = []
+    this.#open -= early.length
+    for (const { sought, index } of early) this.#one(sought, ATOM_KIND.clientAddress, index)
+  }
+
   #one(sought: Sought, kind: number, index: number): void {
     const { flow, again } = sought
     const policy = this.#ports.policy()
     const service = policy.serviceAt(index)
+    const isClient = kind === ATOM_KIND.clientAddress
     this.#open++
+    if (isClient && !this.#ports.hasHeard()) {
+      this.#early.push({ sought, index })
+      return
+    }
     const elsewhere = (certain: boolean): void => {
       const hasHosts = kind === ATOM_KIND.flow && service !== undefined && this.#ports.owners() !== null
       if (hasHosts) this.#askHosts(service.name, sought)
       else if (certain) this.#answer(flow, 0, RESOLVED.nobody)
       else this.#unknown()
     }
-    if (policy.copies(service) === null) elsewhere(true)
+    const hasAtoms = isClient ? service?.affinity !== undefined : policy.copies(service) !== null
+    if (!hasAtoms) elsewhere(true)
     else
       this.#ports.query(keyOf(flow, kind), again, (atom, certain) => {
-        // A host that no service has any more is nobody's.
-        if (atom === null || this.#ports.policy().hostName(atom.host) === undefined) elsewhere(certain)
+        // A host that no service has any more is nobody's; nor does a client's session go on after its end.
+        if (atom === null || (isClient && atom.zombie)) elsewhere(certain)
+        else if (this.#ports.policy().hostName(atom.host) === undefined) elsewhere(certain)
         else this.#answer(flow, atom.host, this.#ports.isOwn(atom) ? RESOLVED.ownAtom : RESOLVED.memberAtom)
       })
   }

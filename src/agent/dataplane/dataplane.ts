@@ -177,9 +177,9 @@ export class Dataplane {
     this.send({ type: 'clients', words }, [words.buffer])
   }
 
-  /** All routes again, as `atoms`, some at a time. */
-  tellAllFlows(): void {
-    this.send({ type: 'flows-all' })
+  /** All routes again, as `atoms`, some at a time. @param begins nothing has been heard of other units' sessions yet */
+  tellAllFlows(begins: boolean): void {
+    this.send({ type: 'flows-all', begins })
   }
 
   /** The machines that are probed from now on. */

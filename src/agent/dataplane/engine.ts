@@ -7,6 +7,7 @@ import { DirectoryIndex, type ForwarderEntry } from './directory.ts'
 import { DROP, type DropCounters } from './drops.ts'
 import { isEncapsulated, takeOut } from './encapsulate.ts'
 import type { EngineParts, Mutable } from './engine-parts.ts'
+import { FirstClients } from './first-clients.ts'
 import { addressEquals, ipv4Word, isIpv4, readIpv6 } from './flow-key.ts'
 import type { ForwarderCore } from './forwarder-core.ts'
 import type { ForwarderSettings } from './forwarder-ports.ts'
@@ -15,7 +16,7 @@ import type { HostCore, HostSettings } from './host-core.ts'
 import { isIcmp } from './icmp-packet.ts'
 import { IcmpSide } from './icmp-side.ts'
 import type { IdentifierAllocator } from './identifiers.ts'
-import { makeForwarder } from './make-forwarder.ts'
+import { makeForwarder, sameTunnels } from './make-forwarder.ts'
 import { hostSettings, makeHost } from './make-host.ts'
 import { KIND, type MappingHeader } from './mapping-header.ts'
 import type { DataplanePlan } from './messages.ts'
@@ -51,6 +52,8 @@ export class Engine {
   /** What chooses: sessions of clients, then what is allotted. */
   readonly affinity: Affinity
   readonly allotment: HealthAllotment
+  /** First packets that wait for what other units know of their clients. */
+  readonly clients: FirstClients
   /** Routes for forwarders elsewhere, by their address. */
   readonly plumbs = new Map<number, RouteBatch>()
   readonly ended = new RouteBatch()
@@ -80,6 +83,8 @@ export class Engine {
       ...{ directory: this.directory, choice: this.allotment, capacity: plan.limits.affinity },
       ...{ k0: plan.tableKey[0], k1: plan.tableKey[1] },
     })
+    this.clients = new FirstClients(plan, this.affinity, this.drops, () => this.forwarder)
+    if (plan.asksClients) this.affinity.begin(Number.POSITIVE_INFINITY)
     this.icmp = new IcmpSide(this.drops)
     this.#gainRoles()
     this.#receiveDatagrams()
@@ -98,6 +103,7 @@ export class Engine {
     this.directory.replace(plan.directory)
     this.allotment.reconfigured()
     this.affinity.reconfigured()
+    if (plan.asksClients && !before.asksClients) this.affinity.begin(Number.POSITIVE_INFINITY)
     this.#loseRoles(before, nowMs)
     this.#assignSettings()
     this.forwarder?.reconfigured(before.timeouts.routeLease, nowMs)
@@ -178,7 +184,7 @@ export class Engine {
     const { limits, timeouts, tableKey } = this.plan
     return new ClassifierCore({
       directory: this.directory,
-      allotment: this.affinity,
+      ...{ allotment: this.affinity, clients: this.clients },
       ports: {
         datagram: (header, to, packet) => datagrams.send(header, this.#tunnelOf(to), to, packet, nowS()),
         plumb: (forwarder, key, host) => this.#plumbBatch(forwarder).add(key, 0, host),
@@ -198,7 +204,7 @@ export class Engine {
       own,
       {
         directory: this.directory,
-        affinity: this.affinity,
+        ...{ affinity: this.affinity, clients: this.clients },
         held: this.heldByForwarder,
         identifiers: this.identifiers,
         epoch: this.#epochAfterLast(own.epoch),
@@ -374,6 +380,7 @@ export class Engine {
     this.classifier?.tick(nowMs)
     this.allotment.tick()
     this.affinity.tick()
+    this.clients.tick(nowMs)
     if (this.forwarder === null && this.identifiers !== null) this.#rest(this.identifiers, nowMs)
   }
 
@@ -384,15 +391,10 @@ export class Engine {
 
   /** Packets wait for an answer: look again soon. */
   get impatient(): boolean {
-    const resolving = this.resolving?.resolution.size ?? 0
+    const resolving = (this.resolving?.resolution.size ?? 0) + this.clients.size
     return this.heldByForwarder.size > 0 || this.heldByHost.size > 0 || resolving > 0
   }
 }
-
-type OwnForwarder = DataplanePlan['forwarder']
-
-const sameTunnels = (a: OwnForwarder, b: OwnForwarder): boolean =>
-  a?.tunnelIpv4 === b?.tunnelIpv4 && String(a?.tunnelWords6) === String(b?.tunnelWords6)
 
 const readU32 = (buf: Uint8Array, at: number): number =>
   ((buf[at] << 24) | (buf[at + 1] << 16) | (buf[at + 2] << 8) | buf[at + 3]) >>> 0

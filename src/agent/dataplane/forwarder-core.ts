@@ -1,7 +1,8 @@
-import type { Allotment } from '../classify/allotment.ts'
+import { type Allotment, WAITS } from '../classify/allotment.ts'
 import type { DirectoryIndex, HostEntry } from './directory.ts'
 import { DROP } from './drops.ts'
 import { ErrorRoutes } from './error-routes.ts'
+import type { FirstClients } from './first-clients.ts'
 import type { FlowAtoms } from './flow-atoms.ts'
 import { FlowDoubts } from './flow-doubts.ts'
 import { ipv4Word, readFlowKey } from './flow-key.ts'
@@ -42,6 +43,7 @@ export class ForwarderCore {
   readonly #sender: FlowSender
   readonly #directory: DirectoryIndex
   readonly #allotment: Allotment
+  readonly #clients: Pick<FirstClients, 'hold'> | undefined
   readonly #ports: ForwarderPorts
   readonly #settings: ForwarderSettings
   readonly #key = new Uint32Array(10)
@@ -50,6 +52,8 @@ export class ForwarderCore {
     parts: FlowLifeParts & {
       readonly allotment: Allotment
       readonly resolution: Resolution
+      /** Left out: nobody is asked about clients. */
+      readonly clients?: Pick<FirstClients, 'hold'>
       readonly sequence?: SequenceCounter
     },
   ) {
@@ -62,6 +66,7 @@ export class ForwarderCore {
     this.#sender = new FlowSender({ ...parts, life: this.#life, mapping: this.#mapping }, this.counters)
     this.#directory = parts.directory
     this.#allotment = parts.allotment
+    this.#clients = parts.clients
     this.#ports = parts.ports
     this.#settings = parts.settings
     this.doubts = new FlowDoubts({ ...parts, life: this.#life })
@@ -149,6 +154,7 @@ export class ForwarderCore {
       const service = this.#directory.serviceAt(flows.service[slot])!
       const opens = packet.view.protocol !== TCP || isSyn(packet.view.tcpFlags)
       const chosen = this.#allotment.choose(service, flows.table.keys, slot * 10, opens)
+      if (chosen === WAITS) return this.#clients?.hold(service, flows.table.keys, slot * 10, packet, nowMs)
       if (chosen === 0) {
         if (current === undefined) this.#life.purge(slot, nowMs)
         return this.#ports.drop(DROP.NO_HOST)

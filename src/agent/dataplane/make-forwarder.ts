@@ -6,6 +6,7 @@ import type { DirectoryIndex } from './directory.ts'
 import { DROP } from './drops.ts'
 import { outerBytes } from './encapsulate.ts'
 import { type EngineParts, type Mutable, PLUMB_AFTER_PACKETS } from './engine-parts.ts'
+import type { FirstClients } from './first-clients.ts'
 import { ownSequence } from './flow-mapping.ts'
 import { FLOW_FLAG, FlowTable } from './flows.ts'
 import { ForwarderCore } from './forwarder-core.ts'
@@ -30,6 +31,7 @@ const UNSEEN_SEQUENCES = 2 ** 26
 export interface ForwarderSurroundings {
   readonly directory: DirectoryIndex
   readonly affinity: Affinity
+  readonly clients: Pick<FirstClients, 'hold'>
   readonly held: HeldPackets
   /** Of the role before, as long as one of them rests; null: new ones. */
   readonly identifiers: IdentifierAllocator | null
@@ -125,7 +127,7 @@ export const makeForwarder = (
     identifiers,
     held: kept.held,
     directory,
-    ...{ allotment: kept.affinity, affinity: kept.affinity },
+    ...{ allotment: kept.affinity, affinity: kept.affinity, clients: kept.clients },
     settings,
     ports: {
       tunnel: (packet, identifier, index) => {
@@ -203,6 +205,11 @@ export const makeForwarder = (
   keep()
   return { core, icmp, settings, identifiers, resolution, questions, keep }
 }
+
+type OwnForwarder = DataplanePlan['forwarder']
+
+export const sameTunnels = (a: OwnForwarder, b: OwnForwarder): boolean =>
+  a?.tunnelIpv4 === b?.tunnelIpv4 && String(a?.tunnelWords6) === String(b?.tunnelWords6)
 
 /** The smallest MTU that a link of the Internet may have: what is no larger fits everywhere (RFC 791; RFC 8200, section 5). */
 const FITS_BYTES = { 4: 576, 6: 1280 } as const

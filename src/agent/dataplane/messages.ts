@@ -47,6 +47,8 @@ export interface DataplanePlan {
     readonly resolves?: boolean
   } | null
   readonly classifier: boolean
+  /** The main thread answers 'resolve' about clients too. Left out: first packets of clients wait for nothing. */
+  readonly asksClients?: boolean
   readonly host: { readonly tun: string } | null
   /** Of what this node may send and receive; of each pair of addresses the first one signs. */
   readonly keys: readonly MappingKey[]
@@ -80,6 +82,8 @@ export const ATOM_OP = {
   end: 1,
   /** Packets have come since the last one. */
   touch: 2,
+  /** As `put`, of a client's session that began before this unit had heard of the others' ones: it gives way to every other. */
+  unheard: 3,
 } as const
 
 /** Words of a record of 'atoms': flow key (10; with the kind in its top byte where that is no flow), host's cluster IPv4 word, ATOM_OP, service index. */
@@ -139,7 +143,11 @@ export type ToWorker =
   /** Sessions of clients that other load balancing units have: records of RESOLVED_WORDS, with keys of the kind clientAddress. */
   | { readonly type: 'clients'; readonly words: Uint32Array }
   /** Tell of all routes again, some at a time: whoever keeps them begins anew, or has missed some. */
-  | { readonly type: 'flows-all' }
+  | {
+      readonly type: 'flows-all'
+      /** This unit has heard nothing of the others' sessions yet: clients are asked about for a while. */
+      readonly begins: boolean
+    }
   /** So many messages 'atoms' were taken: no more of them are under way than the queue of this thread is to hold. */
   | { readonly type: 'atoms-taken'; readonly messages: number }
   | { readonly type: 'probe'; readonly targets: readonly ProbeTarget[] }

@@ -16,6 +16,8 @@ export interface ResolutionPorts {
   /** Whose is it? Ten words from `at`, good during the call. @param again more than one packet of the flow has come lately */
   ask(keys: Uint32Array, at: number, service: number, again: boolean): void
   drop(reason: number): void
+  /** Nobody has answered in time; true: it is asked on. Left out: what waits is dropped. */
+  unanswered?(key: Uint32Array): boolean
 }
 
 /**
@@ -115,13 +117,33 @@ export class Resolution {
         if (nowMs - this.#table.lastUse[slot] < PATIENCE_MS[list]) break
         if (list === PATIENCE_MS.length - 1) {
           this.counters.resolvesUnanswered++
-          this.#giveUp(slot)
+          this.#unanswered(slot, nowMs)
           continue
         }
         this.counters.resolvesRepeated++
         this.#table.move(slot, list + 1, nowMs)
         this.#ask(slot)
       }
+  }
+
+  /** What is waited for now: keys. */
+  keys(): Uint32Array[] {
+    const { keys } = this.#table
+    return this.#table
+      .select(() => true)
+      .map(slot => keys.slice(slot * FLOW_KEY_WORDS, (slot + 1) * FLOW_KEY_WORDS))
+  }
+
+  #unanswered(slot: number, nowMs: number): void {
+    const { keys } = this.#table
+    const goesOn = this.#ports.unanswered?.(keys.slice(slot * FLOW_KEY_WORDS, (slot + 1) * FLOW_KEY_WORDS))
+    if (goesOn === true) {
+      this.#table.move(slot, 0, nowMs)
+      this.#ask(slot)
+      return
+    }
+    // Whoever took it over has taken it.
+    if (this.#table.listOf(slot) >= 0) this.#giveUp(slot)
   }
 
   #giveUp(slot: number): void {

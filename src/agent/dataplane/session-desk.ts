@@ -1,5 +1,7 @@
 /** The worker's end of what passes between the packet path and the main thread about sessions: routes as atoms, and whose unknown flows are. */
+import { ATOM_KIND } from '../../dam/types.ts'
 import type { Engine } from './engine.ts'
+import { KEY_PROTOCOL } from './flow-key.ts'
 import { type PostToMain, RESOLVED_WORDS, type ToWorker } from './messages.ts'
 import type { RecordQueue } from './record-queue.ts'
 
@@ -24,7 +26,8 @@ export class SessionDesk {
 
   /** There is something for `turn` to send. */
   get isWaiting(): boolean {
-    const { forwarder, resolving, affinity } = this.#engine()
+    const { forwarder, resolving, affinity, clients } = this.#engine()
+    if (clients.questions.size > 0) return true
     if (this.#underWay < MOST_UNDER_WAY && affinity.queue.size > 0) return true
     if (forwarder === null) return false
     if (resolving !== null && resolving.questions.size > 0) return true
@@ -35,13 +38,11 @@ export class SessionDesk {
 
   /** Every few milliseconds while it waits. */
   turn(): void {
-    const { forwarder, resolving, affinity } = this.#engine()
+    const { forwarder, resolving, affinity, clients } = this.#engine()
     this.#send(affinity.queue)
+    this.#ask(clients.questions)
     if (forwarder === null) return
-    if (resolving !== null && resolving.questions.size > 0) {
-      const words = resolving.questions.take()
-      this.#post({ type: 'resolve', words }, [words])
-    }
+    if (resolving !== null) this.#ask(resolving.questions)
     const { atoms, doubts } = forwarder
     if (doubts.queue.size > 0) {
       const words = doubts.queue.take()
@@ -54,6 +55,12 @@ export class SessionDesk {
     if (atoms.takeLost()) this.#post({ type: 'atoms-lost' })
   }
 
+  #ask(questions: RecordQueue): void {
+    if (questions.size === 0) return
+    const words = questions.take()
+    this.#post({ type: 'resolve', words }, [words])
+  }
+
   #send(queue: RecordQueue): void {
     if (queue.size === 0 || this.#underWay >= MOST_UNDER_WAY) return
     const words = queue.take()
@@ -62,12 +69,13 @@ export class SessionDesk {
   }
 
   take(message: SessionOrder, nowMs: number): void {
-    const { forwarder, affinity } = this.#engine()
+    const { forwarder, affinity, clients } = this.#engine()
     switch (message.type) {
       case 'resolved':
-        return this.#each(message.words, (key, host, how) =>
-          forwarder?.midFlow.resolved(key, host, how, nowMs),
-        )
+        return this.#each(message.words, (key, host, how) => {
+          if (key[KEY_PROTOCOL] >>> 24 === ATOM_KIND.clientAddress) clients.answered(key, host, nowMs)
+          else forwarder?.midFlow.resolved(key, host, how, nowMs)
+        })
       case 'claimed':
         return this.#each(message.words, (key, host, how) =>
           forwarder?.midFlow.claimed(key, host, how, nowMs),
@@ -80,6 +88,7 @@ export class SessionDesk {
         return this.#each(message.words, (key, host) => affinity.learnt(key, host))
       case 'flows-all':
         affinity.tellAll()
+        if (message.begins) affinity.begin()
         return forwarder?.atoms.tellAll()
       case 'atoms-taken':
         this.#underWay -= message.messages

@@ -93,6 +93,7 @@ export const workerStatus = (
     ...extra,
     ...engine.allotment.counters,
     ...engine.affinity.counters,
+    ...engine.clients.counters,
   }
   const add = (role: string, values: object | undefined): void => {
     for (const [name, value] of Object.entries(values ?? {}))
