@@ -1,5 +1,4 @@
 /** Labs with agents on every node, driven as a person would: by the command line and the demo (R-G5, R-A2). */
-// test-beside-others
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

@@ -1,5 +1,4 @@
 /** `shunt top` in a real terminal, against a control server with fixed data. */
-// test-beside-others
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

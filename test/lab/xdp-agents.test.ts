@@ -124,7 +124,8 @@ test('connections that ended while an agent was dead are over for the next one, 
       (await flowsOf(lab, node)).filter(({ state }) => state === 'established').length
     const own = async (node: string): Promise<number> =>
       (await lab.api<AtomsData>(node, '/v1/atoms')).places.own
-    await until('atoms', async () => ((await own('f1')) + (await own('f2')) >= 60 ? true : undefined))
+    // What the kernel says of a flow may get lost, and is found by a sweep of 15 s.
+    await until('atoms', async () => ((await own('f1')) + (await own('f2')) >= 60 ? true : undefined), 30_000)
     assert.ok((await open('f2')) > 5)
 
     assert.ok(lab.kill('f2', 'SIGKILL'))

@@ -72,7 +72,12 @@ it('idle flows in doubt are asked about, and what hosts say of them comes back',
     },
   }
   const { posted, transferred, post } = posts()
-  const engine = { forwarder, resolving: null, affinity: { queue: none } } as unknown as Engine
+  const engine = {
+    forwarder,
+    resolving: null,
+    affinity: { queue: none },
+    clients: { questions: none },
+  } as unknown as Engine
   const desk = new SessionDesk(() => engine, post)
   assert.not(desk.isWaiting)
   queue.add(keyOf(80), 0, 1, 0, 0)
