@@ -48,17 +48,11 @@ const runOne = async (file: TestFile): Promise<void> => {
 
 const runAll = async (files: readonly TestFile[], jobs: number): Promise<void> => {
   const queue = files.filter(f => f.parallel)
-  // Labs beside others mostly wait: one more runs once it is their turn.
-  let spare = 1
-  const work = async (): Promise<void> => {
-    const helped: Promise<void>[] = []
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      if (file.kind === 'lab' && spare-- > 0) helped.push(work())
-      await runOne(file)
-    }
-    await Promise.all(helped)
-  }
-  await Promise.all(Array.from({ length: jobs }, work))
+  await Promise.all(
+    Array.from({ length: jobs }, async () => {
+      for (let file = queue.shift(); file !== undefined; file = queue.shift()) await runOne(file)
+    }),
+  )
   for (const file of files.filter(f => !f.parallel)) await runOne(file)
 }
 

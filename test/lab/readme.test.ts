@@ -39,14 +39,13 @@ const copyCheckout = (to: string): void => {
 }
 
 class Terminal {
-  readonly #socket: string
+  #socket = ''
   readonly #dir: string
   readonly #lab: string
 
   constructor(dir: string, lab: string) {
     this.#dir = dir
     this.#lab = lab
-    this.#socket = join(dir, 'tmux.sock')
   }
 
   #tmux(...args: string[]): string {
@@ -57,6 +56,8 @@ class Terminal {
 
   /** Runs a block to its end; answers what was on the screen of the interactive program, if there was one. */
   async run(block: string, n: number): Promise<{ code: number; output: string; screen: string }> {
+    // A server ends with its last session, and one that is ending takes no other.
+    this.#socket = join(this.#dir, `tmux${n}.sock`)
     const script = join(this.#dir, `block${n}.sh`)
     const log = join(this.#dir, `block${n}.log`)
     const status = join(this.#dir, `block${n}.status`)
