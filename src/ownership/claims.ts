@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import { isAbove } from './generation.ts'
 import { reluctance } from './placement.ts'
-import { type Claim, DIGEST_LENGTH } from './types.ts'
+import { type Claim, DIGEST_LENGTH, type Standing } from './types.ts'
 
 /** Whether `a` is in force where both are known: all that hear both say the same (R-G6). Nobody's claim gives way to anybody's. */
 export const beats = (a: Claim, b: Claim): boolean => {
@@ -68,6 +68,11 @@ export class Claims {
   get plainDigest(): string {
     this.#plainDigest ??= digestOf(this.all().map(fields))
     return this.#plainDigest
+  }
+
+  /** As a peer reckons it that has said this of itself; null: nothing yet. */
+  digestFor(standing: Standing | null): string {
+    return standing === null || standing.readsBrief === true ? this.digest : this.plainDigest
   }
 }
 

@@ -18,6 +18,7 @@ import { Hearing } from './hearing.ts'
 import { Holdings, newCounters, type OwnershipPort } from './holdings.ts'
 import { knownAtMs } from './leases.ts'
 import { type Machine, type Member, Members } from './members.ts'
+import { type OrderAnswer, Orders } from './orders.ts'
 import { Orphans } from './orphans.ts'
 import { countOf, evenOut, inOrder, type Place, takers } from './placement.ts'
 import { Quiet } from './quiet.ts'
@@ -36,6 +37,7 @@ export class Ownership {
   readonly #own: Holdings
   readonly #orphans: Orphans
   readonly #hearing: Hearing
+  readonly #orders: Orders
   /** While it leaves. */
   readonly #asked: Asked
   #times: OwnershipTimes
@@ -69,6 +71,7 @@ export class Ownership {
       mayMove: (member, nowMs) => this.#mayCost(member, MOVE_PRICE, nowMs),
     })
     this.#orphans = new Orphans(self, this.#own, this.#members, vip => this.patienceMs(vip))
+    this.#orders = new Orders(self, this.#own, this.#members, port)
     this.#asked = new Asked(times.leaveMs)
     this.#teller = new Teller(times.tellMs)
     this.#startedMs = nowMs
@@ -199,48 +202,21 @@ export class Ownership {
     this.#evaluate(nowMs)
   }
 
-  /**
-   * An operator wants a VIP at a forwarder; it lasts. Answers why not, or null: it is under way.
-   * @param to null: the one that would take it if its holder died
-   */
-  order(vip: string, to: string | null, nowMs: number): { to: string } | { refused: string } {
+  /** An operator wants a VIP at a forwarder. @param to null: the one that would take it if its holder died */
+  order(vip: string, to: string | null, nowMs: number): OrderAnswer {
     if (!this.#vips.includes(vip)) return { refused: `no service announces ${vip} by ARP` }
-    const holder = this.#claims.of(vip)?.holder
-    const target = to ?? this.#candidates(new Set([holder ?? '']), vip)[0]
-    if (target === undefined) return { refused: 'there is no other forwarder that can take it' }
-    const generation = this.#claims.generationOf(vip)
-    if (target === this.#self) {
-      if (this.#leaving || !this.#ready) return { refused: `${target} takes no VIPs now` }
-      const claim = this.#claims.of(vip)
-      if (!this.#own.held.has(vip) || claim?.ordered !== true) this.#own.claim(vip, nowMs, { ordered: true })
-    } else {
-      const member = this.#members.get(target)
-      if (member === undefined) {
-        const names = [this.#self, ...this.#members.all().map(({ name }) => name)].sort()
-        return { refused: `${target} is no forwarder; there are: ${names.join(', ')}` }
-      }
-      if (!this.#members.canTake(member))
-        return { refused: `${target} cannot be reached, or takes no VIPs now` }
-      this.#port.send(target, { type: 'take', vip, generation, ordered: true })
-    }
+    const holder = this.#claims.of(vip)?.holder ?? ''
+    const target = to ?? this.#candidates(new Set([holder]), vip)[0]
+    const answer = this.#orders.give(vip, target, this.#ready && !this.#leaving, nowMs)
     this.#evaluate(nowMs)
-    return { to: target }
+    return answer
   }
 
-  /** An order is over: the VIP stays where it is, until shares are evened out. Answers as `order` does. */
-  endOrder(vip: string, nowMs: number): { to: string } | { refused: string } {
-    const claim = this.#claims.of(vip)
-    const holder = claim?.holder || null
-    if (holder === null) return { refused: `nobody holds ${vip} now` }
-    const member = this.#members.get(holder)
-    if (claim?.ordered === true && this.#own.held.has(vip)) this.#own.claim(vip, nowMs, {})
-    else if (claim?.ordered === true && holder !== this.#self) {
-      if (member === undefined || !this.#members.canTake(member))
-        return { refused: `${holder}, which holds ${vip}, cannot be reached, or leaves` }
-      this.#port.send(holder, { type: 'take', vip, generation: claim.generation, ordered: false })
-    }
+  /** An order is over: the VIP stays where it is, until shares are evened out. */
+  endOrder(vip: string, nowMs: number): OrderAnswer {
+    const answer = this.#orders.end(vip, nowMs)
     this.#evaluate(nowMs)
-    return { to: holder }
+    return answer
   }
 
   /** This node is about to end: others take what it holds. It answers for them until they do. */
@@ -274,12 +250,8 @@ export class Ownership {
       ready: this.#ready,
       leaving: this.#leaving,
       sees: this.#members.seen(),
-      digest: this.#digestFor(to),
+      digest: this.#claims.digestFor(to.standing),
     }
-  }
-
-  #digestFor({ standing }: Member): string {
-    return standing === null || standing.readsBrief === true ? this.#claims.digest : this.#claims.plainDigest
   }
 
   #mayCost({ name }: Member, price: number, nowMs: number): boolean {
@@ -290,7 +262,7 @@ export class Ownership {
 
   #heard(member: Member, standing: Standing, nowMs: number): void {
     member.standing = standing
-    if (standing.digest === this.#digestFor(member)) return
+    if (standing.digest === this.#claims.digestFor(member.standing)) return
     if (this.#allClaimsRates.take(member.name, nowMs)) this.#own.tell([member], this.#claims.all())
     else this.counters.unanswered++
   }
@@ -353,7 +325,7 @@ export class Ownership {
     if (this.#ready) return
     const atMs = this.#startedMs + this.#times.startMs
     const isHeard = (member: Member): boolean =>
-      member.linked && member.standing?.digest === this.#digestFor(member)
+      member.linked && member.standing?.digest === this.#claims.digestFor(member.standing)
     const all = this.#members.all()
     this.#ready = nowMs >= atMs || (all.length > 0 && all.every(isHeard))
     if (!this.#ready) this.#wake(atMs)
